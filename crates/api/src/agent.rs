@@ -1,0 +1,427 @@
+//! What the operator and `windlass-agent` say to each other.
+//!
+//! ```text
+//!   operator ── arguments, environment, mounted volumes ──> agent
+//!   operator <── termination message (a Report, JSON) ───── agent run | evaluate | drift | fetch
+//!   operator <── GET /observations (Observations, JSON) ─── agent proxy
+//! ```
+//!
+//! A termination message holds at most [`MAX_REPORT_BYTES`]: a report carries digests, counts and the
+//! address of the full report, never the full report.
+//!
+//! Absent on purpose: how any of it is computed (`crates/agent`, `crates/statistics`) and what is
+//! decided on it (`crates/plan`).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The kubelet cuts a termination message at 4,096 bytes.
+pub const MAX_REPORT_BYTES: usize = 4096;
+
+/// Names of environment variables.
+pub mod environment {
+    /// Folder under which each claim is mounted by its name: `pvc://flights/labels` is `$WINDLASS_VOLUMES/flights/labels`.
+    pub const VOLUMES: &str = "WINDLASS_VOLUMES";
+    /// Prefix of the trainer's input folders: `WINDLASS_INPUT_<NAME>`, the name in upper case with `_` for any other character.
+    pub const INPUT_PREFIX: &str = "WINDLASS_INPUT_";
+    /// The folder that the trainer writes the model to.
+    pub const OUTPUT: &str = "WINDLASS_OUTPUT";
+    /// Path of a JSON file with all parameters (string to string).
+    pub const PARAMETERS: &str = "WINDLASS_PARAMETERS";
+    /// Prefix of the parameters, one variable each: `WINDLASS_PARAMETER_<NAME>` with the name as it was written.
+    pub const PARAMETER_PREFIX: &str = "WINDLASS_PARAMETER_";
+    /// Start of the window of data to train on, RFC 3339; empty when the job names none.
+    pub const WINDOW_START: &str = "WINDLASS_WINDOW_START";
+    /// End of the window of data to train on, RFC 3339; empty when the job names none.
+    pub const WINDOW_END: &str = "WINDLASS_WINDOW_END";
+    /// Path of the small JSON file through which a trainer may report (`step`, `epoch`, `metrics`).
+    pub const PROGRESS: &str = "WINDLASS_PROGRESS";
+    /// The attempt of the gang, from 1.
+    pub const ATTEMPT: &str = "WINDLASS_ATTEMPT";
+    /// Port that a model server listens on for HTTP. A preset's own variables refer to it as `$(WINDLASS_PORT)`.
+    pub const PORT: &str = "WINDLASS_PORT";
+    /// A second port that is free for the model server (gRPC).
+    pub const PORT_GRPC: &str = "WINDLASS_PORT_GRPC";
+    /// A third port that is free for the model server (its own metrics).
+    pub const PORT_METRICS: &str = "WINDLASS_PORT_METRICS";
+    /// Folder with the model's files.
+    pub const MODEL_DIRECTORY: &str = "WINDLASS_MODEL_DIRECTORY";
+    /// The model's name, as in the inference protocol's address.
+    pub const MODEL_NAME: &str = "WINDLASS_MODEL_NAME";
+}
+
+/// Paths inside the pods that the operator makes.
+pub mod paths {
+    /// Root of all that Windlass mounts.
+    pub const ROOT: &str = "/windlass";
+    /// Where `windlass-agent install` puts the agent.
+    pub const BIN: &str = "/windlass/bin";
+    /// Where claims are mounted, one folder a claim.
+    pub const VOLUMES: &str = "/windlass/volumes";
+    /// Work folder of `windlass-agent run`: `inputs/<name>`, `output`.
+    pub const WORK: &str = "/windlass/work";
+    /// The model that is served or judged.
+    pub const MODEL: &str = "/windlass/model";
+    /// The champion that a candidate is compared with.
+    pub const CHAMPION: &str = "/windlass/champion";
+}
+
+/// Name of the file in an artifact's root that describes the model's inputs, see [`Signature`].
+pub const SIGNATURE_FILE: &str = "signature.json";
+
+/// The last word of an agent, as JSON in the container's termination message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum Report {
+    /// `windlass-agent run` ended well.
+    Training(TrainingReport),
+    /// `windlass-agent evaluate` came to a verdict.
+    Evaluation(EvaluationReport),
+    /// `windlass-agent drift` came to a verdict.
+    Drift(DriftReport),
+    /// `windlass-agent fetch` ended well.
+    Fetch(FetchReport),
+    /// The agent could not do what was asked.
+    Failure(FailureReport),
+}
+
+/// Why an agent could not do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureReason {
+    /// The arguments make no sense.
+    InvalidArguments,
+    /// An input's address holds nothing, or cannot be reached.
+    InputNotFound,
+    /// An input is there but cannot be read in its format.
+    InputUnreadable,
+    /// An input or data set has no column of the name that was given.
+    ColumnNotFound,
+    /// What was fetched has not the digest that was recorded.
+    DigestMismatch,
+    /// The trainer's program could not be started.
+    TrainerNotStarted,
+    /// The trainer ended with an exit code other than 0, or by a signal.
+    TrainerFailed,
+    /// The trainer ended well but wrote nothing into the output folder.
+    OutputMissing,
+    /// The output could not be uploaded.
+    OutputNotWritten,
+    /// The model server did not become ready in time.
+    ServerNotReady,
+    /// The model server answered a request with an error, or with what its protocol does not allow.
+    ServerFailed,
+    /// The label files cannot be read, or have not the columns they need.
+    LabelsUnreadable,
+    /// The held-out data set cannot be read.
+    DatasetUnreadable,
+    /// The reference profile cannot be read.
+    ReferenceUnreadable,
+    /// The agent was told to stop.
+    Interrupted,
+    /// A fault of the agent's own.
+    Internal,
+}
+
+/// A failure, for the person who reads the condition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureReport {
+    /// The class of the failure.
+    pub reason: FailureReason,
+    /// What, where, why, what to do; one or two sentences.
+    pub message: String,
+    /// Exit code of the trainer, where it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The last lines that the trainer printed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub log_tail: String,
+}
+
+/// A tree of files and its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tree {
+    /// Where it lies.
+    pub uri: String,
+    /// `sha256:<hex>` over the sorted list of (path, size, SHA-256 of the content).
+    pub digest: String,
+    /// How many files.
+    pub files: u64,
+    /// Their sizes' sum, bytes.
+    pub bytes: u64,
+}
+
+/// An input as it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputTree {
+    /// The input's name.
+    pub name: String,
+    /// What was read.
+    #[serde(flatten)]
+    pub tree: Tree,
+}
+
+/// What a training produced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrainingReport {
+    /// What was read.
+    pub inputs: Vec<InputTree>,
+    /// What was written; absent when the job has no output or this worker is not the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Tree>,
+    /// The metrics that the trainer itself reported, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// What `fetch` brought.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FetchReport {
+    /// The files.
+    pub tree: Tree,
+}
+
+/// A verdict of validation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum Verdict {
+    /// Every gate holds.
+    Pass,
+    /// At least one gate does not hold.
+    Fail,
+    /// No gate is broken, but at least one could not be decided: too few rows or too wide an interval.
+    Inconclusive,
+}
+
+/// One metric on one segment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricResult {
+    /// Name of the metric, as in the manifest: `rocAuc`, `logLoss`.
+    pub name: String,
+    /// The segment's SQL predicate; absent for all rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<String>,
+    /// Rows that it was computed on.
+    pub rows: u64,
+    /// The point estimate; absent when it is not defined on these rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Bounds of its confidence interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
+    /// The champion's value on the same rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub champion: Option<f64>,
+    /// Whether its gates hold; absent when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+}
+
+/// What an evaluation found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EvaluationReport {
+    /// The verdict over all gates.
+    pub verdict: Verdict,
+    /// Why, in one or two sentences: which gate on which segment, by how much, or what is lacking.
+    pub message: String,
+    /// Rows that were judged.
+    pub rows: u64,
+    /// Overall metrics first, then by segment; cut to what fits, the full list is in `report`.
+    pub metrics: Vec<MetricResult>,
+    /// Version of the champion that was compared with, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub champion: Option<String>,
+    /// The full report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Tree>,
+    /// The baseline profile of features and predictions on the judged rows, see [`Profile`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Tree>,
+}
+
+/// A verdict on one window of traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum WindowVerdict {
+    /// Enough rows, nothing drifted.
+    Healthy,
+    /// The share of drifted columns, the predictions or the performance passed what is allowed.
+    Drifted,
+    /// Too few rows to say.
+    NotEnoughData,
+    /// The rows cannot be compared: columns are missing or empty.
+    DataBroken,
+    /// The evaluation itself failed.
+    Failed,
+}
+
+/// Drift of one column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ColumnDrift {
+    /// Name of the column; `prediction` for the model's answer.
+    pub column: String,
+    /// Population Stability Index against the reference, its bias at this size taken off.
+    pub psi: f64,
+    /// Lower confidence bound of `psi`.
+    pub lower: f64,
+    /// The threshold that `lower` has to pass to be drift.
+    pub threshold: f64,
+    /// Whether it drifted.
+    pub drifted: bool,
+    /// What moved, in words: `mean 3.1 → 24.8`.
+    pub moved: String,
+}
+
+/// Performance with labels in one window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Performance {
+    /// Rows whose label is known.
+    pub rows: u64,
+    /// Name of the metric.
+    pub metric: String,
+    /// Its value; absent when undefined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Its confidence interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
+    /// Whether the whole interval lies below what is allowed.
+    pub fallen: bool,
+}
+
+/// What was found in one window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftReport {
+    /// The verdict.
+    pub verdict: WindowVerdict,
+    /// Why, in one or two sentences.
+    pub message: String,
+    /// Start of the window, inclusive.
+    pub start: Timestamp,
+    /// End of the window, exclusive.
+    pub end: Timestamp,
+    /// Rows in the window.
+    pub rows: u64,
+    /// How many columns were compared.
+    pub columns: u64,
+    /// How many of them drifted.
+    pub drifted: u64,
+    /// The columns that moved most, ranked; at most ten.
+    pub top: Vec<ColumnDrift>,
+    /// Performance, where labels are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub performance: Option<Performance>,
+    /// The full report, where an output was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Tree>,
+}
+
+/// What a proxy has seen since it started, at `GET /observations` on its metrics port.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Observations {
+    /// The model version behind it.
+    pub version: String,
+    /// Requests to the model that were answered.
+    pub requests: u64,
+    /// Of these, answered with a 5xx or not answered by the server.
+    pub errors: u64,
+    /// Upper bounds of the latency histogram's buckets, milliseconds, ascending; the last bucket is open.
+    pub latency_bounds_ms: Vec<f64>,
+    /// Requests in each bucket, not cumulative; one longer than the bounds.
+    pub latency_counts: Vec<u64>,
+    /// Rows written to the payload log.
+    pub rows_logged: u64,
+    /// Rows that were dropped because the log could not keep up: a response never waits for it.
+    pub rows_dropped: u64,
+}
+
+/// What a model takes and gives, written by the trainer as `signature.json` beside the model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Signature {
+    /// The features, in the order of the input tensor's columns.
+    pub inputs: Vec<Feature>,
+    /// Name of the input tensor.
+    #[serde(default = "default_tensor")]
+    pub tensor: String,
+}
+
+fn default_tensor() -> String {
+    "predict".to_owned()
+}
+
+/// One feature of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feature {
+    /// Name of the column.
+    pub name: String,
+    /// How it is encoded.
+    #[serde(flatten)]
+    pub encoding: Encoding,
+}
+
+/// How a feature becomes a number in the tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Encoding {
+    /// As it is; a null is NaN.
+    Number,
+    /// By its place in the list; anything else, and a null, is -1.
+    Category {
+        /// The categories, in the order of their codes.
+        categories: Vec<String>,
+    },
+}
+
+/// The profile of a data set: what drift is measured against.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Profile {
+    /// Rows that it was made from.
+    pub rows: u64,
+    /// The columns in the order of the signature; the model's answer is last, under the name `prediction`.
+    pub columns: Vec<ColumnProfile>,
+}
+
+/// The profile of one column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ColumnProfile {
+    /// Name of the column.
+    pub name: String,
+    /// Rows without a value.
+    pub nulls: u64,
+    /// The distribution of the rest.
+    #[serde(flatten)]
+    pub distribution: Distribution,
+}
+
+/// The distribution of a column's values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum Distribution {
+    /// A number.
+    Number {
+        /// Inner edges of the bins, ascending: quantiles of the values. Bin i holds `edges[i-1] <= x < edges[i]`.
+        edges: Vec<f64>,
+        /// Rows in each bin; one longer than the edges.
+        counts: Vec<u64>,
+        /// Arithmetic mean.
+        mean: f64,
+        /// Standard deviation.
+        standard_deviation: f64,
+    },
+    /// A category.
+    Category {
+        /// Rows of each category.
+        counts: BTreeMap<String, u64>,
+    },
+}
