@@ -1,1 +1,55 @@
-//! api
+//! The four kinds of `windlass.dev/v1alpha1`, and what the operator and its agent say to each other.
+//!
+//! ```text
+//!   TrainingJob ──makes──> ModelVersion <──serves── ModelDeployment <──watches── DriftMonitor
+//!        ^                                                                           │
+//!        └───────────────────────────────makes──────────────────────────────────────┘
+//! ```
+//!
+//! Types, defaults, CEL rules and printer columns. Absent on purpose: any client, any clock, any decision.
+
+pub mod agent;
+mod crd;
+mod driftmonitor;
+mod modeldeployment;
+mod modelversion;
+mod quantities;
+mod shared;
+mod trainingjob;
+
+pub use crd::{all as all_crds, to_yaml as crd_to_yaml};
+pub use driftmonitor::*;
+pub use modeldeployment::*;
+pub use modelversion::*;
+pub use quantities::{Address, Decimal, GoDuration, InvalidValue};
+pub use shared::*;
+pub use trainingjob::*;
+
+/// The API group.
+pub const GROUP: &str = "windlass.dev";
+/// The version of the API.
+pub const VERSION: &str = "v1alpha1";
+
+/// Labels on every child, by which people and the operator find them.
+pub mod labels {
+    /// The model's name.
+    pub const MODEL: &str = "windlass.dev/model";
+    /// The ModelVersion's name.
+    pub const VERSION: &str = "windlass.dev/version";
+    /// The TrainingJob's name.
+    pub const TRAINING_JOB: &str = "windlass.dev/training-job";
+    /// The ModelDeployment's name.
+    pub const DEPLOYMENT: &str = "windlass.dev/deployment";
+    /// The DriftMonitor's name.
+    pub const MONITOR: &str = "windlass.dev/monitor";
+    /// The attempt of a TrainingJob's gang.
+    pub const ATTEMPT: &str = "windlass.dev/attempt";
+    /// What a pod is for: `training`, `validation`, `serving`, `drift`.
+    pub const ROLE: &str = "windlass.dev/role";
+    /// Who made an object; always `windlass`.
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// The standard name label.
+    pub const NAME: &str = "app.kubernetes.io/name";
+    /// The standard instance label.
+    pub const INSTANCE: &str = "app.kubernetes.io/instance";
+}

@@ -1,0 +1,315 @@
+//! `DriftMonitor`: which deployment to watch, what counts as drift, and what to do then.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::agent::WindowVerdict;
+use crate::{Address, Decimal, Format, GoDuration, MetricName, TrainingJobSpec};
+
+/// What a user says of how a deployment is watched.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "windlass.dev", version = "v1alpha1", kind = "DriftMonitor", plural = "driftmonitors",
+    shortname = "dm", category = "ml", namespaced, status = "DriftMonitorStatus", derive = "PartialEq",
+    doc = "Watches the traffic of a ModelDeployment, window by window, against the profile of the version that serves, and has a new version trained when it has drifted.",
+    printcolumn(name = "Deployment", type_ = "string", json_path = ".spec.deployment"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(name = "Verdict", type_ = "string", json_path = ".status.verdict"),
+    printcolumn(name = "Reference", type_ = "string", json_path = ".status.reference"),
+    printcolumn(name = "Last-Job", type_ = "string", json_path = ".status.lastTrigger.trainingJob"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
+    validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be a DNS label of at most 40 characters that starts with a letter: the names of its Jobs are made from it"),
+    validation = Rule::new("self.spec.deployment == oldSelf.spec.deployment").message("spec.deployment is immutable: make a new DriftMonitor")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.mode == 'Observe' || has(self.retrain)").message("spec.retrain is required where spec.mode is Suggest or Enforce").field_path(".retrain"))]
+pub struct DriftMonitorSpec {
+    /// Name of the ModelDeployment to watch; it must log payloads. Immutable.
+    #[schemars(length(min = 1, max = 40))]
+    pub deployment: String,
+    /// The windows of traffic that are looked at.
+    pub window: MonitorWindow,
+    /// Which columns are compared, and when one has drifted.
+    #[serde(default)]
+    pub features: Features,
+    /// When the model's answers have drifted. Without it, they are compared like a feature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predictions: Option<DriftThreshold>,
+    /// The quality of the answers, where true outcomes come in later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub performance: Option<PerformanceWatch>,
+    /// When windows together are drift.
+    #[serde(default)]
+    pub trigger_when: TriggerWhen,
+    /// What is done then: `Observe` (say so), `Suggest` (make a suspended TrainingJob that a person resumes), `Enforce` (make a TrainingJob).
+    #[serde(default)]
+    pub mode: Mode,
+    /// The training that drift asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retrain: Option<Retrain>,
+}
+
+/// Windows of traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("duration(self.every) >= duration('5s')").message("every must be at least 5s").field_path(".every"),
+    validation = Rule::new("duration(self.size) >= duration('5s')").message("size must be at least 5s").field_path(".size")
+)]
+pub struct MonitorWindow {
+    /// How often a window ends and is looked at.
+    pub every: GoDuration,
+    /// How long a window is. Longer than `every`: windows overlap.
+    pub size: GoDuration,
+    /// Rows that a window needs to be judged.
+    #[serde(default = "default_min_samples")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub min_samples: i64,
+}
+
+fn default_min_samples() -> i64 {
+    500
+}
+
+/// Which columns are compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Features {
+    /// For all columns that are not named below.
+    #[serde(default)]
+    pub default: DriftThreshold,
+    /// For single columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 200))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["column".to_string()]))]
+    pub overrides: Vec<ColumnThreshold>,
+}
+
+/// When a column has drifted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct DriftThreshold {
+    /// `PSI`: the Population Stability Index, its bias at the window's size taken off.
+    #[serde(default)]
+    pub method: DriftMethod,
+    /// The lower confidence bound of the distance has to pass this.
+    #[serde(default = "default_threshold")]
+    #[x_kube(validation = Rule::new("double(self) > 0.0").message("must be above 0, such as \"0.2\""))]
+    pub threshold: Decimal,
+}
+
+impl Default for DriftThreshold {
+    fn default() -> Self {
+        Self { method: DriftMethod::default(), threshold: default_threshold() }
+    }
+}
+
+fn default_threshold() -> Decimal {
+    "0.2".into()
+}
+
+/// When a single column has drifted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct ColumnThreshold {
+    /// Name of the column.
+    #[schemars(length(min = 1, max = 128))]
+    pub column: String,
+    /// `PSI`: the Population Stability Index, its bias at the window's size taken off.
+    #[serde(default)]
+    pub method: DriftMethod,
+    /// The lower confidence bound of the distance has to pass this.
+    #[x_kube(validation = Rule::new("double(self) > 0.0").message("must be above 0, such as \"0.2\""))]
+    pub threshold: Decimal,
+}
+
+/// A distance between distributions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DriftMethod {
+    /// The Population Stability Index.
+    #[default]
+    #[serde(rename = "PSI")]
+    Psi,
+}
+
+/// The quality of answers, by outcomes that come in later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PerformanceWatch {
+    /// Where the outcomes are.
+    pub labels: Labels,
+    /// Column of the label files with the request's id, as the payload log has it.
+    #[serde(default = "default_join")]
+    #[schemars(length(min = 1, max = 128))]
+    pub join_on: String,
+    /// The metric: `accuracy`, `precision`, `recall`, `f1`, `rocAuc`, `logLoss`, `brier`, `rmse`, `mae`.
+    pub metric: MetricName,
+    /// Performance has fallen when the whole confidence interval lies below this.
+    pub min: Decimal,
+}
+
+fn default_join() -> String {
+    "request_id".to_owned()
+}
+
+/// Outcomes that come in later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Labels {
+    /// A folder of files; new ones may come at any time.
+    pub uri: Address,
+    /// How they are stored: `CSV` (with a header line), `Parquet`, or `JSON` (an object a line).
+    #[serde(default = "default_format")]
+    pub format: Format,
+    /// Name of the column with the true answer.
+    #[schemars(length(min = 1, max = 128))]
+    pub column: String,
+}
+
+fn default_format() -> Format {
+    Format::Parquet
+}
+
+/// When windows together are drift.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.outOf) || self.outOf >= self.windows").message("outOf must be at least windows: k of the last m").field_path(".outOf"))]
+pub struct TriggerWhen {
+    /// Share of the columns that must have drifted for a window to be Drifted, from 0 to 1.
+    #[serde(default = "default_share")]
+    #[x_kube(validation = Rule::new("double(self) > 0.0 && double(self) <= 1.0").message("must lie above 0 and not above 1, such as \"0.3\""))]
+    pub drifted_share: Decimal,
+    /// How many windows must be Drifted.
+    #[serde(default = "default_windows")]
+    #[schemars(range(min = 1, max = 20))]
+    pub windows: i32,
+    /// Of how many of the newest judged windows. Default: the same number, that is, in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 20))]
+    pub out_of: Option<i32>,
+}
+
+impl Default for TriggerWhen {
+    fn default() -> Self {
+        Self { drifted_share: default_share(), windows: default_windows(), out_of: None }
+    }
+}
+
+fn default_share() -> Decimal {
+    "0.3".into()
+}
+
+fn default_windows() -> i32 {
+    2
+}
+
+/// What is done on drift.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    /// It is said.
+    #[default]
+    Observe,
+    /// A suspended TrainingJob is made; a person resumes it.
+    Suggest,
+    /// A TrainingJob is made.
+    Enforce,
+}
+
+/// The training that drift asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retrain {
+    /// The TrainingJob to make. The span of the windows that drifted is put into its `spec.window`.
+    pub template: RetrainTemplate,
+    /// How long after one training was asked for no other is.
+    #[serde(default = "default_cooldown")]
+    pub cooldown: GoDuration,
+}
+
+fn default_cooldown() -> GoDuration {
+    "24h".into()
+}
+
+/// A TrainingJob to make.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+pub struct RetrainTemplate {
+    /// Labels and annotations of the TrainingJob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<TemplateMetadata>,
+    /// Its specification.
+    pub spec: TrainingJobSpec,
+}
+
+/// Labels and annotations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct TemplateMetadata {
+    /// Labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What is so with a DriftMonitor.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftMonitorStatus {
+    /// The generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// One word for people: Waiting, Watching, Drifted, Stalled. No program should read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Ready, Reconciling, Stalled, Drifted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// The ModelVersion whose baseline profile windows are compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The newest window's verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<WindowVerdict>,
+    /// The newest windows, newest last; at most fifty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<WindowStatus>,
+    /// The training that was asked for last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_trigger: Option<Trigger>,
+}
+
+/// One window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WindowStatus {
+    /// Start, inclusive.
+    pub start: Timestamp,
+    /// End, exclusive.
+    pub end: Timestamp,
+    /// The ModelVersion whose traffic it is, and whose baseline it was compared with.
+    pub version: String,
+    /// `Healthy`, `Drifted`, `NotEnoughData`, `DataBroken` or `Failed`.
+    pub verdict: WindowVerdict,
+    /// Rows in it.
+    pub rows: i64,
+    /// Columns that drifted, the worst first; at most five.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drifted: Vec<String>,
+    /// Why, in words.
+    pub message: String,
+}
+
+/// A training that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Trigger {
+    /// Name of the TrainingJob.
+    pub training_job: String,
+    /// When it was asked for.
+    pub time: Timestamp,
+    /// The version that was found drifted.
+    pub version: String,
+    /// Why.
+    pub message: String,
+}

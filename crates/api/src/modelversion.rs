@@ -1,0 +1,195 @@
+//! `ModelVersion`: the record of a model, and whether it was found good.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::agent::Verdict;
+use crate::{Address, Decimal, Source, Stored, Validation, Window};
+
+/// What is recorded of a model. All of it is immutable.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "windlass.dev", version = "v1alpha1", kind = "ModelVersion", plural = "modelversions",
+    shortname = "mv", category = "ml", namespaced, status = "ModelVersionStatus", derive = "PartialEq",
+    doc = "The record of one version of a model: where it lies, what it was made from, and whether it was found good. A model that was trained elsewhere is registered by applying one.",
+    selectable = ".spec.model",
+    printcolumn(name = "Model", type_ = "string", json_path = ".spec.model"),
+    printcolumn(name = "Version", type_ = "integer", json_path = ".spec.version"),
+    printcolumn(name = "Verdict", type_ = "string", json_path = ".status.validation.verdict"),
+    printcolumn(name = "Trained-By", type_ = "string", json_path = ".spec.trainedBy.name"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
+    validation = Rule::new("self.spec == oldSelf.spec").message("spec is immutable: a ModelVersion is a record; register another version"),
+    validation = Rule::new("self.metadata.name == self.spec.model + '-' + string(self.spec.version)").message("metadata.name must be <spec.model>-<spec.version>"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.validation) || (has(self.status) && has(self.status.validation) && self.status.validation == oldSelf.status.validation)").message("status.validation is immutable once it is there: a verdict is not changed")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelVersionSpec {
+    /// Name of the model.
+    #[schemars(length(max = 40))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("must be a DNS label: lower-case letters, digits and '-', starting with a letter"))]
+    pub model: String,
+    /// Number of the version, from 1.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub version: i64,
+    /// The model's files.
+    pub artifact: Artifact,
+    /// Digest over source, parameters, inputs' digests, window, images and templates: the same fingerprint gives the same model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    pub fingerprint: Option<String>,
+    /// The code that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// The hyperparameters that it was made with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 100))]
+    pub parameters: BTreeMap<String, String>,
+    /// The data that it was made from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub inputs: Vec<InputRecord>,
+    /// The images that made it, as the pods ran them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40), inner(length(max = 1024)))]
+    pub images: Vec<String>,
+    /// The span of data that it was trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// The run that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_by: Option<TrainedBy>,
+    /// The version that served when it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub parent: Option<String>,
+    /// Metrics that the trainer itself reported.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 100))]
+    pub training_metrics: BTreeMap<String, Decimal>,
+    /// What makes the model good enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+}
+
+/// The files of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Artifact {
+    /// Where they lie.
+    pub uri: Address,
+    /// `sha256:` and 64 hexadecimal digits, over the sorted list of paths, sizes and contents. What is loaded is verified against it.
+    #[schemars(length(max = 71))]
+    #[x_kube(validation = Rule::new("self.matches('^sha256:[0-9a-f]{64}$')").message("must be sha256: and 64 lower-case hexadecimal digits"))]
+    pub digest: String,
+    /// The model's format, as the runtime presets name it: `LightGBM`, `ONNX`, ….
+    #[schemars(length(min = 1, max = 63))]
+    pub format: String,
+    /// The files' sizes' sum, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub bytes: Option<i64>,
+}
+
+/// An input as it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct InputRecord {
+    /// Name of the input.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Where it lay.
+    #[schemars(length(max = 1024))]
+    pub uri: String,
+    /// Its digest when it was read.
+    #[schemars(length(max = 71))]
+    pub digest: String,
+}
+
+/// The run that made a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct TrainedBy {
+    /// Name of the TrainingJob.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Its uid.
+    #[schemars(length(max = 63))]
+    pub uid: String,
+    /// The DriftMonitor that asked for it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub monitor: Option<String>,
+}
+
+/// What is so with a ModelVersion.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelVersionStatus {
+    /// The generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// One word for people: Pending, Validating, Validated, Rejected, Inconclusive, Registered. No program should read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Ready, Reconciling, Stalled, Validated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// What validation found. Immutable once it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationStatus>,
+    /// The version that it is compared with, taken down when validation starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub champion: Option<String>,
+}
+
+/// What validation found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ValidationStatus {
+    /// `Pass`, `Fail` or `Inconclusive`.
+    pub verdict: Verdict,
+    /// Why.
+    pub message: String,
+    /// Rows that were judged.
+    pub rows: i64,
+    /// Overall metrics first, then by segment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricStatus>,
+    /// The version that it was compared with on the same rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub champion: Option<String>,
+    /// The profile of features and predictions that drift is measured against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Stored>,
+    /// The full report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Stored>,
+}
+
+/// One metric on one segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricStatus {
+    /// Name of the metric.
+    pub name: String,
+    /// The segment's predicate; absent for all rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<String>,
+    /// Rows that it was computed on.
+    pub rows: i64,
+    /// The point estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Decimal>,
+    /// Lower bound of its confidence interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<Decimal>,
+    /// Upper bound of its confidence interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<Decimal>,
+    /// The champion's value on the same rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub champion: Option<Decimal>,
+    /// Whether its gates hold; absent when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+}

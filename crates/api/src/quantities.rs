@@ -1,0 +1,179 @@
+//! Values that are strings in a manifest and numbers in the program.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// A string of a manifest that is not what its type allows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{value:?} is not {expected}")]
+pub struct InvalidValue {
+    value: String,
+    expected: &'static str,
+}
+
+macro_rules! text_type {
+    ($name:ident, $doc:literal, $schema:expr) => {
+        #[doc = $doc]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn inline_schema() -> bool {
+                true
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_type!(
+    Decimal,
+    "A decimal number as a string, `\"0.05\"`: floating point has no place in a Kubernetes API.",
+    json_schema!({
+        "type": "string",
+        "maxLength": 32,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^-?[0-9]+(\\\\.[0-9]+)?$')",
+            "message": "must be a decimal number in quotes, such as \"0.05\""
+        }]
+    })
+);
+
+text_type!(
+    GoDuration,
+    "A duration as Go writes it: `90s`, `10m`, `1h30m`.",
+    json_schema!({
+        "type": "string",
+        "maxLength": 32,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$')",
+            "message": "must be a duration such as 90s, 10m or 1h30m"
+        }]
+    })
+);
+
+text_type!(
+    Address,
+    "Where data or a model lies: `pvc://claim/path`, `s3://bucket/key` or `https://host/path`.",
+    json_schema!({
+        "type": "string",
+        "maxLength": 1024,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?|s3://[^/]+(/.*)?|https://[^/]+(/.*)?)$') && !self.contains('/../') && !self.endsWith('/..')",
+            "message": "must be pvc://CLAIM/PATH, s3://BUCKET/KEY or https://HOST/PATH, without '..'"
+        }]
+    })
+);
+
+impl Decimal {
+    /// The number.
+    ///
+    /// # Errors
+    /// When it is not a decimal number (a CRD that is in force does not let that happen).
+    pub fn value(&self) -> Result<f64, InvalidValue> {
+        self.0.parse::<f64>().ok().filter(|number| number.is_finite()).ok_or_else(|| InvalidValue {
+            value: self.0.clone(),
+            expected: "a decimal number",
+        })
+    }
+
+    /// A number with at most six decimals, as short as it can be.
+    pub fn from_f64(number: f64) -> Self {
+        let text = format!("{number:.6}");
+        Self(text.trim_end_matches('0').trim_end_matches('.').to_owned())
+    }
+}
+
+impl GoDuration {
+    /// The duration.
+    ///
+    /// # Errors
+    /// When it is not a duration as Go writes it.
+    pub fn value(&self) -> Result<Duration, InvalidValue> {
+        let invalid = || InvalidValue { value: self.0.clone(), expected: "a duration such as 90s, 10m or 1h30m" };
+        let mut rest = self.0.as_str();
+        let mut total = Duration::ZERO;
+        if rest.is_empty() {
+            return Err(invalid());
+        }
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(invalid)?;
+            let number: f64 = rest[..digits].parse().map_err(|_| invalid())?;
+            rest = &rest[digits..];
+            let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+            let seconds = match &rest[..letters] {
+                "ms" => 0.001,
+                "s" => 1.0,
+                "m" => 60.0,
+                "h" => 3600.0,
+                _ => return Err(invalid()),
+            };
+            total += Duration::try_from_secs_f64(number * seconds).map_err(|_| invalid())?;
+            rest = &rest[letters..];
+        }
+        Ok(total)
+    }
+}
+
+impl Address {
+    /// The claim's name and the path inside it, for a `pvc://` address.
+    pub fn claim(&self) -> Option<(&str, &str)> {
+        let rest = self.0.strip_prefix("pvc://")?;
+        Some(rest.split_once('/').unwrap_or((rest, "")))
+    }
+
+    /// The address of something below this one.
+    #[must_use]
+    pub fn join(&self, path: &str) -> Self {
+        Self(format!("{}/{}", self.0.trim_end_matches('/'), path.trim_start_matches('/')))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_durations_are_read_as_go_reads_them() {
+        for (text, seconds) in [("90s", 90.0), ("1h30m", 5400.0), ("250ms", 0.25), ("1.5h", 5400.0), ("0s", 0.0)] {
+            assert_eq!(GoDuration::from(text).value().map(|d| d.as_secs_f64()), Ok(seconds), "{text}");
+        }
+        for text in ["", "10", "h", "10d", "-5s", "1 h"] {
+            assert!(GoDuration::from(text).value().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_decimal_is_written_as_short_as_it_can_be() {
+        assert_eq!(Decimal::from_f64(0.75).0, "0.75");
+        assert_eq!(Decimal::from_f64(3.0).0, "3");
+        assert_eq!(Decimal::from_f64(0.123_456_78).0, "0.123457");
+    }
+
+    #[test]
+    fn an_address_knows_its_claim() {
+        assert_eq!(Address::from("pvc://flights/labels/x").claim(), Some(("flights", "labels/x")));
+        assert_eq!(Address::from("pvc://flights").claim(), Some(("flights", "")));
+        assert_eq!(Address::from("s3://a/b").claim(), None);
+    }
+}

@@ -1,0 +1,283 @@
+//! What more than one kind uses.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, Decimal};
+
+/// The types of conditions, as kstatus (Flux, Argo CD, `kubectl wait`) and Jobs name them.
+pub mod condition {
+    /// What was asked for is so.
+    pub const READY: &str = "Ready";
+    /// Work towards it is under way.
+    pub const RECONCILING: &str = "Reconciling";
+    /// Nothing will change until a person does something.
+    pub const STALLED: &str = "Stalled";
+    /// TrainingJob: the user suspended it.
+    pub const SUSPENDED: &str = "Suspended";
+    /// TrainingJob: it ended well.
+    pub const COMPLETE: &str = "Complete";
+    /// TrainingJob: it ended, and not well.
+    pub const FAILED: &str = "Failed";
+    /// ModelVersion: the validation's verdict.
+    pub const VALIDATED: &str = "Validated";
+    /// ModelDeployment: something good serves.
+    pub const AVAILABLE: &str = "Available";
+    /// DriftMonitor: the newest windows show drift.
+    pub const DRIFTED: &str = "Drifted";
+}
+
+/// How rows are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Format {
+    /// Comma-separated values with a header line.
+    #[serde(rename = "CSV")]
+    Csv,
+    /// Apache Parquet.
+    Parquet,
+    /// A JSON object a line.
+    #[serde(rename = "JSON")]
+    Json,
+}
+
+impl Format {
+    /// As it is written in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "CSV",
+            Self::Parquet => "Parquet",
+            Self::Json => "JSON",
+        }
+    }
+}
+
+/// A pod template, open in the schema and checked strictly by the operator.
+///
+/// A typed one would cost 485 kB of CRD; it is read into `k8s-openapi`'s type in one place, `plan::template`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PodTemplate(pub serde_json::Value);
+
+impl JsonSchema for PodTemplate {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "PodTemplate".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "required": ["spec"],
+            "properties": {
+                "metadata": {"type": "object", "description": "Labels and annotations of the pods.", "x-kubernetes-preserve-unknown-fields": true},
+                "spec": {
+                    "type": "object",
+                    "description": "The pods' specification, as in a Deployment or Job.",
+                    "required": ["containers"],
+                    "properties": {
+                        "containers": {
+                            "type": "array", "minItems": 1, "maxItems": 20,
+                            "description": "The containers. The first is the one that Windlass works with.",
+                            "items": {
+                                "type": "object", "required": ["name", "image"],
+                                "properties": {
+                                    "name": {"type": "string", "minLength": 1, "maxLength": 63, "description": "Name of the container."},
+                                    "image": {"type": "string", "minLength": 1, "maxLength": 1024, "description": "The container's image."}
+                                },
+                                "x-kubernetes-preserve-unknown-fields": true
+                            }
+                        }
+                    },
+                    "x-kubernetes-preserve-unknown-fields": true
+                }
+            }
+        })
+    }
+}
+
+/// A span of time, from `start` inclusive to `end` exclusive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("self.start < self.end").message("start must lie before end").field_path(".start"))]
+pub struct Window {
+    /// Start, inclusive, RFC 3339.
+    pub start: Timestamp,
+    /// End, exclusive, RFC 3339.
+    pub end: Timestamp,
+}
+
+/// Which code made a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Source {
+    /// Address of the repository.
+    #[schemars(length(min = 1, max = 1024))]
+    pub repository: String,
+    /// The revision: a commit, not a branch, if the run shall be repeatable.
+    #[schemars(length(min = 1, max = 256))]
+    pub revision: String,
+}
+
+/// Something stored, by address and digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Stored {
+    /// Where it lies.
+    pub uri: Address,
+    /// `sha256:` and 64 hexadecimal digits, over the sorted list of paths, sizes and contents.
+    #[x_kube(validation = Rule::new("self.matches('^sha256:[0-9a-f]{64}$')").message("must be sha256: and 64 lower-case hexadecimal digits"))]
+    #[schemars(length(max = 71))]
+    pub digest: String,
+}
+
+/// What makes a model good enough.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Validation {
+    /// The held-out rows that the model is judged on.
+    pub dataset: Dataset,
+    /// The metrics to compute, and what they have to reach: the bound of the confidence interval has to, not the point.
+    #[schemars(length(min = 1, max = 16))]
+    pub metrics: Vec<MetricGate>,
+    /// SQL predicates over the data set's columns; every metric has to reach its limits on each of them as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 512)))]
+    pub segments: Vec<String>,
+    /// Columns whose every value is a segment (at most 50 values each).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 128)))]
+    pub segment_by: Vec<String>,
+    /// Rows that a segment needs to be judged. A smaller one is reported and holds nothing up.
+    #[serde(default = "default_min_samples")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub min_samples: i64,
+    /// Compare with the version that serves now: the new one must not be worse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<Against>,
+    /// The runtime preset to judge the model in. Default: the one that lists the output's format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub runtime: Option<String>,
+}
+
+fn default_min_samples() -> i64 {
+    200
+}
+
+/// Held-out rows with their labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Dataset {
+    /// Where the rows lie: a file, or a folder of files of one format.
+    pub uri: Address,
+    /// How they are stored: `CSV` (with a header line), `Parquet`, or `JSON` (an object a line).
+    #[serde(default = "default_format")]
+    pub format: Format,
+    /// Name of the column with the true answer.
+    #[schemars(length(min = 1, max = 128))]
+    pub label: String,
+    /// Name of the column with the time at which a row became known. Where the job has a window, only rows inside it are judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub time_column: Option<String>,
+}
+
+fn default_format() -> Format {
+    Format::Parquet
+}
+
+/// Names of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum MetricName {
+    /// Share of rows that are right at threshold 0.5.
+    Accuracy,
+    /// Share of the rows called positive that are.
+    Precision,
+    /// Share of the positive rows that are called so.
+    Recall,
+    /// Harmonic mean of precision and recall.
+    F1,
+    /// Area under the receiver operating characteristic.
+    RocAuc,
+    /// Mean negative log-likelihood, in nats.
+    LogLoss,
+    /// Mean squared difference of probability and outcome.
+    Brier,
+    /// Root of the mean squared error.
+    Rmse,
+    /// Mean absolute error.
+    Mae,
+}
+
+impl MetricName {
+    /// As it is written in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::Precision => "precision",
+            Self::Recall => "recall",
+            Self::F1 => "f1",
+            Self::RocAuc => "rocAuc",
+            Self::LogLoss => "logLoss",
+            Self::Brier => "brier",
+            Self::Rmse => "rmse",
+            Self::Mae => "mae",
+        }
+    }
+}
+
+/// A metric and its limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct MetricGate {
+    /// `accuracy`, `precision`, `recall`, `f1` (at threshold 0.5), `rocAuc`, `logLoss`, `brier` for a probability; `rmse`, `mae` for a number.
+    pub name: MetricName,
+    /// The lower bound of the metric must not be below this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<Decimal>,
+    /// The upper bound of the metric must not be above this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Decimal>,
+}
+
+/// The comparison with the version that serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Against {
+    /// `Champion`: the version that serves the model when validation starts. Where none does, there is no comparison.
+    #[serde(default)]
+    pub version: Opponent,
+    /// By how much the new version may be worse, in units of the metric.
+    #[serde(default = "default_margin")]
+    pub margin: Decimal,
+    /// Confidence of the comparison, corrected over metrics and segments.
+    #[serde(default = "default_confidence")]
+    #[x_kube(validation = Rule::new("double(self) > 0.5 && double(self) < 1.0").message("must lie between 0.5 and 1, such as \"0.95\""))]
+    pub confidence: Decimal,
+}
+
+fn default_margin() -> Decimal {
+    "0.01".into()
+}
+
+fn default_confidence() -> Decimal {
+    "0.95".into()
+}
+
+/// What a new version is compared with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Opponent {
+    /// The version that serves now.
+    #[default]
+    Champion,
+}
+
+/// Finds a condition by its type.
+pub fn find_condition<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Whether a condition of this type is there and `True`.
+pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
+    find_condition(conditions, type_).is_some_and(|condition| condition.status == "True")
+}
