@@ -1,2 +1,115 @@
 //! `windlass-agent`: what runs beside a user's trainer and model server, and on a laptop.
-fn main() {}
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing::error;
+use tracing_subscriber::EnvFilter;
+use windlass_agent::{drift, evaluate, fetch, install, profile, proxy, report, run};
+use windlass_api::agent::{FailureReason, FailureReport, Report};
+
+/// Runs beside a user's trainer and model server, and on a laptop.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct CommandLine {
+    /// File that the report is written to; without it `/dev/termination-log`, or standard output where that is absent.
+    #[arg(long, global = true, value_name = "PATH")]
+    termination_message: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Copies this program into a folder that other containers see.
+    Install(install::Arguments),
+    /// Fetches inputs, runs a trainer, uploads what it wrote and reports.
+    Run(run::Arguments),
+    /// Fetches a tree of files and verifies its digest.
+    Fetch(fetch::Arguments),
+    /// Stands in front of a model server: measures it and logs payloads.
+    Proxy(proxy::Arguments),
+    /// Judges a model through the server that will serve it.
+    Evaluate(evaluate::Arguments),
+    /// Makes the profile of a data set.
+    Profile(profile::Arguments),
+    /// Compares a window of traffic with a profile.
+    Drift(drift::Arguments),
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(std::io::stderr)
+        .init();
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(problem) if !problem.use_stderr() => problem.exit(),
+        Err(problem) => {
+            let path = termination_message_of(std::env::args_os());
+            return end(&Err(report::failure(FailureReason::InvalidArguments, problem.to_string())), path.as_deref());
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(problem) => {
+            let failure = report::failure(FailureReason::Internal, problem.to_string());
+            return end(&Err(failure), line.termination_message.as_deref());
+        }
+    };
+    let path = line.termination_message;
+    let outcome = match line.command {
+        Command::Install(arguments) => return quietly(install::run(&arguments)),
+        Command::Proxy(arguments) => return quietly(runtime.block_on(proxy::run(arguments))),
+        Command::Run(arguments) => runtime.block_on(run::run(arguments)),
+        Command::Fetch(arguments) => runtime.block_on(fetch::run(arguments)),
+        Command::Evaluate(arguments) => runtime.block_on(evaluate::run(arguments)),
+        Command::Profile(arguments) => runtime.block_on(profile::run(arguments)),
+        Command::Drift(arguments) => runtime.block_on(drift::run(arguments)),
+    };
+    end(&outcome, path.as_deref())
+}
+
+/// Writes the report and says how the program ends.
+fn end(outcome: &Result<Report, FailureReport>, path: Option<&std::path::Path>) -> ExitCode {
+    let report = match outcome.clone() {
+        Ok(report) => report,
+        Err(failure) => {
+            error!(reason = ?failure.reason, "{}", failure.message);
+            Report::Failure(failure)
+        }
+    };
+    let report = report::fit(report);
+    if let Err(problem) = report::write(&report, path) {
+        error!("the report could not be written: {problem}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::from(report::exit_code(&report))
+}
+
+/// The end of a command that writes no report.
+fn quietly(outcome: Result<(), FailureReport>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error!(reason = ?failure.reason, "{}", failure.message);
+            ExitCode::from(report::exit_code(&Report::Failure(failure)))
+        }
+    }
+}
+
+/// The report's path in arguments that could not be parsed.
+fn termination_message_of(arguments: impl Iterator<Item = std::ffi::OsString>) -> Option<PathBuf> {
+    let mut arguments = arguments.take_while(|argument| argument != "--");
+    while let Some(argument) = arguments.next() {
+        let text = argument.to_string_lossy();
+        if text == "--termination-message" {
+            return arguments.next().map(PathBuf::from);
+        }
+        if let Some(path) = text.strip_prefix("--termination-message=") {
+            return Some(PathBuf::from(path));
+        }
+    }
+    None
+}

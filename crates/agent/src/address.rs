@@ -1,0 +1,289 @@
+//! Addresses of data and models, and the object stores behind them.
+//!
+//! ```text
+//!   pvc://claim/path ─────┐
+//!   file:///path, path ───┼──> local files          (path under $WINDLASS_VOLUMES for a claim)
+//!   s3://bucket/key ──────────> AmazonS3 from AWS_*
+//!   https://host/path ────────> one file over HTTP
+//! ```
+//!
+//! An [`Address`] keeps the text that the user wrote for messages and reports, and the store and the path
+//! for whoever reads it. An address may name one file or a folder of files: [`Address::files`] tells.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use futures::TryStreamExt;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::http::HttpBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as StorePath;
+use object_store::{ClientConfigKey, ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt};
+use url::Url;
+use windlass_api::agent::{environment, paths};
+
+/// What is wrong with an address, or with what lies there.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// The text is no address that the agent knows.
+    #[error("'{uri}' is not an address: {why}; accepted are pvc://claim/path, s3://bucket/key, https://host/file, file:///path and a path")]
+    Invalid {
+        /// The address as it was written.
+        uri: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The store cannot be set up.
+    #[error("the store of {uri} cannot be set up")]
+    Store {
+        /// The address as it was written.
+        uri: String,
+        /// What the store says.
+        source: object_store::Error,
+    },
+    /// There is nothing at the address.
+    #[error("there is nothing at {uri}")]
+    NotFound {
+        /// The address as it was written.
+        uri: String,
+    },
+    /// What lies at the address cannot be read or written.
+    #[error("{doing} {uri} failed")]
+    Access {
+        /// `reading`, `listing`, `writing`.
+        doing: &'static str,
+        /// The address as it was written.
+        uri: String,
+        /// What the store says.
+        source: object_store::Error,
+    },
+}
+
+/// Where something lies: a store, a path in it, and the text that it was made from.
+#[derive(Clone, Debug)]
+pub struct Address {
+    uri: String,
+    store: Arc<dyn ObjectStore>,
+    root: Url,
+    path: StorePath,
+    local: Option<PathBuf>,
+}
+
+impl Address {
+    /// Parses an address; a claim lies under `$WINDLASS_VOLUMES` or its default.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let volumes = std::env::var_os(environment::VOLUMES)
+            .map_or_else(|| PathBuf::from(paths::VOLUMES), PathBuf::from);
+        Self::parse_with_volumes(text, &volumes)
+    }
+
+    /// Parses an address; a claim lies under `volumes`.
+    pub fn parse_with_volumes(text: &str, volumes: &Path) -> Result<Self, AddressError> {
+        let invalid = |why: &str| AddressError::Invalid { uri: text.to_owned(), why: why.to_owned() };
+        let Some((scheme, rest)) = text.split_once("://") else {
+            if text.is_empty() {
+                return Err(invalid("it is empty"));
+            }
+            return Self::local(text, Path::new(text));
+        };
+        match scheme {
+            "pvc" => {
+                let (claim, path) = rest.split_once('/').unwrap_or((rest, ""));
+                if claim.is_empty() || claim.starts_with('.') {
+                    return Err(invalid("it names no claim"));
+                }
+                let path = Path::new(path);
+                if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+                    return Err(invalid("a path in a claim has no '..'"));
+                }
+                Self::local(text, &volumes.join(claim).join(path))
+            }
+            "file" => {
+                let url = Url::parse(text).map_err(|error| invalid(&error.to_string()))?;
+                let path = url.to_file_path().map_err(|()| invalid("a file address is file:///path"))?;
+                Self::local(text, &path)
+            }
+            "s3" => Self::s3(text, rest),
+            "https" | "http" => Self::http(text),
+            other => Err(invalid(&format!("'{other}' is no scheme that the agent knows"))),
+        }
+    }
+
+    /// The address of a local path.
+    pub fn local(uri: &str, path: &Path) -> Result<Self, AddressError> {
+        let invalid = |why: String| AddressError::Invalid { uri: uri.to_owned(), why };
+        let absolute = std::path::absolute(path).map_err(|error| invalid(error.to_string()))?;
+        let absolute = normal(&absolute);
+        let path = StorePath::from_absolute_path(&absolute).map_err(|error| invalid(error.to_string()))?;
+        Ok(Self {
+            uri: uri.to_owned(),
+            store: Arc::new(LocalFileSystem::new()),
+            root: Url::parse("file:///").expect("a constant"),
+            path,
+            local: Some(absolute),
+        })
+    }
+
+    fn s3(uri: &str, rest: &str) -> Result<Self, AddressError> {
+        let invalid = |why: String| AddressError::Invalid { uri: uri.to_owned(), why };
+        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err(invalid("it names no bucket".to_owned()));
+        }
+        let path = StorePath::parse(key.trim_matches('/')).map_err(|error| invalid(error.to_string()))?;
+        let store = AmazonS3Builder::from_env()
+            .with_bucket_name(bucket)
+            .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::RandomizeAddresses), "false")
+            .build()
+            .map_err(|source| AddressError::Store { uri: uri.to_owned(), source })?;
+        let root = Url::parse(&format!("s3://{bucket}")).map_err(|error| invalid(error.to_string()))?;
+        Ok(Self { uri: uri.to_owned(), store: Arc::new(store), root, path, local: None })
+    }
+
+    fn http(uri: &str) -> Result<Self, AddressError> {
+        let invalid = |why: String| AddressError::Invalid { uri: uri.to_owned(), why };
+        let url = Url::parse(uri).map_err(|error| invalid(error.to_string()))?;
+        let path = StorePath::from_url_path(url.path()).map_err(|error| invalid(error.to_string()))?;
+        // The query stays with the store: a signed address is of no use without it.
+        let mut base = url;
+        base.set_path("");
+        base.set_fragment(None);
+        let store = HttpBuilder::new()
+            .with_url(base.to_string())
+            .with_client_options(client_options())
+            .build()
+            .map_err(|source| AddressError::Store { uri: uri.to_owned(), source })?;
+        base.set_query(None);
+        Ok(Self { uri: uri.to_owned(), store: Arc::new(store), root: base, path, local: None })
+    }
+
+    /// The text that the user wrote.
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// The store that it lies in.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The path in the store.
+    pub fn path(&self) -> &StorePath {
+        &self.path
+    }
+
+    /// The path on this machine; absent for what lies elsewhere.
+    pub fn local_path(&self) -> Option<&Path> {
+        self.local.as_deref()
+    }
+
+    /// Under what a DataFusion session knows the store: `context.register_object_store(address.store_url().as_ref(), …)`.
+    pub fn store_url(&self) -> ObjectStoreUrl {
+        let root = &self.root[..url::Position::BeforePath];
+        ObjectStoreUrl::parse(root).expect("the root was cut from a parsed URL")
+    }
+
+    /// The address of something below this one.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Self {
+        let mut path = self.path.clone();
+        let mut local = self.local.clone();
+        for part in name.split('/').filter(|part| !part.is_empty()) {
+            path = path.join(part);
+            local = local.map(|local| local.join(part));
+        }
+        Self {
+            uri: format!("{}/{name}", self.uri.trim_end_matches('/')),
+            store: Arc::clone(&self.store),
+            root: self.root.clone(),
+            path,
+            local,
+        }
+    }
+
+    /// The files at the address, ordered by path: the file itself, or all files below the folder.
+    /// Names that begin with a dot are left out, as temporary files have them.
+    ///
+    /// # Errors
+    /// [`AddressError::NotFound`] when there is no file.
+    pub async fn files(&self) -> Result<Vec<ObjectMeta>, AddressError> {
+        if self.is_single_file() {
+            return Ok(vec![self.head().await?]);
+        }
+        let mut files: Vec<ObjectMeta> = match self.store.list(Some(&self.path)).try_collect().await {
+            Ok(files) => files,
+            Err(object_store::Error::NotFound { .. }) => Vec::new(),
+            Err(source) => return Err(self.access("listing", source)),
+        };
+        files.retain(|file| {
+            file.location
+                .prefix_match(&self.path)
+                .is_some_and(|mut rest| !rest.any(|part| part.as_ref().starts_with('.')))
+        });
+        if files.is_empty() && !self.uri.ends_with('/') {
+            return Ok(vec![self.head().await?]);
+        }
+        if files.is_empty() {
+            return Err(AddressError::NotFound { uri: self.uri.clone() });
+        }
+        files.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok(files)
+    }
+
+    /// Reads the one file at the address.
+    pub async fn read(&self) -> Result<Bytes, AddressError> {
+        let result = self.store.get(&self.path).await.map_err(|source| self.access("reading", source))?;
+        result.bytes().await.map_err(|source| self.access("reading", source))
+    }
+
+    /// Writes one file at the address, whole or not at all, over what was there.
+    pub async fn write(&self, content: Bytes) -> Result<(), AddressError> {
+        match self.store.put(&self.path, content.into()).await {
+            Ok(_) => Ok(()),
+            Err(source) => Err(self.access("writing", source)),
+        }
+    }
+
+    fn is_single_file(&self) -> bool {
+        match &self.local {
+            Some(local) => local.is_file(),
+            None => self.root.scheme().starts_with("http"),
+        }
+    }
+
+    async fn head(&self) -> Result<ObjectMeta, AddressError> {
+        self.store.head(&self.path).await.map_err(|source| self.access("reading", source))
+    }
+
+    pub(crate) fn access(&self, doing: &'static str, source: object_store::Error) -> AddressError {
+        match source {
+            object_store::Error::NotFound { .. } if doing != "writing" => AddressError::NotFound { uri: self.uri.clone() },
+            source => AddressError::Access { doing, uri: self.uri.clone(), source },
+        }
+    }
+}
+
+/// Options of every HTTP client that a store makes: names are resolved in the program itself, because a
+/// static binary has no name service switch to lean on.
+fn client_options() -> ClientOptions {
+    ClientOptions::new()
+        .with_config(ClientConfigKey::RandomizeAddresses, "false")
+        .with_config(ClientConfigKey::AllowHttp, "true")
+}
+
+/// The path without `.` and `..`, by its text alone.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            part => normal.push(part),
+        }
+    }
+    normal
+}

@@ -1,0 +1,83 @@
+//! Shapes of arguments that several commands share.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// `NAME=VALUE` on the command line; the value may hold further `=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// What stands before the first `=`; never empty.
+    pub name: String,
+    /// What stands after it.
+    pub value: String,
+}
+
+impl FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => {
+                Ok(Self { name: name.to_owned(), value: value.to_owned() })
+            }
+            _ => Err(format!("'{text}' is not of the form NAME=VALUE")),
+        }
+    }
+}
+
+/// Format of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum DataFormat {
+    /// Comma-separated values with a header line.
+    #[value(name = "CSV")]
+    Csv,
+    /// Apache Parquet.
+    Parquet,
+    /// One JSON object a line.
+    #[value(name = "JSON")]
+    Json,
+}
+
+/// Parses a Go-style duration such as `5s`, `1m30s` or `250ms`; for clap's `value_parser`.
+///
+/// # Errors
+/// A sentence that says what is accepted, when the text is no duration or is negative.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(|| format!("'{text}' is not a duration such as 500ms, 10s, 5m or 1h30m"))
+}
+
+/// Parses an RFC 3339 time; for clap's `value_parser`.
+///
+/// # Errors
+/// A sentence that says what is accepted.
+pub fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| format!("'{text}' is not a time such as 2026-11-01T00:00:00Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_those_of_go() {
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        assert!(duration("5").is_err());
+        assert!(duration("-5s").is_err());
+    }
+
+    #[test]
+    fn a_pair_is_cut_at_the_first_sign() {
+        let pair: Pair = "uri=s3://b/k?x=1".parse().expect("a pair");
+        assert_eq!((pair.name.as_str(), pair.value.as_str()), ("uri", "s3://b/k?x=1"));
+        assert!("=x".parse::<Pair>().is_err());
+        assert!("x".parse::<Pair>().is_err());
+    }
+}

@@ -1,0 +1,133 @@
+//! The agent's last word: a [`Report`] in the container's termination message.
+//!
+//! The kubelet cuts a message at [`MAX_REPORT_BYTES`]; a cut JSON document is no document. So a report is
+//! shrunk until it fits: first the log's tail, then messages, then lists from their end, and what is left
+//! is always valid.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+
+use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
+
+/// Where the kubelet looks for a container's last word.
+pub const TERMINATION_MESSAGE: &str = "/dev/termination-log";
+
+/// How many bytes of the trainer's output a report holds.
+pub const MAX_LOG_TAIL_BYTES: usize = 1500;
+
+/// How many bytes a message of a report holds.
+const MAX_MESSAGE_BYTES: usize = 1000;
+
+/// A failure for the person who reads the condition.
+pub fn failure(reason: FailureReason, message: impl Into<String>) -> FailureReport {
+    FailureReport { reason, message: message.into(), exit_code: None, log_tail: String::new() }
+}
+
+/// An error and what caused it, on one line: `reading s3://b/k failed: timed out`.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some libraries repeat their cause in their own words.
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Turns an error into a [`FailureReport`] of a reason.
+pub trait OrFail<T> {
+    /// The failure's message is the error with its causes.
+    fn or_fail(self, reason: FailureReason) -> Result<T, FailureReport>;
+}
+
+impl<T, E: Error> OrFail<T> for Result<T, E> {
+    fn or_fail(self, reason: FailureReason) -> Result<T, FailureReport> {
+        self.map_err(|error| failure(reason, chain(&error)))
+    }
+}
+
+/// The report, shrunk so that its JSON holds at most [`MAX_REPORT_BYTES`].
+pub fn fit(mut report: Report) -> Report {
+    while json(&report).len() > MAX_REPORT_BYTES {
+        if !shrink(&mut report) {
+            return Report::Failure(failure(
+                FailureReason::Internal,
+                "the report does not fit into a termination message",
+            ));
+        }
+    }
+    report
+}
+
+/// Takes one thing off a report; false when there is nothing more to take.
+fn shrink(report: &mut Report) -> bool {
+    match report {
+        Report::Failure(failure) => {
+            cut_front(&mut failure.log_tail, MAX_LOG_TAIL_BYTES, 200) || cut(&mut failure.message)
+        }
+        Report::Training(training) => training.metrics.pop_last().is_some() || training.inputs.pop().is_some(),
+        Report::Evaluation(evaluation) => evaluation.metrics.pop().is_some() || cut(&mut evaluation.message),
+        Report::Drift(drift) => drift.top.pop().is_some() || cut(&mut drift.message),
+        Report::Fetch(_) => false,
+    }
+}
+
+/// Cuts a message to what is allowed, then by halves; false when it is short already.
+fn cut(message: &mut String) -> bool {
+    if message.len() <= 100 {
+        return false;
+    }
+    let keep = if message.len() > MAX_MESSAGE_BYTES { MAX_MESSAGE_BYTES } else { message.len() / 2 };
+    message.truncate(message.floor_char_boundary(keep));
+    message.push('…');
+    true
+}
+
+/// Cuts a log's tail from its front.
+fn cut_front(log: &mut String, most: usize, step: usize) -> bool {
+    if log.is_empty() {
+        return false;
+    }
+    let keep = if log.len() > most { most } else { log.len().saturating_sub(step) };
+    let from = log.ceil_char_boundary(log.len() - keep);
+    log.drain(..from);
+    true
+}
+
+/// Writes a report: to `path`, or to the kubelet's own place, or to standard output where there is neither.
+///
+/// # Errors
+/// When the file is there but cannot be written.
+pub fn write(report: &Report, path: Option<&Path>) -> io::Result<()> {
+    match path {
+        Some(path) => std::fs::write(path, json(report)),
+        None if Path::new(TERMINATION_MESSAGE).exists() => std::fs::write(TERMINATION_MESSAGE, json(report)),
+        None => {
+            let text = serde_json::to_string_pretty(report).expect("a report is plain data");
+            println!("{text}");
+            Ok(())
+        }
+    }
+}
+
+fn json(report: &Report) -> String {
+    serde_json::to_string(report).expect("a report is plain data")
+}
+
+/// The exit code that goes with a report: 0 for a good one, the trainer's own for a failed trainer.
+pub fn exit_code(report: &Report) -> u8 {
+    match report {
+        Report::Training(_) | Report::Evaluation(_) | Report::Drift(_) | Report::Fetch(_) => 0,
+        Report::Failure(failure) => match (failure.reason, failure.exit_code) {
+            (FailureReason::InvalidArguments, _) => 64,
+            (FailureReason::TrainerFailed, Some(code)) => u8::try_from(code).ok().filter(|code| *code != 0).unwrap_or(1),
+            _ => 1,
+        },
+    }
+}
