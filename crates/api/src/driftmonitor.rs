@@ -296,6 +296,9 @@ pub struct WindowStatus {
     /// Columns that drifted, the worst first; at most five.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drifted: Vec<String>,
+    /// Why the evaluation failed, in one word, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Why, in words.
     pub message: String,
 }

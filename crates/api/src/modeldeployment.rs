@@ -270,6 +270,8 @@ pub struct CanaryStatus {
     pub weight: i32,
     /// When the roll-out started.
     pub started: Timestamp,
+    /// Since when this step's pods are awaited.
+    pub since: Timestamp,
     /// When all pods of the step were ready; absent while they start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_started: Option<Timestamp>,

@@ -1,1 +1,23 @@
-//! plan
+//! The head of the operator: every decision, as a pure function.
+//!
+//! ```text
+//!   Observed (what is known, resolved) ── plan(&Observed, now) ──> Plan (steps, status, notes, when to look again)
+//! ```
+//!
+//! Absent on purpose, and kept so by the list of dependencies: a client, a clock, randomness, `async`,
+//! the environment. Time and ids are arguments. The same input gives the same bytes.
+
+pub mod compare;
+pub mod conditions;
+pub mod digest;
+pub mod driftmonitor;
+pub mod jobs;
+pub mod modeldeployment;
+pub mod modelversion;
+pub mod outcome;
+pub mod pods;
+pub mod presets;
+pub mod template;
+pub mod trainingjob;
+
+pub use outcome::{Child, Doomed, Note, Plan, Problem, Severity, Step};

@@ -1,0 +1,50 @@
+//! How a Job stands, told from its status and its pods together: the two caches need not be of the same moment.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::pods;
+
+/// How long the pods of a Job that has ended are waited for in the cache.
+const SETTLING: SignedDuration = SignedDuration::from_secs(10);
+
+/// How a Job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// It has not ended.
+    Running,
+    /// It has ended, but the pods in the cache have not: the cache will catch up.
+    Settling,
+    /// It ended well.
+    Complete,
+    /// It failed.
+    Failed,
+}
+
+/// How a Job with these pods stands.
+pub fn state<'a>(job: &Job, its_pods: impl IntoIterator<Item = &'a Arc<Pod>>, now: Timestamp) -> JobState {
+    let Some((ended, state)) = end(job) else { return JobState::Running };
+    let mut its_pods = its_pods.into_iter().peekable();
+    let behind = its_pods.peek().is_none() || its_pods.any(|pod| pods::is_alive(pod));
+    if behind && now.duration_since(ended) < SETTLING { JobState::Settling } else { state }
+}
+
+fn end(job: &Job) -> Option<(Timestamp, JobState)> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().filter(|condition| condition.status == "True").find_map(|condition| {
+        let state = match condition.type_.as_str() {
+            "Complete" => JobState::Complete,
+            "Failed" => JobState::Failed,
+            _ => return None,
+        };
+        Some((condition.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0), state))
+    })
+}
+
+/// Whether a Job has ended, however its pods look.
+pub fn has_ended(job: &Job) -> bool {
+    end(job).is_some()
+}

@@ -1,0 +1,208 @@
+//! The decisions on a ModelVersion.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use windlass_api::agent::{EvaluationReport, MetricResult, Report, Tree, Verdict};
+use windlass_api::{Address, Decimal, MetricStatus, ModelVersion, ModelVersionStatus, Opponent, Stored, Validation, ValidationStatus, condition};
+
+use super::children;
+use super::observed::Observed;
+use crate::conditions::{Conditions, Truth};
+use crate::jobs::{self, JobState};
+use crate::{Child, Note, Plan, Problem, Step, pods, template};
+
+/// Whether a version may serve as `Latest`: its validation passed.
+pub fn is_good(version: &ModelVersion) -> bool {
+    verdict(version) == Some(Verdict::Pass)
+}
+
+fn verdict(version: &ModelVersion) -> Option<Verdict> {
+    version.status.as_ref()?.validation.as_ref().map(|validation| validation.verdict)
+}
+
+/// What is to be done about a ModelVersion.
+pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
+    let version = &*observed.version;
+    let before = version.status.clone().unwrap_or_default();
+    let reconcile = Reconcile { observed, version, before: &before, now };
+    match (&version.spec.validation, &before.validation) {
+        (None, _) => reconcile.registered(),
+        (Some(_), Some(found)) => Plan::status_only(reconcile.judged(found.clone())),
+        (Some(validation), None) => reconcile.validate(validation),
+    }
+}
+
+struct Reconcile<'a> {
+    observed: &'a Observed,
+    version: &'a ModelVersion,
+    before: &'a ModelVersionStatus,
+    now: Timestamp,
+}
+
+/// What the conditions of a ModelVersion say.
+struct Say<'a> {
+    phase: &'a str,
+    ready: bool,
+    reconciling: bool,
+    stalled: bool,
+    validated: Truth,
+    reason: &'a str,
+    message: &'a str,
+}
+
+impl Reconcile<'_> {
+    fn status(&self, say: &Say<'_>) -> ModelVersionStatus {
+        ModelVersionStatus {
+            observed_generation: self.version.metadata.generation,
+            phase: Some(say.phase.to_owned()),
+            conditions: Conditions::new(&self.before.conditions, self.version.metadata.generation, self.now)
+                .with(condition::READY, say.ready, say.reason, say.message)
+                .with(condition::RECONCILING, say.reconciling, say.reason, say.message)
+                .with(condition::STALLED, say.stalled, say.reason, say.message)
+                .with(condition::VALIDATED, say.validated, say.reason, say.message)
+                .finish(),
+            ..self.before.clone()
+        }
+    }
+
+    fn registered(&self) -> Plan<ModelVersionStatus> {
+        Plan::status_only(self.status(&Say {
+            phase: "Registered",
+            ready: true,
+            reconciling: false,
+            stalled: false,
+            validated: Truth::Unknown,
+            reason: "Registered",
+            message: "spec.validation is not given: the version is on record, and serves only where its number is asked for",
+        }))
+    }
+
+    fn judged(&self, found: ValidationStatus) -> ModelVersionStatus {
+        let (phase, reason, validated) = match found.verdict {
+            Verdict::Pass => ("Validated", "ValidationPassed", Truth::True),
+            Verdict::Fail => ("Rejected", "ValidationFailed", Truth::False),
+            Verdict::Inconclusive => ("Inconclusive", "ValidationInconclusive", Truth::Unknown),
+        };
+        let mut status = self.status(&Say {
+            phase,
+            ready: found.verdict == Verdict::Pass,
+            reconciling: false,
+            stalled: found.verdict != Verdict::Pass,
+            validated,
+            reason,
+            message: &found.message,
+        });
+        status.validation = Some(found);
+        status
+    }
+
+    fn stalled(&self, problem: &Problem) -> Plan<ModelVersionStatus> {
+        let known = windlass_api::find_condition(&self.before.conditions, condition::READY).is_some_and(|ready| ready.reason == problem.reason);
+        let status = self.status(&Say {
+            phase: "Pending",
+            ready: false,
+            reconciling: false,
+            stalled: true,
+            validated: Truth::Unknown,
+            reason: &problem.reason,
+            message: &problem.message,
+        });
+        let notes = if known { Vec::new() } else { vec![Note::warning(&problem.reason, &problem.message)] };
+        Plan { notes, ..Plan::status_only(status) }
+    }
+
+    fn validating(&self, message: &str) -> ModelVersionStatus {
+        self.status(&Say {
+            phase: "Validating",
+            ready: false,
+            reconciling: true,
+            stalled: false,
+            validated: Truth::Unknown,
+            reason: "Validating",
+            message,
+        })
+    }
+
+    fn validate(&self, validation: &Validation) -> Plan<ModelVersionStatus> {
+        let Some(job) = &self.observed.job else {
+            return self.start(validation).unwrap_or_else(|problem| self.stalled(&problem));
+        };
+        let report = self.observed.pods.iter().find_map(|pod| pods::report(pod, pods::AGENT));
+        if let Some(Report::Evaluation(report)) = report {
+            return self.concluded(&report);
+        }
+        match jobs::state(job, &self.observed.pods, self.now) {
+            JobState::Complete | JobState::Failed => self.no_verdict(&job.name_any()),
+            JobState::Settling => Plan { again: Some(Duration::from_secs(1)), ..Plan::status_only(self.before.clone()) },
+            JobState::Running => match self.observed.pods.iter().find_map(|pod| pods::problem(pod)) {
+                Some(problem) => self.stalled(&problem),
+                None => Plan::status_only(self.validating(&format!("Job {} judges the model", job.name_any()))),
+            },
+        }
+    }
+
+    fn no_verdict(&self, name: &str) -> Plan<ModelVersionStatus> {
+            let (reason, said) = match self.observed.pods.iter().find_map(|pod| pods::failure(pod)) {
+                Some(failure) => (format!("{:?}", failure.reason), failure.message),
+                None => ("ReportMissing".to_owned(), "the validation ended without a report".to_owned()),
+            };
+            self.stalled(&Problem::new(&reason, format!("validation came to no verdict: {said}. Mend it, then delete the Job {name} to validate again")))
+    }
+
+    fn start(&self, validation: &Validation) -> Result<Plan<ModelVersionStatus>, Problem> {
+        let namespace = self.version.namespace().unwrap_or_default();
+        let named = [("spec.artifact.uri", &self.version.spec.artifact.uri), ("spec.validation.dataset.uri", &validation.dataset.uri)];
+        pods::check_claims(named, &self.observed.claims, &namespace)?;
+        if self.version.spec.artifact.uri.0.starts_with("https://") {
+            return Err(Problem::new("ReportNotWritable", "spec.artifact.uri: the validation's report and baseline are written beside the model, which https:// does not allow; use pvc:// or s3://"));
+        }
+        let preset = self.observed.presets.template("spec.validation.runtime", validation.runtime.as_deref(), &self.version.spec.artifact.format)?;
+        let server = template::parse("the runtime preset", &preset)?;
+        let champion = match validation.against.as_ref().map(|against| against.version) {
+            Some(Opponent::Champion) => self.observed.champion.as_deref().filter(|champion| champion.name_any() != self.version.name_any()),
+            None => None,
+        };
+        let job = children::validation_job(self.version, validation, champion, &server, &self.observed.agent_image);
+        let mut status = self.validating(&format!("Job {} judges the model", job.name_any()));
+        status.champion = champion.map(ResourceExt::name_any);
+        Ok(Plan { steps: vec![Step::Apply(Child::Job(Box::new(job)))], ..Plan::status_only(status) })
+    }
+
+    fn concluded(&self, report: &EvaluationReport) -> Plan<ModelVersionStatus> {
+        let found = ValidationStatus {
+            verdict: report.verdict,
+            message: report.message.clone(),
+            rows: i64::try_from(report.rows).unwrap_or(i64::MAX),
+            metrics: report.metrics.iter().map(metric).collect(),
+            champion: report.champion.clone(),
+            baseline: report.baseline.as_ref().map(stored),
+            report: report.report.as_ref().map(stored),
+        };
+        let status = self.judged(found);
+        let note = match report.verdict {
+            Verdict::Pass => Note::normal("ValidationPassed", &report.message),
+            Verdict::Fail => Note::warning("ValidationFailed", &report.message),
+            Verdict::Inconclusive => Note::warning("ValidationInconclusive", &report.message),
+        };
+        Plan { notes: vec![note], ..Plan::status_only(status) }
+    }
+}
+
+fn stored(tree: &Tree) -> Stored {
+    Stored { uri: Address(tree.uri.clone()), digest: tree.digest.clone() }
+}
+
+fn metric(result: &MetricResult) -> MetricStatus {
+    MetricStatus {
+        name: result.name.clone(),
+        segment: result.segment.clone(),
+        rows: i64::try_from(result.rows).unwrap_or(i64::MAX),
+        value: result.value.map(Decimal::from_f64),
+        lower: result.interval.map(|interval| Decimal::from_f64(interval[0])),
+        upper: result.interval.map(|interval| Decimal::from_f64(interval[1])),
+        champion: result.champion.map(Decimal::from_f64),
+        verdict: result.verdict,
+    }
+}

@@ -1,0 +1,116 @@
+//! What a plan is made of: steps on children, a status, notes for people, and when to look again.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::scheduling::v1beta1::PodGroup;
+use windlass_api::{ModelVersion, TrainingJob};
+
+/// What is to be done about one object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan<S> {
+    /// In this order; a later one is not begun when an earlier one failed.
+    pub steps: Vec<Step>,
+    /// The status as it shall be; it is written only where it differs.
+    pub status: S,
+    /// Events to publish, once the status is written.
+    pub notes: Vec<Note>,
+    /// Look again after this time, even if nothing changes.
+    pub again: Option<Duration>,
+}
+
+impl<S> Plan<S> {
+    /// A plan that only says how it is.
+    pub fn status_only(status: S) -> Self {
+        Self { steps: Vec::new(), status, notes: Vec::new(), again: None }
+    }
+}
+
+/// One change of the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Make it so, by server-side apply; nothing is sent where it is so already.
+    Apply(Child),
+    /// Make it, if nothing has its name; it is an error if something has.
+    Create(Child),
+    /// Take it away, with all that belongs to it.
+    Delete(Doomed),
+}
+
+/// An object that Windlass makes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Child {
+    /// A Job.
+    Job(Box<Job>),
+    /// A Service.
+    Service(Box<Service>),
+    /// A Deployment.
+    Deployment(Box<Deployment>),
+    /// A PodGroup.
+    PodGroup(Box<PodGroup>),
+    /// A TrainingJob.
+    TrainingJob(Box<TrainingJob>),
+    /// A ModelVersion.
+    ModelVersion(Box<ModelVersion>),
+}
+
+/// An object to take away; its name, in the namespace of the object that the plan is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doomed {
+    /// A Job and its pods.
+    Job(String),
+    /// A Deployment and its pods.
+    Deployment(String),
+    /// A TrainingJob and its children.
+    TrainingJob(String),
+}
+
+/// An Event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Whether a person should act.
+    pub severity: Severity,
+    /// One PascalCase word.
+    pub reason: String,
+    /// What happened, for a person.
+    pub message: String,
+}
+
+/// Type of an Event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// As it should be.
+    Normal,
+    /// A person may have to act.
+    Warning,
+}
+
+impl Note {
+    /// Something that went as it should.
+    pub fn normal(reason: &str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Normal, reason: reason.to_owned(), message: message.into() }
+    }
+
+    /// Something a person may have to act on.
+    pub fn warning(reason: &str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, reason: reason.to_owned(), message: message.into() }
+    }
+}
+
+/// Something that a person has to mend: no retry until an object changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// One PascalCase word.
+    pub reason: String,
+    /// What, where (the field's path), why, what to do.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem by its reason and message.
+    pub fn new(reason: &str, message: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), message: message.into() }
+    }
+}

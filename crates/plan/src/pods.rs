@@ -1,0 +1,295 @@
+//! What the pods of every kind have in common: volumes of claims, the agent, the model server, and
+//! what can be read from a pod that does not get on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::batch::v1::{PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerStatus, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimVolumeSource, Pod, PodSpec, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Resource, ResourceExt};
+use windlass_api::agent::{FailureReport, Report, environment, paths};
+use windlass_api::{Address, labels};
+
+use crate::Problem;
+
+/// Name of the container that the agent is, or runs in.
+pub const AGENT: &str = "windlass-agent";
+
+/// Metadata of a child: named, labelled, owned.
+pub fn child_meta<K: Resource<DynamicType = ()>>(owner: &K, name: String, role: &str, more: &[(&str, &str)]) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: owner.namespace(),
+        labels: Some(child_labels(&owner.name_any(), role, more)),
+        owner_references: Some(vec![owner_reference(owner)]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// Labels of a child.
+pub fn child_labels(instance: &str, role: &str, more: &[(&str, &str)]) -> BTreeMap<String, String> {
+    [(labels::MANAGED_BY, "windlass"), (labels::NAME, "windlass"), (labels::INSTANCE, instance), (labels::ROLE, role)]
+        .iter()
+        .chain(more)
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+/// The reference by which a child is found and taken away with its owner.
+pub fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: owner.name_any(),
+        uid: owner.uid().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// Mounts the claims that addresses name, each under its own name in [`paths::VOLUMES`].
+///
+/// `written` are addresses that something is written to; a claim that none of them names is mounted read-only.
+pub fn mount_claims<'a>(
+    spec: &mut PodSpec,
+    container: &mut Container,
+    read: impl IntoIterator<Item = &'a Address>,
+    written: impl IntoIterator<Item = &'a Address>,
+) {
+    let written: BTreeSet<&str> = written.into_iter().filter_map(|address| address.claim().map(|(claim, _)| claim)).collect();
+    let mut claims: BTreeSet<&str> = read.into_iter().filter_map(|address| address.claim().map(|(claim, _)| claim)).collect();
+    claims.extend(&written);
+    for claim in claims {
+        let volumes = spec.volumes.get_or_insert_default();
+        let volume = match volumes.iter().find(|volume| volume.persistent_volume_claim.as_ref().is_some_and(|source| source.claim_name == claim)) {
+            Some(volume) => volume.name.clone(),
+            None => {
+                let name = format!("windlass-claim-{}", volumes.len());
+                volumes.push(Volume {
+                    name: name.clone(),
+                    persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource { claim_name: claim.to_owned(), ..Default::default() }),
+                    ..Volume::default()
+                });
+                name
+            }
+        };
+        container.volume_mounts.get_or_insert_default().push(VolumeMount {
+            name: volume,
+            mount_path: format!("{}/{claim}", paths::VOLUMES),
+            read_only: (!written.contains(claim)).then_some(true),
+            ..VolumeMount::default()
+        });
+    }
+}
+
+/// Adds an empty folder to a pod, and mounts it into a container.
+pub fn mount_empty(spec: &mut PodSpec, container: &mut Container, name: &str, path: &str, read_only: bool) {
+    let volumes = spec.volumes.get_or_insert_default();
+    if !volumes.iter().any(|volume| volume.name == name) {
+        volumes.push(Volume { name: name.to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() });
+    }
+    container.volume_mounts.get_or_insert_default().push(VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    });
+}
+
+/// A container that is the agent, with a writable `/tmp`.
+pub fn agent_container(spec: &mut PodSpec, name: &str, image: &str, arguments: Vec<String>) -> Container {
+    let mut container = Container {
+        name: name.to_owned(),
+        image: Some(image.to_owned()),
+        command: Some(vec!["/windlass-agent".to_owned()]),
+        args: Some(arguments),
+        ..Container::default()
+    };
+    container.security_context = Some(k8s_openapi::api::core::v1::SecurityContext {
+        read_only_root_filesystem: Some(true),
+        ..Default::default()
+    });
+    mount_empty(spec, &mut container, "windlass-tmp", "/tmp", false);
+    container
+}
+
+/// The ports of a model server in a pod that may hold two.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerPorts {
+    /// HTTP.
+    pub http: u16,
+    /// gRPC.
+    pub grpc: u16,
+    /// Its own metrics.
+    pub metrics: u16,
+}
+
+/// Ports of the model that serves, or of the candidate.
+pub const CANDIDATE_PORTS: ServerPorts = ServerPorts { http: 8081, grpc: 8082, metrics: 8083 };
+/// Ports of the champion beside a candidate.
+pub const CHAMPION_PORTS: ServerPorts = ServerPorts { http: 8084, grpc: 8085, metrics: 8086 };
+
+/// Makes the first container of a template a model server that runs beside the agent and outlives it:
+/// a sidecar, so that it is stopped after the container that sends it requests.
+pub fn server_sidecar(spec: &mut PodSpec, mut server: Container, name: &str, model: &str, volume: &str, folder: &str, ports: ServerPorts) {
+    name.clone_into(&mut server.name);
+    let mut variables: Vec<EnvVar> = [
+        (environment::PORT, ports.http.to_string()),
+        (environment::PORT_GRPC, ports.grpc.to_string()),
+        (environment::PORT_METRICS, ports.metrics.to_string()),
+        (environment::MODEL_DIRECTORY, folder.to_owned()),
+        (environment::MODEL_NAME, model.to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| variable(name, value))
+    .collect();
+    variables.extend(server.env.take().unwrap_or_default());
+    server.env = Some(variables);
+    server.restart_policy = Some("Always".to_owned());
+    mount_empty(spec, &mut server, volume, folder, true);
+    spec.init_containers.get_or_insert_default().push(server);
+}
+
+/// An init container that fetches a model and verifies its digest.
+pub fn fetch_model(spec: &mut PodSpec, name: &str, image: &str, artifact: &windlass_api::Artifact, volume: &str, folder: &str) {
+    let arguments = ["fetch", "--uri", &artifact.uri.0, "--digest", &artifact.digest, "--to", folder].map(str::to_owned).to_vec();
+    let mut container = agent_container(spec, name, image, arguments);
+    mount_empty(spec, &mut container, volume, folder, false);
+    mount_claims(spec, &mut container, [&artifact.uri], []);
+    spec.init_containers.get_or_insert_default().push(container);
+}
+
+/// A pod that the cluster took away is made again.
+pub fn ignore_disruption() -> PodFailurePolicy {
+    PodFailurePolicy {
+        rules: vec![PodFailurePolicyRule {
+            action: "Ignore".to_owned(),
+            on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern { type_: "DisruptionTarget".to_owned(), status: Some("True".to_owned()) }]),
+            ..PodFailurePolicyRule::default()
+        }],
+    }
+}
+
+/// An environment variable.
+pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(value.into()), value_from: None }
+}
+
+/// `--name`, `value` pairs as arguments.
+pub fn flag(arguments: &mut Vec<String>, name: &str, value: impl Into<String>) {
+    arguments.push(format!("--{name}"));
+    arguments.push(value.into());
+}
+
+fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.as_ref();
+    status
+        .and_then(|status| status.init_container_statuses.as_ref())
+        .into_iter()
+        .chain(status.and_then(|status| status.container_statuses.as_ref()))
+        .flatten()
+}
+
+/// The report that an agent left in a pod: that of the container `name`, or a failure of any other.
+pub fn report(pod: &Pod, name: &str) -> Option<Report> {
+    let of = |status: &ContainerStatus| {
+        let ended = status.state.as_ref()?.terminated.as_ref().or_else(|| status.last_state.as_ref()?.terminated.as_ref())?;
+        serde_json::from_str::<Report>(ended.message.as_deref()?).ok()
+    };
+    statuses(pod)
+        .filter(|status| status.name == name)
+        .find_map(of)
+        .or_else(|| statuses(pod).filter_map(of).find(|report| matches!(report, Report::Failure(_))))
+}
+
+/// The failure that an agent or a container left in a pod, in words.
+pub fn failure(pod: &Pod) -> Option<FailureReport> {
+    statuses(pod).find_map(|status| {
+        let ended = status.state.as_ref()?.terminated.as_ref()?;
+        if ended.exit_code == 0 {
+            return None;
+        }
+        if let Some(Ok(Report::Failure(failure))) = ended.message.as_deref().map(serde_json::from_str) {
+            return Some(failure);
+        }
+        Some(FailureReport {
+            reason: windlass_api::agent::FailureReason::TrainerFailed,
+            message: format!(
+                "container {} ended with exit code {}{}",
+                status.name,
+                ended.exit_code,
+                ended.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default()
+            ),
+            exit_code: Some(ended.exit_code),
+            log_tail: ended.message.clone().unwrap_or_default(),
+        })
+    })
+}
+
+/// Whether a pod was taken away by the cluster: preempted, evicted, drained, its node lost.
+pub fn is_disrupted(pod: &Pod) -> bool {
+    pod.status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref())
+        .is_some_and(|conditions| conditions.iter().any(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True"))
+}
+
+/// Whether a pod holds, or may yet hold, a place on a node.
+pub fn is_alive(pod: &Pod) -> bool {
+    !matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"))
+}
+
+/// Why a pod does not start, if a person has to do something about it.
+pub fn problem(pod: &Pod) -> Option<Problem> {
+    let waiting = statuses(pod).find_map(|status| {
+        let waiting = status.state.as_ref()?.waiting.as_ref()?;
+        let reason = match waiting.reason.as_deref()? {
+            "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" => "ImageNotFound",
+            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => "ContainerNotStarted",
+            "CrashLoopBackOff" => "ContainerCrashes",
+            _ => return None,
+        };
+        let ended = status.last_state.as_ref().and_then(|state| state.terminated.as_ref()).and_then(|ended| ended.message.clone());
+        let said = match ended.as_deref().map(serde_json::from_str::<Report>) {
+            Some(Ok(Report::Failure(failure))) => failure.message,
+            _ => ended.or_else(|| waiting.message.clone()).unwrap_or_default(),
+        };
+        Some(Problem::new(reason, format!("pod {}, container {}, image {}: {said}", pod.name_any(), status.name, status.image)))
+    });
+    waiting.or_else(|| {
+        let condition = pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == "PodScheduled")?;
+        (condition.status == "False").then(|| {
+            let message = condition.message.as_deref().unwrap_or("no reason is given");
+            Problem::new("Unschedulable", format!("pod {} finds no node: {message}", pod.name_any()))
+        })
+    })
+}
+
+/// The container images that a pod ran, by digest where the runtime says it.
+pub fn images(pod: &Pod) -> Vec<String> {
+    let set: BTreeSet<String> = statuses(pod)
+        .map(|status| if status.image_id.is_empty() { status.image.clone() } else { format!("{}@{}", status.image, status.image_id.rsplit('@').next().unwrap_or_default()) })
+        .collect();
+    set.into_iter().collect()
+}
+
+/// The claims among those that are named which the namespace does not have.
+///
+/// # Errors
+/// Names the first one that is missing, with its field.
+pub fn check_claims<'a>(named: impl IntoIterator<Item = (&'a str, &'a Address)>, there: &BTreeSet<String>, namespace: &str) -> Result<(), Problem> {
+    for (field, address) in named {
+        if let Some((claim, _)) = address.claim()
+            && !there.contains(claim)
+        {
+            return Err(Problem::new(
+                "VolumeClaimNotFound",
+                format!("{field}: the PersistentVolumeClaim {claim:?} does not exist in namespace {namespace:?}; create it, or correct the address {address}"),
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! TrainingJob: a gang of workers that is started whole, fails whole and is repeated whole.
+//!
+//! ```text
+//!   (made) ─> attempt 1 ─fails─> attempt 2 … ─ends well─> ModelVersion ─> Complete
+//!                 │ suspend: pods go, resume: next attempt      └─ more failures than backoffLimit, or one that
+//!                 └──────────────────────────────────────────────  a repetition cannot mend ─> Failed
+//! ```
+
+mod children;
+mod observed;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+pub use observed::{GangScheduler, Observed};
+pub use plan::plan;

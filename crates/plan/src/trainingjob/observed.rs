@@ -1,0 +1,40 @@
+//! What a decision on a TrainingJob may know.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use windlass_api::{ModelVersion, TrainingJob};
+
+/// What is known of a TrainingJob and all that belongs to it, from caches that have caught up with our own writes.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The object.
+    pub job: Arc<TrainingJob>,
+    /// Its Jobs, one for each attempt that has been started.
+    pub children: Vec<Arc<Job>>,
+    /// The pods of all attempts.
+    pub pods: Vec<Arc<Pod>>,
+    /// The versions of its model.
+    pub versions: Vec<Arc<ModelVersion>>,
+    /// The version that serves its model now.
+    pub champion: Option<String>,
+    /// The claims of its namespace.
+    pub claims: BTreeSet<String>,
+    /// The service accounts of its namespace.
+    pub service_accounts: BTreeSet<String>,
+    /// The cluster's gang scheduler.
+    pub gang_scheduler: GangScheduler,
+    /// The agent's image that the operator was started with.
+    pub agent_image: String,
+}
+
+/// What schedules pods all or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GangScheduler {
+    /// Kubernetes' own, `scheduling.k8s.io/v1beta1`.
+    Native,
+    /// None, and why.
+    None(String),
+}
