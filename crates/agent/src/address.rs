@@ -203,12 +203,47 @@ impl Address {
         }
     }
 
+    /// The address of something beside this one.
+    pub(crate) fn sibling(&self, name: &str) -> Self {
+        let parent: StorePath = {
+            let mut parts: Vec<_> = self.path.parts().collect();
+            parts.pop();
+            parts.into_iter().collect()
+        };
+        let trimmed = self.uri.trim_end_matches('/');
+        let uri = trimmed.rsplit_once('/').map_or(trimmed, |(parent, _)| parent);
+        let parent = Self {
+            uri: uri.to_owned(),
+            path: parent,
+            local: self.local.as_ref().and_then(|local| local.parent()).map(Path::to_owned),
+            ..self.clone()
+        };
+        parent.child(name)
+    }
+
     /// The files at the address, ordered by path: the file itself, or all files below the folder.
     /// Names that begin with a dot are left out, as temporary files have them.
     ///
     /// # Errors
     /// [`AddressError::NotFound`] when there is no file.
     pub async fn files(&self) -> Result<Vec<ObjectMeta>, AddressError> {
+        let mut files = self.files_and_hidden().await?;
+        files.retain(|file| {
+            file.location
+                .prefix_match(&self.path)
+                .is_some_and(|mut rest| !rest.any(|part| part.as_ref().starts_with('.')))
+        });
+        if files.is_empty() {
+            return Err(AddressError::NotFound { uri: self.uri.clone() });
+        }
+        Ok(files)
+    }
+
+    /// The files at the address with those whose names begin with a dot.
+    ///
+    /// # Errors
+    /// [`AddressError::NotFound`] when there is no file.
+    pub(crate) async fn files_and_hidden(&self) -> Result<Vec<ObjectMeta>, AddressError> {
         if self.is_single_file() {
             return Ok(vec![self.head().await?]);
         }
@@ -217,12 +252,7 @@ impl Address {
             Err(object_store::Error::NotFound { .. }) => Vec::new(),
             Err(source) => return Err(self.access("listing", source)),
         };
-        files.retain(|file| {
-            file.location
-                .prefix_match(&self.path)
-                .is_some_and(|mut rest| !rest.any(|part| part.as_ref().starts_with('.')))
-        });
-        if files.is_empty() && !self.uri.ends_with('/') {
+        if files.is_empty() && !self.uri.ends_with('/') && self.local.is_none() {
             return Ok(vec![self.head().await?]);
         }
         if files.is_empty() {
@@ -246,7 +276,7 @@ impl Address {
         }
     }
 
-    fn is_single_file(&self) -> bool {
+    pub(crate) fn is_single_file(&self) -> bool {
         match &self.local {
             Some(local) => local.is_file(),
             None => self.root.scheme().starts_with("http"),

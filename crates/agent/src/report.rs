@@ -8,6 +8,8 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
+use crate::address::AddressError;
+use crate::tree::TreeError;
 use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
 
 /// Where the kubelet looks for a container's last word.
@@ -50,6 +52,20 @@ impl<T, E: Error> OrFail<T> for Result<T, E> {
     fn or_fail(self, reason: FailureReason) -> Result<T, FailureReport> {
         self.map_err(|error| failure(reason, chain(&error)))
     }
+}
+
+/// What a problem with an input's files is for the person who reads the condition.
+pub fn tree_failure(problem: &TreeError) -> FailureReport {
+    let reason = match problem {
+        TreeError::Address(AddressError::Invalid { .. }) => FailureReason::InvalidArguments,
+        TreeError::Address(
+            AddressError::NotFound { .. } | AddressError::Access { .. } | AddressError::Store { .. },
+        ) => FailureReason::InputNotFound,
+        TreeError::File { doing: "reading", .. } | TreeError::Name { .. } => FailureReason::InputUnreadable,
+        TreeError::File { .. } => FailureReason::Internal,
+        TreeError::Occupied { .. } | TreeError::NoFolder { .. } => FailureReason::OutputNotWritten,
+    };
+    failure(reason, chain(problem))
 }
 
 /// The report, shrunk so that its JSON holds at most [`MAX_REPORT_BYTES`].
@@ -129,5 +145,78 @@ pub fn exit_code(report: &Report) -> u8 {
             (FailureReason::TrainerFailed, Some(code)) => u8::try_from(code).ok().filter(|code| *code != 0).unwrap_or(1),
             _ => 1,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use windlass_api::agent::{EvaluationReport, MetricResult, TrainingReport, Verdict};
+
+    use super::*;
+
+    fn fitted(report: Report) -> Report {
+        let report = fit(report);
+        assert!(json(&report).len() <= MAX_REPORT_BYTES, "{} bytes", json(&report).len());
+        report
+    }
+
+    #[test]
+    fn a_long_log_loses_its_beginning_and_the_message_stays() {
+        let mut long = failure(FailureReason::TrainerFailed, "the trainer ended with exit code 1");
+        long.log_tail = format!("{}the last line", "žluťoučký kůň\n".repeat(1000));
+        let Report::Failure(short) = fitted(Report::Failure(long)) else { panic!("still a failure") };
+        assert_eq!(short.message, "the trainer ended with exit code 1");
+        assert!(short.log_tail.ends_with("the last line"));
+        assert!(short.log_tail.len() > 1000);
+    }
+
+    #[test]
+    fn a_message_of_any_length_fits() {
+        for length in [0, 100, 4000, 5000, 100_000] {
+            fitted(Report::Failure(failure(FailureReason::Internal, "\u{1}\"ü".repeat(length))));
+        }
+    }
+
+    #[test]
+    fn an_evaluation_keeps_its_first_metrics() {
+        let metric = |index| MetricResult {
+            name: format!("metric{index}"),
+            segment: Some("origin = 'JFK'".to_owned()),
+            rows: 1,
+            value: None,
+            interval: None,
+            champion: None,
+            verdict: None,
+        };
+        let report = fitted(Report::Evaluation(EvaluationReport {
+            verdict: Verdict::Pass,
+            message: "good".to_owned(),
+            rows: 1,
+            metrics: (0..1000).map(metric).collect(),
+            champion: None,
+            report: None,
+            baseline: None,
+        }));
+        let Report::Evaluation(evaluation) = report else { panic!("still an evaluation") };
+        assert_eq!(evaluation.metrics[0].name, "metric0");
+        assert!(evaluation.metrics.len() > 20);
+    }
+
+    #[test]
+    fn a_report_that_fits_stays_as_it_is() {
+        let metrics = BTreeMap::from([("loss".to_owned(), 0.5)]);
+        let report = Report::Training(TrainingReport { inputs: Vec::new(), output: None, metrics });
+        assert_eq!(fit(report.clone()), report);
+    }
+
+    #[test]
+    fn the_exit_code_is_the_trainers_own() {
+        let mut failed = failure(FailureReason::TrainerFailed, "");
+        failed.exit_code = Some(137);
+        assert_eq!(exit_code(&Report::Failure(failed)), 137);
+        assert_eq!(exit_code(&Report::Failure(failure(FailureReason::InvalidArguments, ""))), 64);
+        assert_eq!(exit_code(&Report::Failure(failure(FailureReason::OutputMissing, ""))), 1);
     }
 }

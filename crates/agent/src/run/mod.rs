@@ -1,14 +1,122 @@
-//! `windlass-agent run`.
+//! `windlass-agent run`: fetches inputs, runs the trainer, uploads what it wrote, reports.
+//!
+//! ```text
+//!   inputs (digested, checked) ──> trainer ──> output (digested, uploaded) ──> report
+//!        WORK/inputs/<name>                      WORK/output
+//!                                               WORK/progress.json, WORK/parameters.json
+//! ```
+//!
+//! Nothing is written outside of the work folder, the volumes and the output's address, so that the root file
+//! system can be read-only. Absent on purpose: attempts and backoff; a failed run is the operator's to repeat.
 
-use windlass_api::agent::{FailureReason, FailureReport, Report};
+mod columns;
+mod environment;
+mod inputs;
+mod trainer;
+mod work;
 
-use crate::report::failure;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::info;
+use windlass_api::agent::{FailureReason, FailureReport, Report, Tree, TrainingReport, paths};
+
+use crate::address::{Address, AddressError};
+use crate::arguments::{DataFormat, Pair, duration, time};
+use crate::report::{OrFail, chain, failure};
+use crate::tree::{self, TreeError};
+
+use self::trainer::Interruption;
+use self::work::Work;
 
 /// Arguments of `windlass-agent run`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// An input and its address.
+    #[arg(long = "input", value_name = "NAME=URI")]
+    pub inputs: Vec<Pair>,
+    /// The format of an input: CSV, Parquet or JSON. Such an input is checked before the trainer starts.
+    #[arg(long = "input-format", value_name = "NAME=FORMAT", value_parser = input_format)]
+    pub formats: Vec<(String, DataFormat)>,
+    /// A column that an input must have.
+    #[arg(long = "require-column", value_name = "NAME=COLUMN")]
+    pub required_columns: Vec<Pair>,
+    /// A parameter of the training.
+    #[arg(long = "parameter", value_name = "NAME=VALUE")]
+    pub parameters: Vec<Pair>,
+    /// Address that the output goes to; without it, what the trainer writes stays in the work folder.
+    #[arg(long, value_name = "URI")]
+    pub output: Option<String>,
+    /// The attempt of the gang, from 1.
+    #[arg(long, default_value_t = 1)]
+    pub attempt: u32,
+    /// This worker's rank; only the worker of rank 0 uploads.
+    #[arg(long, default_value_t = 0)]
+    pub rank: u32,
+    /// The folder that the agent and the trainer work in.
+    #[arg(long, default_value = paths::WORK, value_name = "DIR")]
+    pub work_dir: PathBuf,
+    /// Start of the window of data to train on.
+    #[arg(long, value_parser = time)]
+    pub window_start: Option<Timestamp>,
+    /// End of the window of data to train on.
+    #[arg(long, value_parser = time)]
+    pub window_end: Option<Timestamp>,
+    /// How long a trainer that was told to stop may take.
+    #[arg(long, default_value = "25s", value_parser = duration)]
+    pub grace_period: Duration,
+    /// The trainer and its arguments; `$(NAME)` stands for a variable of its environment.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+fn input_format(text: &str) -> Result<(String, DataFormat), String> {
+    let Pair { name, value } = text.parse()?;
+    let format = <DataFormat as clap::ValueEnum>::from_str(&value, false)
+        .map_err(|_| format!("'{value}' is not a format; accepted are CSV, Parquet and JSON"))?;
+    Ok((name, format))
+}
 
 /// Runs the command.
-pub async fn run(_arguments: Arguments) -> Result<Report, FailureReport> {
-    Err(failure(FailureReason::Internal, "not there yet"))
+pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
+    let mut interruption = Interruption::new(arguments.grace_period)?;
+    let output = arguments.output.as_deref().map(Address::parse).transpose().or_fail(FailureReason::InvalidArguments)?;
+    inputs::validate(&arguments)?;
+    let work = Work::prepare(&arguments.work_dir)?;
+    let prepared = interruption.unless("the inputs were read", inputs::prepare(&arguments, &work)).await?;
+    let variables = environment::variables(&arguments, &work)?;
+    let command: Vec<String> =
+        arguments.command.iter().map(|argument| environment::expanded(argument, &variables)).collect();
+    info!(attempt = arguments.attempt, rank = arguments.rank, program = command[0], "starting the trainer");
+    trainer::run(&command, &variables, &mut interruption).await?;
+    let output = match output {
+        Some(output) if arguments.rank == 0 => {
+            Some(interruption.unless_over("the output was uploaded", upload(&work, &output)).await?)
+        }
+        Some(_) | None => None,
+    };
+    Ok(Report::Training(TrainingReport { inputs: prepared, output, metrics: work.metrics() }))
+}
+
+async fn upload(work: &Work, to: &Address) -> Result<Tree, FailureReport> {
+    let from = Address::local("the output folder", &work.output()).or_fail(FailureReason::Internal)?;
+    match from.files_and_hidden().await {
+        Ok(_) => {}
+        Err(AddressError::NotFound { .. }) => {
+            let folder = work.output();
+            return Err(failure(
+                FailureReason::OutputMissing,
+                format!(
+                    "the trainer ended well but wrote nothing into {} (its WINDLASS_OUTPUT), so there is no model to keep",
+                    folder.display()
+                ),
+            ));
+        }
+        Err(problem) => return Err(failure(FailureReason::OutputNotWritten, chain(&problem))),
+    }
+    let not_written = |problem: TreeError| failure(FailureReason::OutputNotWritten, chain(&problem));
+    let tree = tree::upload(&work.output(), to).await.map_err(not_written)?;
+    info!(digest = tree.digest, files = tree.files, bytes = tree.bytes, "uploaded the output to {}", tree.uri);
+    Ok(tree)
 }

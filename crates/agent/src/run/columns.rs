@@ -1,0 +1,93 @@
+//! The columns of an input, checked before a GPU is taken.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::common::parsers::CompressionTypeVariant;
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::prelude::SessionContext;
+use object_store::ObjectMeta;
+use windlass_api::agent::{FailureReason, FailureReport};
+
+use crate::address::Address;
+use crate::arguments::DataFormat;
+use crate::report::{OrFail, failure};
+
+/// How many columns that are there a message names.
+const NAMED_COLUMNS: usize = 30;
+
+/// Reads the schema of each file in `folder` and says which required column is not there.
+///
+/// A column has to be in every file; in JSON, where an absent key is a null, in one at least.
+///
+/// # Errors
+/// [`FailureReason::InputUnreadable`] for a file that is not of the format, [`FailureReason::ColumnNotFound`].
+pub(super) async fn check(input: &str, folder: &Path, format: DataFormat, required: &[&str]) -> Result<(), FailureReport> {
+    let address = Address::local(input, folder).or_fail(FailureReason::Internal)?;
+    let files = address.files().await.or_fail(FailureReason::InputUnreadable)?;
+    let session = SessionContext::new();
+    let mut union: Vec<String> = Vec::new();
+    for file in files.iter().filter(|file| is_data(file)) {
+        let name = file.location.filename().unwrap_or_default();
+        let schema = format_of(format, name)
+            .infer_schema(&session.state(), address.store(), std::slice::from_ref(file))
+            .await
+            .map_err(|problem| {
+                let problem = problem.strip_backtrace();
+                let message = format!("input '{input}': {name} cannot be read as {format:?}: {problem}");
+                failure(FailureReason::InputUnreadable, message)
+            })?;
+        let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        if format != DataFormat::Json {
+            has_all(input, Some(name), &columns, required)?;
+        }
+        for column in columns {
+            if !union.contains(&column) {
+                union.push(column);
+            }
+        }
+    }
+    if union.is_empty() {
+        let message = format!("input '{input}': no file at its address holds a column in {format:?}");
+        return Err(failure(FailureReason::InputUnreadable, message));
+    }
+    has_all(input, None, &union, required)
+}
+
+fn has_all(input: &str, file: Option<&str>, columns: &[String], required: &[&str]) -> Result<(), FailureReport> {
+    let Some(missing) = required.iter().find(|required| !columns.iter().any(|column| column == *required)) else {
+        return Ok(());
+    };
+    let mut there = columns.iter().take(NAMED_COLUMNS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if columns.len() > NAMED_COLUMNS {
+        there.push_str(&format!(" and {} more", columns.len() - NAMED_COLUMNS));
+    }
+    let place = file.map(|file| format!(" in {file}")).unwrap_or_default();
+    let message = format!("input '{input}' has no column '{missing}'{place}; its columns are {there}");
+    Err(failure(FailureReason::ColumnNotFound, message))
+}
+
+/// Files beside the data, such as `_SUCCESS`, and empty ones hold no columns.
+fn is_data(file: &ObjectMeta) -> bool {
+    file.size > 0 && !file.location.filename().is_some_and(|name| name.starts_with('_'))
+}
+
+fn format_of(format: DataFormat, name: &str) -> Arc<dyn FileFormat> {
+    let compression = match name.rsplit('.').next() {
+        Some("gz") => CompressionTypeVariant::GZIP,
+        Some("zst") => CompressionTypeVariant::ZSTD,
+        Some("bz2") => CompressionTypeVariant::BZIP2,
+        Some("xz") => CompressionTypeVariant::XZ,
+        _ => CompressionTypeVariant::UNCOMPRESSED,
+    };
+    let compression = FileCompressionType::from(compression);
+    match format {
+        DataFormat::Csv => Arc::new(CsvFormat::default().with_has_header(true).with_file_compression_type(compression)),
+        DataFormat::Json => Arc::new(JsonFormat::default().with_file_compression_type(compression)),
+        DataFormat::Parquet => Arc::new(ParquetFormat::default()),
+    }
+}

@@ -1,0 +1,287 @@
+//! The trainer's process: its output, its end, and being told to stop.
+//!
+//! ```text
+//!   SIGTERM ──> agent ──SIGTERM──> trainer ──(grace period)──> SIGKILL to its process group
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::os::unix::process::ExitStatusExt;
+use std::pin::Pin;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
+use tokio::time::{Sleep, sleep, timeout};
+use tracing::{info, warn};
+use windlass_api::agent::{FailureReason, FailureReport};
+
+use crate::report::{MAX_LOG_TAIL_BYTES, failure};
+
+/// How many lines of the trainer's output are kept.
+const TAIL_LINES: usize = 20;
+
+/// How long output is awaited that a left-over process of the trainer may hold open.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// SIGTERM and SIGINT, heard from the first moment on.
+pub(super) struct Interruption {
+    terminate: SignalStream,
+    interrupt: SignalStream,
+    grace_period: Duration,
+    /// Runs once the agent was told to stop.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Interruption {
+    /// Begins to listen.
+    pub fn new(grace_period: Duration) -> Result<Self, FailureReport> {
+        let listen = |kind| {
+            signal(kind).map_err(|problem| failure(FailureReason::Internal, format!("signals cannot be heard: {problem}")))
+        };
+        let terminate = listen(SignalKind::terminate())?;
+        let interrupt = listen(SignalKind::interrupt())?;
+        Ok(Self { terminate, interrupt, grace_period, deadline: None })
+    }
+
+    /// Resolves once the agent is told to stop.
+    async fn told_to_stop(&mut self) {
+        if self.deadline.is_none() {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            self.deadline = Some(Box::pin(sleep(self.grace_period)));
+        }
+    }
+
+    /// Resolves once the grace period after that is over.
+    async fn over(&mut self) {
+        self.told_to_stop().await;
+        if let Some(deadline) = &mut self.deadline {
+            deadline.as_mut().await;
+        }
+    }
+
+    /// The work's outcome, unless the agent is told to stop first.
+    pub async fn unless<T>(
+        &mut self,
+        before: &str,
+        work: impl Future<Output = Result<T, FailureReport>>,
+    ) -> Result<T, FailureReport> {
+        tokio::select! {
+            outcome = work => outcome,
+            () = self.told_to_stop() => Err(interrupted(before)),
+        }
+    }
+
+    /// The work's outcome, unless the grace period is over first: what took hours to make is worth finishing.
+    pub async fn unless_over<T>(
+        &mut self,
+        before: &str,
+        work: impl Future<Output = Result<T, FailureReport>>,
+    ) -> Result<T, FailureReport> {
+        tokio::select! {
+            outcome = work => outcome,
+            () = self.over() => Err(interrupted(before)),
+        }
+    }
+}
+
+fn interrupted(before: &str) -> FailureReport {
+    failure(FailureReason::Interrupted, format!("the agent was told to stop before {before}"))
+}
+
+/// Runs the trainer to its end.
+///
+/// # Errors
+/// [`FailureReason::TrainerNotStarted`], [`FailureReason::TrainerFailed`] with its exit code and last lines,
+/// [`FailureReason::Interrupted`] when the agent was told to stop meanwhile, however the trainer ended then.
+pub(super) async fn run(
+    command: &[String],
+    variables: &BTreeMap<String, String>,
+    interruption: &mut Interruption,
+) -> Result<(), FailureReport> {
+    let mut child = start(command, variables)?;
+    let tail = Arc::new(Mutex::new(Tail::default()));
+    let out = child.stdout.take().expect("it is piped");
+    let err = child.stderr.take().expect("it is piped");
+    let mut out = tokio::spawn(pass_on(out, tokio::io::stdout(), Arc::clone(&tail)));
+    let mut err = tokio::spawn(pass_on(err, tokio::io::stderr(), Arc::clone(&tail)));
+    let (status, is_interrupted) = wait(&mut child, interruption).await?;
+    let _ = timeout(LAST_WORDS, async { tokio::join!(&mut out, &mut err) }).await;
+    out.abort();
+    err.abort();
+    let log_tail = tail.lock().expect("no thread panics with it").text();
+    if is_interrupted {
+        let how = described(status);
+        let message = format!("the agent was told to stop while the trainer ran; the trainer then {how}");
+        return Err(FailureReport { log_tail, ..failure(FailureReason::Interrupted, message) });
+    }
+    if status.success() {
+        return Ok(());
+    }
+    let last = log_tail.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it printed nothing");
+    let message = format!("the trainer {}; its last line: {}", described(status), last.trim());
+    let exit_code = Some(exit_code(status));
+    Err(FailureReport { reason: FailureReason::TrainerFailed, message, exit_code, log_tail })
+}
+
+fn start(command: &[String], variables: &BTreeMap<String, String>) -> Result<Child, FailureReport> {
+    let [program, arguments @ ..] = command else {
+        return Err(failure(FailureReason::InvalidArguments, "there is no command to run"));
+    };
+    Command::new(program)
+        .args(arguments)
+        .envs(variables)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A group of its own: what it starts can be ended with it.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|problem| {
+            let why = match problem.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "there is no such program in this image, or the interpreter that its first line names is not there".to_owned()
+                }
+                std::io::ErrorKind::PermissionDenied => "it may not be executed by this user".to_owned(),
+                _ => problem.to_string(),
+            };
+            failure(FailureReason::TrainerNotStarted, format!("the trainer '{program}' could not be started: {why}"))
+        })
+}
+
+/// Waits for the end; passes on that it is time to stop, and makes an end after the grace period.
+async fn wait(child: &mut Child, interruption: &mut Interruption) -> Result<(ExitStatus, bool), FailureReport> {
+    let lost = |problem: std::io::Error| failure(FailureReason::Internal, format!("the trainer's end was not seen: {problem}"));
+    let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    tokio::select! {
+        status = child.wait() => return Ok((status.map_err(lost)?, false)),
+        () = interruption.told_to_stop() => {}
+    }
+    info!("told to stop: passing it on to the trainer");
+    if let Some(id) = id {
+        // The trainer that has just ended needs no signal.
+        let _ = kill_process(id, Signal::TERM);
+    }
+    let status = tokio::select! {
+        status = child.wait() => Some(status.map_err(lost)?),
+        () = interruption.over() => None,
+    };
+    let status = match status {
+        Some(status) => status,
+        None => {
+            warn!("the trainer has not ended in its grace period: killing it");
+            child.start_kill().map_err(lost)?;
+            child.wait().await.map_err(lost)?
+        }
+    };
+    if let Some(id) = id {
+        let _ = kill_process_group(id, Signal::KILL);
+    }
+    Ok((status, true))
+}
+
+fn described(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(9)) => "was killed (signal 9); where nobody killed it, it was out of memory".to_owned(),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// The exit code as a shell has it: 128 and the signal's number for an end by a signal.
+fn exit_code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+}
+
+/// Passes on what is read as it comes, and keeps its end.
+async fn pass_on(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, tail: Arc<Mutex<Tail>>) {
+    let mut buffer = vec![0; 16 * 1024];
+    // Parts of a line wait here for the rest, so that lines of the two streams do not mix.
+    let mut line = Vec::new();
+    loop {
+        let read = match from.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(read) => read,
+        };
+        // Nobody reading the log is no reason to end a training.
+        let _ = to.write_all(&buffer[..read]).await;
+        let _ = to.flush().await;
+        let mut tail = tail.lock().expect("no thread panics with it");
+        for byte in &buffer[..read] {
+            // A progress bar returns to the start of its line.
+            if matches!(byte, b'\n' | b'\r') {
+                tail.push(&line);
+                line.clear();
+            } else if line.len() < MAX_LOG_TAIL_BYTES {
+                line.push(*byte);
+            }
+        }
+    }
+    tail.lock().expect("no thread panics with it").push(&line);
+}
+
+/// The last lines of the trainer's output.
+#[derive(Debug, Default)]
+struct Tail {
+    lines: VecDeque<String>,
+}
+
+impl Tail {
+    fn push(&mut self, line: &[u8]) {
+        if line.is_empty() {
+            return;
+        }
+        if self.lines.len() == TAIL_LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(String::from_utf8_lossy(line).into_owned());
+    }
+
+    /// The lines, cut from their front to what a report holds.
+    fn text(&self) -> String {
+        let text = self.lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
+        let from = text.len().saturating_sub(MAX_LOG_TAIL_BYTES);
+        text[text.ceil_char_boundary(from)..].to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_lines_are_kept_and_everything_is_passed_on() {
+        let text: String = (0..100).map(|number| format!("line {number}\n")).collect();
+        let tail = Arc::new(Mutex::new(Tail::default()));
+        let mut passed = Vec::new();
+        pass_on(format!("{text}no end").as_bytes(), &mut passed, Arc::clone(&tail)).await;
+        assert_eq!(passed.len(), text.len() + 6);
+        let kept = tail.lock().expect("alone").text();
+        assert!(kept.starts_with("line 81\n"), "{kept}");
+        assert!(kept.ends_with("line 99\nno end"), "{kept}");
+    }
+
+    #[tokio::test]
+    async fn a_long_line_is_cut_and_not_kept_whole() {
+        let tail = Arc::new(Mutex::new(Tail::default()));
+        let long = "é".repeat(1_000_000);
+        pass_on(long.as_bytes(), tokio::io::sink(), Arc::clone(&tail)).await;
+        assert!(tail.lock().expect("alone").text().len() <= MAX_LOG_TAIL_BYTES);
+    }
+
+    #[test]
+    fn an_end_by_a_signal_has_the_shells_exit_code() {
+        let killed = ExitStatus::from_raw(9);
+        assert_eq!(exit_code(killed), 137);
+        assert!(described(killed).contains("out of memory"));
+    }
+}

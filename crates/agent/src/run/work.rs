@@ -1,0 +1,138 @@
+//! The folder that the agent and the trainer work in.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tracing::warn;
+use windlass_api::agent::{FailureReason, FailureReport};
+
+use crate::report::failure;
+use crate::tree::TEMPORARY;
+
+/// The work folder, made and empty of what an earlier start of the same container left.
+#[derive(Clone, Debug)]
+pub(super) struct Work {
+    root: PathBuf,
+}
+
+/// What a trainer may report in its progress file.
+#[derive(Debug, Default, Deserialize)]
+struct Progress {
+    #[serde(default)]
+    metrics: BTreeMap<String, Option<f64>>,
+}
+
+impl Work {
+    /// Makes the folders. What an earlier run left is taken away; what is not an agent's is not touched.
+    pub fn prepare(root: &Path) -> Result<Self, FailureReport> {
+        let invalid = |message: String| failure(FailureReason::InvalidArguments, message);
+        let prepared = || -> io::Result<Result<Self, FailureReport>> {
+            fs::create_dir_all(root)?;
+            let work = Self { root: fs::canonicalize(root)? };
+            let mark = work.root.join(format!("{TEMPORARY}work"));
+            for folder in [work.inputs(), work.output()] {
+                fs::create_dir_all(&folder)?;
+                for entry in fs::read_dir(&folder)? {
+                    let entry = entry?;
+                    if !mark.exists() {
+                        let message = format!(
+                            "{} already holds files that no earlier run left there; name another --work-dir",
+                            folder.display()
+                        );
+                        return Ok(Err(invalid(message)));
+                    }
+                    if entry.file_type()?.is_dir() {
+                        fs::remove_dir_all(entry.path())?;
+                    } else {
+                        fs::remove_file(entry.path())?;
+                    }
+                }
+            }
+            fs::write(&mark, "")?;
+            match fs::remove_file(work.progress()) {
+                Err(problem) if problem.kind() != io::ErrorKind::NotFound => return Err(problem),
+                _ => {}
+            }
+            Ok(Ok(work))
+        };
+        prepared().unwrap_or_else(|problem| {
+            let root = root.display();
+            Err(failure(FailureReason::Internal, format!("the work folder {root} cannot be prepared: {problem}")))
+        })
+    }
+
+    /// Where each input has its folder.
+    pub fn inputs(&self) -> PathBuf {
+        self.root.join("inputs")
+    }
+
+    /// The folder of an input.
+    pub fn input(&self, name: &str) -> PathBuf {
+        self.inputs().join(name)
+    }
+
+    /// Where the trainer writes the model.
+    pub fn output(&self) -> PathBuf {
+        self.root.join("output")
+    }
+
+    /// Where the trainer reports.
+    pub fn progress(&self) -> PathBuf {
+        self.root.join("progress.json")
+    }
+
+    /// Where the trainer finds all parameters.
+    pub fn parameters(&self) -> PathBuf {
+        self.root.join("parameters.json")
+    }
+
+    /// The metrics that the trainer reported. Its file is a courtesy: one that cannot be read fails nothing.
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let Ok(content) = fs::read(self.progress()) else { return BTreeMap::new() };
+        let progress: Progress = serde_json::from_slice(&content).unwrap_or_else(|problem| {
+            warn!("the trainer's progress file is not read: {problem}");
+            Progress::default()
+        });
+        progress.metrics.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| value.is_finite())?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_somebodys_files_is_refused_and_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("output")).expect("made");
+        fs::write(folder.path().join("output/thesis"), "").expect("written");
+        let refused = Work::prepare(folder.path()).expect_err("refused");
+        assert_eq!(refused.reason, FailureReason::InvalidArguments);
+        assert!(folder.path().join("output/thesis").exists());
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_is_taken_away() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let work = Work::prepare(folder.path()).expect("prepared");
+        fs::write(work.output().join("half a model"), "").expect("written");
+        fs::write(work.progress(), "{}").expect("written");
+        let work = Work::prepare(folder.path()).expect("prepared again");
+        assert_eq!(fs::read_dir(work.output()).expect("listed").count(), 0);
+        assert!(!work.progress().exists());
+    }
+
+    #[test]
+    fn a_trainers_metrics_are_those_that_are_numbers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let work = Work::prepare(folder.path()).expect("prepared");
+        assert_eq!(work.metrics(), BTreeMap::new());
+        fs::write(work.progress(), r#"{"step": 3, "metrics": {"loss": 0.5, "nothing": null}}"#).expect("written");
+        assert_eq!(work.metrics(), BTreeMap::from([("loss".to_owned(), 0.5)]));
+        fs::write(work.progress(), r#"{"step": 3, "metr"#).expect("written");
+        assert_eq!(work.metrics(), BTreeMap::new());
+    }
+}

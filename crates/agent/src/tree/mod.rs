@@ -1,0 +1,245 @@
+//! Trees of files: their digest, bringing them here and putting them there.
+//!
+//! ```text
+//!   address ──digest───> Tree                 local files, read where they lie
+//!   address ──download─> folder, Tree         digested on the way
+//!   folder  ──upload───> address, Tree        digested on the way; whole or not at all in a local folder
+//! ```
+//!
+//! The digest is that of a list: for each file in the byte order of its path, `path NUL size NUL sha256 LF`,
+//! with the size in decimal and the SHA-256 of the content in lower-case hex. So neither where a tree lies nor
+//! times, modes or the order of a listing change it. A single file is a tree of one, under its own name.
+//!
+//! Names that begin with [`TEMPORARY`] are the agent's own and belong to no tree.
+
+mod download;
+mod upload;
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use walkdir::WalkDir;
+use windlass_api::agent::Tree;
+
+use crate::address::{Address, AddressError};
+
+pub use download::download;
+pub use upload::upload;
+
+/// How the names begin of what the agent writes and has not finished.
+pub const TEMPORARY: &str = ".windlass-";
+
+/// How much is read at once.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// How many files are in flight at once to and from a store.
+const IN_FLIGHT: usize = 8;
+
+/// What went wrong with a tree of files.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// The address or its store.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A file on this machine.
+    #[error("{doing} {} failed", path.display())]
+    File {
+        /// `reading`, `writing`.
+        doing: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A name that would lead out of the folder, or is no text.
+    #[error("{uri} holds a file with the name {name:?}, which cannot be kept")]
+    Name {
+        /// The tree.
+        uri: String,
+        /// The name.
+        name: String,
+    },
+    /// The address holds what the agent did not write.
+    #[error("{uri} already holds files that are not from an earlier run; nothing there was changed. Move them away, or name another output")]
+    Occupied {
+        /// The address.
+        uri: String,
+    },
+    /// The address is a store's root.
+    #[error("{uri} names no folder to write to")]
+    NoFolder {
+        /// The address.
+        uri: String,
+    },
+}
+
+/// A file of a tree.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct File {
+    /// Its path in the tree, with `/`.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of its content, hex.
+    pub sha256: String,
+}
+
+/// The tree that a list of files makes; sorts the list.
+pub(crate) fn tree_of(uri: &str, files: &mut [File]) -> Tree {
+    files.sort();
+    let mut hash = Sha256::new();
+    for File { path, size, sha256 } in files.iter() {
+        hash.update(format!("{path}\0{size}\0{sha256}\n"));
+    }
+    Tree {
+        uri: uri.to_owned(),
+        digest: format!("sha256:{:x}", hash.finalize()),
+        files: files.len() as u64,
+        bytes: files.iter().map(|file| file.size).sum(),
+    }
+}
+
+/// The tree of one file whose content is at hand, such as a report that was just written to `address`.
+pub fn of_file(address: &Address, content: &[u8]) -> Tree {
+    let path = address.path().filename().unwrap_or_default().to_owned();
+    let sha256 = format!("{:x}", Sha256::digest(content));
+    tree_of(address.uri(), &mut [File { path, size: content.len() as u64, sha256 }])
+}
+
+/// The digest of what lies at an address; what is not on this machine is read once from end to end.
+pub async fn digest(address: &Address) -> Result<Tree, TreeError> {
+    let Some(local) = address.local_path() else {
+        return download::digest(address).await;
+    };
+    let (uri, local) = (address.uri().to_owned(), local.to_owned());
+    blocking(move || {
+        let mut files = Vec::new();
+        for LocalFile { path, on_disk } in walk(&uri, &local)? {
+            let (size, sha256) = hash_file(&on_disk, &mut io::sink())?;
+            files.push(File { path, size, sha256 });
+        }
+        if files.is_empty() {
+            return Err(AddressError::NotFound { uri }.into());
+        }
+        Ok(tree_of(&uri, &mut files))
+    })
+    .await
+}
+
+/// A file on this machine that belongs to a tree.
+pub(crate) struct LocalFile {
+    /// Its path in the tree, with `/`.
+    pub path: String,
+    /// Where it lies.
+    pub on_disk: PathBuf,
+}
+
+/// The files under `root`, or the file `root` itself. Links are followed. Nothing there is no files.
+pub(crate) fn walk(uri: &str, root: &Path) -> Result<Vec<LocalFile>, TreeError> {
+    let mut files = Vec::new();
+    let is_own = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(TEMPORARY);
+    let entries = WalkDir::new(root)
+        .follow_links(true)
+        .into_iter()
+        .filter_entry(|entry| entry.depth() == 0 || !is_own(entry.file_name()));
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(problem) if problem.depth() == 0 && is_not_found(&problem) => return Ok(files),
+            Err(problem) => {
+                let path = problem.path().unwrap_or(root).to_owned();
+                return Err(TreeError::File { doing: "reading", path, source: problem.into() });
+            }
+        };
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let relative = match entry.depth() {
+            0 => Path::new(entry.file_name()),
+            _ => entry.path().strip_prefix(root).expect("a walk stays below its root"),
+        };
+        let name = || TreeError::Name { uri: uri.to_owned(), name: relative.to_string_lossy().into_owned() };
+        let path = relative.to_str().ok_or_else(name)?.to_owned();
+        files.push(LocalFile { path, on_disk: entry.into_path() });
+    }
+    Ok(files)
+}
+
+fn is_not_found(problem: &walkdir::Error) -> bool {
+    problem.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Reads a file from end to end into `sink`; its size and SHA-256.
+pub(crate) fn hash_file(path: &Path, sink: &mut impl io::Write) -> Result<(u64, String), TreeError> {
+    let failed = |source| TreeError::File { doing: "reading", path: path.to_owned(), source };
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let (mut size, mut hash) = (0, Sha256::new());
+    loop {
+        let read = file.read(&mut buffer).map_err(failed)?;
+        if read == 0 {
+            return Ok((size, format!("{:x}", hash.finalize())));
+        }
+        hash.update(&buffer[..read]);
+        size += read as u64;
+        sink.write_all(&buffer[..read])
+            .map_err(|source| TreeError::File { doing: "copying", path: path.to_owned(), source })?;
+    }
+}
+
+/// Runs what blocks on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(problem) => std::panic::resume_unwind(problem.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, size: u64) -> File {
+        File { path: path.to_owned(), size, sha256: "00".to_owned() }
+    }
+
+    #[test]
+    fn a_digest_does_not_depend_on_the_order_of_a_listing() {
+        let one = tree_of("a", &mut [file("b", 2), file("a/c", 1)]);
+        let two = tree_of("b", &mut [file("a/c", 1), file("b", 2)]);
+        assert_eq!(one.digest, two.digest);
+        assert_eq!((one.files, one.bytes), (2, 3));
+    }
+
+    #[test]
+    fn a_digest_is_the_one_that_is_written_down() {
+        // printf 'a\0005\0002cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824\n' | sha256sum
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("a"), "hello").expect("written");
+        let address = Address::local("a", &folder.path().join("a")).expect("an address");
+        assert_eq!(
+            of_file(&address, b"hello").digest,
+            "sha256:2cb8414079c1b78d45630279ab1f342b5c2ada2799ba0980cf024590aa62063c"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_in_a_folder_and_the_file_itself_have_one_digest() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("a"), "hello").expect("written");
+        std::fs::write(folder.path().join(".windlass-half"), "x").expect("written");
+        let whole = digest(&Address::local("x", folder.path()).expect("an address")).await.expect("a tree");
+        let one = digest(&Address::local("x", &folder.path().join("a")).expect("an address")).await.expect("a tree");
+        assert_eq!(whole.digest, one.digest);
+        assert_eq!(whole.files, 1);
+    }
+
+    #[tokio::test]
+    async fn an_empty_folder_is_not_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let nothing = digest(&Address::local("x", folder.path()).expect("an address")).await;
+        assert!(matches!(nothing, Err(TreeError::Address(AddressError::NotFound { .. }))));
+    }
+}
