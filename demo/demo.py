@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""The whole loop on a real Kubernetes, on real flights.
+
+    demo.py up      starts a cluster, installs Windlass, applies the three manifests of deploy/examples/flights,
+                    starts the traffic, shows what happens, and ends with 0 only if the loop closed
+    demo.py down    removes all of it
+
+No step of the loop is done here: this program applies manifests, starts traffic, and reads.
+CLUSTER=current REGISTRY=host/path uses the cluster of the current kubeconfig context.
+TESTCLUSTER, WINDLASS_BINARY and WINDLASS_AGENT_BINARY name the programs that images are made from.
+"""
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from cluster import ROOT, Api, Cluster, CommandFailed, CurrentCluster, TestCluster, run
+from loop import GROUP, KINDS, MILESTONES, Loop
+
+NAMESPACE = "flights"
+EXAMPLE = ROOT / "deploy" / "examples" / "flights"
+MANIFESTS = ROOT / "demo" / "manifests"
+BEGAN = time.monotonic()
+
+
+def say(text: str) -> None:
+    """A line with the minutes and seconds since the start."""
+    minutes, seconds = divmod(time.monotonic() - BEGAN, 60)
+    print(f"{minutes:02.0f}:{seconds:04.1f}  {text}", flush=True)
+
+
+class World:
+    """What the world's pod prints, read as it comes."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.last: dict = {}
+        self.line: str = ""
+        threading.Thread(target=self.follow, daemon=True).start()
+
+    def pod(self) -> str | None:
+        pods = self.api.items(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3Dworld") or []
+        return next((pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] != "Pending"), None)
+
+    def follow(self) -> None:
+        while not (pod := self.pod()):
+            time.sleep(1)
+        for line in self.api.lines(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/log?follow=true"):
+            if line.startswith("{"):
+                self.last = json.loads(line)
+                self.line = "world           " + "  ".join(f"{key} {value}" for key, value in self.last.items())
+            else:
+                say(f"world           {line}")
+
+
+def prepare(cluster: Cluster, images: Path) -> None:
+    """A cluster with Windlass in it, and a claim with January to March."""
+    say("making images")
+    run(ROOT / "demo" / "build-images.sh", images)
+    say("starting the cluster, anew")
+    cluster.down()
+    cluster.up()
+    say("loading images")
+    cluster.load(images)
+    say("installing the chart")
+    values = []
+    for key, name in (("image", "windlass"), ("agent.image", "windlass-agent")):
+        repository, tag = cluster.image(name).rsplit(":", 1)
+        values += ["--set", f"{key}.repository={repository}", "--set-string", f"{key}.tag={tag}"]
+    cluster.helm(
+        "upgrade", "--install", "windlass", ROOT / "charts" / "windlass",
+        "--namespace", "windlass-system", "--create-namespace", "--wait", "--timeout", "2m", *values,
+    )
+    say("making January to March")
+    cluster.apply(MANIFESTS / "namespace.yaml")
+    cluster.apply(MANIFESTS / "data.yaml")
+    cluster.kubectl("-n", NAMESPACE, "wait", "--for=condition=Complete", "job/prepare", "--timeout=180s")
+
+
+def watch(api: Api, loop: Loop, world: World, deadline: float) -> None:
+    """Shows what happens until the loop has closed, or cannot."""
+    shown = 0.0
+    while not loop.is_closed() and not loop.failure and time.monotonic() < deadline:
+        objects = {kind: api.items(f"{GROUP}/namespaces/{NAMESPACE}/{plural}") for kind, plural in KINDS.items()}
+        if None not in objects.values():
+            for line in loop.read(objects, time.monotonic()):
+                say(line)
+        if world.line and time.monotonic() - shown >= 10:
+            shown = time.monotonic()
+            say(world.line)
+        time.sleep(0.5)
+
+
+def stop_world(cluster: Cluster, world: World) -> dict:
+    """The world's totals, after its last request."""
+    if not (pod := world.pod()):
+        return {}
+    cluster.kubectl("-n", NAMESPACE, "exec", pod, "--", "touch", "/data/world/stop")
+    cluster.kubectl("-n", NAMESPACE, "wait", "--for=condition=Complete", "job/world", "--timeout=60s")
+    lines = cluster.kubectl("-n", NAMESPACE, "logs", pod).strip().splitlines()
+    return json.loads(next(line for line in reversed(lines) if line.startswith("{")))
+
+
+def compare(cluster: Cluster, api: Api, loop: Loop, world: World) -> dict:
+    """Both versions on the held-out flights that landed after the newer one's window."""
+    versions = {item["metadata"]["name"]: item["spec"] for item in api.items(f"{GROUP}/namespaces/{NAMESPACE}/modelversions") or []}
+    old, new = versions[loop.first], versions[loop.second]
+    folder = {spec["version"]: spec["artifact"]["uri"].replace("pvc://flights/", "/data/") for spec in (old, new)}
+    return json.loads(
+        cluster.kubectl(
+            "-n", NAMESPACE, "exec", world.pod(), "--", "python3", "/opt/flights/compare.py",
+            "--old", folder[old["version"]], "--new", folder[new["version"]], "--holdout", "/data/holdout",
+            "--categories", "/data/categories.json", "--since", new["window"]["end"],
+        )
+    )  # fmt: skip
+
+
+def added_latency(api: Api) -> float | None:
+    """Mean milliseconds that the agent's proxy adds to a request, over the pods that serve now."""
+    total = count = 0.0
+    pods = api.items(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=windlass.dev%2Fdeployment") or []
+    for pod in pods:
+        text = api.text(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}:9464/proxy/metrics")
+        for line in text.splitlines():
+            if "added" in line and not line.startswith("#"):
+                series, value = line.rsplit(" ", 1)
+                total += float(value) if "_sum" in series else 0
+                count += float(value) if "_count" in series else 0
+    return 1000 * total / count if count else None
+
+
+def figure(name: str, value: float | bool | None, unit: str, goal: float | bool | str | None = None, holds: bool | None = None) -> dict:
+    return {"name": name, "value": round(value, 4) if isinstance(value, float) else value, "unit": unit, "goal": goal, "holds": holds}
+
+
+def summary(loop: Loop, applied: float, totals: dict, comparison: dict, latency: float | None) -> list[dict]:
+    """All figures of a run, in the form that every benchmark of the project has."""
+    closed = loop.is_closed()
+    seconds = loop.reached["healthy_again"] - applied if closed else None
+    old, new = comparison.get("old_version_auc"), comparison.get("new_version_auc")
+    gain = new - old if comparison else None
+    figures = [
+        figure("loop_closed", closed, "", True, closed),
+        figure("loop_seconds", seconds, "s", "< 600", seconds is not None and seconds < 600),
+    ]
+    figures += [figure(stage, took, "s") for stage, took in loop.stages(applied)]
+    figures += [
+        figure("requests_sent", totals.get("sent"), "requests"),
+        figure("requests_failed", totals.get("failed"), "requests", 0, totals.get("failed") == 0),
+        figure("rows_sent", totals.get("rows"), "flights"),
+        figure("request_p50", totals.get("p50_ms"), "ms"),
+        figure("request_p99", totals.get("p99_ms"), "ms"),
+        figure("later_flights", comparison.get("rows"), "flights"),
+        figure("old_version_auc", old, "ROC AUC"),
+        figure("new_version_auc", new, "ROC AUC"),
+        figure("new_version_auc_gain", gain, "ROC AUC", "> 0", gain is not None and gain > 0),
+        figure("old_version_log_loss", comparison.get("old_version_log_loss"), "nats"),
+        figure("new_version_log_loss", comparison.get("new_version_log_loss"), "nats"),
+        figure("proxy_added_latency", latency, "ms"),
+    ]
+    return figures
+
+
+def table(figures: list[dict], loop: Loop) -> None:
+    print()
+    for one in figures:
+        value = f"{one['value']:.1f}" if one["unit"] in ("s", "ms") and one["value"] is not None else str(one["value"])
+        goal = "" if one["holds"] is None else f"goal {one['goal']}: {'holds' if one['holds'] else 'MISSED'}"
+        print(f"  {one['name']:<24} {value:>10} {one['unit']:<9} {goal}".rstrip())
+    for milestone, words in MILESTONES.items():
+        if milestone not in loop.reached:
+            print(f"  not reached: {words}")
+    print()
+
+
+def up(cluster: Cluster, args: argparse.Namespace) -> int:
+    prepare(cluster, args.images)
+    api, loop = Api(cluster), Loop()
+    try:
+        say(f"applying {', '.join(path.name for path in sorted(EXAMPLE.glob('*.yaml')))}, and starting the world")
+        for path in sorted(EXAMPLE.glob("*.yaml")):
+            if path.name != "kustomization.yaml":
+                cluster.apply(path)
+        cluster.apply(MANIFESTS / "world.yaml")
+        applied, world = time.monotonic(), World(api)
+        watch(api, loop, world, applied + args.timeout)
+        if loop.failure:
+            say(loop.failure)
+        latency = added_latency(api)
+        comparison = compare(cluster, api, loop, world) if "promoted" in loop.reached else {}
+        figures = summary(loop, applied, stop_world(cluster, world), comparison, latency)
+    finally:
+        api.close()
+    args.summary.parent.mkdir(parents=True, exist_ok=True)
+    args.summary.write_text(json.dumps(figures, indent=1) + "\n")
+    table(figures, loop)
+    print("The cluster is up. Look around:")
+    for command in cluster.look_around(NAMESPACE):
+        print(f"  {command}")
+    print("Take it down: make demo-down")
+    return 0 if loop.is_closed() else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("up", "down"))
+    parser.add_argument("--name", default="windlass-demo", help="of the test cluster")
+    parser.add_argument("--images", type=Path, default=ROOT / "target" / "demo" / "images", metavar="DIR")
+    parser.add_argument("--summary", type=Path, default=ROOT / "target" / "demo" / "summary.json", metavar="FILE")
+    parser.add_argument("--timeout", type=float, default=900, metavar="SECONDS", help="for the loop to close")
+    args = parser.parse_args()
+    current = os.environ.get("CLUSTER") == "current"
+    cluster = CurrentCluster(os.environ.get("REGISTRY")) if current else TestCluster(args.name)
+    try:
+        if args.action == "up":
+            return up(cluster, args)
+        cluster.down()
+        return 0
+    except CommandFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
