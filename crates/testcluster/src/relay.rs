@@ -1,0 +1,65 @@
+//! From a port of loopback to a port inside a network namespace.
+//!
+//! One thread enters the namespace and connects from there; a socket stays in the namespace in
+//! which it was made, so the copying threads need not enter it.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::node;
+
+/// Listens on the port of loopback and relays to the API server of the cluster's node.
+pub fn start(name: &str, port: u16) -> Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .with_context(|| format!("listening on {port}"))?;
+    let path = format!("/run/netns/{}", node::network_name(name));
+    let namespace = File::open(&path).with_context(|| format!("opening {path}"))?;
+    thread::spawn(move || {
+        // The namespace of this thread alone; the listener stays where it was made.
+        if let Err(error) =
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+        {
+            eprintln!("entering {path}: {error}");
+            return;
+        }
+        for outside in listener.incoming().flatten() {
+            match TcpStream::connect((node::ADDRESS, 6443)) {
+                Ok(inside) => join(outside, inside),
+                Err(error) => eprintln!("the API server does not answer: {error}"),
+            }
+        }
+    });
+    Ok(())
+}
+
+fn join(outside: TcpStream, inside: TcpStream) {
+    // Small answers must not wait for more.
+    let _ = outside
+        .set_nodelay(true)
+        .and_then(|()| inside.set_nodelay(true));
+    if let (Ok(outside_too), Ok(inside_too)) = (outside.try_clone(), inside.try_clone()) {
+        thread::spawn(move || copy(outside, inside));
+        thread::spawn(move || copy(inside_too, outside_too));
+    }
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream) {
+    let mut buffer = vec![0; 32 * 1024];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) if to.write_all(&buffer[..length]).is_ok() => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => break,
+        }
+    }
+    // Whichever side has gone, the other is told.
+    let _ = to.shutdown(Shutdown::Write);
+    let _ = from.shutdown(Shutdown::Read);
+}
