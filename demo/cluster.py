@@ -22,14 +22,19 @@ class CommandFailed(Exception):
     """A program that the demo runs ended with an error."""
 
 
-def run(*command: str | Path, env: dict[str, str] | None = None, text: str | None = None) -> str:
-    """What a program prints; what it says on stderr is passed on when it fails."""
+def run(*command: str | Path, env: dict[str, str] | None = None, text: str | None = None, shown: bool = False) -> str:
+    """What a program prints. What it says on stderr is seen as it comes (`shown`), or when it fails."""
     done = subprocess.run(
-        [str(word) for word in command], input=text, env={**os.environ, **(env or {})}, capture_output=True, text=True
+        [str(word) for word in command],
+        input=text,
+        env={**os.environ, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=None if shown else subprocess.PIPE,
+        text=True,
     )
     if done.returncode:
         words = " ".join(str(word) for word in command)
-        raise CommandFailed(f"{words} ended with {done.returncode}:\n{(done.stderr or done.stdout).strip()[-2000:]}")
+        raise CommandFailed(f"{words} ended with {done.returncode}\n{(done.stderr or done.stdout).strip()[-2000:]}".strip())
     return done.stdout
 
 
@@ -68,10 +73,11 @@ class TestCluster(Cluster):
         self.program = os.environ.get("TESTCLUSTER", "testcluster")
 
     def up(self) -> None:
-        kubeconfig = run(self.program, "up", "--name", self.name, "--shape", "node", "--gpus", "0").strip().splitlines()[-1]
-        self.env["KUBECONFIG"] = kubeconfig
-        self.kubectl_program = run(self.program, "which", "kubectl").strip().splitlines()[-1]
-        self.helm_program = run(self.program, "which", "helm").strip().splitlines()[-1]
+        self.down()  # what an earlier demo left
+        words = ("up", "--name", self.name, "--shape", "node", "--gpus", "0")
+        self.env["KUBECONFIG"] = run(self.program, *words, shown=True).strip()
+        self.kubectl_program = run(self.program, "which", "kubectl", shown=True).strip()
+        self.helm_program = run(self.program, "which", "helm", shown=True).strip()
 
     def load(self, folder: Path) -> None:
         run(self.program, "load-image", "--name", self.name, *(folder / f"{name}.tar" for name in IMAGES))
@@ -101,7 +107,11 @@ class CurrentCluster(Cluster):
         return f"{self.registry}/{name}:dev"
 
     def up(self) -> None:
+        """Refuses a cluster in which something would be changed that the demo did not make."""
         self.kubectl("get", "--raw", "/readyz")
+        found = self.kubectl("get", "namespaces", "flights", "windlass-system", "--ignore-not-found", "-o", "name").split()
+        if found:
+            sys.exit(f"{' and '.join(found)} exist already: `make demo-down` removes what an earlier demo made")
 
     def load(self, folder: Path) -> None:
         engine = next((one for one in ("skopeo", "docker", "podman") if shutil.which(one)), None)
@@ -117,8 +127,11 @@ class CurrentCluster(Cluster):
                 run(engine, "push", self.image(name))
 
     def down(self) -> None:
-        self.kubectl("delete", "namespace", "flights", "--ignore-not-found")
-        self.helm("uninstall", "windlass", "--namespace", "windlass-system", "--ignore-not-found")
+        ours = ("namespace", "--selector", "app.kubernetes.io/part-of=windlass-demo", "--ignore-not-found")
+        if not self.kubectl("get", *ours, "-o", "name"):
+            sys.exit("the current cluster has no namespace that the demo made: nothing is removed")
+        self.kubectl("delete", *ours)
+        self.helm("uninstall", "windlass", "--namespace", "windlass-system", "--ignore-not-found", "--wait")
         self.kubectl("delete", "namespace", "windlass-system", "--ignore-not-found")
         print("The CRDs of windlass.dev are left: other namespaces may have objects of these kinds.")
 

@@ -60,9 +60,8 @@ class World:
 def prepare(cluster: Cluster, images: Path) -> None:
     """A cluster with Windlass in it, and a claim with January to March."""
     say("making images")
-    run(ROOT / "demo" / "build-images.sh", images)
-    say("starting the cluster, anew")
-    cluster.down()
+    run(ROOT / "demo" / "build-images.sh", images, shown=True)
+    say("starting the cluster")
     cluster.up()
     say("loading images")
     cluster.load(images)
