@@ -1,0 +1,237 @@
+//! Looking at bodies as they stream past.
+//!
+//! A [`Tee`] passes each frame on at once and keeps a reference to it, so nothing waits.
+//! What is kept is bounded twice: per body, and by a [`Budget`] over all that is kept anywhere in the proxy,
+//! the log's queue included. A body past either bound streams on and is not kept.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+
+/// The most that is kept of one body.
+pub const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// How much is left of a body that is not kept.
+const BEGINNING_BYTES: usize = 4 << 10;
+
+/// What is cheaper to copy than to hold on to.
+const SMALL_BYTES: usize = 8 << 10;
+
+/// How many bytes may be kept at once.
+#[derive(Clone, Debug)]
+pub struct Budget(Arc<AtomicUsize>);
+
+impl Budget {
+    /// A budget of so many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(bytes)))
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+}
+
+/// What was kept of a body. Gives its bytes back to the budget when it is dropped.
+#[derive(Debug)]
+pub struct Captured {
+    chunks: Vec<Bytes>,
+    /// What is left for a guess of a body that was not kept.
+    beginning: Bytes,
+    bytes: usize,
+    is_whole: bool,
+    budget: Budget,
+}
+
+impl Captured {
+    /// Nothing yet.
+    pub fn new(budget: &Budget) -> Self {
+        Self { chunks: Vec::new(), beginning: Bytes::new(), bytes: 0, is_whole: true, budget: budget.clone() }
+    }
+
+    fn keep(&mut self, chunk: &Bytes) {
+        if !self.is_whole {
+            return;
+        }
+        if self.bytes + chunk.len() <= MAX_BODY_BYTES && self.budget.take(chunk.len()) {
+            self.bytes += chunk.len();
+            // A small chunk is copied, so that it does not hold the connection's whole buffer.
+            self.chunks.push(if chunk.len() < SMALL_BYTES { Bytes::copy_from_slice(chunk) } else { chunk.clone() });
+        } else {
+            let beginning = self.chunks.first().unwrap_or(chunk);
+            self.beginning = Bytes::copy_from_slice(&beginning[..beginning.len().min(BEGINNING_BYTES)]);
+            self.give_back();
+            self.is_whole = false;
+        }
+    }
+
+    fn give_back(&mut self) {
+        self.chunks.clear();
+        self.budget.0.fetch_add(std::mem::take(&mut self.bytes), Relaxed);
+    }
+
+    /// The whole body; absent when it was too large to keep.
+    pub fn content(&self) -> Option<Bytes> {
+        match self.chunks.as_slice() {
+            _ if !self.is_whole => None,
+            [one] => Some(one.clone()),
+            many => Some(many.concat().into()),
+        }
+    }
+
+    /// Whether all of the body was kept.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// The first part of the body, for a guess; may be empty.
+    pub fn beginning(&self) -> &[u8] {
+        self.chunks.first().unwrap_or(&self.beginning)
+    }
+}
+
+impl Drop for Captured {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+/// How a body came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All of it passed.
+    Whole,
+    /// The sender failed.
+    Broken,
+    /// The receiver went away.
+    Dropped,
+}
+
+/// Is told of a body's frames and its end.
+pub trait Observer: Unpin {
+    /// A part of the body passes.
+    fn data(&mut self, chunk: &Bytes);
+    /// The body is over. Called once.
+    fn end(&mut self, end: End);
+}
+
+/// A body that passes through while an observer looks on.
+#[derive(Debug)]
+pub struct Tee<B, O: Observer> {
+    body: B,
+    observer: O,
+    is_over: bool,
+}
+
+impl<B, O: Observer> Tee<B, O> {
+    /// A body and who looks on.
+    pub fn new(body: B, observer: O) -> Self {
+        Self { body, observer, is_over: false }
+    }
+
+    fn end(&mut self, end: End) {
+        if !self.is_over {
+            self.is_over = true;
+            self.observer.end(end);
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin, O: Observer> Body for Tee<B, O> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        match &frame {
+            None => self.end(End::Whole),
+            Some(Err(_)) => self.end(End::Broken),
+            Some(Ok(frame)) => {
+                if let Some(chunk) = frame.data_ref() {
+                    self.observer.data(chunk);
+                }
+                // A reader that knows the length does not ask again after the last frame.
+                if self.body.is_end_stream() {
+                    self.end(End::Whole);
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B, O: Observer> Drop for Tee<B, O> {
+    fn drop(&mut self) {
+        self.end(End::Dropped);
+    }
+}
+
+/// Keeps what passes in a place that outlives the body.
+impl Observer for Arc<std::sync::Mutex<Captured>> {
+    fn data(&mut self, chunk: &Bytes) {
+        self.lock().expect("no thread panics with it").keep(chunk);
+    }
+
+    fn end(&mut self, end: End) {
+        if end != End::Whole {
+            let mut captured = self.lock().expect("no thread panics with it");
+            captured.give_back();
+            captured.is_whole = false;
+        }
+    }
+}
+
+impl Observer for Captured {
+    fn data(&mut self, chunk: &Bytes) {
+        self.keep(chunk);
+    }
+
+    fn end(&mut self, _: End) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_given_back() {
+        let budget = Budget::new(10);
+        let mut one = Captured::new(&budget);
+        one.keep(&Bytes::from_static(b"12345"));
+        one.keep(&Bytes::from_static(b"678"));
+        assert_eq!(one.content().as_deref(), Some(b"12345678".as_slice()));
+        let mut two = Captured::new(&budget);
+        two.keep(&Bytes::from_static(b"123"));
+        assert_eq!(two.content(), None);
+        drop(one);
+        let mut three = Captured::new(&budget);
+        three.keep(&Bytes::from_static(b"1234567890"));
+        assert!(three.content().is_some());
+    }
+
+    #[test]
+    fn a_body_past_the_bound_is_not_kept() {
+        let budget = Budget::new(usize::MAX);
+        let mut captured = Captured::new(&budget);
+        captured.keep(&Bytes::from(vec![0; MAX_BODY_BYTES]));
+        assert!(captured.content().is_some());
+        captured.keep(&Bytes::from_static(b"1"));
+        assert!(captured.content().is_none());
+        assert_eq!(captured.chunks.len(), 0);
+    }
+}
