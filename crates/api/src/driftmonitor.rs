@@ -25,7 +25,7 @@ use crate::{Address, Decimal, Format, GoDuration, MetricName, TrainingJobSpec};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be a DNS label of at most 40 characters that starts with a letter: the names of its Jobs are made from it"),
-    validation = Rule::new("self.spec.deployment == oldSelf.spec.deployment").message("spec.deployment is immutable: make a new DriftMonitor")
+    validation = Rule::new("self.spec.deployment == oldSelf.spec.deployment").message("spec.deployment is immutable: make a new DriftMonitor").field_path(".spec.deployment")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.mode == 'Observe' || has(self.retrain)").message("spec.retrain is required where spec.mode is Suggest or Enforce").field_path(".retrain"))]

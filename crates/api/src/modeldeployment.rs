@@ -25,7 +25,7 @@ use crate::{Address, Decimal, GoDuration, PodTemplate};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be a DNS label of at most 40 characters that starts with a letter: a Service has this name"),
-    validation = Rule::new("self.spec.model == oldSelf.spec.model").message("spec.model is immutable: make a new ModelDeployment")
+    validation = Rule::new("self.spec.model == oldSelf.spec.model").message("spec.model is immutable: make a new ModelDeployment").field_path(".spec.model")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.runtime) != has(self.template)").message("give one of spec.runtime (a preset of the chart's) and spec.template (a pod of your own), not both").field_path(".runtime"))]

@@ -23,9 +23,9 @@ use crate::{Address, Decimal, Source, Stored, Validation, Window};
     printcolumn(name = "Trained-By", type_ = "string", json_path = ".spec.trainedBy.name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
-    validation = Rule::new("self.spec == oldSelf.spec").message("spec is immutable: a ModelVersion is a record; register another version"),
-    validation = Rule::new("self.metadata.name == self.spec.model + '-' + string(self.spec.version)").message("metadata.name must be <spec.model>-<spec.version>"),
-    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.validation) || (has(self.status) && has(self.status.validation) && self.status.validation == oldSelf.status.validation)").message("status.validation is immutable once it is there: a verdict is not changed")
+    validation = Rule::new("self.spec == oldSelf.spec").message("spec is immutable: a ModelVersion is a record; register another version").field_path(".spec"),
+    validation = Rule::new("self.metadata.name.startsWith(self.spec.model + '-') && self.metadata.name.substring(size(self.spec.model) + 1).matches('^[1-9][0-9]{0,9}$') && int(self.metadata.name.substring(size(self.spec.model) + 1)) == self.spec.version").message("metadata.name must be <spec.model>-<spec.version>"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.validation) || (has(self.status) && has(self.status.validation) && self.status.validation == oldSelf.status.validation)").message("status.validation is immutable once it is there: a verdict is not changed").field_path(".status.validation")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ModelVersionSpec {
@@ -150,14 +150,17 @@ pub struct ValidationStatus {
     /// `Pass`, `Fail` or `Inconclusive`.
     pub verdict: Verdict,
     /// Why.
+    #[schemars(length(max = 4096))]
     pub message: String,
     /// Rows that were judged.
     pub rows: i64,
     /// Overall metrics first, then by segment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 200))]
     pub metrics: Vec<MetricStatus>,
     /// The version that it was compared with on the same rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
     pub champion: Option<String>,
     /// The profile of features and predictions that drift is measured against.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,23 +174,29 @@ pub struct ValidationStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricStatus {
     /// Name of the metric.
+    #[schemars(length(max = 63))]
     pub name: String,
     /// The segment's predicate; absent for all rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
     pub segment: Option<String>,
     /// Rows that it was computed on.
     pub rows: i64,
     /// The point estimate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 32))]
     pub value: Option<Decimal>,
     /// Lower bound of its confidence interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 32))]
     pub lower: Option<Decimal>,
     /// Upper bound of its confidence interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 32))]
     pub upper: Option<Decimal>,
     /// The champion's value on the same rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 32))]
     pub champion: Option<Decimal>,
     /// Whether its gates hold; absent when it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

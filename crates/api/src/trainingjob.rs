@@ -23,15 +23,15 @@ use crate::{Address, Format, PodTemplate, Source, Validation, Window};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters: the names of its Jobs and Pods are made from it"),
-    validation = Rule::new("has(self.spec.model) == has(oldSelf.spec.model) && (!has(self.spec.model) || self.spec.model == oldSelf.spec.model)").message("spec.model is immutable: make a new TrainingJob"),
-    validation = Rule::new("has(self.spec.source) == has(oldSelf.spec.source) && (!has(self.spec.source) || self.spec.source == oldSelf.spec.source)").message("spec.source is immutable: make a new TrainingJob"),
-    validation = Rule::new("has(self.spec.parameters) == has(oldSelf.spec.parameters) && (!has(self.spec.parameters) || self.spec.parameters == oldSelf.spec.parameters)").message("spec.parameters is immutable: make a new TrainingJob"),
-    validation = Rule::new("has(self.spec.inputs) == has(oldSelf.spec.inputs) && (!has(self.spec.inputs) || self.spec.inputs == oldSelf.spec.inputs)").message("spec.inputs is immutable: make a new TrainingJob"),
-    validation = Rule::new("has(self.spec.output) == has(oldSelf.spec.output) && (!has(self.spec.output) || self.spec.output == oldSelf.spec.output)").message("spec.output is immutable: make a new TrainingJob"),
-    validation = Rule::new("has(self.spec.validation) == has(oldSelf.spec.validation) && (!has(self.spec.validation) || self.spec.validation == oldSelf.spec.validation)").message("spec.validation is immutable: make a new TrainingJob"),
-    validation = Rule::new("has(self.spec.window) == has(oldSelf.spec.window) && (!has(self.spec.window) || self.spec.window == oldSelf.spec.window)").message("spec.window is immutable: make a new TrainingJob"),
-    validation = Rule::new("self.spec.framework == oldSelf.spec.framework").message("spec.framework is immutable: make a new TrainingJob"),
-    validation = Rule::new("oldSelf.spec.suspend || self.spec.workers == oldSelf.spec.workers").message("spec.workers can be changed only while spec.suspend is true")
+    validation = Rule::new("has(self.spec.model) == has(oldSelf.spec.model) && (!has(self.spec.model) || self.spec.model == oldSelf.spec.model)").message("spec.model is immutable: make a new TrainingJob").field_path(".spec.model"),
+    validation = Rule::new("has(self.spec.source) == has(oldSelf.spec.source) && (!has(self.spec.source) || self.spec.source == oldSelf.spec.source)").message("spec.source is immutable: make a new TrainingJob").field_path(".spec.source"),
+    validation = Rule::new("has(self.spec.parameters) == has(oldSelf.spec.parameters) && (!has(self.spec.parameters) || self.spec.parameters == oldSelf.spec.parameters)").message("spec.parameters is immutable: make a new TrainingJob").field_path(".spec.parameters"),
+    validation = Rule::new("has(self.spec.inputs) == has(oldSelf.spec.inputs) && (!has(self.spec.inputs) || self.spec.inputs == oldSelf.spec.inputs)").message("spec.inputs is immutable: make a new TrainingJob").field_path(".spec.inputs"),
+    validation = Rule::new("has(self.spec.output) == has(oldSelf.spec.output) && (!has(self.spec.output) || self.spec.output == oldSelf.spec.output)").message("spec.output is immutable: make a new TrainingJob").field_path(".spec.output"),
+    validation = Rule::new("has(self.spec.validation) == has(oldSelf.spec.validation) && (!has(self.spec.validation) || self.spec.validation == oldSelf.spec.validation)").message("spec.validation is immutable: make a new TrainingJob").field_path(".spec.validation"),
+    validation = Rule::new("has(self.spec.window) == has(oldSelf.spec.window) && (!has(self.spec.window) || self.spec.window == oldSelf.spec.window)").message("spec.window is immutable: make a new TrainingJob").field_path(".spec.window"),
+    validation = Rule::new("self.spec.framework == oldSelf.spec.framework").message("spec.framework is immutable: make a new TrainingJob").field_path(".spec.framework"),
+    validation = Rule::new("oldSelf.spec.suspend || self.spec.workers == oldSelf.spec.workers").message("spec.workers can be changed only while spec.suspend is true").field_path(".spec.workers")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
