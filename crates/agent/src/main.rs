@@ -61,13 +61,19 @@ fn main() -> ExitCode {
     let path = line.termination_message;
     let outcome = match line.command {
         Command::Install(arguments) => return quietly(install::run(&arguments)),
-        Command::Proxy(arguments) => return quietly(runtime.block_on(proxy::run(arguments))),
+        Command::Proxy(arguments) => {
+            let outcome = runtime.block_on(proxy::run(arguments));
+            runtime.shutdown_background();
+            return quietly(outcome);
+        }
         Command::Run(arguments) => runtime.block_on(run::run(arguments)),
         Command::Fetch(arguments) => runtime.block_on(fetch::run(arguments)),
         Command::Evaluate(arguments) => runtime.block_on(evaluate::run(arguments)),
         Command::Profile(arguments) => runtime.block_on(profile::run(arguments)),
         Command::Drift(arguments) => runtime.block_on(drift::run(arguments)),
     };
+    // What was interrupted may still copy files in a thread: nobody waits for that any more.
+    runtime.shutdown_background();
     end(&outcome, path.as_deref())
 }
 

@@ -27,7 +27,7 @@ use http::Uri;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 use windlass_api::agent::{FailureReason, FailureReport};
 
 use self::forward::Forwarder;
@@ -73,8 +73,8 @@ pub struct Arguments {
     /// How long it goes on serving once it was told to stop.
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub drain: Duration,
-    /// How long requests that are in flight may take after that.
-    #[arg(long, default_value = "20s", value_parser = duration)]
+    /// How long requests that are in flight may take after that, and then the log's last file.
+    #[arg(long, default_value = "10s", value_parser = duration)]
     pub finish: Duration,
 }
 
@@ -120,10 +120,12 @@ pub async fn run(arguments: Arguments) -> Result<(), FailureReport> {
     tokio::time::sleep(arguments.drain).await;
     phase.send_replace(server::Phase::Finishing);
     if tokio::time::timeout(arguments.finish, serving).await.is_err() {
-        tracing::warn!("requests were still in flight after {:?}", arguments.finish);
+        warn!("requests were still in flight after {:?}", arguments.finish);
     }
     if let Some(log) = log {
-        log.finished().await;
+        if tokio::time::timeout(arguments.finish, log.finished()).await.is_err() {
+            warn!("the payload log was not written in {:?}; its last rows are lost", arguments.finish);
+        }
     }
     metrics.abort();
     info!("stopped");

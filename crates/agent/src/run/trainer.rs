@@ -107,16 +107,18 @@ pub(super) async fn run(
     interruption: &mut Interruption,
 ) -> Result<(), FailureReport> {
     let mut child = start(command, variables)?;
-    let tail = Arc::new(Mutex::new(Tail::default()));
+    let tails = [(); 2].map(|()| Arc::new(Mutex::new(Tail::default())));
     let out = child.stdout.take().expect("it is piped");
     let err = child.stderr.take().expect("it is piped");
-    let mut out = tokio::spawn(pass_on(out, tokio::io::stdout(), Arc::clone(&tail)));
-    let mut err = tokio::spawn(pass_on(err, tokio::io::stderr(), Arc::clone(&tail)));
+    let mut out = tokio::spawn(pass_on(out, tokio::io::stdout(), Arc::clone(&tails[0])));
+    let mut err = tokio::spawn(pass_on(err, tokio::io::stderr(), Arc::clone(&tails[1])));
     let (status, is_interrupted) = wait(&mut child, interruption).await?;
     let _ = timeout(LAST_WORDS, async { tokio::join!(&mut out, &mut err) }).await;
     out.abort();
     err.abort();
-    let log_tail = tail.lock().expect("no thread panics with it").text();
+    let [out, err] = tails.each_ref().map(|tail| tail.lock().expect("no thread panics with it"));
+    let log_tail = log_tail(&out, &err);
+    drop((out, err));
     if is_interrupted {
         let how = described(status);
         let message = format!("the agent was told to stop while the trainer ran; the trainer then {how}");
@@ -205,7 +207,6 @@ fn exit_code(status: ExitStatus) -> i32 {
 /// Passes on what is read as it comes, and keeps its end.
 async fn pass_on(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, tail: Arc<Mutex<Tail>>) {
     let mut buffer = vec![0; 16 * 1024];
-    // Parts of a line wait here for the rest, so that lines of the two streams do not mix.
     let mut line = Vec::new();
     loop {
         let read = match from.read(&mut buffer).await {
@@ -229,7 +230,7 @@ async fn pass_on(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unp
     tail.lock().expect("no thread panics with it").push(&line);
 }
 
-/// The last lines of the trainer's output.
+/// The last lines of one stream.
 #[derive(Debug, Default)]
 struct Tail {
     lines: VecDeque<String>,
@@ -246,12 +247,25 @@ impl Tail {
         self.lines.push_back(String::from_utf8_lossy(line).into_owned());
     }
 
-    /// The lines, cut from their front to what a report holds.
-    fn text(&self) -> String {
-        let text = self.lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
-        let from = text.len().saturating_sub(MAX_LOG_TAIL_BYTES);
+    /// The last lines, at most so many of them and so many bytes.
+    fn text(&self, lines: usize, bytes: usize) -> String {
+        let skipped = self.lines.len().saturating_sub(lines);
+        let text = self.lines.iter().skip(skipped).map(String::as_str).collect::<Vec<_>>().join("\n");
+        let from = text.len().saturating_sub(bytes);
         text[text.ceil_char_boundary(from)..].to_owned()
     }
+}
+
+/// The end of both streams as a report holds it. Which of them came last cannot be told, and an error is on the
+/// second as a rule: so that comes last, and has most of the room.
+fn log_tail(out: &Tail, err: &Tail) -> String {
+    let room = if out.lines.is_empty() { MAX_LOG_TAIL_BYTES } else { MAX_LOG_TAIL_BYTES * 2 / 3 };
+    let err = err.text(if out.lines.is_empty() { TAIL_LINES } else { TAIL_LINES / 2 }, room);
+    if err.is_empty() {
+        return out.text(TAIL_LINES, MAX_LOG_TAIL_BYTES);
+    }
+    let out = out.text(TAIL_LINES.saturating_sub(err.lines().count()), MAX_LOG_TAIL_BYTES - err.len() - 1);
+    if out.is_empty() { err } else { format!("{out}\n{err}") }
 }
 
 #[cfg(test)]
@@ -265,7 +279,7 @@ mod tests {
         let mut passed = Vec::new();
         pass_on(format!("{text}no end").as_bytes(), &mut passed, Arc::clone(&tail)).await;
         assert_eq!(passed.len(), text.len() + 6);
-        let kept = tail.lock().expect("alone").text();
+        let kept = tail.lock().expect("alone").text(TAIL_LINES, MAX_LOG_TAIL_BYTES);
         assert!(kept.starts_with("line 81\n"), "{kept}");
         assert!(kept.ends_with("line 99\nno end"), "{kept}");
     }
@@ -275,7 +289,21 @@ mod tests {
         let tail = Arc::new(Mutex::new(Tail::default()));
         let long = "é".repeat(1_000_000);
         pass_on(long.as_bytes(), tokio::io::sink(), Arc::clone(&tail)).await;
-        assert!(tail.lock().expect("alone").text().len() <= MAX_LOG_TAIL_BYTES);
+        assert!(tail.lock().expect("alone").text(TAIL_LINES, MAX_LOG_TAIL_BYTES).len() <= MAX_LOG_TAIL_BYTES);
+    }
+
+    #[test]
+    fn an_error_is_not_pushed_out_by_what_else_was_printed() {
+        let (mut out, mut err) = (Tail::default(), Tail::default());
+        err.push(b"ValueError: no");
+        for number in 0..100 {
+            out.push(format!("{number} {}", "x".repeat(200)).as_bytes());
+        }
+        let text = log_tail(&out, &err);
+        assert!(text.ends_with("x\nValueError: no"), "{text}");
+        assert!(text.len() <= MAX_LOG_TAIL_BYTES);
+        assert_eq!(log_tail(&Tail::default(), &err), "ValueError: no");
+        assert!(log_tail(&out, &Tail::default()).starts_with('x'));
     }
 
     #[test]
