@@ -1,2 +1,124 @@
-//! operator
-fn main() {}
+//! `windlass`: the operator.
+//!
+//! ```text
+//!   watches ──> stores ──> <kind>::observe ──> plan (crates/plan, pure) ──> runtime::apply ──> status, Events
+//!                 │                                                              │
+//!                 └── triggers ──> one controller a kind                         └── waits until the stores show it
+//! ```
+//!
+//! Two replicas run, one leads by a Lease. The other has full stores and waits.
+
+mod driftmonitor;
+mod modeldeployment;
+mod modelversion;
+mod runtime;
+mod trainingjob;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+use windlass_plan::presets::Presets;
+
+use crate::runtime::{Context, health::Health, lease, metrics::Metrics};
+
+/// The operator of Windlass.
+#[derive(Parser, Debug)]
+#[command(version, about)]
+struct Arguments {
+    /// The agent's image, put into the pods that Windlass makes.
+    #[arg(long, env = "WINDLASS_AGENT_IMAGE")]
+    agent_image: String,
+    /// A YAML file with the runtime presets.
+    #[arg(long, env = "WINDLASS_PRESETS")]
+    presets: Option<PathBuf>,
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, env = "WINDLASS_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Name of this replica, in the Lease and in Events.
+    #[arg(long, env = "POD_NAME", default_value = "windlass")]
+    identity: String,
+    /// The namespace of the Lease.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    namespace: String,
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    // Two worker threads: the operator waits more than it works, and each thread costs memory.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("the runtime starts");
+    match runtime.block_on(run(Arguments::parse())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let presets = match &arguments.presets {
+        Some(path) => read_presets(path)?,
+        None => Presets::default(),
+    };
+    let mut config = kube::Config::infer().await.context("finding the cluster")?;
+    // A write that is retried for minutes could land after another replica has taken over.
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    let client = kube::Client::try_from(config).context("connecting to the cluster")?;
+
+    let metrics = Metrics::new();
+    let health = Health::default();
+    let server = runtime::health::serve(arguments.listen, health.clone(), metrics.clone()).await?;
+    let gang_scheduler = runtime::discovery::gang_scheduler(&client).await.context("asking the cluster what it serves")?;
+    tracing::info!(?gang_scheduler, "gang scheduling");
+
+    let (context, watches, triggers) = Context::new(runtime::Settings {
+        client: client.clone(),
+        identity: arguments.identity.clone(),
+        agent_image: arguments.agent_image,
+        presets,
+        gang_scheduler,
+        metrics,
+    });
+    let watches = tokio::spawn(watches);
+    context.stores.wait_until_ready().await.context("filling the caches")?;
+    health.set_ready();
+    tracing::info!("the caches are filled");
+
+    let mut shutdown = Box::pin(runtime::health::shutdown_signal());
+    let lease = lease::acquire(client, &arguments.namespace, &arguments.identity);
+    let leadership = tokio::select! {
+        leadership = lease => leadership?,
+        () = &mut shutdown => return Ok(()),
+    };
+    tracing::info!(identity = arguments.identity, "leading");
+    context.metrics.leading(true);
+    let controllers = runtime::controller::run_all(context.clone(), triggers);
+    let outcome = tokio::select! {
+        () = controllers => Err(anyhow::anyhow!("the controllers ended")),
+        () = leadership.lost() => Err(anyhow::anyhow!("the lease was lost: another replica may lead now")),
+        ended = watches => Err(anyhow::anyhow!("the watches ended: {ended:?}")),
+        ended = server => Err(anyhow::anyhow!("the health endpoint ended: {ended:?}")),
+        () = shutdown => Ok(()),
+    };
+    // The controllers are dropped by now: nothing is written any more, so that another may lead at once.
+    context.metrics.leading(false);
+    if outcome.is_ok() {
+        leadership.release().await;
+        tracing::info!("stopped");
+    }
+    outcome
+}
+
+fn read_presets(path: &std::path::Path) -> anyhow::Result<Presets> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading the runtime presets, {}", path.display()))?;
+    serde_saphyr::from_str(&text).with_context(|| format!("{}: these are not runtime presets", path.display()))
+}

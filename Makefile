@@ -1,0 +1,66 @@
+# `make` alone lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/windlass
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+
+# The programs go into images of any base, so they are linked statically; naming the target keeps that away from
+# procedural macros. The target folder lies outside of the checkout, so that every checkout builds on the same one.
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export CARGO_BUILD_TARGET ?= $(HOST)
+export RUSTFLAGS ?= -C target-feature=+crt-static
+export CARGO_TERM_COLOR ?= auto
+export PATH := $(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH)
+
+BIN := $(CARGO_TARGET_DIR)/$(CARGO_BUILD_TARGET)/debug
+# The operator goes into its image optimised: it is small, and its memory is a promise.
+OPERATOR := $(CARGO_TARGET_DIR)/$(CARGO_BUILD_TARGET)/release/windlass
+export TESTCLUSTER := $(BIN)/testcluster
+export WINDLASS_BINARY := $(OPERATOR)
+export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
+IMAGES ?= $(CACHE)/images
+
+.PHONY: help packages build programs images check test demo demo-down generate bench-operator docs clean-clusters
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+packages: ## Install the Debian packages that are needed
+	@scripts/install-packages.sh
+
+build: ## Build the operator, the agent and the test cluster's program
+	cargo build --locked --workspace --bins
+	cargo build --locked --release -p windlass
+
+programs: packages ## Build Kubernetes and what belongs to it (some 20 minutes the first time)
+	cargo build --locked -p windlass-testcluster
+	$(TESTCLUSTER) programs
+
+images: build programs ## Make the images of the demo and of the end-to-end tests
+	demo/build-images.sh $(IMAGES)
+
+check: ## Format, lint, and the tests that need no cluster
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked --workspace --lib --bins
+	python3 -m unittest discover -q demo/tests
+
+test: images ## Everything: unit, planners, real API server, end to end on a real node, chart and manifests
+	cargo test --locked --workspace --no-fail-fast -- --test-threads=2
+	python3 -m unittest discover demo/tests
+
+demo: images ## Go round the loop once, on a real cluster, with real flights
+	python3 demo/demo.py up
+
+demo-down: ## Take away all that the demo made
+	python3 demo/demo.py down
+
+generate: ## Write the CRDs, the chart's copies and deploy/windlass.yaml anew
+	scripts/generate.sh
+
+bench-operator: build programs ## 1,000 TrainingJobs on fake nodes: none lost, none twice, and how much is written
+	cargo test --locked --release -p windlass --test bench_operator -- --ignored --nocapture
+
+docs: ## Build the book
+	mdbook build docs

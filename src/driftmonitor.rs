@@ -1,0 +1,51 @@
+//! The DriftMonitor controller: what a decision may know is read from the caches here.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use windlass_api::{DriftMonitor, DriftMonitorStatus, labels};
+use windlass_plan::Plan;
+use windlass_plan::driftmonitor::{Observed, plan};
+
+use crate::runtime::Context;
+use crate::runtime::controller::Planned;
+use crate::runtime::stores::{Cache, Stores};
+
+impl Planned for DriftMonitor {
+    type Status = DriftMonitorStatus;
+    type Observed = Observed;
+    const MANAGER: &'static str = "windlass-driftmonitor";
+
+    fn cache(stores: &Stores) -> &Cache<Self> {
+        &stores.drift_monitors
+    }
+
+    fn status(&self) -> Option<&DriftMonitorStatus> {
+        self.status.as_ref()
+    }
+
+    fn observe(self: Arc<Self>, context: &Context) -> Observed {
+        let stores = &context.stores;
+        let (namespace, name, uid) = (self.namespace().unwrap_or_default(), self.name_any(), self.uid().unwrap_or_default());
+        let deployment = stores.model_deployments.get(&namespace, &self.spec.deployment);
+        let stable = deployment.as_ref().and_then(|deployment| deployment.status.as_ref()?.stable.as_ref().map(|stable| stable.version.clone()));
+        let jobs = stores.jobs.owned(&namespace, labels::MONITOR, &name, &uid);
+        let mut pods = stores.pods.labelled(&namespace, labels::MONITOR, &name);
+        pods.retain(|pod| pod.metadata.owner_references.iter().flatten().any(|owner| jobs.iter().any(|job| job.uid().as_ref() == Some(&owner.uid))));
+        Observed {
+            serving: stable.and_then(|stable| stores.model_versions.get(&namespace, &stable)),
+            deployment,
+            jobs,
+            pods,
+            training_jobs: stores.training_jobs.labelled(&namespace, labels::MONITOR, &name),
+            claims: stores.claims_in(&namespace),
+            agent_image: context.agent_image.clone(),
+            monitor: self,
+        }
+    }
+
+    fn plan(observed: &Observed, now: Timestamp) -> Plan<DriftMonitorStatus> {
+        plan(observed, now)
+    }
+}

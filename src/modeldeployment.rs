@@ -1,0 +1,51 @@
+//! The ModelDeployment controller: what a decision may know is read from the caches here.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use windlass_api::{ModelDeployment, ModelDeploymentStatus, labels};
+use windlass_plan::Plan;
+use windlass_plan::modeldeployment::{Observed, plan};
+
+use crate::runtime::Context;
+use crate::runtime::controller::Planned;
+use crate::runtime::stores::{Cache, Stores};
+use crate::trainingjob::versions_of;
+
+impl Planned for ModelDeployment {
+    type Status = ModelDeploymentStatus;
+    type Observed = Observed;
+    const MANAGER: &'static str = "windlass-modeldeployment";
+
+    fn cache(stores: &Stores) -> &Cache<Self> {
+        &stores.model_deployments
+    }
+
+    fn status(&self) -> Option<&ModelDeploymentStatus> {
+        self.status.as_ref()
+    }
+
+    fn observe(self: Arc<Self>, context: &Context) -> Observed {
+        let stores = &context.stores;
+        let (namespace, name, uid) = (self.namespace().unwrap_or_default(), self.name_any(), self.uid().unwrap_or_default());
+        let mut pods = stores.pods.labelled(&namespace, labels::DEPLOYMENT, &name);
+        pods.retain(|pod| pod.labels().get(labels::ROLE).is_some_and(|role| role == "serving") && pod.metadata.deletion_timestamp.is_none());
+        let step_started = self.status.as_ref().and_then(|status| status.canary.as_ref()).and_then(|canary| canary.step_started);
+        let traffic = step_started.map(|since| context.scraper.traffic(&pods, since)).unwrap_or_default();
+        Observed {
+            versions: versions_of(stores, &namespace, &self.spec.model),
+            children: stores.deployments.owned(&namespace, labels::DEPLOYMENT, &name, &uid),
+            pods,
+            traffic,
+            claims: stores.claims_in(&namespace),
+            presets: context.presets.clone(),
+            agent_image: context.agent_image.clone(),
+            deployment: self,
+        }
+    }
+
+    fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelDeploymentStatus> {
+        plan(observed, now)
+    }
+}

@@ -1,0 +1,51 @@
+//! The ModelVersion controller: what a decision may know is read from the caches here.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use windlass_api::{ModelVersion, ModelVersionStatus, labels};
+use windlass_plan::Plan;
+use windlass_plan::modelversion::{Observed, plan};
+
+use crate::runtime::Context;
+use crate::runtime::controller::Planned;
+use crate::runtime::stores::{Cache, Stores};
+use crate::trainingjob::champion;
+
+impl Planned for ModelVersion {
+    type Status = ModelVersionStatus;
+    type Observed = Observed;
+    const MANAGER: &'static str = "windlass-modelversion";
+
+    fn cache(stores: &Stores) -> &Cache<Self> {
+        &stores.model_versions
+    }
+
+    fn status(&self) -> Option<&ModelVersionStatus> {
+        self.status.as_ref()
+    }
+
+    fn observe(self: Arc<Self>, context: &Context) -> Observed {
+        let stores = &context.stores;
+        let (namespace, name, uid) = (self.namespace().unwrap_or_default(), self.name_any(), self.uid().unwrap_or_default());
+        let job = stores.jobs.owned(&namespace, labels::VERSION, &name, &uid).into_iter().next();
+        let mut pods = stores.pods.labelled(&namespace, labels::VERSION, &name);
+        let job_uid = job.as_ref().and_then(|job| job.uid());
+        pods.retain(|pod| pod.metadata.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == job_uid.as_ref()));
+        let champion = champion(stores, &namespace, &self.spec.model).and_then(|champion| stores.model_versions.get(&namespace, &champion));
+        Observed {
+            job,
+            pods,
+            champion,
+            claims: stores.claims_in(&namespace),
+            presets: context.presets.clone(),
+            agent_image: context.agent_image.clone(),
+            version: self,
+        }
+    }
+
+    fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
+        plan(observed, now)
+    }
+}

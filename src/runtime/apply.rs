@@ -1,0 +1,274 @@
+//! A plan becomes so: steps in order, then one status patch where it differs, then Events.
+//!
+//! Each write has a deadline well inside the Lease, and is waited for in the cache before anything is planned again.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::runtime::events::{Event, EventType};
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use windlass_plan::compare::{APPLIED, is_so};
+use windlass_plan::{Child, Doomed, Note, Severity, Step, digest};
+
+use super::Context;
+use super::stores::Cache;
+
+/// How long a write may take. Shorter than what the Lease holds after a missed renewal.
+const WRITE: Duration = Duration::from_secs(4);
+/// How long the cache may take to show a write.
+const CATCH_UP: Duration = Duration::from_secs(10);
+
+/// Why a plan did not become so.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The API server said no, or did not answer as it should.
+    #[error("{verb} {kind} {namespace}/{name}: {source}")]
+    Write {
+        /// What was tried.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: String,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// What was answered.
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer in time.
+    #[error("{verb} {kind} {namespace}/{name}: no answer within {WRITE:?}")]
+    Timeout {
+        /// What was tried.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: String,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// An object has the name that we need.
+    #[error("{kind} {namespace}/{name} is there already and belongs to somebody else; delete or rename it")]
+    Taken {
+        /// Kind of the object.
+        kind: String,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// The object of this name is on its way out.
+    #[error("waiting until the old {kind} {namespace}/{name} is gone")]
+    Leaving {
+        /// Kind of the object.
+        kind: String,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// The cache does not show what was written.
+    #[error("the cache does not show {kind} {namespace}/{name} as it was written, after {CATCH_UP:?}")]
+    Behind {
+        /// Kind of the object.
+        kind: String,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Writes for one object, as one field manager.
+pub struct Writer<'a> {
+    /// What every reconcile has at hand.
+    pub context: &'a Context,
+    /// Name of the field manager.
+    pub manager: &'static str,
+    /// Namespace of the object and of all its children.
+    pub namespace: String,
+    /// The object's uid: a child must carry it.
+    pub owner: String,
+}
+
+pub trait Kind: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static {}
+impl<K> Kind for K where K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static {}
+
+impl Writer<'_> {
+    /// Does the steps, in order.
+    pub async fn steps(&self, steps: &[Step]) -> Result<(), ApplyError> {
+        let stores = &self.context.stores;
+        for step in steps {
+            match step {
+                Step::Apply(child) | Step::Create(child) => match child {
+                    Child::Job(job) => self.apply_once(&**job, &stores.jobs).await?,
+                    Child::Service(service) => self.apply(&**service, &stores.services).await?,
+                    Child::Deployment(deployment) => self.apply(&**deployment, &stores.deployments).await?,
+                    Child::PodGroup(group) => {
+                        if let Some(cache) = &stores.pod_groups {
+                            self.apply_once(&**group, cache).await?;
+                        }
+                    }
+                    Child::TrainingJob(job) => self.create(&**job, &stores.training_jobs).await?,
+                    Child::ModelVersion(version) => self.create(&**version, &stores.model_versions).await?,
+                },
+                Step::Delete(Doomed::Job(name)) => self.delete(name, &stores.jobs).await?,
+                Step::Delete(Doomed::Deployment(name)) => self.delete(name, &stores.deployments).await?,
+                Step::Delete(Doomed::TrainingJob(name)) => self.delete(name, &stores.training_jobs).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the status, where it differs from what is there.
+    pub async fn status<K: Kind>(&self, object: &K, before: Option<&Value>, status: &impl Serialize, cache: &Cache<K>) -> Result<(), ApplyError> {
+        let wanted = serde_json::to_value(status).expect("a status always serializes");
+        if before == Some(&wanted) {
+            return Ok(());
+        }
+        let patch = json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            "metadata": {"name": object.name_any(), "namespace": self.namespace, "uid": object.uid()},
+            "status": wanted,
+        });
+        let parameters = PatchParams::apply(self.manager).force();
+        let api = self.api::<K>();
+        let name = object.name_any();
+        let written = self.write("patch status of", &name, api.patch_status(&name, &parameters, &Patch::Apply(&patch))).await?;
+        self.caught_up(&written, cache).await
+    }
+
+    /// Publishes Events. One that is lost is no reason to do anything again.
+    pub async fn notes<K: Kind>(&self, object: &K, notes: &[Note]) {
+        for note in notes {
+            let event = Event {
+                type_: match note.severity {
+                    Severity::Normal => EventType::Normal,
+                    Severity::Warning => EventType::Warning,
+                },
+                reason: note.reason.clone(),
+                note: Some(note.message.chars().take(1000).collect()),
+                action: "Reconcile".to_owned(),
+                secondary: None,
+            };
+            tracing::info!(kind = %K::kind(&()), namespace = self.namespace, name = object.name_any(), reason = note.reason, message = note.message, "event");
+            let about = object.object_ref(&());
+            let published = tokio::time::timeout(WRITE, self.context.recorder.publish(&event, &about)).await;
+            if let Ok(Err(error)) = published {
+                tracing::warn!(%error, "an Event was not published");
+            }
+        }
+    }
+
+    fn api<K: Kind>(&self) -> Api<K> {
+        Api::namespaced(self.context.client.clone(), &self.namespace)
+    }
+
+    async fn write<K: Kind>(&self, verb: &'static str, name: &str, request: impl Future<Output = Result<K, kube::Error>>) -> Result<K, ApplyError> {
+        let kind = K::kind(&()).into_owned();
+        self.context.metrics.written(&kind, verb);
+        let (namespace, name) = (self.namespace.clone(), name.to_owned());
+        match tokio::time::timeout(WRITE, request).await {
+            Ok(Ok(written)) => Ok(written),
+            Ok(Err(source)) => Err(ApplyError::Write { verb, kind, namespace, name, source: Box::new(source) }),
+            Err(_) => Err(ApplyError::Timeout { verb, kind, namespace, name }),
+        }
+    }
+
+    /// Makes a child so, where it is not.
+    async fn apply<K: Kind>(&self, child: &K, cache: &Cache<K>) -> Result<(), ApplyError> {
+        let name = child.name_any();
+        let mut wanted = serde_json::to_value(child).expect("a child always serializes");
+        let mark = digest::of(&wanted);
+        wanted["metadata"]["annotations"][APPLIED] = json!(mark);
+        if let Some(live) = self.live(&name, cache)?
+            && is_so(&wanted, &serde_json::to_value(&*live).expect("an object always serializes"))
+        {
+            return Ok(());
+        }
+        let parameters = PatchParams::apply(self.manager).force();
+        let written = self.write("apply", &name, self.api::<K>().patch(&name, &parameters, &Patch::Apply(&wanted))).await?;
+        self.caught_up(&written, cache).await
+    }
+
+    /// Makes a child that never changes afterwards.
+    async fn apply_once<K: Kind>(&self, child: &K, cache: &Cache<K>) -> Result<(), ApplyError> {
+        let name = child.name_any();
+        if self.live(&name, cache)?.is_some() {
+            return Ok(());
+        }
+        let parameters = PatchParams::apply(self.manager).force();
+        let written = self.write("apply", &name, self.api::<K>().patch(&name, &parameters, &Patch::Apply(child))).await?;
+        self.caught_up(&written, cache).await
+    }
+
+    /// The child as it is, if it is ours.
+    fn live<K: Kind>(&self, name: &str, cache: &Cache<K>) -> Result<Option<Arc<K>>, ApplyError> {
+        let Some(live) = cache.get(&self.namespace, name) else { return Ok(None) };
+        let (kind, namespace, name) = (K::kind(&()).into_owned(), self.namespace.clone(), name.to_owned());
+        if !live.meta().owner_references.iter().flatten().any(|owner| owner.uid == self.owner) {
+            return Err(ApplyError::Taken { kind, namespace, name });
+        }
+        if live.meta().deletion_timestamp.is_some() {
+            return Err(ApplyError::Leaving { kind, namespace, name });
+        }
+        Ok(Some(live))
+    }
+
+    /// Makes an object that has a life of its own.
+    async fn create<K: Kind>(&self, object: &K, cache: &Cache<K>) -> Result<(), ApplyError> {
+        let parameters = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
+        let written = self.write("create", &object.name_any(), self.api::<K>().create(&parameters, object)).await?;
+        self.caught_up(&written, cache).await
+    }
+
+    async fn delete<K: Kind>(&self, name: &str, cache: &Cache<K>) -> Result<(), ApplyError> {
+        let Some(live) = cache.get(&self.namespace, name).filter(|live| live.meta().deletion_timestamp.is_none()) else { return Ok(()) };
+        let kind = K::kind(&()).into_owned();
+        self.context.metrics.written(&kind, "delete");
+        let parameters = DeleteParams { preconditions: Some(Preconditions { uid: live.uid(), resource_version: None }), ..DeleteParams::background() };
+        let (namespace, owned) = (self.namespace.clone(), name.to_owned());
+        match tokio::time::timeout(WRITE, self.api::<K>().delete(name, &parameters)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(kube::Error::Api(status))) if status.is_not_found() || status.is_conflict() => {}
+            Ok(Err(source)) => return Err(ApplyError::Write { verb: "delete", kind, namespace, name: owned, source: Box::new(source) }),
+            Err(_) => return Err(ApplyError::Timeout { verb: "delete", kind, namespace, name: owned }),
+        }
+        let uid = live.uid();
+        let gone = || cache.get(&self.namespace, name).is_none_or(|now| now.uid() != uid || now.meta().deletion_timestamp.is_some());
+        until(gone).await.map_err(|()| ApplyError::Behind { kind, namespace, name: owned })
+    }
+
+    /// Waits until the cache shows what was written, or something newer.
+    async fn caught_up<K: Kind>(&self, written: &K, cache: &Cache<K>) -> Result<(), ApplyError> {
+        let name = written.name_any();
+        let wanted: Option<u64> = written.resource_version().and_then(|version| version.parse().ok());
+        let uid = written.uid();
+        let shows = || match cache.get(&self.namespace, &name) {
+            None => false,
+            Some(now) if now.uid() != uid => true,
+            Some(now) => now.resource_version().and_then(|version| version.parse().ok()) >= wanted,
+        };
+        until(shows).await.map_err(|()| ApplyError::Behind { kind: K::kind(&()).into_owned(), namespace: self.namespace.clone(), name })
+    }
+}
+
+/// Waits until something is so in a cache.
+async fn until(is_so: impl Fn() -> bool) -> Result<(), ()> {
+    let end = tokio::time::Instant::now() + CATCH_UP;
+    let mut pause = Duration::from_millis(1);
+    while !is_so() {
+        if tokio::time::Instant::now() > end {
+            return Err(());
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! One controller a kind: look up, observe, plan, apply, look again.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::channel::mpsc::UnboundedReceiver;
+use futures::{FutureExt, StreamExt, stream};
+use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
+use kube::runtime::Controller;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
+use windlass_plan::Plan;
+
+use super::apply::{ApplyError, Writer};
+use super::stores::{Cache, Stores};
+use super::watches::Triggers;
+use super::{Context, scrape};
+
+/// Reconciles of one kind at once.
+const CONCURRENCY: u16 = 8;
+/// The first and the longest pause after an error.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+/// A kind that is planned.
+pub trait Planned: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static {
+    /// Its status.
+    type Status: Serialize + Send + Sync;
+    /// What is known of it.
+    type Observed: Send + Sync;
+    /// The field manager.
+    const MANAGER: &'static str;
+
+    /// Its cache.
+    fn cache(stores: &Stores) -> &Cache<Self>;
+    /// Its status as it is.
+    fn status(&self) -> Option<&Self::Status>;
+    /// What is known of it, from caches.
+    fn observe(self: Arc<Self>, context: &Context) -> Self::Observed;
+    /// What is to be done.
+    fn plan(observed: &Self::Observed, now: Timestamp) -> Plan<Self::Status>;
+}
+
+/// Why a reconcile did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// A write failed.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// A fault of ours; it is held to the object that it came up with.
+    #[error("a fault in the operator: {0}; please report it")]
+    Panic(String),
+}
+
+/// Runs the controllers, for ever.
+pub async fn run_all(context: Arc<Context>, triggers: Triggers) {
+    triggers.open();
+    futures::join!(
+        run::<TrainingJob>(context.clone(), triggers.training_jobs),
+        run::<ModelVersion>(context.clone(), triggers.model_versions),
+        run::<ModelDeployment>(context.clone(), triggers.model_deployments),
+        run::<DriftMonitor>(context.clone(), triggers.drift_monitors),
+        scrape::run(context),
+    );
+}
+
+/// The pauses after errors, for each object its own.
+struct Backoff<K: Resource<DynamicType = ()>>(Mutex<HashMap<ObjectRef<K>, Duration>>);
+
+impl<K: Resource<DynamicType = ()> + Clone> Backoff<K> {
+    fn next(&self, object: &K) -> Duration {
+        let mut map = self.0.lock().expect("no holder panics");
+        let pause = map.entry(ObjectRef::from_obj(object)).and_modify(|pause| *pause = (*pause * 2).min(BACKOFF.1)).or_insert(BACKOFF.0);
+        *pause
+    }
+
+    fn reset(&self, object: &ObjectRef<K>) {
+        self.0.lock().expect("no holder panics").remove(object);
+    }
+}
+
+struct Running<K: Resource<DynamicType = ()>> {
+    context: Arc<Context>,
+    backoff: Backoff<K>,
+}
+
+async fn run<K: Planned>(context: Arc<Context>, triggers: UnboundedReceiver<ObjectRef<K>>) {
+    let store = K::cache(&context.stores).store.clone();
+    let all: Vec<_> = store.state().iter().map(|object| ObjectRef::from_obj(&**object)).collect();
+    let running = Arc::new(Running { context, backoff: Backoff(Mutex::default()) });
+    let kind = K::kind(&()).into_owned();
+    let dropping = running.clone();
+    Controller::for_stream(stream::pending(), store)
+        .reconcile_on(stream::iter(all).chain(triggers))
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .run(reconcile::<K>, error_policy::<K>, running)
+        .for_each(|outcome| {
+            if let Err(kube::runtime::controller::Error::ObjectNotFound(object)) = outcome {
+                // It is gone, and what was remembered of it goes too.
+                dropping.backoff.0.lock().expect("no holder panics").retain(|kept, _| kept.name != object.name || kept.namespace != object.namespace);
+            }
+            futures::future::ready(())
+        })
+        .await;
+    tracing::error!(kind, "a controller ended");
+}
+
+fn error_policy<K: Planned>(object: Arc<K>, error: &ReconcileError, running: Arc<Running<K>>) -> Action {
+    let again = running.backoff.next(&object);
+    let kind = K::kind(&()).into_owned();
+    match error {
+        ReconcileError::Apply(ApplyError::Leaving { .. }) => tracing::debug!(kind, namespace = object.namespace(), name = object.name_any(), %error, ?again, "waiting"),
+        _ => tracing::warn!(kind, namespace = object.namespace(), name = object.name_any(), %error, ?again, "a reconcile failed"),
+    }
+    Action::requeue(again)
+}
+
+async fn reconcile<K: Planned>(object: Arc<K>, running: Arc<Running<K>>) -> Result<Action, ReconcileError> {
+    let started = Instant::now();
+    let outcome = AssertUnwindSafe(attempt(object.clone(), &running.context)).catch_unwind().await.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(ReconcileError::Panic(said.unwrap_or_default()))
+    });
+    let word = match &outcome {
+        Ok(_) => {
+            running.backoff.reset(&ObjectRef::from_obj(&*object));
+            "ok"
+        }
+        Err(ReconcileError::Apply(_)) => "error",
+        Err(ReconcileError::Panic(_)) => "panic",
+    };
+    running.context.metrics.reconciled(&K::kind(&()), word, started.elapsed());
+    outcome
+}
+
+async fn attempt<K: Planned>(object: Arc<K>, context: &Context) -> Result<Action, ReconcileError> {
+    if object.meta().deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let observed = object.clone().observe(context);
+    let plan = K::plan(&observed, Timestamp::now());
+    let writer = Writer {
+        context,
+        manager: K::MANAGER,
+        namespace: object.namespace().unwrap_or_default(),
+        owner: object.uid().unwrap_or_default(),
+    };
+    writer.steps(&plan.steps).await?;
+    let before = object.status().map(|status| serde_json::to_value(status).expect("a status always serializes"));
+    if !is_deleted(&plan, &object.name_any()) {
+        writer.status(&*object, before.as_ref(), &plan.status, K::cache(&context.stores)).await?;
+    }
+    writer.notes(&*object, &plan.notes).await;
+    Ok(plan.again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Whether the plan took the object itself away.
+fn is_deleted<S>(plan: &Plan<S>, name: &str) -> bool {
+    plan.steps.iter().any(|step| matches!(step, windlass_plan::Step::Delete(windlass_plan::Doomed::TrainingJob(doomed)) if doomed == name))
+}

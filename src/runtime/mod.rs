@@ -1,0 +1,82 @@
+//! What the four controllers share: stores, writes, backoff, the lease, Events, metrics.
+//!
+//! Absent on purpose: any decision (`crates/plan`), and anything that knows one kind from another beyond its type.
+
+pub mod apply;
+pub mod controller;
+pub mod discovery;
+pub mod health;
+pub mod index;
+pub mod lease;
+pub mod metrics;
+pub mod scrape;
+pub mod stores;
+pub mod watches;
+
+use std::sync::Arc;
+
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use windlass_plan::presets::Presets;
+use windlass_plan::trainingjob::GangScheduler;
+
+use metrics::Metrics;
+use scrape::Scraper;
+use stores::Stores;
+use watches::Triggers;
+
+/// What the operator was started with.
+pub struct Settings {
+    /// The cluster.
+    pub client: Client,
+    /// Name of this replica.
+    pub identity: String,
+    /// The agent's image.
+    pub agent_image: String,
+    /// The runtime presets.
+    pub presets: Presets,
+    /// The cluster's gang scheduler.
+    pub gang_scheduler: GangScheduler,
+    /// The metrics.
+    pub metrics: Metrics,
+}
+
+/// What every reconcile has at hand.
+pub struct Context {
+    /// The cluster, for writes only.
+    pub client: Client,
+    /// All that is read.
+    pub stores: Stores,
+    /// Events.
+    pub recorder: Recorder,
+    /// The agent's image.
+    pub agent_image: String,
+    /// The runtime presets.
+    pub presets: Presets,
+    /// The cluster's gang scheduler.
+    pub gang_scheduler: GangScheduler,
+    /// The metrics.
+    pub metrics: Metrics,
+    /// What proxies have seen.
+    pub scraper: Scraper,
+}
+
+impl Context {
+    /// The context, the watches that fill its stores (to be polled), and the triggers that they give.
+    pub fn new(settings: Settings) -> (Arc<Self>, impl Future<Output = ()> + Send + use<>, Triggers) {
+        let native_gangs = settings.gang_scheduler == GangScheduler::Native;
+        let (stores, watches, triggers) = watches::start(&settings.client, native_gangs, settings.metrics.clone());
+        let reporter = Reporter { controller: "windlass".to_owned(), instance: Some(settings.identity) };
+        let context = Arc::new(Self {
+            recorder: Recorder::new(settings.client.clone(), reporter),
+            client: settings.client,
+            stores,
+            agent_image: settings.agent_image,
+            presets: settings.presets,
+            gang_scheduler: settings.gang_scheduler,
+            metrics: settings.metrics,
+            scraper: Scraper::default(),
+        });
+        (context, watches, triggers)
+    }
+}

@@ -1,0 +1,110 @@
+//! All that a reconcile reads: caches, each filled by one watch.
+
+use std::collections::BTreeSet;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::scheduling::v1beta1::PodGroup;
+use kube::Resource;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store, store::WriterDropped};
+use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
+
+use super::index::Index;
+
+/// A cache of one kind, with its index.
+#[derive(Clone)]
+pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
+    /// The objects.
+    pub store: Store<K>,
+    /// Their names by label.
+    pub index: Index,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone> Cache<K> {
+    /// An object by its name.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.store.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// The objects that carry a label.
+    pub fn labelled(&self, namespace: &str, label: &'static str, value: &str) -> Vec<Arc<K>> {
+        self.index.names(namespace, label, value).iter().filter_map(|name| self.get(namespace, name)).collect()
+    }
+
+    /// The objects that carry a label and belong to the object with this uid.
+    pub fn owned(&self, namespace: &str, label: &'static str, value: &str, uid: &str) -> Vec<Arc<K>> {
+        let mut all = self.labelled(namespace, label, value);
+        all.retain(|object| object.meta().owner_references.iter().flatten().any(|owner| owner.uid == uid));
+        all
+    }
+}
+
+/// The caches.
+#[derive(Clone)]
+pub struct Stores {
+    /// TrainingJobs.
+    pub training_jobs: Cache<TrainingJob>,
+    /// ModelVersions.
+    pub model_versions: Cache<ModelVersion>,
+    /// ModelDeployments.
+    pub model_deployments: Cache<ModelDeployment>,
+    /// DriftMonitors.
+    pub drift_monitors: Cache<DriftMonitor>,
+    /// Jobs of ours.
+    pub jobs: Cache<Job>,
+    /// Pods of ours.
+    pub pods: Cache<Pod>,
+    /// Services of ours.
+    pub services: Cache<Service>,
+    /// Deployments of ours.
+    pub deployments: Cache<Deployment>,
+    /// PodGroups of ours, where the cluster serves them.
+    pub pod_groups: Option<Cache<PodGroup>>,
+    /// That claims are there.
+    pub claims: Cache<PartialObjectMeta<PersistentVolumeClaim>>,
+    /// That service accounts are there.
+    pub service_accounts: Cache<PartialObjectMeta<ServiceAccount>>,
+}
+
+impl Stores {
+    /// Waits until every cache has been filled once.
+    pub async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
+        self.training_jobs.store.wait_until_ready().await?;
+        self.model_versions.store.wait_until_ready().await?;
+        self.model_deployments.store.wait_until_ready().await?;
+        self.drift_monitors.store.wait_until_ready().await?;
+        self.jobs.store.wait_until_ready().await?;
+        self.pods.store.wait_until_ready().await?;
+        self.services.store.wait_until_ready().await?;
+        self.deployments.store.wait_until_ready().await?;
+        self.claims.store.wait_until_ready().await?;
+        self.service_accounts.store.wait_until_ready().await?;
+        if let Some(pod_groups) = &self.pod_groups {
+            pod_groups.store.wait_until_ready().await?;
+        }
+        Ok(())
+    }
+
+    /// Names of all claims in a namespace.
+    pub fn claims_in(&self, namespace: &str) -> BTreeSet<String> {
+        names_in(&self.claims.store, namespace)
+    }
+
+    /// Names of all service accounts in a namespace.
+    pub fn service_accounts_in(&self, namespace: &str) -> BTreeSet<String> {
+        names_in(&self.service_accounts.store, namespace)
+    }
+}
+
+fn names_in<K>(store: &Store<K>, namespace: &str) -> BTreeSet<String>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    let here = |object: &K| object.meta().namespace.as_deref() == Some(namespace) && object.meta().deletion_timestamp.is_none();
+    store.state().into_iter().filter(|object| here(object)).filter_map(|object| object.meta().name.clone()).collect()
+}

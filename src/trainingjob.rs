@@ -1,0 +1,70 @@
+//! The TrainingJob controller: what a decision may know is read from the caches here.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use windlass_api::{ModelDeployment, TrainingJob, TrainingJobStatus, labels};
+use windlass_plan::Plan;
+use windlass_plan::trainingjob::{Observed, plan};
+
+use crate::runtime::Context;
+use crate::runtime::controller::Planned;
+use crate::runtime::stores::{Cache, Stores};
+
+impl Planned for TrainingJob {
+    type Status = TrainingJobStatus;
+    type Observed = Observed;
+    const MANAGER: &'static str = "windlass-trainingjob";
+
+    fn cache(stores: &Stores) -> &Cache<Self> {
+        &stores.training_jobs
+    }
+
+    fn status(&self) -> Option<&TrainingJobStatus> {
+        self.status.as_ref()
+    }
+
+    fn observe(self: Arc<Self>, context: &Context) -> Observed {
+        let stores = &context.stores;
+        let (namespace, name, uid) = (self.namespace().unwrap_or_default(), self.name_any(), self.uid().unwrap_or_default());
+        let children = stores.jobs.owned(&namespace, labels::TRAINING_JOB, &name, &uid);
+        let mut pods = stores.pods.labelled(&namespace, labels::TRAINING_JOB, &name);
+        pods.retain(|pod| pod.metadata.owner_references.iter().flatten().any(|owner| children.iter().any(|child| child.uid().as_ref() == Some(&owner.uid))));
+        let model = self.spec.model.clone().unwrap_or_default();
+        Observed {
+            children,
+            pods,
+            versions: versions_of(stores, &namespace, &model),
+            champion: champion(stores, &namespace, &model),
+            claims: stores.claims_in(&namespace),
+            service_accounts: stores.service_accounts_in(&namespace),
+            gang_scheduler: context.gang_scheduler.clone(),
+            agent_image: context.agent_image.clone(),
+            job: self,
+        }
+    }
+
+    fn plan(observed: &Observed, now: Timestamp) -> Plan<TrainingJobStatus> {
+        plan(observed, now)
+    }
+}
+
+/// The versions of a model, those that a person applied without labels too.
+pub fn versions_of(stores: &Stores, namespace: &str, model: &str) -> Vec<Arc<windlass_api::ModelVersion>> {
+    if model.is_empty() {
+        return Vec::new();
+    }
+    let mut all = stores.model_versions.store.state_filter(|version| version.namespace().as_deref() == Some(namespace) && version.spec.model == model);
+    all.sort_by_key(|version| version.spec.version);
+    all
+}
+
+/// Name of the version that serves a model now.
+pub fn champion(stores: &Stores, namespace: &str, model: &str) -> Option<String> {
+    let serving = |deployment: &ModelDeployment| deployment.status.as_ref()?.stable.as_ref().map(|stable| stable.version.clone());
+    let mut all: Vec<_> = stores.model_deployments.store.state();
+    all.retain(|deployment| deployment.namespace().as_deref() == Some(namespace) && deployment.spec.model == model);
+    all.sort_by_key(|deployment| deployment.name_any());
+    all.iter().find_map(|deployment| serving(deployment))
+}
