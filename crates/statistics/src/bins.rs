@@ -1,0 +1,82 @@
+//! Bins of a number's distribution, cut at the quantiles of a reference.
+
+/// The inner edges of at most `bins` bins of about equal counts, ascending. Bin i holds `edges[i-1] <= x < edges[i]`.
+///
+/// `values` are finite, in any order. A value that is more frequent than a bin's share gets a bin of its own, so no
+/// two edges are the same and no bin is empty on `values`. Where all values are the same, the bins are: below it, it,
+/// above it. Without values, or with `bins < 2`, there are no edges.
+pub fn edges(values: &[f64], bins: usize) -> Vec<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (Some(first), Some(last)) = (sorted.first(), sorted.last()) else {
+        return Vec::new();
+    };
+    if bins < 2 {
+        return Vec::new();
+    }
+    if first >= last {
+        return vec![*first, first.next_up()];
+    }
+    let mut edges = Vec::new();
+    // Bin k ends at the first new value after k/bins of the rows.
+    let mut bin = 1;
+    for (before, pair) in sorted.windows(2).enumerate() {
+        let seen = before + 1;
+        if pair[1] > pair[0] && seen * bins >= bin * sorted.len() {
+            edges.push(pair[1]);
+            bin = seen * bins / sorted.len() + 1;
+        }
+    }
+    edges
+}
+
+/// The bin of a value: the count of edges that it reaches.
+pub fn bin(edges: &[f64], value: f64) -> usize {
+    edges.partition_point(|edge| *edge <= value)
+}
+
+/// How many values lie in each bin; one longer than the edges.
+pub fn counts(edges: &[f64], values: impl IntoIterator<Item = f64>) -> Vec<u64> {
+    let mut counts = vec![0; edges.len() + 1];
+    values
+        .into_iter()
+        .for_each(|value| counts[bin(edges, value)] += 1);
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bins_of_distinct_values_hold_the_same() {
+        let values: Vec<f64> = (0..1000).rev().map(f64::from).collect();
+        let edges = edges(&values, 10);
+        assert_eq!(
+            edges,
+            (1..10).map(|k| f64::from(k * 100)).collect::<Vec<_>>()
+        );
+        assert_eq!(counts(&edges, values), [100; 10]);
+    }
+
+    #[test]
+    fn a_frequent_value_has_a_bin_of_its_own() {
+        let mut values = vec![0.0; 95];
+        values.extend([0.1, 0.2, 0.3, 0.4, 0.5]);
+        let edges = edges(&values, 10);
+        assert_eq!(edges, [0.1]);
+        assert_eq!(counts(&edges, values), [95, 5]);
+    }
+
+    #[test]
+    fn a_constant_has_a_bin_on_either_side() {
+        let edges = edges(&[3.0; 7], 10);
+        assert_eq!(counts(&edges, [3.0, 3.0, 2.9, 3.1]), [1, 2, 1]);
+    }
+
+    #[test]
+    fn few_values_make_few_bins() {
+        assert_eq!(edges(&[1.0, 2.0, 3.0], 10), [2.0, 3.0]);
+        assert_eq!(edges(&[], 10), Vec::<f64>::new());
+    }
+}
