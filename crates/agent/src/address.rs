@@ -28,7 +28,9 @@ use windlass_api::agent::{environment, paths};
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     /// The text is no address that the agent knows.
-    #[error("'{uri}' is not an address: {why}; accepted are pvc://claim/path, s3://bucket/key, https://host/file, file:///path and a path")]
+    #[error(
+        "'{uri}' is not an address: {why}; accepted are pvc://claim/path, s3://bucket/key, https://host/file, file:///path and a path"
+    )]
     Invalid {
         /// The address as it was written.
         uri: String,
@@ -81,7 +83,10 @@ impl Address {
 
     /// Parses an address; a claim lies under `volumes`.
     pub fn parse_with_volumes(text: &str, volumes: &Path) -> Result<Self, AddressError> {
-        let invalid = |why: &str| AddressError::Invalid { uri: text.to_owned(), why: why.to_owned() };
+        let invalid = |why: &str| AddressError::Invalid {
+            uri: text.to_owned(),
+            why: why.to_owned(),
+        };
         let Some((scheme, rest)) = text.split_once("://") else {
             if text.is_empty() {
                 return Err(invalid("it is empty"));
@@ -95,28 +100,39 @@ impl Address {
                     return Err(invalid("it names no claim"));
                 }
                 let path = Path::new(path);
-                if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+                if !path
+                    .components()
+                    .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+                {
                     return Err(invalid("a path in a claim has no '..'"));
                 }
                 Self::local(text, &volumes.join(claim).join(path))
             }
             "file" => {
                 let url = Url::parse(text).map_err(|error| invalid(&error.to_string()))?;
-                let path = url.to_file_path().map_err(|()| invalid("a file address is file:///path"))?;
+                let path = url
+                    .to_file_path()
+                    .map_err(|()| invalid("a file address is file:///path"))?;
                 Self::local(text, &path)
             }
             "s3" => Self::s3(text, rest),
             "https" | "http" => Self::http(text),
-            other => Err(invalid(&format!("'{other}' is no scheme that the agent knows"))),
+            other => Err(invalid(&format!(
+                "'{other}' is no scheme that the agent knows"
+            ))),
         }
     }
 
     /// The address of a local path.
     pub fn local(uri: &str, path: &Path) -> Result<Self, AddressError> {
-        let invalid = |why: String| AddressError::Invalid { uri: uri.to_owned(), why };
+        let invalid = |why: String| AddressError::Invalid {
+            uri: uri.to_owned(),
+            why,
+        };
         let absolute = std::path::absolute(path).map_err(|error| invalid(error.to_string()))?;
         let absolute = normal(&absolute);
-        let path = StorePath::from_absolute_path(&absolute).map_err(|error| invalid(error.to_string()))?;
+        let path =
+            StorePath::from_absolute_path(&absolute).map_err(|error| invalid(error.to_string()))?;
         Ok(Self {
             uri: uri.to_owned(),
             store: Arc::new(LocalFileSystem::new()),
@@ -127,25 +143,46 @@ impl Address {
     }
 
     fn s3(uri: &str, rest: &str) -> Result<Self, AddressError> {
-        let invalid = |why: String| AddressError::Invalid { uri: uri.to_owned(), why };
+        let invalid = |why: String| AddressError::Invalid {
+            uri: uri.to_owned(),
+            why,
+        };
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() {
             return Err(invalid("it names no bucket".to_owned()));
         }
-        let path = StorePath::parse(key.trim_matches('/')).map_err(|error| invalid(error.to_string()))?;
+        let path =
+            StorePath::parse(key.trim_matches('/')).map_err(|error| invalid(error.to_string()))?;
         let store = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
-            .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::RandomizeAddresses), "false")
+            .with_config(
+                AmazonS3ConfigKey::Client(ClientConfigKey::RandomizeAddresses),
+                "false",
+            )
             .build()
-            .map_err(|source| AddressError::Store { uri: uri.to_owned(), source })?;
-        let root = Url::parse(&format!("s3://{bucket}")).map_err(|error| invalid(error.to_string()))?;
-        Ok(Self { uri: uri.to_owned(), store: Arc::new(store), root, path, local: None })
+            .map_err(|source| AddressError::Store {
+                uri: uri.to_owned(),
+                source,
+            })?;
+        let root =
+            Url::parse(&format!("s3://{bucket}")).map_err(|error| invalid(error.to_string()))?;
+        Ok(Self {
+            uri: uri.to_owned(),
+            store: Arc::new(store),
+            root,
+            path,
+            local: None,
+        })
     }
 
     fn http(uri: &str) -> Result<Self, AddressError> {
-        let invalid = |why: String| AddressError::Invalid { uri: uri.to_owned(), why };
+        let invalid = |why: String| AddressError::Invalid {
+            uri: uri.to_owned(),
+            why,
+        };
         let url = Url::parse(uri).map_err(|error| invalid(error.to_string()))?;
-        let path = StorePath::from_url_path(url.path()).map_err(|error| invalid(error.to_string()))?;
+        let path =
+            StorePath::from_url_path(url.path()).map_err(|error| invalid(error.to_string()))?;
         // The query stays with the store: a signed address is of no use without it.
         let mut base = url;
         base.set_path("");
@@ -154,9 +191,18 @@ impl Address {
             .with_url(base.to_string())
             .with_client_options(client_options())
             .build()
-            .map_err(|source| AddressError::Store { uri: uri.to_owned(), source })?;
+            .map_err(|source| AddressError::Store {
+                uri: uri.to_owned(),
+                source,
+            })?;
         base.set_query(None);
-        Ok(Self { uri: uri.to_owned(), store: Arc::new(store), root: base, path, local: None })
+        Ok(Self {
+            uri: uri.to_owned(),
+            store: Arc::new(store),
+            root: base,
+            path,
+            local: None,
+        })
     }
 
     /// The text that the user wrote.
@@ -211,11 +257,17 @@ impl Address {
             parts.into_iter().collect()
         };
         let trimmed = self.uri.trim_end_matches('/');
-        let uri = trimmed.rsplit_once('/').map_or(trimmed, |(parent, _)| parent);
+        let uri = trimmed
+            .rsplit_once('/')
+            .map_or(trimmed, |(parent, _)| parent);
         let parent = Self {
             uri: uri.to_owned(),
             path: parent,
-            local: self.local.as_ref().and_then(|local| local.parent()).map(Path::to_owned),
+            local: self
+                .local
+                .as_ref()
+                .and_then(|local| local.parent())
+                .map(Path::to_owned),
             ..self.clone()
         };
         parent.child(name)
@@ -234,7 +286,9 @@ impl Address {
                 .is_some_and(|mut rest| !rest.any(|part| part.as_ref().starts_with('.')))
         });
         if files.is_empty() {
-            return Err(AddressError::NotFound { uri: self.uri.clone() });
+            return Err(AddressError::NotFound {
+                uri: self.uri.clone(),
+            });
         }
         Ok(files)
     }
@@ -247,7 +301,8 @@ impl Address {
         if self.is_single_file() {
             return Ok(vec![self.head().await?]);
         }
-        let mut files: Vec<ObjectMeta> = match self.store.list(Some(&self.path)).try_collect().await {
+        let mut files: Vec<ObjectMeta> = match self.store.list(Some(&self.path)).try_collect().await
+        {
             Ok(files) => files,
             Err(object_store::Error::NotFound { .. }) => Vec::new(),
             Err(source) => return Err(self.access("listing", source)),
@@ -256,7 +311,9 @@ impl Address {
             return Ok(vec![self.head().await?]);
         }
         if files.is_empty() {
-            return Err(AddressError::NotFound { uri: self.uri.clone() });
+            return Err(AddressError::NotFound {
+                uri: self.uri.clone(),
+            });
         }
         files.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(files)
@@ -264,8 +321,15 @@ impl Address {
 
     /// Reads the one file at the address.
     pub async fn read(&self) -> Result<Bytes, AddressError> {
-        let result = self.store.get(&self.path).await.map_err(|source| self.access("reading", source))?;
-        result.bytes().await.map_err(|source| self.access("reading", source))
+        let result = self
+            .store
+            .get(&self.path)
+            .await
+            .map_err(|source| self.access("reading", source))?;
+        result
+            .bytes()
+            .await
+            .map_err(|source| self.access("reading", source))
     }
 
     /// Writes one file at the address, whole or not at all, over what was there.
@@ -284,13 +348,22 @@ impl Address {
     }
 
     async fn head(&self) -> Result<ObjectMeta, AddressError> {
-        self.store.head(&self.path).await.map_err(|source| self.access("reading", source))
+        self.store
+            .head(&self.path)
+            .await
+            .map_err(|source| self.access("reading", source))
     }
 
     pub(crate) fn access(&self, doing: &'static str, source: object_store::Error) -> AddressError {
         match source {
-            object_store::Error::NotFound { .. } if doing != "writing" => AddressError::NotFound { uri: self.uri.clone() },
-            source => AddressError::Access { doing, uri: self.uri.clone(), source },
+            object_store::Error::NotFound { .. } if doing != "writing" => AddressError::NotFound {
+                uri: self.uri.clone(),
+            },
+            source => AddressError::Access {
+                doing,
+                uri: self.uri.clone(),
+                source,
+            },
         }
     }
 }

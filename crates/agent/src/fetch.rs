@@ -30,7 +30,9 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     let address = Address::parse(&uri).or_fail(FailureReason::InvalidArguments)?;
     // Inside `to`, which may be a volume's root: what is renamed has to stay on one file system.
     let partial = to.join(format!("{TEMPORARY}fetch.{}", Uuid::new_v4()));
-    let fetched = tree::download(&address, &partial).await.map_err(|problem| tree_failure(&problem));
+    let fetched = tree::download(&address, &partial)
+        .await
+        .map_err(|problem| tree_failure(&problem));
     let verified = fetched.and_then(|tree| {
         if tree.digest == digest {
             return Ok(tree);
@@ -50,7 +52,12 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     };
     let _ = std::fs::remove_dir_all(&partial);
     let tree = moved?;
-    info!(digest, files = tree.files, bytes = tree.bytes, "fetched {uri}");
+    info!(
+        digest,
+        files = tree.files,
+        bytes = tree.bytes,
+        "fetched {uri}"
+    );
     Ok(Report::Fetch(FetchReport { tree }))
 }
 
@@ -69,6 +76,9 @@ fn move_into(partial: &std::path::Path, to: &std::path::Path) -> Result<(), Fail
         Ok(())
     };
     moved().map_err(|problem| {
-        failure(FailureReason::Internal, format!("writing to {} failed: {problem}", to.display()))
+        failure(
+            FailureReason::Internal,
+            format!("writing to {} failed: {problem}", to.display()),
+        )
     })
 }

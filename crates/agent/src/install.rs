@@ -21,11 +21,18 @@ pub struct Arguments {
 
 /// Copies this program to `DIRECTORY/windlass-agent` with mode 0755, over what was there.
 pub fn run(arguments: &Arguments) -> Result<(), FailureReport> {
-    let program = std::env::current_exe()
-        .map_err(|error| failure(FailureReason::Internal, format!("this program's own path cannot be told: {error}")))?;
+    let program = std::env::current_exe().map_err(|error| {
+        failure(
+            FailureReason::Internal,
+            format!("this program's own path cannot be told: {error}"),
+        )
+    })?;
     install(&program, &arguments.directory).map_err(|error| {
         let directory = arguments.directory.display();
-        failure(FailureReason::OutputNotWritten, format!("copying the agent to {directory} failed: {error}"))
+        failure(
+            FailureReason::OutputNotWritten,
+            format!("copying the agent to {directory} failed: {error}"),
+        )
     })
 }
 
@@ -52,7 +59,19 @@ mod tests {
         }
         let installed = folder.path().join("bin/windlass-agent");
         assert_eq!(fs::read_to_string(&installed).expect("read"), "new");
-        assert_eq!(fs::metadata(&installed).expect("there").permissions().mode() & 0o777, 0o755);
-        assert_eq!(fs::read_dir(folder.path().join("bin")).expect("listed").count(), 1);
+        assert_eq!(
+            fs::metadata(&installed)
+                .expect("there")
+                .permissions()
+                .mode()
+                & 0o777,
+            0o755
+        );
+        assert_eq!(
+            fs::read_dir(folder.path().join("bin"))
+                .expect("listed")
+                .count(),
+            1
+        );
     }
 }

@@ -40,7 +40,9 @@ enum Command {
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        )
         .with_writer(std::io::stderr)
         .init();
     let line = match CommandLine::try_parse() {
@@ -48,7 +50,13 @@ fn main() -> ExitCode {
         Err(problem) if !problem.use_stderr() => problem.exit(),
         Err(problem) => {
             let path = termination_message_of(std::env::args_os());
-            return end(&Err(report::failure(FailureReason::InvalidArguments, problem.to_string())), path.as_deref());
+            return end(
+                &Err(report::failure(
+                    FailureReason::InvalidArguments,
+                    problem.to_string(),
+                )),
+                path.as_deref(),
+            );
         }
     };
     let runtime = match tokio::runtime::Runtime::new() {

@@ -23,7 +23,12 @@ const MAX_MESSAGE_BYTES: usize = 1000;
 
 /// A failure for the person who reads the condition.
 pub fn failure(reason: FailureReason, message: impl Into<String>) -> FailureReport {
-    FailureReport { reason, message: message.into(), exit_code: None, log_tail: String::new() }
+    FailureReport {
+        reason,
+        message: message.into(),
+        exit_code: None,
+        log_tail: String::new(),
+    }
 }
 
 /// An error and what caused it, on one line: `reading s3://b/k failed: timed out`.
@@ -59,9 +64,14 @@ pub fn tree_failure(problem: &TreeError) -> FailureReport {
     let reason = match problem {
         TreeError::Address(AddressError::Invalid { .. }) => FailureReason::InvalidArguments,
         TreeError::Address(
-            AddressError::NotFound { .. } | AddressError::Access { .. } | AddressError::Store { .. },
+            AddressError::NotFound { .. }
+            | AddressError::Access { .. }
+            | AddressError::Store { .. },
         ) => FailureReason::InputNotFound,
-        TreeError::File { doing: "reading", .. } | TreeError::Name { .. } => FailureReason::InputUnreadable,
+        TreeError::File {
+            doing: "reading", ..
+        }
+        | TreeError::Name { .. } => FailureReason::InputUnreadable,
         TreeError::File { .. } => FailureReason::Internal,
         TreeError::Occupied { .. } | TreeError::NoFolder { .. } => FailureReason::OutputNotWritten,
     };
@@ -87,8 +97,12 @@ fn shrink(report: &mut Report) -> bool {
         Report::Failure(failure) => {
             cut_front(&mut failure.log_tail, MAX_LOG_TAIL_BYTES, 200) || cut(&mut failure.message)
         }
-        Report::Training(training) => training.metrics.pop_last().is_some() || training.inputs.pop().is_some(),
-        Report::Evaluation(evaluation) => evaluation.metrics.pop().is_some() || cut(&mut evaluation.message),
+        Report::Training(training) => {
+            training.metrics.pop_last().is_some() || training.inputs.pop().is_some()
+        }
+        Report::Evaluation(evaluation) => {
+            evaluation.metrics.pop().is_some() || cut(&mut evaluation.message)
+        }
         Report::Drift(drift) => drift.top.pop().is_some() || cut(&mut drift.message),
         Report::Fetch(_) => false,
     }
@@ -99,7 +113,11 @@ fn cut(message: &mut String) -> bool {
     if message.len() <= 100 {
         return false;
     }
-    let keep = if message.len() > MAX_MESSAGE_BYTES { MAX_MESSAGE_BYTES } else { message.len() / 2 };
+    let keep = if message.len() > MAX_MESSAGE_BYTES {
+        MAX_MESSAGE_BYTES
+    } else {
+        message.len() / 2
+    };
     message.truncate(message.floor_char_boundary(keep));
     message.push('…');
     true
@@ -110,7 +128,11 @@ fn cut_front(log: &mut String, most: usize, step: usize) -> bool {
     if log.is_empty() {
         return false;
     }
-    let keep = if log.len() > most { most } else { log.len().saturating_sub(step) };
+    let keep = if log.len() > most {
+        most
+    } else {
+        log.len().saturating_sub(step)
+    };
     let from = log.ceil_char_boundary(log.len() - keep);
     log.drain(..from);
     true
@@ -123,7 +145,9 @@ fn cut_front(log: &mut String, most: usize, step: usize) -> bool {
 pub fn write(report: &Report, path: Option<&Path>) -> io::Result<()> {
     match path {
         Some(path) => std::fs::write(path, json(report)),
-        None if Path::new(TERMINATION_MESSAGE).exists() => std::fs::write(TERMINATION_MESSAGE, json(report)),
+        None if Path::new(TERMINATION_MESSAGE).exists() => {
+            std::fs::write(TERMINATION_MESSAGE, json(report))
+        }
         None => {
             let text = serde_json::to_string_pretty(report).expect("a report is plain data");
             println!("{text}");
@@ -142,7 +166,10 @@ pub fn exit_code(report: &Report) -> u8 {
         Report::Training(_) | Report::Evaluation(_) | Report::Drift(_) | Report::Fetch(_) => 0,
         Report::Failure(failure) => match (failure.reason, failure.exit_code) {
             (FailureReason::InvalidArguments, _) => 64,
-            (FailureReason::TrainerFailed, Some(code)) => u8::try_from(code).ok().filter(|code| *code != 0).unwrap_or(1),
+            (FailureReason::TrainerFailed, Some(code)) => u8::try_from(code)
+                .ok()
+                .filter(|code| *code != 0)
+                .unwrap_or(1),
             _ => 1,
         },
     }
@@ -158,15 +185,24 @@ mod tests {
 
     fn fitted(report: Report) -> Report {
         let report = fit(report);
-        assert!(json(&report).len() <= MAX_REPORT_BYTES, "{} bytes", json(&report).len());
+        assert!(
+            json(&report).len() <= MAX_REPORT_BYTES,
+            "{} bytes",
+            json(&report).len()
+        );
         report
     }
 
     #[test]
     fn a_long_log_loses_its_beginning_and_the_message_stays() {
-        let mut long = failure(FailureReason::TrainerFailed, "the trainer ended with exit code 1");
+        let mut long = failure(
+            FailureReason::TrainerFailed,
+            "the trainer ended with exit code 1",
+        );
         long.log_tail = format!("{}the last line", "žluťoučký kůň\n".repeat(1000));
-        let Report::Failure(short) = fitted(Report::Failure(long)) else { panic!("still a failure") };
+        let Report::Failure(short) = fitted(Report::Failure(long)) else {
+            panic!("still a failure")
+        };
         assert_eq!(short.message, "the trainer ended with exit code 1");
         assert!(short.log_tail.ends_with("the last line"));
         assert!(short.log_tail.len() > 1000);
@@ -175,7 +211,10 @@ mod tests {
     #[test]
     fn a_message_of_any_length_fits() {
         for length in [0, 100, 4000, 5000, 100_000] {
-            fitted(Report::Failure(failure(FailureReason::Internal, "\u{1}\"ü".repeat(length))));
+            fitted(Report::Failure(failure(
+                FailureReason::Internal,
+                "\u{1}\"ü".repeat(length),
+            )));
         }
     }
 
@@ -199,7 +238,9 @@ mod tests {
             report: None,
             baseline: None,
         }));
-        let Report::Evaluation(evaluation) = report else { panic!("still an evaluation") };
+        let Report::Evaluation(evaluation) = report else {
+            panic!("still an evaluation")
+        };
         assert_eq!(evaluation.metrics[0].name, "metric0");
         assert!(evaluation.metrics.len() > 20);
     }
@@ -207,7 +248,11 @@ mod tests {
     #[test]
     fn a_report_that_fits_stays_as_it_is() {
         let metrics = BTreeMap::from([("loss".to_owned(), 0.5)]);
-        let report = Report::Training(TrainingReport { inputs: Vec::new(), output: None, metrics });
+        let report = Report::Training(TrainingReport {
+            inputs: Vec::new(),
+            output: None,
+            metrics,
+        });
         assert_eq!(fit(report.clone()), report);
     }
 
@@ -216,7 +261,16 @@ mod tests {
         let mut failed = failure(FailureReason::TrainerFailed, "");
         failed.exit_code = Some(137);
         assert_eq!(exit_code(&Report::Failure(failed)), 137);
-        assert_eq!(exit_code(&Report::Failure(failure(FailureReason::InvalidArguments, ""))), 64);
-        assert_eq!(exit_code(&Report::Failure(failure(FailureReason::OutputMissing, ""))), 1);
+        assert_eq!(
+            exit_code(&Report::Failure(failure(
+                FailureReason::InvalidArguments,
+                ""
+            ))),
+            64
+        );
+        assert_eq!(
+            exit_code(&Report::Failure(failure(FailureReason::OutputMissing, ""))),
+            1
+        );
     }
 }

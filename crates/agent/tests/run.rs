@@ -31,13 +31,26 @@ fn a_trainer_finds_its_inputs_and_its_output_is_kept() {
     );
     let training = ended.training();
     assert_eq!(place.read("volumes/models/flights/1/model"), FLIGHTS);
-    assert_eq!(place.read("volumes/models/flights/1/deep/told"), "0.05 2026-10-01T00:00:00Z  2\n");
-    let parameters: serde_json::Value = serde_json::from_str(&place.read("volumes/models/flights/1/parameters")).expect("JSON");
+    assert_eq!(
+        place.read("volumes/models/flights/1/deep/told"),
+        "0.05 2026-10-01T00:00:00Z  2\n"
+    );
+    let parameters: serde_json::Value =
+        serde_json::from_str(&place.read("volumes/models/flights/1/parameters")).expect("JSON");
     assert_eq!(parameters, serde_json::json!({"learning_rate": "0.05"}));
-    assert_eq!(training.metrics["loss"], 0.25);
+    assert_eq!(training.metrics.get("loss"), Some(&0.25));
     let output = training.output.as_ref().expect("an output");
-    assert_eq!((output.uri.as_str(), output.files), ("pvc://models/flights/1", 3));
-    assert_eq!((training.inputs[0].name.as_str(), training.inputs[0].tree.bytes), ("raw-data", FLIGHTS.len() as u64));
+    assert_eq!(
+        (output.uri.as_str(), output.files),
+        ("pvc://models/flights/1", 3)
+    );
+    assert_eq!(
+        (
+            training.inputs[0].name.as_str(),
+            training.inputs[0].tree.bytes
+        ),
+        ("raw-data", FLIGHTS.len() as u64)
+    );
     assert!(String::from_utf8_lossy(&ended.output.stdout).contains("to the log"));
     assert!(String::from_utf8_lossy(&ended.output.stderr).contains("to the errors"));
 }
@@ -48,12 +61,28 @@ fn references_in_the_command_are_expanded_from_what_the_agent_sets() {
     let input = place.file("data.csv", FLIGHTS);
     let (input, work) = (format!("data={}", input.display()), place.path("work"));
     let ended = place.agent(&[
-        "run", "--work-dir", &work.to_string_lossy(), "--input", &input, "--parameter", "depth=7", "--",
-        "sh", "-c", r#"echo "$1" > "$(WINDLASS_OUTPUT)/told""#, "sh", "$(WINDLASS_PARAMETER_depth) $(NOBODY) $$(WINDLASS_ATTEMPT) $(WINDLASS_INPUT_DATA)",
+        "run",
+        "--work-dir",
+        &work.to_string_lossy(),
+        "--input",
+        &input,
+        "--parameter",
+        "depth=7",
+        "--",
+        "sh",
+        "-c",
+        r#"echo "$1" > "$(WINDLASS_OUTPUT)/told""#,
+        "sh",
+        "$(WINDLASS_PARAMETER_depth) $(NOBODY) $$(WINDLASS_ATTEMPT) $(WINDLASS_INPUT_DATA)",
     ]);
     ended.training();
-    let input = std::fs::canonicalize(&work).expect("there").join("inputs/data");
-    assert_eq!(place.read("work/output/told"), format!("7 $(NOBODY) $(WINDLASS_ATTEMPT) {}\n", input.display()));
+    let input = std::fs::canonicalize(&work)
+        .expect("there")
+        .join("inputs/data");
+    assert_eq!(
+        place.read("work/output/told"),
+        format!("7 $(NOBODY) $(WINDLASS_ATTEMPT) {}\n", input.display())
+    );
     assert_eq!(place.read("work/inputs/data/data.csv"), FLIGHTS);
 }
 
@@ -63,13 +92,24 @@ fn a_missing_column_is_told_before_the_trainer_starts() {
     place.file("in/a.csv", FLIGHTS);
     let input = format!("flights={}", place.path("in").display());
     let ended = place.train(
-        &["--input", &input, "--input-format", "flights=CSV", "--require-column", "flights=carrier"],
+        &[
+            "--input",
+            &input,
+            "--input-format",
+            "flights=CSV",
+            "--require-column",
+            "flights=carrier",
+        ],
         &format!("touch {}", place.path("started").display()),
     );
     let failure = ended.failure();
     assert_eq!(failure.reason, FailureReason::ColumnNotFound);
     for word in ["flights", "carrier", "origin, delay", "a.csv"] {
-        assert!(failure.message.contains(word), "{word}: {}", failure.message);
+        assert!(
+            failure.message.contains(word),
+            "{word}: {}",
+            failure.message
+        );
     }
     assert!(!place.path("started").exists());
 }
@@ -81,8 +121,17 @@ fn an_input_that_is_not_of_its_format_is_unreadable() {
     let input = format!("x={}", place.path("in").display());
     for format in ["x=CSV", "x=Parquet", "x=JSON"] {
         let ended = place.train(&["--input", &input, "--input-format", format], "true");
-        assert_eq!(ended.failure().reason, FailureReason::InputUnreadable, "{format}: {:?}", ended.report);
-        assert!(ended.failure().message.contains("'x'"), "{}", ended.failure().message);
+        assert_eq!(
+            ended.failure().reason,
+            FailureReason::InputUnreadable,
+            "{format}: {:?}",
+            ended.report
+        );
+        assert!(
+            ended.failure().message.contains("'x'"),
+            "{}",
+            ended.failure().message
+        );
     }
 }
 
@@ -100,9 +149,16 @@ fn a_failed_trainer_leaves_its_exit_code_and_last_lines() {
     let script = "for i in $(seq 100); do echo line $i; done; echo 'ValueError: no such column' >&2; sleep 0.2; exit 3";
     let ended = place.train(&["--output", "pvc://models/m"], script);
     let failure = ended.failure();
-    assert_eq!((failure.reason, failure.exit_code), (FailureReason::TrainerFailed, Some(3)));
+    assert_eq!(
+        (failure.reason, failure.exit_code),
+        (FailureReason::TrainerFailed, Some(3))
+    );
     assert_eq!(ended.output.status.code(), Some(3));
-    assert!(failure.log_tail.contains("line 100") && !failure.log_tail.contains("line 1\n"), "{}", failure.log_tail);
+    assert!(
+        failure.log_tail.contains("line 100") && !failure.log_tail.contains("line 1\n"),
+        "{}",
+        failure.log_tail
+    );
     assert!(failure.log_tail.contains("ValueError: no such column"));
     assert!(!place.path("volumes/models").exists());
 }
@@ -111,7 +167,15 @@ fn a_failed_trainer_leaves_its_exit_code_and_last_lines() {
 fn a_trainer_that_is_not_there_is_named() {
     let place = Place::new();
     let work = place.path("work");
-    let ended = place.agent(&["run", "--work-dir", &work.to_string_lossy(), "--", "/no/such/trainer", "--epochs", "3"]);
+    let ended = place.agent(&[
+        "run",
+        "--work-dir",
+        &work.to_string_lossy(),
+        "--",
+        "/no/such/trainer",
+        "--epochs",
+        "3",
+    ]);
     assert_eq!(ended.failure().reason, FailureReason::TrainerNotStarted);
     assert!(ended.failure().message.contains("/no/such/trainer"));
     assert_eq!(ended.output.status.code(), Some(1));
@@ -120,7 +184,10 @@ fn a_trainer_that_is_not_there_is_named() {
 #[test]
 fn a_trainer_that_writes_nothing_has_no_model() {
     let place = Place::new();
-    let ended = place.train(&["--output", "pvc://models/m"], "mkdir \"$WINDLASS_OUTPUT/empty\"");
+    let ended = place.train(
+        &["--output", "pvc://models/m"],
+        "mkdir \"$WINDLASS_OUTPUT/empty\"",
+    );
     assert_eq!(ended.failure().reason, FailureReason::OutputMissing);
 }
 
@@ -135,12 +202,29 @@ fn a_worker_that_is_not_the_first_uploads_nothing() {
 #[test]
 fn the_same_files_have_the_same_digest_wherever_and_whenever() {
     let place = Place::new();
-    let script = "mkdir $WINDLASS_OUTPUT/b; echo 1 > $WINDLASS_OUTPUT/b/x; echo 2 > $WINDLASS_OUTPUT/a";
-    let one = place.train(&["--output", "pvc://models/1"], script).training().output.clone().expect("an output");
-    let two = place.train(&["--output", "pvc://models/2"], script).training().output.clone().expect("an output");
-    let other = place.train(&["--output", "pvc://models/3"], &format!("{script}; echo 3 > $WINDLASS_OUTPUT/a"));
+    let script =
+        "mkdir $WINDLASS_OUTPUT/b; echo 1 > $WINDLASS_OUTPUT/b/x; echo 2 > $WINDLASS_OUTPUT/a";
+    let one = place
+        .train(&["--output", "pvc://models/1"], script)
+        .training()
+        .output
+        .clone()
+        .expect("an output");
+    let two = place
+        .train(&["--output", "pvc://models/2"], script)
+        .training()
+        .output
+        .clone()
+        .expect("an output");
+    let other = place.train(
+        &["--output", "pvc://models/3"],
+        &format!("{script}; echo 3 > $WINDLASS_OUTPUT/a"),
+    );
     assert_eq!(one.digest, two.digest);
-    assert_ne!(one.digest, other.training().output.clone().expect("an output").digest);
+    assert_ne!(
+        one.digest,
+        other.training().output.clone().expect("an output").digest
+    );
 }
 
 #[test]
@@ -149,8 +233,21 @@ fn a_torn_upload_leaves_nothing_under_the_final_name() {
     // A pipe with no one at its other end: the second file is never read to its end.
     let work = place.path("work");
     let mut child = place
-        .command(&["run", "--work-dir", &work.to_string_lossy(), "--output", "pvc://models/m", "--grace-period", "0s", "--"])
-        .args(["sh", "-c", "dd if=/dev/zero of=$WINDLASS_OUTPUT/a bs=1M count=400 2>/dev/null; echo done"])
+        .command(&[
+            "run",
+            "--work-dir",
+            &work.to_string_lossy(),
+            "--output",
+            "pvc://models/m",
+            "--grace-period",
+            "0s",
+            "--",
+        ])
+        .args([
+            "sh",
+            "-c",
+            "dd if=/dev/zero of=$WINDLASS_OUTPUT/a bs=1M count=400 2>/dev/null; echo done",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -160,20 +257,40 @@ fn a_torn_upload_leaves_nothing_under_the_final_name() {
     child.kill().expect("killed");
     child.wait().expect("ended");
     assert!(!models.join("m").exists(), "{:?}", names(&models));
-    assert!(names(&models).iter().all(|name| name.starts_with(".windlass-m.")), "{:?}", names(&models));
-    let again = place.train(&["--output", "pvc://models/m"], "echo 1 > $WINDLASS_OUTPUT/a");
-    assert_eq!(again.training().output.as_ref().expect("an output").files, 1);
+    assert!(
+        names(&models)
+            .iter()
+            .all(|name| name.starts_with(".windlass-m.")),
+        "{:?}",
+        names(&models)
+    );
+    let again = place.train(
+        &["--output", "pvc://models/m"],
+        "echo 1 > $WINDLASS_OUTPUT/a",
+    );
+    assert_eq!(
+        again.training().output.as_ref().expect("an output").files,
+        1
+    );
 }
 
 #[test]
 fn an_output_is_replaced_when_the_agent_wrote_it_and_kept_when_it_did_not() {
     let place = Place::new();
     for content in ["1", "22"] {
-        place.train(&["--output", "pvc://models/m"], &format!("echo {content} > $WINDLASS_OUTPUT/a")).training();
+        place
+            .train(
+                &["--output", "pvc://models/m"],
+                &format!("echo {content} > $WINDLASS_OUTPUT/a"),
+            )
+            .training();
         assert_eq!(place.read("volumes/models/m/a"), format!("{content}\n"));
     }
     place.file("volumes/models/m/thesis", "years of work");
-    let refused = place.train(&["--output", "pvc://models/m"], "echo 3 > $WINDLASS_OUTPUT/a");
+    let refused = place.train(
+        &["--output", "pvc://models/m"],
+        "echo 3 > $WINDLASS_OUTPUT/a",
+    );
     assert_eq!(refused.failure().reason, FailureReason::OutputNotWritten);
     assert_eq!(place.read("volumes/models/m/thesis"), "years of work");
     assert_eq!(place.read("volumes/models/m/a"), "22\n");
@@ -182,7 +299,11 @@ fn an_output_is_replaced_when_the_agent_wrote_it_and_kept_when_it_did_not() {
 #[test]
 fn a_trainer_is_told_to_stop_and_may_finish() {
     let place = Place::new();
-    let ended = interrupted(&place, "30s", "trap 'echo saved > \"$WINDLASS_OUTPUT/checkpoint\"; exit 0' TERM; touch READY; while :; do sleep 0.05; done");
+    let ended = interrupted(
+        &place,
+        "30s",
+        "trap 'echo saved > \"$WINDLASS_OUTPUT/checkpoint\"; exit 0' TERM; touch READY; while :; do sleep 0.05; done",
+    );
     assert_eq!(ended.0.failure().reason, FailureReason::Interrupted);
     assert_eq!(place.read("work/output/checkpoint"), "saved\n");
     assert!(!place.path("volumes/models").exists());
@@ -191,13 +312,20 @@ fn a_trainer_is_told_to_stop_and_may_finish() {
 #[test]
 fn a_trainer_that_will_not_stop_is_killed_with_what_it_started() {
     let place = Place::new();
-    let ended = interrupted(&place, "300ms", "trap '' TERM; (while :; do sleep 0.05; touch ALIVE; done) & touch READY; while :; do sleep 0.05; done");
+    let ended = interrupted(
+        &place,
+        "300ms",
+        "trap '' TERM; (while :; do sleep 0.05; touch ALIVE; done) & touch READY; while :; do sleep 0.05; done",
+    );
     assert_eq!(ended.0.failure().reason, FailureReason::Interrupted);
     assert!(ended.1 < Duration::from_secs(10), "{:?}", ended.1);
     let alive = place.path("ALIVE");
     std::fs::remove_file(&alive).ok();
     std::thread::sleep(Duration::from_millis(300));
-    assert!(!alive.exists(), "a process that the trainer started lives on");
+    assert!(
+        !alive.exists(),
+        "a process that the trainer started lives on"
+    );
 }
 
 /// Starts a trainer, tells the agent to stop once it is ready, and how long the end took.
@@ -206,21 +334,45 @@ fn interrupted(place: &Place, grace: &str, script: &str) -> (common::Ended, Dura
     let script = script.replace("ALIVE", &place.path("ALIVE").to_string_lossy());
     let work = place.path("work");
     let mut command = place.command(&[
-        "run", "--work-dir", &work.to_string_lossy(), "--grace-period", grace, "--output", "pvc://models/m", "--", "sh", "-c", &script,
+        "run",
+        "--work-dir",
+        &work.to_string_lossy(),
+        "--grace-period",
+        grace,
+        "--output",
+        "pvc://models/m",
+        "--",
+        "sh",
+        "-c",
+        &script,
     ]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
     wait_for(|| place.path("READY").exists());
     let told = Instant::now();
-    let id = rustix::process::Pid::from_raw(i32::try_from(child.id()).expect("an id")).expect("an id");
+    let id =
+        rustix::process::Pid::from_raw(i32::try_from(child.id()).expect("an id")).expect("an id");
     rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("told");
     let output = child.wait_with_output().expect("ended");
-    (common::Ended { report: place.report(&output), output }, told.elapsed())
+    (
+        common::Ended {
+            report: place.report(&output),
+            output,
+        },
+        told.elapsed(),
+    )
 }
 
 fn wait_for(condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(30), "it did not come");
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "it did not come"
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -239,7 +391,11 @@ fn arguments_that_make_no_sense_end_with_64_and_a_report() {
         &["--no-such-argument"],
     ] {
         let ended = place.train(arguments, "true");
-        assert_eq!(ended.failure().reason, FailureReason::InvalidArguments, "{arguments:?}");
+        assert_eq!(
+            ended.failure().reason,
+            FailureReason::InvalidArguments,
+            "{arguments:?}"
+        );
         assert_eq!(ended.output.status.code(), Some(64), "{arguments:?}");
     }
 }
@@ -247,13 +403,32 @@ fn arguments_that_make_no_sense_end_with_64_and_a_report() {
 #[test]
 fn a_model_is_fetched_only_when_it_is_the_one_that_was_recorded() {
     let place = Place::new();
-    let trained = place.train(&["--output", "pvc://models/m"], "mkdir $WINDLASS_OUTPUT/d; echo 1 > $WINDLASS_OUTPUT/d/a");
-    let digest = trained.training().output.as_ref().expect("an output").digest.clone();
+    let trained = place.train(
+        &["--output", "pvc://models/m"],
+        "mkdir $WINDLASS_OUTPUT/d; echo 1 > $WINDLASS_OUTPUT/d/a",
+    );
+    let digest = trained
+        .training()
+        .output
+        .as_ref()
+        .expect("an output")
+        .digest
+        .clone();
     let to = place.path("model");
-    let arguments = ["fetch", "--uri", "pvc://models/m", "--digest", &digest, "--to", &to.to_string_lossy()];
+    let arguments = [
+        "fetch",
+        "--uri",
+        "pvc://models/m",
+        "--digest",
+        &digest,
+        "--to",
+        &to.to_string_lossy(),
+    ];
     // A pod's second start finds what the first one fetched.
     for _ in 0..2 {
-        let Report::Fetch(fetched) = place.agent(&arguments).report else { panic!("not fetched") };
+        let Report::Fetch(fetched) = place.agent(&arguments).report else {
+            panic!("not fetched")
+        };
         assert_eq!(fetched.tree.digest, digest);
         assert_eq!(names(&to), ["d/a"]);
     }
@@ -268,7 +443,16 @@ fn a_model_is_fetched_only_when_it_is_the_one_that_was_recorded() {
 fn the_program_installs_itself() {
     let place = Place::new();
     let bin = place.path("bin");
-    assert!(place.command(&["install", &bin.to_string_lossy()]).status().expect("started").success());
-    let output = std::process::Command::new(bin.join("windlass-agent")).arg("--version").output().expect("it runs");
+    assert!(
+        place
+            .command(&["install", &bin.to_string_lossy()])
+            .status()
+            .expect("started")
+            .success()
+    );
+    let output = std::process::Command::new(bin.join("windlass-agent"))
+        .arg("--version")
+        .output()
+        .expect("it runs");
     assert!(output.status.success());
 }

@@ -25,8 +25,17 @@ impl Drop for Gateway {
 /// The program where the project's own build of it lies.
 fn program() -> Option<PathBuf> {
     let bin = PathBuf::from(std::env::var_os("HOME")?).join(".cache/windlass/bin");
-    let mut found: Vec<PathBuf> = std::fs::read_dir(bin).ok()?.flatten().map(|entry| entry.path().join("versitygw")).collect();
-    found.retain(|path| path.is_file() && path.parent().is_some_and(|parent| parent.to_string_lossy().contains("versitygw-")));
+    let mut found: Vec<PathBuf> = std::fs::read_dir(bin)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path().join("versitygw"))
+        .collect();
+    found.retain(|path| {
+        path.is_file()
+            && path
+                .parent()
+                .is_some_and(|parent| parent.to_string_lossy().contains("versitygw-"))
+    });
     found.sort();
     found.pop()
 }
@@ -38,19 +47,31 @@ impl Gateway {
             return None;
         };
         std::fs::create_dir_all(place.path("s3/bucket")).expect("made");
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .expect("a port")
+            .local_addr()
+            .expect("an address")
+            .port();
         let address = format!("127.0.0.1:{port}");
         let child = Command::new(program)
-            .args(["--access", "key", "--secret", "secret", "--port", &address, "posix"])
+            .args([
+                "--access", "key", "--secret", "secret", "--port", &address, "posix",
+            ])
             .arg(place.path("s3"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("versitygw starts");
-        let gateway = Self { child, endpoint: format!("http://{address}") };
+        let gateway = Self {
+            child,
+            endpoint: format!("http://{address}"),
+        };
         let started = Instant::now();
         while std::net::TcpStream::connect(&address).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "versitygw does not serve");
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "versitygw does not serve"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         Some(gateway)
@@ -81,12 +102,23 @@ impl Gateway {
 #[test]
 fn a_model_goes_to_s3_and_comes_back_the_same() {
     let place = Place::new();
-    let Some(gateway) = Gateway::start(&place) else { return };
+    let Some(gateway) = Gateway::start(&place) else {
+        return;
+    };
     place.file("s3/bucket/data/2026/a.csv", "origin,delay\nJFK,3\n");
     place.file("s3/bucket/data/2026/b.csv", "origin,delay\nLGA,4\n");
     let trained = gateway.train(
         &place,
-        &["--input", "flights=s3://bucket/data/2026/", "--input-format", "flights=CSV", "--require-column", "flights=delay", "--output", "s3://bucket/models/m"],
+        &[
+            "--input",
+            "flights=s3://bucket/data/2026/",
+            "--input-format",
+            "flights=CSV",
+            "--require-column",
+            "flights=delay",
+            "--output",
+            "s3://bucket/models/m",
+        ],
         r#"
         cat "$WINDLASS_INPUT_FLIGHTS"/*.csv > "$WINDLASS_OUTPUT/a name # with %41 signs"
         mkdir "$WINDLASS_OUTPUT/deep"
@@ -99,29 +131,56 @@ fn a_model_goes_to_s3_and_comes_back_the_same() {
     let output = training.output.as_ref().expect("an output");
     assert_eq!((output.files, output.bytes), (3, 38 + (25 << 20)));
     let to = place.path("model");
-    let arguments = ["fetch", "--uri", "s3://bucket/models/m", "--digest", &output.digest, "--to", &to.to_string_lossy()];
+    let arguments = [
+        "fetch",
+        "--uri",
+        "s3://bucket/models/m",
+        "--digest",
+        &output.digest,
+        "--to",
+        &to.to_string_lossy(),
+    ];
     let fetched = gateway.agent(&place, &arguments);
-    let Report::Fetch(fetched) = &fetched.report else { panic!("{:?}", fetched.report) };
+    let Report::Fetch(fetched) = &fetched.report else {
+        panic!("{:?}", fetched.report)
+    };
     assert_eq!(fetched.tree.digest, output.digest);
-    assert_eq!(names(&to), ["a name # with %41 signs", "deep/large", "empty"]);
+    assert_eq!(
+        names(&to),
+        ["a name # with %41 signs", "deep/large", "empty"]
+    );
     // What is in a folder and what is in S3 has one digest.
     let local = place.train(&["--input", &format!("m={}", to.display())], "true");
     assert_eq!(local.training().inputs[0].tree.digest, output.digest);
 
     place.file("s3/bucket/models/m/empty", "no more");
     std::fs::remove_dir_all(&to).expect("removed");
-    assert_eq!(gateway.agent(&place, &arguments).failure().reason, FailureReason::DigestMismatch);
+    assert_eq!(
+        gateway.agent(&place, &arguments).failure().reason,
+        FailureReason::DigestMismatch
+    );
     assert_eq!(names(&to), Vec::<String>::new());
 }
 
 #[test]
 fn an_output_in_s3_is_replaced_when_the_agent_wrote_it_and_kept_when_it_did_not() {
     let place = Place::new();
-    let Some(gateway) = Gateway::start(&place) else { return };
+    let Some(gateway) = Gateway::start(&place) else {
+        return;
+    };
     let output = ["--output", "s3://bucket/models/m"];
-    gateway.train(&place, &output, "echo 1 > $WINDLASS_OUTPUT/a; echo 1 > $WINDLASS_OUTPUT/b").training();
+    gateway
+        .train(
+            &place,
+            &output,
+            "echo 1 > $WINDLASS_OUTPUT/a; echo 1 > $WINDLASS_OUTPUT/b",
+        )
+        .training();
     let second = gateway.train(&place, &output, "echo 2 > $WINDLASS_OUTPUT/a");
-    assert_eq!(second.training().output.as_ref().expect("an output").files, 1);
+    assert_eq!(
+        second.training().output.as_ref().expect("an output").files,
+        1
+    );
     assert_eq!(place.read("s3/bucket/models/m/a"), "2\n");
     assert!(!place.path("s3/bucket/models/m/b").exists());
     place.file("s3/bucket/models/m/thesis", "years of work");
@@ -133,12 +192,30 @@ fn an_output_in_s3_is_replaced_when_the_agent_wrote_it_and_kept_when_it_did_not(
 #[test]
 fn a_bucket_or_key_that_is_not_there_is_named() {
     let place = Place::new();
-    let Some(gateway) = Gateway::start(&place) else { return };
-    for input in ["x=s3://nowhere/data/", "x=s3://bucket/nowhere/", "x=s3://bucket/nowhere"] {
+    let Some(gateway) = Gateway::start(&place) else {
+        return;
+    };
+    for input in [
+        "x=s3://nowhere/data/",
+        "x=s3://bucket/nowhere/",
+        "x=s3://bucket/nowhere",
+    ] {
         let ended = gateway.train(&place, &["--input", input], "true");
-        assert_eq!(ended.failure().reason, FailureReason::InputNotFound, "{input}");
-        assert!(ended.failure().message.contains(&input[2..]), "{}", ended.failure().message);
+        assert_eq!(
+            ended.failure().reason,
+            FailureReason::InputNotFound,
+            "{input}"
+        );
+        assert!(
+            ended.failure().message.contains(&input[2..]),
+            "{}",
+            ended.failure().message
+        );
     }
-    let ended = gateway.train(&place, &["--output", "s3://nowhere/m"], "echo 1 > $WINDLASS_OUTPUT/a");
+    let ended = gateway.train(
+        &place,
+        &["--output", "s3://nowhere/m"],
+        "echo 1 > $WINDLASS_OUTPUT/a",
+    );
     assert_eq!(ended.failure().reason, FailureReason::OutputNotWritten);
 }

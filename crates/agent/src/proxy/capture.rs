@@ -32,7 +32,9 @@ impl Budget {
     }
 
     fn take(&self, bytes: usize) -> bool {
-        self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_ok()
+        self.0
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes))
+            .is_ok()
     }
 }
 
@@ -50,7 +52,13 @@ pub struct Captured {
 impl Captured {
     /// Nothing yet.
     pub fn new(budget: &Budget) -> Self {
-        Self { chunks: Vec::new(), beginning: Bytes::new(), bytes: 0, is_whole: true, budget: budget.clone() }
+        Self {
+            chunks: Vec::new(),
+            beginning: Bytes::new(),
+            bytes: 0,
+            is_whole: true,
+            budget: budget.clone(),
+        }
     }
 
     fn keep(&mut self, chunk: &Bytes) {
@@ -60,10 +68,15 @@ impl Captured {
         if self.bytes + chunk.len() <= MAX_BODY_BYTES && self.budget.take(chunk.len()) {
             self.bytes += chunk.len();
             // A small chunk is copied, so that it does not hold the connection's whole buffer.
-            self.chunks.push(if chunk.len() < SMALL_BYTES { Bytes::copy_from_slice(chunk) } else { chunk.clone() });
+            self.chunks.push(if chunk.len() < SMALL_BYTES {
+                Bytes::copy_from_slice(chunk)
+            } else {
+                chunk.clone()
+            });
         } else {
             let beginning = self.chunks.first().unwrap_or(chunk);
-            self.beginning = Bytes::copy_from_slice(&beginning[..beginning.len().min(BEGINNING_BYTES)]);
+            self.beginning =
+                Bytes::copy_from_slice(&beginning[..beginning.len().min(BEGINNING_BYTES)]);
             self.give_back();
             self.is_whole = false;
         }
@@ -71,7 +84,9 @@ impl Captured {
 
     fn give_back(&mut self) {
         self.chunks.clear();
-        self.budget.0.fetch_add(std::mem::take(&mut self.bytes), Relaxed);
+        self.budget
+            .0
+            .fetch_add(std::mem::take(&mut self.bytes), Relaxed);
     }
 
     /// The whole body; absent when it was too large to keep.
@@ -130,7 +145,11 @@ pub struct Tee<B, O: Observer> {
 impl<B, O: Observer> Tee<B, O> {
     /// A body and who looks on.
     pub fn new(body: B, observer: O) -> Self {
-        Self { body, observer, is_over: false }
+        Self {
+            body,
+            observer,
+            is_over: false,
+        }
     }
 
     fn end(&mut self, end: End) {

@@ -59,7 +59,12 @@ pub struct Forwarder {
 
 impl Forwarder {
     /// Passes on to a server; hands a share of the requests, `sample` of 1, to the log.
-    pub fn new(upstream: Authority, measurements: Arc<Measurements>, log: Option<Inlet>, sample: f64) -> Self {
+    pub fn new(
+        upstream: Authority,
+        measurements: Arc<Measurements>,
+        log: Option<Inlet>,
+        sample: f64,
+    ) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_secs(5)));
@@ -68,11 +73,21 @@ impl Forwarder {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(1024)
             .build(connector);
-        Self { upstream, client, measurements, log, sample, budget: Budget::new(KEPT_BYTES) }
+        Self {
+            upstream,
+            client,
+            measurements,
+            log,
+            sample,
+            budget: Budget::new(KEPT_BYTES),
+        }
     }
 
     /// Answers a request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
+    pub async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<ResponseBody>, Infallible> {
         let exchange = Exchange::new(self, &request);
         let request = self.rewritten(request, exchange.as_ref());
         Ok(match self.client.request(request).await {
@@ -81,7 +96,9 @@ impl Forwarder {
                 remove_hop_by_hop(&mut parts.headers);
                 parts.version = Version::HTTP_11;
                 match exchange {
-                    Some(exchange) => Response::from_parts(parts.clone(), exchange.watch(parts.status, body)),
+                    Some(exchange) => {
+                        Response::from_parts(parts.clone(), exchange.watch(parts.status, body))
+                    }
                     None => Response::from_parts(parts, body.boxed_unsync()),
                 }
             }
@@ -96,12 +113,22 @@ impl Forwarder {
     }
 
     /// The request as the server gets it: its own path, headers and body, without what was about the connection.
-    fn rewritten(&self, request: Request<Incoming>, exchange: Option<&Exchange>) -> Request<RequestBody> {
+    fn rewritten(
+        &self,
+        request: Request<Incoming>,
+        exchange: Option<&Exchange>,
+    ) -> Request<RequestBody> {
         let (mut parts, body) = request.into_parts();
         let mut uri = Parts::default();
         uri.scheme = Some(Scheme::HTTP);
         uri.authority = Some(self.upstream.clone());
-        uri.path_and_query = Some(parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
+        uri.path_and_query = Some(
+            parts
+                .uri
+                .path_and_query()
+                .cloned()
+                .unwrap_or(PathAndQuery::from_static("/")),
+        );
         parts.uri = Uri::from_parts(uri).expect("a scheme, an authority and a path are a URI");
         parts.version = Version::HTTP_11;
         remove_hop_by_hop(&mut parts.headers);
@@ -110,11 +137,22 @@ impl Forwarder {
     }
 
     fn unreachable(&self, problem: &hyper_util::client::legacy::Error) -> Response<ResponseBody> {
-        let message = format!("windlass: the model server at {} did not answer: {}", self.upstream, chain(problem));
+        let message = format!(
+            "windlass: the model server at {} did not answer: {}",
+            self.upstream,
+            chain(problem)
+        );
         let body = serde_json::json!({ "error": message }).to_string();
-        let mut response = Response::new(Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync());
+        let mut response = Response::new(
+            Full::new(Bytes::from(body))
+                .map_err(|never| match never {})
+                .boxed_unsync(),
+        );
         *response.status_mut() = StatusCode::BAD_GATEWAY;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
         response
     }
 }
@@ -167,12 +205,17 @@ struct Exchange {
 impl Exchange {
     /// Absent for what is no request to the model: probes and questions about it.
     fn new(forwarder: &Forwarder, request: &Request<Incoming>) -> Option<Self> {
-        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        if matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        ) {
             return None;
         }
         let is_logged = is_inference(request) && is_sampled(forwarder.sample);
         let log = forwarder.log.clone().filter(|_| is_logged);
-        let request = log.as_ref().map(|_| Arc::new(Mutex::new(Captured::new(&forwarder.budget))));
+        let request = log
+            .as_ref()
+            .map(|_| Arc::new(Mutex::new(Captured::new(&forwarder.budget))));
         Some(Self {
             started: Instant::now(),
             received: Timestamp::now(),
@@ -209,7 +252,9 @@ impl Exchange {
             return;
         }
         self.measurements.count(outcome, self.started.elapsed());
-        let (Some(log), Some(request)) = (self.log.take(), self.request.take()) else { return };
+        let (Some(log), Some(request)) = (self.log.take(), self.request.take()) else {
+            return;
+        };
         // The request's body is done with: whoever still holds it sees an empty one.
         let request = std::mem::replace(
             &mut *request.lock().expect("no thread panics with it"),
@@ -218,7 +263,11 @@ impl Exchange {
         let response = self.response.take();
         let is_readable = request.is_whole() && response.as_ref().is_none_or(Captured::is_whole);
         if is_readable {
-            log.hand_in(Entry { received: self.received, request, response });
+            log.hand_in(Entry {
+                received: self.received,
+                request,
+                response,
+            });
         } else {
             self.measurements.dropped(guessed_rows(request.beginning()));
         }
@@ -253,9 +302,7 @@ impl Drop for Exchange {
 /// `POST /v2/models/{model}[/versions/{version}]/infer`, in JSON alone.
 fn is_inference(request: &Request<Incoming>) -> bool {
     let path = request.uri().path();
-    request.method() == Method::POST
-        && path.starts_with("/v2/models/")
-        && path.ends_with("/infer")
+    request.method() == Method::POST && path.starts_with("/v2/models/") && path.ends_with("/infer")
 }
 
 /// True for a share of the requests, by chance.

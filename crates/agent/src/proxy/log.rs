@@ -52,10 +52,12 @@ pub struct Inlet {
 impl Inlet {
     /// Hands in an entry; one that does not fit is counted as dropped.
     pub fn hand_in(&self, entry: Entry) {
-        if let Err(mpsc::error::TrySendError::Full(entry) | mpsc::error::TrySendError::Closed(entry)) =
-            self.sender.try_send(entry)
+        if let Err(
+            mpsc::error::TrySendError::Full(entry) | mpsc::error::TrySendError::Closed(entry),
+        ) = self.sender.try_send(entry)
         {
-            self.measurements.dropped(guessed_rows(entry.request.beginning()));
+            self.measurements
+                .dropped(guessed_rows(entry.request.beginning()));
         }
     }
 }
@@ -90,21 +92,37 @@ impl Running {
 ///
 /// # Errors
 /// When there is no thread to be had.
-pub fn start(settings: Settings, measurements: Arc<Measurements>) -> std::io::Result<(Inlet, Running)> {
+pub fn start(
+    settings: Settings,
+    measurements: Arc<Measurements>,
+) -> std::io::Result<(Inlet, Running)> {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let log = Log { settings, measurements: Arc::clone(&measurements), rows: None, signature: None, names: Names::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let log = Log {
+        settings,
+        measurements: Arc::clone(&measurements),
+        rows: None,
+        signature: SignatureFile::NotRead,
+        names: Names::default(),
+    };
     let thread = std::thread::Builder::new().name("payload-log".to_owned());
     let thread = thread.spawn(move || runtime.block_on(log.run(receiver)))?;
-    Ok((Inlet { sender, measurements }, Running(thread)))
+    Ok((
+        Inlet {
+            sender,
+            measurements,
+        },
+        Running(thread),
+    ))
 }
 
 struct Log {
     settings: Settings,
     measurements: Arc<Measurements>,
     rows: Option<Rows>,
-    /// Read once, with the first request.
-    signature: Option<Option<Signature>>,
+    signature: SignatureFile,
     names: Names,
 }
 
@@ -125,19 +143,33 @@ impl Log {
     }
 
     async fn take(&mut self, entry: Entry) {
-        let signature = self.signature.get_or_insert_with(|| read_signature(self.settings.signature.as_deref()));
+        if matches!(self.signature, SignatureFile::NotRead) {
+            self.signature = read_signature(self.settings.signature.as_deref());
+        }
         let response = entry.response.as_ref().and_then(Captured::content);
-        let payload = entry.request.content().and_then(|request| payload::parse(&request, response.as_deref()));
-        let Some(payload) = payload.filter(|payload| payload::fits(signature.as_ref(), payload.rows[0].len())) else {
-            self.measurements.dropped(guessed_rows(entry.request.beginning()));
+        let payload = entry
+            .request
+            .content()
+            .and_then(|request| payload::parse(&request, response.as_deref()));
+        let Some(payload) =
+            payload.filter(|payload| payload::fits(self.signature.get(), payload.rows[0].len()))
+        else {
+            self.measurements
+                .dropped(guessed_rows(entry.request.beginning()));
             return;
         };
         let width = payload.rows[0].len();
-        if self.rows.as_ref().is_some_and(|rows| rows.width() != width || rows.len() >= FILE_ROWS) {
+        if self
+            .rows
+            .as_ref()
+            .is_some_and(|rows| rows.width() != width || rows.len() >= FILE_ROWS)
+        {
             self.flush().await;
         }
-        let signature = self.signature.as_ref().and_then(Option::as_ref);
-        let rows = self.rows.get_or_insert_with(|| Rows::new(&self.settings.identity, signature, width));
+        let signature = self.signature.get();
+        let rows = self
+            .rows
+            .get_or_insert_with(|| Rows::new(&self.settings.identity, signature, width));
         rows.push(payload, entry.received);
     }
 
@@ -158,7 +190,11 @@ impl Log {
         let folder = self.settings.to.child(&self.settings.identity.version);
         let content = rows.into_parquet().map_err(|problem| chain(&problem))?;
         let Some(local) = folder.local_path() else {
-            return folder.child(&name).write(content.into()).await.map_err(|problem| chain(&problem));
+            return folder
+                .child(&name)
+                .write(content.into())
+                .await
+                .map_err(|problem| chain(&problem));
         };
         let write = || -> std::io::Result<()> {
             std::fs::create_dir_all(local)?;
@@ -173,18 +209,44 @@ impl Log {
     }
 }
 
-fn read_signature(path: Option<&std::path::Path>) -> Option<Signature> {
-    let path = path?;
+/// The model's signature, read with the first request.
+enum SignatureFile {
+    NotRead,
+    Missing,
+    Read(Signature),
+}
+
+impl SignatureFile {
+    fn get(&self) -> Option<&Signature> {
+        match self {
+            Self::NotRead | Self::Missing => None,
+            Self::Read(signature) => Some(signature),
+        }
+    }
+}
+
+fn read_signature(path: Option<&std::path::Path>) -> SignatureFile {
+    let Some(path) = path else {
+        return SignatureFile::Missing;
+    };
     let content = match std::fs::read(path) {
         Ok(content) => content,
         Err(problem) => {
-            info!("no {SIGNATURE_FILE} at {}: columns are logged as f0, f1, … ({problem})", path.display());
-            return None;
+            info!(
+                "no {SIGNATURE_FILE} at {}: columns are logged as f0, f1, … ({problem})",
+                path.display()
+            );
+            return SignatureFile::Missing;
         }
     };
     serde_json::from_slice(&content)
-        .inspect_err(|problem| warn!("{} cannot be read, columns are logged as f0, f1, …: {problem}", path.display()))
-        .ok()
+        .inspect_err(|problem| {
+            warn!(
+                "{} cannot be read, columns are logged as f0, f1, …: {problem}",
+                path.display()
+            );
+        })
+        .map_or(SignatureFile::Missing, SignatureFile::Read)
 }
 
 /// Names of files: by the time of their rows and by the pod, never one twice.

@@ -9,8 +9,9 @@ use std::time::Duration;
 use windlass_api::agent::Observations;
 
 /// Upper bounds of the histogram's buckets, milliseconds.
-pub const BOUNDS_MS: [f64; 14] =
-    [0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0];
+pub const BOUNDS_MS: [f64; 14] = [
+    0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0,
+];
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,10 @@ impl Measurements {
         let milliseconds = latency.as_secs_f64() * 1000.0;
         let bucket = BOUNDS_MS.partition_point(|bound| *bound < milliseconds);
         self.buckets[bucket].fetch_add(1, Relaxed);
-        self.nanoseconds.fetch_add(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.nanoseconds.fetch_add(
+            u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX),
+            Relaxed,
+        );
         self.classes[outcome.class()].fetch_add(1, Relaxed);
         if outcome.is_error() {
             self.errors.fetch_add(1, Relaxed);
@@ -73,7 +77,11 @@ impl Measurements {
 
     /// What was measured, for the operator.
     pub fn observations(&self, version: &str) -> Observations {
-        let latency_counts: Vec<u64> = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
+        let latency_counts: Vec<u64> = self
+            .buckets
+            .iter()
+            .map(|bucket| bucket.load(Relaxed))
+            .collect();
         Observations {
             version: version.to_owned(),
             requests: latency_counts.iter().sum(),
@@ -88,24 +96,39 @@ impl Measurements {
     /// What was measured, in Prometheus' text format.
     pub fn prometheus(&self) -> String {
         let mut text = String::new();
-        self.write(&mut text).expect("a text takes what is written to it");
+        self.write(&mut text)
+            .expect("a text takes what is written to it");
         text
     }
 
     fn write(&self, text: &mut String) -> std::fmt::Result {
         const REQUESTS: &str = "windlass_proxy_requests_total";
         const DURATION: &str = "windlass_proxy_request_duration_seconds";
-        writeln!(text, "# HELP {REQUESTS} Requests to the model, by the class of their status.")?;
+        writeln!(
+            text,
+            "# HELP {REQUESTS} Requests to the model, by the class of their status."
+        )?;
         writeln!(text, "# TYPE {REQUESTS} counter")?;
         for (class, count) in Outcome::CLASSES.iter().zip(&self.classes) {
-            writeln!(text, "{REQUESTS}{{code_class=\"{class}\"}} {}", count.load(Relaxed))?;
+            writeln!(
+                text,
+                "{REQUESTS}{{code_class=\"{class}\"}} {}",
+                count.load(Relaxed)
+            )?;
         }
-        writeln!(text, "# HELP {DURATION} Time from a request's head to the end of its answer.")?;
+        writeln!(
+            text,
+            "# HELP {DURATION} Time from a request's head to the end of its answer."
+        )?;
         writeln!(text, "# TYPE {DURATION} histogram")?;
         let mut cumulative = 0;
         for (bound, count) in BOUNDS_MS.iter().zip(&self.buckets) {
             cumulative += count.load(Relaxed);
-            writeln!(text, "{DURATION}_bucket{{le=\"{}\"}} {cumulative}", bound / 1000.0)?;
+            writeln!(
+                text,
+                "{DURATION}_bucket{{le=\"{}\"}} {cumulative}",
+                bound / 1000.0
+            )?;
         }
         cumulative += self.buckets[BOUNDS_MS.len()].load(Relaxed);
         writeln!(text, "{DURATION}_bucket{{le=\"+Inf\"}} {cumulative}")?;
@@ -113,12 +136,30 @@ impl Measurements {
         writeln!(text, "{DURATION}_sum {}", sum.as_secs_f64())?;
         writeln!(text, "{DURATION}_count {cumulative}")?;
         for (what, help, count) in [
-            ("logged", "Rows written to the payload log.", &self.rows_logged),
-            ("dropped", "Rows that the payload log could not take.", &self.rows_dropped),
+            (
+                "logged",
+                "Rows written to the payload log.",
+                &self.rows_logged,
+            ),
+            (
+                "dropped",
+                "Rows that the payload log could not take.",
+                &self.rows_dropped,
+            ),
         ] {
-            writeln!(text, "# HELP windlass_proxy_payload_rows_{what}_total {help}")?;
-            writeln!(text, "# TYPE windlass_proxy_payload_rows_{what}_total counter")?;
-            writeln!(text, "windlass_proxy_payload_rows_{what}_total {}", count.load(Relaxed))?;
+            writeln!(
+                text,
+                "# HELP windlass_proxy_payload_rows_{what}_total {help}"
+            )?;
+            writeln!(
+                text,
+                "# TYPE windlass_proxy_payload_rows_{what}_total counter"
+            )?;
+            writeln!(
+                text,
+                "windlass_proxy_payload_rows_{what}_total {}",
+                count.load(Relaxed)
+            )?;
         }
         Ok(())
     }
@@ -131,17 +172,32 @@ mod tests {
     #[test]
     fn a_latency_on_a_bound_is_in_the_bucket_that_the_bound_closes() {
         let measurements = Measurements::default();
-        for (micros, bucket) in [(1, 0), (500, 0), (501, 1), (1000, 1), (10_000_000, 13), (10_000_001, 14)] {
+        for (micros, bucket) in [
+            (1, 0),
+            (500, 0),
+            (501, 1),
+            (1000, 1),
+            (10_000_000, 13),
+            (10_000_001, 14),
+        ] {
             let before = measurements.observations("v").latency_counts[bucket];
             measurements.count(Outcome::Status(200), Duration::from_micros(micros));
-            assert_eq!(measurements.observations("v").latency_counts[bucket], before + 1, "{micros}");
+            assert_eq!(
+                measurements.observations("v").latency_counts[bucket],
+                before + 1,
+                "{micros}"
+            );
         }
     }
 
     #[test]
     fn errors_are_5xx_and_what_was_not_answered() {
         let measurements = Measurements::default();
-        for outcome in [200, 404, 499, 500, 503].map(Outcome::Status).into_iter().chain([Outcome::Unanswered]) {
+        for outcome in [200, 404, 499, 500, 503]
+            .map(Outcome::Status)
+            .into_iter()
+            .chain([Outcome::Unanswered])
+        {
             measurements.count(outcome, Duration::from_millis(1));
         }
         let observations = measurements.observations("v");
@@ -165,7 +221,10 @@ mod tests {
             "windlass_proxy_request_duration_seconds_sum 20.002",
             "windlass_proxy_payload_rows_dropped_total 3",
         ] {
-            assert!(text.lines().any(|there| there == line), "{line} is not in\n{text}");
+            assert!(
+                text.lines().any(|there| there == line),
+                "{line} is not in\n{text}"
+            );
         }
     }
 }

@@ -87,7 +87,10 @@ pub enum Protocol {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| format!("'{text}' is not a share from 0 to 1"))
 }
 
@@ -96,19 +99,38 @@ pub async fn run(arguments: Arguments) -> Result<(), FailureReport> {
     let mut terminate = signal(SignalKind::terminate()).or_fail(FailureReason::Internal)?;
     let mut interrupt = signal(SignalKind::interrupt()).or_fail(FailureReason::Internal)?;
     let upstream = arguments.upstream.authority().cloned();
-    let upstream = upstream.filter(|_| arguments.upstream.scheme_str() == Some("http")).ok_or_else(|| {
-        let message = format!("--upstream {} is not of the form http://host:port", arguments.upstream);
-        failure(FailureReason::InvalidArguments, message)
-    })?;
+    let upstream = upstream
+        .filter(|_| arguments.upstream.scheme_str() == Some("http"))
+        .ok_or_else(|| {
+            let message = format!(
+                "--upstream {} is not of the form http://host:port",
+                arguments.upstream
+            );
+            failure(FailureReason::InvalidArguments, message)
+        })?;
     let measurements = Arc::new(Measurements::default());
     let (inlet, log) = start_log(&arguments, &measurements)?.unzip();
-    let forwarder = Arc::new(Forwarder::new(upstream, Arc::clone(&measurements), inlet, arguments.sample));
+    let forwarder = Arc::new(Forwarder::new(
+        upstream,
+        Arc::clone(&measurements),
+        inlet,
+        arguments.sample,
+    ));
     let clients = bind(arguments.listen, "--listen").await?;
     let metrics = bind(arguments.metrics_listen, "--metrics-listen").await?;
-    let at = |listener: &TcpListener| listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    let at = |listener: &TcpListener| {
+        listener
+            .local_addr()
+            .map(|address| address.to_string())
+            .unwrap_or_default()
+    };
     info!(listen = at(&clients), metrics = at(&metrics), upstream = %arguments.upstream, "serving");
 
-    let metrics = tokio::spawn(server::serve_metrics(metrics, measurements, arguments.version.clone()));
+    let metrics = tokio::spawn(server::serve_metrics(
+        metrics,
+        measurements,
+        arguments.version.clone(),
+    ));
     let (phase, phases) = watch::channel(server::Phase::Serving);
     let serving = tokio::spawn(server::serve(clients, forwarder, phases));
     tokio::select! {
@@ -119,13 +141,21 @@ pub async fn run(arguments: Arguments) -> Result<(), FailureReport> {
     phase.send_replace(server::Phase::Draining);
     tokio::time::sleep(arguments.drain).await;
     phase.send_replace(server::Phase::Finishing);
-    if tokio::time::timeout(arguments.finish, serving).await.is_err() {
+    if tokio::time::timeout(arguments.finish, serving)
+        .await
+        .is_err()
+    {
         warn!("requests were still in flight after {:?}", arguments.finish);
     }
-    if let Some(log) = log {
-        if tokio::time::timeout(arguments.finish, log.finished()).await.is_err() {
-            warn!("the payload log was not written in {:?}; its last rows are lost", arguments.finish);
-        }
+    if let Some(log) = log
+        && tokio::time::timeout(arguments.finish, log.finished())
+            .await
+            .is_err()
+    {
+        warn!(
+            "the payload log was not written in {:?}; its last rows are lost",
+            arguments.finish
+        );
     }
     metrics.abort();
     info!("stopped");
@@ -136,18 +166,28 @@ fn start_log(
     arguments: &Arguments,
     measurements: &Arc<Measurements>,
 ) -> Result<Option<(log::Inlet, log::Running)>, FailureReport> {
-    let Some(uri) = &arguments.log_uri else { return Ok(None) };
+    let Some(uri) = &arguments.log_uri else {
+        return Ok(None);
+    };
     let settings = log::Settings {
         to: Address::parse(uri).or_fail(FailureReason::InvalidArguments)?,
-        identity: Identity { model: arguments.model.clone(), version: arguments.version.clone() },
+        identity: Identity {
+            model: arguments.model.clone(),
+            version: arguments.version.clone(),
+        },
         signature: arguments.signature.clone(),
         flush_every: arguments.flush_every,
     };
-    log::start(settings, Arc::clone(measurements)).or_fail(FailureReason::Internal).map(Some)
+    log::start(settings, Arc::clone(measurements))
+        .or_fail(FailureReason::Internal)
+        .map(Some)
 }
 
 async fn bind(address: SocketAddr, argument: &str) -> Result<TcpListener, FailureReport> {
     TcpListener::bind(address).await.map_err(|problem| {
-        failure(FailureReason::InvalidArguments, format!("{argument} {address} cannot be listened on: {problem}"))
+        failure(
+            FailureReason::InvalidArguments,
+            format!("{argument} {address} cannot be listened on: {problem}"),
+        )
     })
 }

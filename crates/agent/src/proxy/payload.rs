@@ -40,13 +40,16 @@ impl Cell {
     /// As a category: decoded from its place in the list, where it is a code.
     pub fn category<'a>(&'a self, categories: &'a [String]) -> Option<&'a str> {
         match self {
-            Self::Null => None,
             Self::Text(text) => Some(text),
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be a whole number")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "checked to be a whole number"
+            )]
             Self::Number(code) if *code >= 0.0 && code.fract() == 0.0 && *code < 1e9 => {
                 categories.get(*code as usize).map(String::as_str)
             }
-            Self::Number(_) => None,
+            Self::Null | Self::Number(_) => None,
         }
     }
 }
@@ -73,7 +76,9 @@ impl Tensor {
     /// The values in row-major order; nested lists are allowed by the protocol.
     fn cells(self) -> Vec<Cell> {
         let mut cells = Vec::with_capacity(self.data.len());
-        self.data.into_iter().for_each(|value| flatten(value, &mut cells));
+        self.data
+            .into_iter()
+            .for_each(|value| flatten(value, &mut cells));
         cells
     }
 }
@@ -96,27 +101,38 @@ pub fn parse(request: &[u8], response: Option<&[u8]>) -> Option<Payload> {
     let cells = tensor.cells();
     // A tensor of one dimension is rows of one value.
     let rows = *shape.first()?;
-    if rows == 0 || cells.len() % rows != 0 || cells.is_empty() {
+    if rows == 0 || !cells.len().is_multiple_of(rows) || cells.is_empty() {
         return None;
     }
     let width = cells.len() / rows;
     let rows: Vec<Vec<Cell>> = cells.chunks(width).map(<[Cell]>::to_vec).collect();
     let predictions = predictions(response, rows.len());
-    Some(Payload { id: id.filter(|id| !id.is_empty()), rows, predictions })
+    Some(Payload {
+        id: id.filter(|id| !id.is_empty()),
+        rows,
+        predictions,
+    })
 }
 
 /// The first output's value for each row; of an output with several values a row the first.
 fn predictions(response: Option<&[u8]>, rows: usize) -> Vec<Option<f64>> {
-    let outputs = response.and_then(read::<Response>).and_then(|response| response.outputs.into_iter().next());
+    let outputs = response
+        .and_then(read::<Response>)
+        .and_then(|response| response.outputs.into_iter().next());
     let cells = outputs.map(Tensor::cells).unwrap_or_default();
-    if cells.is_empty() || cells.len() % rows != 0 {
+    if cells.is_empty() || !cells.len().is_multiple_of(rows) {
         return vec![None; rows];
     }
-    cells.chunks(cells.len() / rows).map(|row| row[0].number()).collect()
+    cells
+        .chunks(cells.len() / rows)
+        .map(|row| row[0].number())
+        .collect()
 }
 
 fn read<T: for<'de> Deserialize<'de>>(content: &[u8]) -> Option<T> {
-    serde_json::from_slice(content).or_else(|_| serde_json::from_slice(&without_nan(content))).ok()
+    serde_json::from_slice(content)
+        .or_else(|_| serde_json::from_slice(&without_nan(content)))
+        .ok()
 }
 
 /// Python writes `NaN` and `Infinity`, which are no JSON; outside of texts they become `null`.
@@ -130,7 +146,9 @@ fn without_nan(content: &[u8]) -> Vec<u8> {
             continue;
         }
         in_text ^= *byte == b'"';
-        let token = [b"-Infinity".as_slice(), b"Infinity", b"NaN"].into_iter().find(|token| rest.starts_with(token));
+        let token = [b"-Infinity".as_slice(), b"Infinity", b"NaN"]
+            .into_iter()
+            .find(|token| rest.starts_with(token));
         match token {
             Some(token) if !in_text => {
                 out.extend_from_slice(b"null");
@@ -149,7 +167,12 @@ fn without_nan(content: &[u8]) -> Vec<u8> {
 pub fn guessed_rows(beginning: &[u8]) -> u64 {
     const KEY: &[u8] = b"\"shape\"";
     let beginning = &beginning[..beginning.len().min(4096)];
-    let Some(at) = beginning.windows(KEY.len()).position(|window| window == KEY) else { return 1 };
+    let Some(at) = beginning
+        .windows(KEY.len())
+        .position(|window| window == KEY)
+    else {
+        return 1;
+    };
     let digits: String = beginning[at + KEY.len()..]
         .iter()
         .skip_while(|byte| byte.is_ascii_whitespace() || matches!(byte, b':' | b'['))
@@ -183,21 +206,35 @@ mod tests {
         let response = br#"{"outputs":[{"name":"p","shape":[2],"data":[0.1,0.9]}]}"#;
         let payload = parse(request, Some(response)).expect("a payload");
         assert_eq!(payload.id.as_deref(), Some("a"));
-        assert_eq!(payload.rows, vec![vec![Number(1.0), Number(2.5)], vec![Null, Number(4.0)]]);
+        assert_eq!(
+            payload.rows,
+            vec![vec![Number(1.0), Number(2.5)], vec![Null, Number(4.0)]]
+        );
         assert_eq!(payload.predictions, vec![Some(0.1), Some(0.9)]);
     }
 
     #[test]
     fn nested_data_and_pythons_nan_are_read() {
-        let request = br#"{"inputs":[{"name":"NaN \"x","shape":[2,2],"data":[[1,NaN],[-Infinity,true]]}]}"#;
+        let request =
+            br#"{"inputs":[{"name":"NaN \"x","shape":[2,2],"data":[[1,NaN],[-Infinity,true]]}]}"#;
         let payload = parse(request, None).expect("a payload");
-        assert_eq!(payload.rows, vec![vec![Number(1.0), Null], vec![Null, Number(1.0)]]);
+        assert_eq!(
+            payload.rows,
+            vec![vec![Number(1.0), Null], vec![Null, Number(1.0)]]
+        );
         assert_eq!(payload.predictions, vec![None, None]);
     }
 
     #[test]
     fn what_is_no_request_is_not_read() {
-        for request in ["", "{}", "[]", r#"{"inputs":[]}"#, r#"{"inputs":[{"shape":[0],"data":[]}]}"#, r#"{"inputs":[{"shape":[3],"data":[1,2]}]}"#] {
+        for request in [
+            "",
+            "{}",
+            "[]",
+            r#"{"inputs":[]}"#,
+            r#"{"inputs":[{"shape":[0],"data":[]}]}"#,
+            r#"{"inputs":[{"shape":[3],"data":[1,2]}]}"#,
+        ] {
             assert_eq!(parse(request.as_bytes(), None), None, "{request}");
         }
     }
@@ -205,8 +242,17 @@ mod tests {
     #[test]
     fn an_answer_that_cannot_be_read_is_no_prediction() {
         let request = br#"{"inputs":[{"shape":[1,1],"data":[1]}]}"#;
-        for response in ["", r#"{"error":"no"}"#, r#"{"outputs":[{"shape":[0],"data":[]}]}"#] {
-            assert_eq!(parse(request, Some(response.as_bytes())).expect("a payload").predictions, vec![None]);
+        for response in [
+            "",
+            r#"{"error":"no"}"#,
+            r#"{"outputs":[{"shape":[0],"data":[]}]}"#,
+        ] {
+            assert_eq!(
+                parse(request, Some(response.as_bytes()))
+                    .expect("a payload")
+                    .predictions,
+                vec![None]
+            );
         }
     }
 
@@ -217,12 +263,18 @@ mod tests {
         for unknown in [-1.0, 2.0, 0.5, f64::NAN] {
             assert_eq!(Number(unknown).category(&categories), None);
         }
-        assert_eq!(Cell::Text("red".to_owned()).category(&categories), Some("red"));
+        assert_eq!(
+            Cell::Text("red".to_owned()).category(&categories),
+            Some("red")
+        );
     }
 
     #[test]
     fn rows_of_an_unread_request_are_guessed() {
-        assert_eq!(guessed_rows(br#"{"inputs":[{"name":"x","shape": [ 64, 3]"#), 64);
+        assert_eq!(
+            guessed_rows(br#"{"inputs":[{"name":"x","shape": [ 64, 3]"#),
+            64
+        );
         assert_eq!(guessed_rows(b""), 1);
         assert_eq!(guessed_rows(br#"{"shape":["#), 1);
     }

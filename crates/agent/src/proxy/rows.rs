@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Builder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Float64Builder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use jiff::Timestamp;
 use parquet::arrow::ArrowWriter;
@@ -43,14 +45,19 @@ struct Column {
 #[derive(Debug)]
 enum Values {
     Number(Float64Builder),
-    Category { categories: Vec<String>, values: StringBuilder },
+    Category {
+        categories: Vec<String>,
+        values: StringBuilder,
+    },
 }
 
 impl Column {
     fn push(&mut self, cell: &Cell) {
         match &mut self.values {
             Values::Number(values) => values.append_option(cell.number()),
-            Values::Category { categories, values } => values.append_option(cell.category(categories)),
+            Values::Category { categories, values } => {
+                values.append_option(cell.category(categories));
+            }
         }
     }
 }
@@ -64,14 +71,24 @@ impl Rows {
                 .inputs
                 .iter()
                 .map(|feature| {
-                    let values = categories(&feature.encoding).map_or_else(number, |categories| Values::Category {
-                        categories: categories.to_vec(),
-                        values: StringBuilder::new(),
+                    let values = categories(&feature.encoding).map_or_else(number, |categories| {
+                        Values::Category {
+                            categories: categories.to_vec(),
+                            values: StringBuilder::new(),
+                        }
                     });
-                    Column { name: feature.name.clone(), values }
+                    Column {
+                        name: feature.name.clone(),
+                        values,
+                    }
                 })
                 .collect(),
-            None => (0..width).map(|index| Column { name: format!("f{index}"), values: number() }).collect(),
+            None => (0..width)
+                .map(|index| Column {
+                    name: format!("f{index}"),
+                    values: number(),
+                })
+                .collect(),
         };
         Self {
             identity: identity.clone(),
@@ -104,11 +121,19 @@ impl Rows {
 
     /// Adds the rows of one request.
     pub fn push(&mut self, payload: Payload, received: Timestamp) {
-        let Payload { id, rows, predictions } = payload;
+        let Payload {
+            id,
+            rows,
+            predictions,
+        } = payload;
         let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
         let is_single = rows.len() == 1;
         for (index, (row, prediction)) in rows.iter().zip(predictions).enumerate() {
-            self.request_ids.push(if is_single { id.clone() } else { format!("{id}#{index}") });
+            self.request_ids.push(if is_single {
+                id.clone()
+            } else {
+                format!("{id}#{index}")
+            });
             self.timestamps.push(received.as_microsecond());
             for (column, cell) in self.features.iter_mut().zip(row) {
                 column.push(cell);
@@ -123,7 +148,9 @@ impl Rows {
     /// When two columns cannot be told apart, or a row is not of the width that was said.
     pub fn into_parquet(self) -> Result<Vec<u8>, ParquetError> {
         let batch = self.into_batch()?;
-        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .build();
         let mut content = Vec::new();
         let mut writer = ArrowWriter::try_new(&mut content, batch.schema(), Some(properties))?;
         writer.write(&batch)?;
@@ -134,16 +161,27 @@ impl Rows {
     fn into_batch(mut self) -> Result<RecordBatch, ParquetError> {
         let count = self.len();
         let utc: Arc<str> = Arc::from("UTC");
-        let same = |text: &str| Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, count))) as ArrayRef;
+        let same = |text: &str| {
+            Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
+                text, count,
+            ))) as ArrayRef
+        };
         let mut fields = vec![
             Field::new("request_id", DataType::Utf8, false),
-            Field::new("timestamp", DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&utc))), false),
+            Field::new(
+                "timestamp",
+                DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&utc))),
+                false,
+            ),
             Field::new("model", DataType::Utf8, false),
             Field::new("version", DataType::Utf8, false),
         ];
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from(std::mem::take(&mut self.request_ids))),
-            Arc::new(TimestampMicrosecondArray::from(std::mem::take(&mut self.timestamps)).with_timezone(utc)),
+            Arc::new(
+                TimestampMicrosecondArray::from(std::mem::take(&mut self.timestamps))
+                    .with_timezone(utc),
+            ),
             same(&self.identity.model),
             same(&self.identity.version),
         ];
@@ -157,10 +195,15 @@ impl Rows {
         }
         fields.push(Field::new("prediction", DataType::Float64, true));
         columns.push(Arc::new(self.predictions.finish()));
-        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+        Ok(RecordBatch::try_new(
+            Arc::new(Schema::new(fields)),
+            columns,
+        )?)
     }
 }
 
 fn time(microseconds: Option<&i64>) -> Timestamp {
-    microseconds.and_then(|microseconds| Timestamp::from_microsecond(*microseconds).ok()).unwrap_or_default()
+    microseconds
+        .and_then(|microseconds| Timestamp::from_microsecond(*microseconds).ok())
+        .unwrap_or_default()
 }

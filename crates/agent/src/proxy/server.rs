@@ -32,7 +32,11 @@ pub enum Phase {
 }
 
 /// Serves clients until the phase is [`Phase::Finishing`] and the last answer is sent.
-pub async fn serve(listener: TcpListener, forwarder: Arc<Forwarder>, mut phases: watch::Receiver<Phase>) {
+pub async fn serve(
+    listener: TcpListener,
+    forwarder: Arc<Forwarder>,
+    mut phases: watch::Receiver<Phase>,
+) {
     let connections = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
@@ -45,7 +49,9 @@ pub async fn serve(listener: TcpListener, forwarder: Arc<Forwarder>, mut phases:
             async move {
                 let mut answer = forwarder.answer(request).await;
                 if let (Ok(response), true) = (&mut answer, *phases.borrow() != Phase::Serving) {
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                    response
+                        .headers_mut()
+                        .insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 answer
             }
@@ -85,7 +91,11 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// Serves what was measured, until it is aborted.
-pub async fn serve_metrics(listener: TcpListener, measurements: Arc<Measurements>, version: String) {
+pub async fn serve_metrics(
+    listener: TcpListener,
+    measurements: Arc<Measurements>,
+    version: String,
+) {
     let version: Arc<str> = version.into();
     loop {
         let stream = accept(&listener).await;
@@ -94,7 +104,9 @@ pub async fn serve_metrics(listener: TcpListener, measurements: Arc<Measurements
             let answer = metrics(&request, &measurements, &version);
             async move { Ok::<_, Infallible>(answer) }
         });
-        let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service);
         tokio::spawn(async move {
             if let Err(problem) = connection.await {
                 debug!("a connection to the metrics ended: {problem}");
@@ -103,18 +115,36 @@ pub async fn serve_metrics(listener: TcpListener, measurements: Arc<Measurements
     }
 }
 
-fn metrics(request: &Request<Incoming>, measurements: &Measurements, version: &str) -> Response<Full<Bytes>> {
+fn metrics(
+    request: &Request<Incoming>,
+    measurements: &Measurements,
+    version: &str,
+) -> Response<Full<Bytes>> {
     let (status, kind, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/observations") => {
             let observations = serde_json::to_string(&measurements.observations(version));
-            (StatusCode::OK, "application/json", observations.expect("observations are plain data"))
+            (
+                StatusCode::OK,
+                "application/json",
+                observations.expect("observations are plain data"),
+            )
         }
-        (&Method::GET, "/metrics") => (StatusCode::OK, "text/plain; version=0.0.4", measurements.prometheus()),
+        (&Method::GET, "/metrics") => (
+            StatusCode::OK,
+            "text/plain; version=0.0.4",
+            measurements.prometheus(),
+        ),
         (&Method::GET, "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
-        _ => (StatusCode::NOT_FOUND, "text/plain", "there are /observations, /metrics and /healthz\n".to_owned()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            "text/plain",
+            "there are /observations, /metrics and /healthz\n".to_owned(),
+        ),
     };
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

@@ -26,22 +26,39 @@ const NAMED_COLUMNS: usize = 30;
 ///
 /// # Errors
 /// [`FailureReason::InputUnreadable`] for a file that is not of the format, [`FailureReason::ColumnNotFound`].
-pub(super) async fn check(input: &str, folder: &Path, format: DataFormat, required: &[&str]) -> Result<(), FailureReport> {
+pub(super) async fn check(
+    input: &str,
+    folder: &Path,
+    format: DataFormat,
+    required: &[&str],
+) -> Result<(), FailureReport> {
     let address = Address::local(input, folder).or_fail(FailureReason::Internal)?;
-    let files = address.files().await.or_fail(FailureReason::InputUnreadable)?;
+    let files = address
+        .files()
+        .await
+        .or_fail(FailureReason::InputUnreadable)?;
     let session = SessionContext::new();
     let mut union: Vec<String> = Vec::new();
     for file in files.iter().filter(|file| is_data(file)) {
         let name = file.location.filename().unwrap_or_default();
         let schema = format_of(format, name)
-            .infer_schema(&session.state(), address.store(), std::slice::from_ref(file))
+            .infer_schema(
+                &session.state(),
+                address.store(),
+                std::slice::from_ref(file),
+            )
             .await
             .map_err(|problem| {
                 let problem = problem.strip_backtrace();
-                let message = format!("input '{input}': {name} cannot be read as {format:?}: {problem}");
+                let message =
+                    format!("input '{input}': {name} cannot be read as {format:?}: {problem}");
                 failure(FailureReason::InputUnreadable, message)
             })?;
-        let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let columns: Vec<String> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
         if format != DataFormat::Json {
             has_all(input, Some(name), &columns, required)?;
         }
@@ -52,28 +69,48 @@ pub(super) async fn check(input: &str, folder: &Path, format: DataFormat, requir
         }
     }
     if union.is_empty() {
-        let message = format!("input '{input}': no file at its address holds a column in {format:?}");
+        let message =
+            format!("input '{input}': no file at its address holds a column in {format:?}");
         return Err(failure(FailureReason::InputUnreadable, message));
     }
     has_all(input, None, &union, required)
 }
 
-fn has_all(input: &str, file: Option<&str>, columns: &[String], required: &[&str]) -> Result<(), FailureReport> {
-    let Some(missing) = required.iter().find(|required| !columns.iter().any(|column| column == *required)) else {
+fn has_all(
+    input: &str,
+    file: Option<&str>,
+    columns: &[String],
+    required: &[&str],
+) -> Result<(), FailureReport> {
+    let Some(missing) = required
+        .iter()
+        .find(|required| !columns.iter().any(|column| column == *required))
+    else {
         return Ok(());
     };
-    let mut there = columns.iter().take(NAMED_COLUMNS).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if columns.len() > NAMED_COLUMNS {
-        there.push_str(&format!(" and {} more", columns.len() - NAMED_COLUMNS));
-    }
+    let there = columns
+        .iter()
+        .take(NAMED_COLUMNS)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = match columns.len().saturating_sub(NAMED_COLUMNS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
     let place = file.map(|file| format!(" in {file}")).unwrap_or_default();
-    let message = format!("input '{input}' has no column '{missing}'{place}; its columns are {there}");
+    let message =
+        format!("input '{input}' has no column '{missing}'{place}; its columns are {there}{more}");
     Err(failure(FailureReason::ColumnNotFound, message))
 }
 
 /// Files beside the data, such as `_SUCCESS`, and empty ones hold no columns.
 fn is_data(file: &ObjectMeta) -> bool {
-    file.size > 0 && !file.location.filename().is_some_and(|name| name.starts_with('_'))
+    file.size > 0
+        && !file
+            .location
+            .filename()
+            .is_some_and(|name| name.starts_with('_'))
 }
 
 fn format_of(format: DataFormat, name: &str) -> Arc<dyn FileFormat> {
@@ -86,7 +123,11 @@ fn format_of(format: DataFormat, name: &str) -> Arc<dyn FileFormat> {
     };
     let compression = FileCompressionType::from(compression);
     match format {
-        DataFormat::Csv => Arc::new(CsvFormat::default().with_has_header(true).with_file_compression_type(compression)),
+        DataFormat::Csv => Arc::new(
+            CsvFormat::default()
+                .with_has_header(true)
+                .with_file_compression_type(compression),
+        ),
         DataFormat::Json => Arc::new(JsonFormat::default().with_file_compression_type(compression)),
         DataFormat::Parquet => Arc::new(ParquetFormat::default()),
     }

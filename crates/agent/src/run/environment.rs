@@ -12,40 +12,72 @@ use super::work::Work;
 
 /// All variables of the trainer: those of the agent itself and those that `WINDLASS_` begins.
 /// Writes the file with all parameters.
-pub(super) fn variables(arguments: &Arguments, work: &Work) -> Result<BTreeMap<String, String>, FailureReport> {
+pub(super) fn variables(
+    arguments: &Arguments,
+    work: &Work,
+) -> Result<BTreeMap<String, String>, FailureReport> {
     let mut variables: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let parameters: BTreeMap<&str, &str> =
-        arguments.parameters.iter().map(|Pair { name, value }| (name.as_str(), value.as_str())).collect();
+    let parameters: BTreeMap<&str, &str> = arguments
+        .parameters
+        .iter()
+        .map(|Pair { name, value }| (name.as_str(), value.as_str()))
+        .collect();
     let file = serde_json::to_vec_pretty(&parameters).expect("texts are plain data");
     std::fs::write(work.parameters(), file).map_err(|problem| {
         let path = work.parameters();
-        failure(FailureReason::Internal, format!("writing {} failed: {problem}", path.display()))
+        failure(
+            FailureReason::Internal,
+            format!("writing {} failed: {problem}", path.display()),
+        )
     })?;
     let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
-    let time = |time: &Option<jiff::Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+    let time =
+        |time: &Option<jiff::Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
     variables.extend([
         (environment::OUTPUT.to_owned(), text(work.output())),
         (environment::PROGRESS.to_owned(), text(work.progress())),
         (environment::PARAMETERS.to_owned(), text(work.parameters())),
-        (environment::ATTEMPT.to_owned(), arguments.attempt.to_string()),
-        (environment::WINDOW_START.to_owned(), time(&arguments.window_start)),
-        (environment::WINDOW_END.to_owned(), time(&arguments.window_end)),
+        (
+            environment::ATTEMPT.to_owned(),
+            arguments.attempt.to_string(),
+        ),
+        (
+            environment::WINDOW_START.to_owned(),
+            time(&arguments.window_start),
+        ),
+        (
+            environment::WINDOW_END.to_owned(),
+            time(&arguments.window_end),
+        ),
     ]);
     for input in &arguments.inputs {
         variables.insert(input_variable(&input.name), text(work.input(&input.name)));
     }
     for (name, value) in parameters {
-        variables.insert(format!("{}{name}", environment::PARAMETER_PREFIX), value.to_owned());
+        variables.insert(
+            format!("{}{name}", environment::PARAMETER_PREFIX),
+            value.to_owned(),
+        );
     }
     Ok(variables)
 }
 
 /// `WINDLASS_INPUT_` and the name in upper case, with `_` for what is no letter or digit.
 fn input_variable(name: &str) -> String {
-    let upper = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' };
-    format!("{}{}", environment::INPUT_PREFIX, name.chars().map(upper).collect::<String>())
+    let upper = |letter: char| {
+        if letter.is_ascii_alphanumeric() {
+            letter.to_ascii_uppercase()
+        } else {
+            '_'
+        }
+    };
+    format!(
+        "{}{}",
+        environment::INPUT_PREFIX,
+        name.chars().map(upper).collect::<String>()
+    )
 }
 
 /// The text with each `$(NAME)` replaced by the variable of that name, as the kubelet does it: one that is not
@@ -61,16 +93,17 @@ pub(super) fn expanded(text: &str, variables: &BTreeMap<String, String>) -> Stri
             rest = literal;
             continue;
         }
-        let name = rest.strip_prefix("$(").and_then(|inner| inner.split_once(')'));
-        match name.and_then(|(name, after)| Some((variables.get(name)?, after))) {
-            Some((value, after)) => {
-                out.push_str(value);
-                rest = after;
-            }
-            None => {
-                out.push('$');
-                rest = &rest[1..];
-            }
+        let name = rest
+            .strip_prefix("$(")
+            .and_then(|inner| inner.split_once(')'));
+        if let Some((value, after)) =
+            name.and_then(|(name, after)| Some((variables.get(name)?, after)))
+        {
+            out.push_str(value);
+            rest = after;
+        } else {
+            out.push('$');
+            rest = &rest[1..];
         }
     }
     out.push_str(rest);
@@ -107,6 +140,9 @@ mod tests {
 
     #[test]
     fn an_inputs_variable_is_its_name_in_upper_case() {
-        assert_eq!(input_variable("raw-events.v2"), "WINDLASS_INPUT_RAW_EVENTS_V2");
+        assert_eq!(
+            input_variable("raw-events.v2"),
+            "WINDLASS_INPUT_RAW_EVENTS_V2"
+        );
     }
 }

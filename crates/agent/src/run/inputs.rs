@@ -20,25 +20,40 @@ pub(super) fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
     let invalid = |message: String| Err(failure(FailureReason::InvalidArguments, message));
     let mut names = BTreeSet::new();
     for input in &arguments.inputs {
-        let is_name = input.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        let is_name = input
+            .name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
         if !is_name || input.name.starts_with('.') {
-            return invalid(format!("'{}' is not the name of an input: letters, digits, '-', '_' and '.' are", input.name));
+            return invalid(format!(
+                "'{}' is not the name of an input: letters, digits, '-', '_' and '.' are",
+                input.name
+            ));
         }
         if !names.insert(input.name.as_str()) {
-            return invalid(format!("there are two inputs with the name '{}'", input.name));
+            return invalid(format!(
+                "there are two inputs with the name '{}'",
+                input.name
+            ));
         }
     }
     for (name, _) in &arguments.formats {
         if !names.contains(name.as_str()) {
-            return invalid(format!("--input-format names the input '{name}', which is not there"));
+            return invalid(format!(
+                "--input-format names the input '{name}', which is not there"
+            ));
         }
     }
     for Pair { name, value } in &arguments.required_columns {
         if !names.contains(name.as_str()) {
-            return invalid(format!("--require-column {name}={value} names an input that is not there"));
+            return invalid(format!(
+                "--require-column {name}={value} names an input that is not there"
+            ));
         }
         if !arguments.formats.iter().any(|(format, _)| format == name) {
-            return invalid(format!("--require-column {name}={value} needs --input-format {name}=CSV, Parquet or JSON"));
+            return invalid(format!(
+                "--require-column {name}={value} needs --input-format {name}=CSV, Parquet or JSON"
+            ));
         }
     }
     for Pair { name, .. } in &arguments.parameters {
@@ -50,7 +65,10 @@ pub(super) fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
 }
 
 /// Brings each input to its folder in the work folder and checks it.
-pub(super) async fn prepare(arguments: &Arguments, work: &Work) -> Result<Vec<InputTree>, FailureReport> {
+pub(super) async fn prepare(
+    arguments: &Arguments,
+    work: &Work,
+) -> Result<Vec<InputTree>, FailureReport> {
     let mut inputs = Vec::new();
     for Pair { name, value } in &arguments.inputs {
         let address = Address::parse(value).or_fail(FailureReason::InvalidArguments)?;
@@ -61,21 +79,41 @@ pub(super) async fn prepare(arguments: &Arguments, work: &Work) -> Result<Vec<In
         };
         let tree = match address.local_path() {
             Some(local) => {
-                let tree = tree::digest(&address).await.map_err(|problem| about(tree_failure(&problem)))?;
+                let tree = tree::digest(&address)
+                    .await
+                    .map_err(|problem| about(tree_failure(&problem)))?;
                 link(local, &folder).map_err(|problem| {
-                    about(failure(FailureReason::Internal, format!("linking {}: {problem}", folder.display())))
+                    about(failure(
+                        FailureReason::Internal,
+                        format!("linking {}: {problem}", folder.display()),
+                    ))
                 })?;
                 tree
             }
-            None => tree::download(&address, &folder).await.map_err(|problem| about(tree_failure(&problem)))?,
+            None => tree::download(&address, &folder)
+                .await
+                .map_err(|problem| about(tree_failure(&problem)))?,
         };
-        info!(input = name, digest = tree.digest, files = tree.files, bytes = tree.bytes, "read {value}");
+        info!(
+            input = name,
+            digest = tree.digest,
+            files = tree.files,
+            bytes = tree.bytes,
+            "read {value}"
+        );
         if let Some((_, format)) = arguments.formats.iter().find(|(format, _)| format == name) {
-            let required: Vec<&str> =
-                arguments.required_columns.iter().filter(|pair| pair.name == *name).map(|pair| pair.value.as_str()).collect();
+            let required: Vec<&str> = arguments
+                .required_columns
+                .iter()
+                .filter(|pair| pair.name == *name)
+                .map(|pair| pair.value.as_str())
+                .collect();
             columns::check(name, &folder, *format, &required).await?;
         }
-        inputs.push(InputTree { name: name.clone(), tree });
+        inputs.push(InputTree {
+            name: name.clone(),
+            tree,
+        });
     }
     Ok(inputs)
 }

@@ -12,6 +12,7 @@
 mod columns;
 mod environment;
 mod inputs;
+mod tail;
 mod trainer;
 mod work;
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::info;
-use windlass_api::agent::{FailureReason, FailureReport, Report, Tree, TrainingReport, paths};
+use windlass_api::agent::{FailureReason, FailureReport, Report, TrainingReport, Tree, paths};
 
 use crate::address::{Address, AddressError};
 use crate::arguments::{DataFormat, Pair, duration, time};
@@ -81,26 +82,48 @@ fn input_format(text: &str) -> Result<(String, DataFormat), String> {
 /// Runs the command.
 pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     let mut interruption = Interruption::new(arguments.grace_period)?;
-    let output = arguments.output.as_deref().map(Address::parse).transpose().or_fail(FailureReason::InvalidArguments)?;
+    let output = arguments
+        .output
+        .as_deref()
+        .map(Address::parse)
+        .transpose()
+        .or_fail(FailureReason::InvalidArguments)?;
     inputs::validate(&arguments)?;
     let work = Work::prepare(&arguments.work_dir)?;
-    let prepared = interruption.unless("the inputs were read", inputs::prepare(&arguments, &work)).await?;
+    let prepared = interruption
+        .unless("the inputs were read", inputs::prepare(&arguments, &work))
+        .await?;
     let variables = environment::variables(&arguments, &work)?;
-    let command: Vec<String> =
-        arguments.command.iter().map(|argument| environment::expanded(argument, &variables)).collect();
-    info!(attempt = arguments.attempt, rank = arguments.rank, program = command[0], "starting the trainer");
+    let command: Vec<String> = arguments
+        .command
+        .iter()
+        .map(|argument| environment::expanded(argument, &variables))
+        .collect();
+    info!(
+        attempt = arguments.attempt,
+        rank = arguments.rank,
+        program = command[0],
+        "starting the trainer"
+    );
     trainer::run(&command, &variables, &mut interruption).await?;
     let output = match output {
-        Some(output) if arguments.rank == 0 => {
-            Some(interruption.unless_over("the output was uploaded", upload(&work, &output)).await?)
-        }
+        Some(output) if arguments.rank == 0 => Some(
+            interruption
+                .unless_over("the output was uploaded", upload(&work, &output))
+                .await?,
+        ),
         Some(_) | None => None,
     };
-    Ok(Report::Training(TrainingReport { inputs: prepared, output, metrics: work.metrics() }))
+    Ok(Report::Training(TrainingReport {
+        inputs: prepared,
+        output,
+        metrics: work.metrics(),
+    }))
 }
 
 async fn upload(work: &Work, to: &Address) -> Result<Tree, FailureReport> {
-    let from = Address::local("the output folder", &work.output()).or_fail(FailureReason::Internal)?;
+    let from =
+        Address::local("the output folder", &work.output()).or_fail(FailureReason::Internal)?;
     match from.files_and_hidden().await {
         Ok(_) => {}
         Err(AddressError::NotFound { .. }) => {
@@ -115,8 +138,17 @@ async fn upload(work: &Work, to: &Address) -> Result<Tree, FailureReport> {
         }
         Err(problem) => return Err(failure(FailureReason::OutputNotWritten, chain(&problem))),
     }
-    let not_written = |problem: TreeError| failure(FailureReason::OutputNotWritten, chain(&problem));
-    let tree = tree::upload(&work.output(), to).await.map_err(not_written)?;
-    info!(digest = tree.digest, files = tree.files, bytes = tree.bytes, "uploaded the output to {}", tree.uri);
+    let not_written =
+        |problem: TreeError| failure(FailureReason::OutputNotWritten, chain(&problem));
+    let tree = tree::upload(&work.output(), to)
+        .await
+        .map_err(not_written)?;
+    info!(
+        digest = tree.digest,
+        files = tree.files,
+        bytes = tree.bytes,
+        "uploaded the output to {}",
+        tree.uri
+    );
     Ok(tree)
 }

@@ -4,7 +4,7 @@
 //!   SIGTERM ──> agent ──SIGTERM──> trainer ──(grace period)──> SIGKILL to its process group
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::Pin;
@@ -13,17 +13,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::{Sleep, sleep, timeout};
 use tracing::{info, warn};
 use windlass_api::agent::{FailureReason, FailureReport};
 
-use crate::report::{MAX_LOG_TAIL_BYTES, failure};
-
-/// How many lines of the trainer's output are kept.
-const TAIL_LINES: usize = 20;
+use super::tail::{Tail, log_tail, pass_on};
+use crate::report::failure;
 
 /// How long output is awaited that a left-over process of the trainer may hold open.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -41,11 +38,21 @@ impl Interruption {
     /// Begins to listen.
     pub fn new(grace_period: Duration) -> Result<Self, FailureReport> {
         let listen = |kind| {
-            signal(kind).map_err(|problem| failure(FailureReason::Internal, format!("signals cannot be heard: {problem}")))
+            signal(kind).map_err(|problem| {
+                failure(
+                    FailureReason::Internal,
+                    format!("signals cannot be heard: {problem}"),
+                )
+            })
         };
         let terminate = listen(SignalKind::terminate())?;
         let interrupt = listen(SignalKind::interrupt())?;
-        Ok(Self { terminate, interrupt, grace_period, deadline: None })
+        Ok(Self {
+            terminate,
+            interrupt,
+            grace_period,
+            deadline: None,
+        })
     }
 
     /// Resolves once the agent is told to stop.
@@ -93,7 +100,10 @@ impl Interruption {
 }
 
 fn interrupted(before: &str) -> FailureReport {
-    failure(FailureReason::Interrupted, format!("the agent was told to stop before {before}"))
+    failure(
+        FailureReason::Interrupted,
+        format!("the agent was told to stop before {before}"),
+    )
 }
 
 /// Runs the trainer to its end.
@@ -116,26 +126,48 @@ pub(super) async fn run(
     let _ = timeout(LAST_WORDS, async { tokio::join!(&mut out, &mut err) }).await;
     out.abort();
     err.abort();
-    let [out, err] = tails.each_ref().map(|tail| tail.lock().expect("no thread panics with it"));
+    let [out, err] = tails
+        .each_ref()
+        .map(|tail| tail.lock().expect("no thread panics with it"));
     let log_tail = log_tail(&out, &err);
     drop((out, err));
     if is_interrupted {
         let how = described(status);
-        let message = format!("the agent was told to stop while the trainer ran; the trainer then {how}");
-        return Err(FailureReport { log_tail, ..failure(FailureReason::Interrupted, message) });
+        let message =
+            format!("the agent was told to stop while the trainer ran; the trainer then {how}");
+        return Err(FailureReport {
+            log_tail,
+            ..failure(FailureReason::Interrupted, message)
+        });
     }
     if status.success() {
         return Ok(());
     }
-    let last = log_tail.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it printed nothing");
-    let message = format!("the trainer {}; its last line: {}", described(status), last.trim());
+    let last = log_tail
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("it printed nothing");
+    let message = format!(
+        "the trainer {}; its last line: {}",
+        described(status),
+        last.trim()
+    );
     let exit_code = Some(exit_code(status));
-    Err(FailureReport { reason: FailureReason::TrainerFailed, message, exit_code, log_tail })
+    Err(FailureReport {
+        reason: FailureReason::TrainerFailed,
+        message,
+        exit_code,
+        log_tail,
+    })
 }
 
 fn start(command: &[String], variables: &BTreeMap<String, String>) -> Result<Child, FailureReport> {
     let [program, arguments @ ..] = command else {
-        return Err(failure(FailureReason::InvalidArguments, "there is no command to run"));
+        return Err(failure(
+            FailureReason::InvalidArguments,
+            "there is no command to run",
+        ));
     };
     Command::new(program)
         .args(arguments)
@@ -160,9 +192,19 @@ fn start(command: &[String], variables: &BTreeMap<String, String>) -> Result<Chi
 }
 
 /// Waits for the end; passes on that it is time to stop, and makes an end after the grace period.
-async fn wait(child: &mut Child, interruption: &mut Interruption) -> Result<(ExitStatus, bool), FailureReport> {
-    let lost = |problem: std::io::Error| failure(FailureReason::Internal, format!("the trainer's end was not seen: {problem}"));
-    let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+async fn wait(
+    child: &mut Child,
+    interruption: &mut Interruption,
+) -> Result<(ExitStatus, bool), FailureReport> {
+    let lost = |problem: std::io::Error| {
+        failure(
+            FailureReason::Internal,
+            format!("the trainer's end was not seen: {problem}"),
+        )
+    };
+    let id = child
+        .id()
+        .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     tokio::select! {
         status = child.wait() => return Ok((status.map_err(lost)?, false)),
         () = interruption.told_to_stop() => {}
@@ -176,13 +218,12 @@ async fn wait(child: &mut Child, interruption: &mut Interruption) -> Result<(Exi
         status = child.wait() => Some(status.map_err(lost)?),
         () = interruption.over() => None,
     };
-    let status = match status {
-        Some(status) => status,
-        None => {
-            warn!("the trainer has not ended in its grace period: killing it");
-            child.start_kill().map_err(lost)?;
-            child.wait().await.map_err(lost)?
-        }
+    let status = if let Some(status) = status {
+        status
+    } else {
+        warn!("the trainer has not ended in its grace period: killing it");
+        child.start_kill().map_err(lost)?;
+        child.wait().await.map_err(lost)?
     };
     if let Some(id) = id {
         let _ = kill_process_group(id, Signal::KILL);
@@ -193,7 +234,9 @@ async fn wait(child: &mut Child, interruption: &mut Interruption) -> Result<(Exi
 fn described(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with exit code {code}"),
-        (None, Some(9)) => "was killed (signal 9); where nobody killed it, it was out of memory".to_owned(),
+        (None, Some(9)) => {
+            "was killed (signal 9); where nobody killed it, it was out of memory".to_owned()
+        }
         (None, Some(signal)) => format!("was ended by signal {signal}"),
         (None, None) => "ended".to_owned(),
     }
@@ -201,110 +244,14 @@ fn described(status: ExitStatus) -> String {
 
 /// The exit code as a shell has it: 128 and the signal's number for an end by a signal.
 fn exit_code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
-}
-
-/// Passes on what is read as it comes, and keeps its end.
-async fn pass_on(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, tail: Arc<Mutex<Tail>>) {
-    let mut buffer = vec![0; 16 * 1024];
-    let mut line = Vec::new();
-    loop {
-        let read = match from.read(&mut buffer).await {
-            Ok(0) | Err(_) => break,
-            Ok(read) => read,
-        };
-        // Nobody reading the log is no reason to end a training.
-        let _ = to.write_all(&buffer[..read]).await;
-        let _ = to.flush().await;
-        let mut tail = tail.lock().expect("no thread panics with it");
-        for byte in &buffer[..read] {
-            // A progress bar returns to the start of its line.
-            if matches!(byte, b'\n' | b'\r') {
-                tail.push(&line);
-                line.clear();
-            } else if line.len() < MAX_LOG_TAIL_BYTES {
-                line.push(*byte);
-            }
-        }
-    }
-    tail.lock().expect("no thread panics with it").push(&line);
-}
-
-/// The last lines of one stream.
-#[derive(Debug, Default)]
-struct Tail {
-    lines: VecDeque<String>,
-}
-
-impl Tail {
-    fn push(&mut self, line: &[u8]) {
-        if line.is_empty() {
-            return;
-        }
-        if self.lines.len() == TAIL_LINES {
-            self.lines.pop_front();
-        }
-        self.lines.push_back(String::from_utf8_lossy(line).into_owned());
-    }
-
-    /// The last lines, at most so many of them and so many bytes.
-    fn text(&self, lines: usize, bytes: usize) -> String {
-        let skipped = self.lines.len().saturating_sub(lines);
-        let text = self.lines.iter().skip(skipped).map(String::as_str).collect::<Vec<_>>().join("\n");
-        let from = text.len().saturating_sub(bytes);
-        text[text.ceil_char_boundary(from)..].to_owned()
-    }
-}
-
-/// The end of both streams as a report holds it. Which of them came last cannot be told, and an error is on the
-/// second as a rule: so that comes last, and has most of the room.
-fn log_tail(out: &Tail, err: &Tail) -> String {
-    let room = if out.lines.is_empty() { MAX_LOG_TAIL_BYTES } else { MAX_LOG_TAIL_BYTES * 2 / 3 };
-    let err = err.text(if out.lines.is_empty() { TAIL_LINES } else { TAIL_LINES / 2 }, room);
-    if err.is_empty() {
-        return out.text(TAIL_LINES, MAX_LOG_TAIL_BYTES);
-    }
-    let out = out.text(TAIL_LINES.saturating_sub(err.lines().count()), MAX_LOG_TAIL_BYTES - err.len() - 1);
-    if out.is_empty() { err } else { format!("{out}\n{err}") }
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn the_last_lines_are_kept_and_everything_is_passed_on() {
-        let text: String = (0..100).map(|number| format!("line {number}\n")).collect();
-        let tail = Arc::new(Mutex::new(Tail::default()));
-        let mut passed = Vec::new();
-        pass_on(format!("{text}no end").as_bytes(), &mut passed, Arc::clone(&tail)).await;
-        assert_eq!(passed.len(), text.len() + 6);
-        let kept = tail.lock().expect("alone").text(TAIL_LINES, MAX_LOG_TAIL_BYTES);
-        assert!(kept.starts_with("line 81\n"), "{kept}");
-        assert!(kept.ends_with("line 99\nno end"), "{kept}");
-    }
-
-    #[tokio::test]
-    async fn a_long_line_is_cut_and_not_kept_whole() {
-        let tail = Arc::new(Mutex::new(Tail::default()));
-        let long = "é".repeat(1_000_000);
-        pass_on(long.as_bytes(), tokio::io::sink(), Arc::clone(&tail)).await;
-        assert!(tail.lock().expect("alone").text(TAIL_LINES, MAX_LOG_TAIL_BYTES).len() <= MAX_LOG_TAIL_BYTES);
-    }
-
-    #[test]
-    fn an_error_is_not_pushed_out_by_what_else_was_printed() {
-        let (mut out, mut err) = (Tail::default(), Tail::default());
-        err.push(b"ValueError: no");
-        for number in 0..100 {
-            out.push(format!("{number} {}", "x".repeat(200)).as_bytes());
-        }
-        let text = log_tail(&out, &err);
-        assert!(text.ends_with("x\nValueError: no"), "{text}");
-        assert!(text.len() <= MAX_LOG_TAIL_BYTES);
-        assert_eq!(log_tail(&Tail::default(), &err), "ValueError: no");
-        assert!(log_tail(&out, &Tail::default()).starts_with('x'));
-    }
 
     #[test]
     fn an_end_by_a_signal_has_the_shells_exit_code() {

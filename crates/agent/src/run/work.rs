@@ -31,7 +31,9 @@ impl Work {
         let invalid = |message: String| failure(FailureReason::InvalidArguments, message);
         let prepared = || -> io::Result<Result<Self, FailureReport>> {
             fs::create_dir_all(root)?;
-            let work = Self { root: fs::canonicalize(root)? };
+            let work = Self {
+                root: fs::canonicalize(root)?,
+            };
             let mark = work.root.join(format!("{TEMPORARY}work"));
             for folder in [work.inputs(), work.output()] {
                 fs::create_dir_all(&folder)?;
@@ -60,7 +62,10 @@ impl Work {
         };
         prepared().unwrap_or_else(|problem| {
             let root = root.display();
-            Err(failure(FailureReason::Internal, format!("the work folder {root} cannot be prepared: {problem}")))
+            Err(failure(
+                FailureReason::Internal,
+                format!("the work folder {root} cannot be prepared: {problem}"),
+            ))
         })
     }
 
@@ -91,12 +96,18 @@ impl Work {
 
     /// The metrics that the trainer reported. Its file is a courtesy: one that cannot be read fails nothing.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
-        let Ok(content) = fs::read(self.progress()) else { return BTreeMap::new() };
+        let Ok(content) = fs::read(self.progress()) else {
+            return BTreeMap::new();
+        };
         let progress: Progress = serde_json::from_slice(&content).unwrap_or_else(|problem| {
             warn!("the trainer's progress file is not read: {problem}");
             Progress::default()
         });
-        progress.metrics.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| value.is_finite())?))).collect()
+        progress
+            .metrics
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.filter(|value| value.is_finite())?)))
+            .collect()
     }
 }
 
@@ -130,7 +141,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let work = Work::prepare(folder.path()).expect("prepared");
         assert_eq!(work.metrics(), BTreeMap::new());
-        fs::write(work.progress(), r#"{"step": 3, "metrics": {"loss": 0.5, "nothing": null}}"#).expect("written");
+        fs::write(
+            work.progress(),
+            r#"{"step": 3, "metrics": {"loss": 0.5, "nothing": null}}"#,
+        )
+        .expect("written");
         assert_eq!(work.metrics(), BTreeMap::from([("loss".to_owned(), 0.5)]));
         fs::write(work.progress(), r#"{"step": 3, "metr"#).expect("written");
         assert_eq!(work.metrics(), BTreeMap::new());

@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use futures::{StreamExt, TryStreamExt};
-use object_store::path::Path as StorePath;
 use object_store::ObjectStoreExt;
+use object_store::path::Path as StorePath;
 use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -23,7 +23,10 @@ pub async fn download(from: &Address, to: &Path) -> Result<Tree, TreeError> {
         bring(from, Some(to)).await?
     };
     if files.is_empty() {
-        return Err(AddressError::NotFound { uri: from.uri().to_owned() }.into());
+        return Err(AddressError::NotFound {
+            uri: from.uri().to_owned(),
+        }
+        .into());
     }
     Ok(tree_of(from.uri(), &mut files))
 }
@@ -39,7 +42,11 @@ pub(super) fn copy(uri: &str, from: &Path, to: &Path) -> Result<Vec<File>, TreeE
     let mut files = Vec::new();
     for LocalFile { path, on_disk } in walk(uri, from)? {
         let target = to.join(&path);
-        let failed = |source| TreeError::File { doing: "writing", path: target.clone(), source };
+        let failed = |source| TreeError::File {
+            doing: "writing",
+            path: target.clone(),
+            source,
+        };
         std::fs::create_dir_all(target.parent().expect("a file in a folder")).map_err(failed)?;
         let mut out = std::fs::File::create(&target).map_err(failed)?;
         let (size, sha256) = hash_file(&on_disk, &mut out)?;
@@ -74,14 +81,32 @@ async fn objects_of(from: &Address) -> Result<Vec<StorePath>, TreeError> {
         // Not `head`: a signed address may allow GET alone.
         return Ok(vec![from.path().clone()]);
     }
-    Ok(from.files_and_hidden().await?.into_iter().map(|object| object.location).collect())
+    Ok(from
+        .files_and_hidden()
+        .await?
+        .into_iter()
+        .map(|object| object.location)
+        .collect())
 }
 
-async fn bring_one(from: &Address, location: &StorePath, to: Option<PathBuf>) -> Result<(u64, String), TreeError> {
+async fn bring_one(
+    from: &Address,
+    location: &StorePath,
+    to: Option<PathBuf>,
+) -> Result<(u64, String), TreeError> {
     let reading = |source| TreeError::from(from.access("reading", source));
-    let mut content = from.store().get(location).await.map_err(reading)?.into_stream();
+    let mut content = from
+        .store()
+        .get(location)
+        .await
+        .map_err(reading)?
+        .into_stream();
     let path = to.clone().unwrap_or_default();
-    let writing = |source: io::Error| TreeError::File { doing: "writing", path: path.clone(), source };
+    let writing = |source: io::Error| TreeError::File {
+        doing: "writing",
+        path: path.clone(),
+        source,
+    };
     let mut out: Box<dyn AsyncWrite + Send + Unpin> = match &to {
         None => Box::new(tokio::io::sink()),
         Some(to) => {
@@ -102,14 +127,24 @@ async fn bring_one(from: &Address, location: &StorePath, to: Option<PathBuf>) ->
 
 /// An object's path in the tree. What a store's listing says is not trusted: no name leads out of the folder.
 fn relative(from: &Address, location: &StorePath) -> Result<String, TreeError> {
-    let name = || TreeError::Name { uri: from.uri().to_owned(), name: location.to_string() };
-    let encoded = match location.prefix_match(from.path()).map(|parts| parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>()) {
+    let name = || TreeError::Name {
+        uri: from.uri().to_owned(),
+        name: location.to_string(),
+    };
+    let encoded = match location.prefix_match(from.path()).map(|parts| {
+        parts
+            .map(|part| part.as_ref().to_owned())
+            .collect::<Vec<_>>()
+    }) {
         Some(parts) if !parts.is_empty() => parts,
         _ => vec![location.filename().ok_or_else(name)?.to_owned()],
     };
     let mut parts = Vec::new();
     for part in encoded {
-        let part = percent_decode_str(&part).decode_utf8().map_err(|_| name())?.into_owned();
+        let part = percent_decode_str(&part)
+            .decode_utf8()
+            .map_err(|_| name())?
+            .into_owned();
         if part.is_empty() || part == "." || part == ".." || part.contains(['/', '\0']) {
             return Err(name());
         }
@@ -128,7 +163,10 @@ mod tests {
         let inside = relative(&from, &StorePath::parse("tree/a%23/b").expect("a path"));
         assert_eq!(inside.expect("a name"), "a#/b");
         for outside in ["tree/%2e%2e/b", "tree/a%2fb", "tree/a%00"] {
-            assert!(relative(&from, &StorePath::parse(outside).expect("a path")).is_err(), "{outside}");
+            assert!(
+                relative(&from, &StorePath::parse(outside).expect("a path")).is_err(),
+                "{outside}"
+            );
         }
     }
 }

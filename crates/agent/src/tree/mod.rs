@@ -62,7 +62,9 @@ pub enum TreeError {
         name: String,
     },
     /// The address holds what the agent did not write.
-    #[error("{uri} already holds files that are not from an earlier run; nothing there was changed. Move them away, or name another output")]
+    #[error(
+        "{uri} already holds files that are not from an earlier run; nothing there was changed. Move them away, or name another output"
+    )]
     Occupied {
         /// The address.
         uri: String,
@@ -105,7 +107,14 @@ pub(crate) fn tree_of(uri: &str, files: &mut [File]) -> Tree {
 pub fn of_file(address: &Address, content: &[u8]) -> Tree {
     let path = address.path().filename().unwrap_or_default().to_owned();
     let sha256 = format!("{:x}", Sha256::digest(content));
-    tree_of(address.uri(), &mut [File { path, size: content.len() as u64, sha256 }])
+    tree_of(
+        address.uri(),
+        &mut [File {
+            path,
+            size: content.len() as u64,
+            sha256,
+        }],
+    )
 }
 
 /// The digest of what lies at an address; what is not on this machine is read once from end to end.
@@ -150,7 +159,11 @@ pub(crate) fn walk(uri: &str, root: &Path) -> Result<Vec<LocalFile>, TreeError> 
             Err(problem) if problem.depth() == 0 && is_not_found(&problem) => return Ok(files),
             Err(problem) => {
                 let path = problem.path().unwrap_or(root).to_owned();
-                return Err(TreeError::File { doing: "reading", path, source: problem.into() });
+                return Err(TreeError::File {
+                    doing: "reading",
+                    path,
+                    source: problem.into(),
+                });
             }
         };
         if !entry.file_type().is_file() {
@@ -158,22 +171,40 @@ pub(crate) fn walk(uri: &str, root: &Path) -> Result<Vec<LocalFile>, TreeError> 
         }
         let relative = match entry.depth() {
             0 => Path::new(entry.file_name()),
-            _ => entry.path().strip_prefix(root).expect("a walk stays below its root"),
+            _ => entry
+                .path()
+                .strip_prefix(root)
+                .expect("a walk stays below its root"),
         };
-        let name = || TreeError::Name { uri: uri.to_owned(), name: relative.to_string_lossy().into_owned() };
+        let name = || TreeError::Name {
+            uri: uri.to_owned(),
+            name: relative.to_string_lossy().into_owned(),
+        };
         let path = relative.to_str().ok_or_else(name)?.to_owned();
-        files.push(LocalFile { path, on_disk: entry.into_path() });
+        files.push(LocalFile {
+            path,
+            on_disk: entry.into_path(),
+        });
     }
     Ok(files)
 }
 
 fn is_not_found(problem: &walkdir::Error) -> bool {
-    problem.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+    problem
+        .io_error()
+        .is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Reads a file from end to end into `sink`; its size and SHA-256.
-pub(crate) fn hash_file(path: &Path, sink: &mut impl io::Write) -> Result<(u64, String), TreeError> {
-    let failed = |source| TreeError::File { doing: "reading", path: path.to_owned(), source };
+pub(crate) fn hash_file(
+    path: &Path,
+    sink: &mut impl io::Write,
+) -> Result<(u64, String), TreeError> {
+    let failed = |source| TreeError::File {
+        doing: "reading",
+        path: path.to_owned(),
+        source,
+    };
     let mut file = std::fs::File::open(path).map_err(failed)?;
     let mut buffer = vec![0; BUFFER_BYTES];
     let (mut size, mut hash) = (0, Sha256::new());
@@ -185,7 +216,11 @@ pub(crate) fn hash_file(path: &Path, sink: &mut impl io::Write) -> Result<(u64, 
         hash.update(&buffer[..read]);
         size += read as u64;
         sink.write_all(&buffer[..read])
-            .map_err(|source| TreeError::File { doing: "copying", path: path.to_owned(), source })?;
+            .map_err(|source| TreeError::File {
+                doing: "copying",
+                path: path.to_owned(),
+                source,
+            })?;
     }
 }
 
@@ -202,7 +237,11 @@ mod tests {
     use super::*;
 
     fn file(path: &str, size: u64) -> File {
-        File { path: path.to_owned(), size, sha256: "00".to_owned() }
+        File {
+            path: path.to_owned(),
+            size,
+            sha256: "00".to_owned(),
+        }
     }
 
     #[test]
@@ -230,8 +269,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("a"), "hello").expect("written");
         std::fs::write(folder.path().join(".windlass-half"), "x").expect("written");
-        let whole = digest(&Address::local("x", folder.path()).expect("an address")).await.expect("a tree");
-        let one = digest(&Address::local("x", &folder.path().join("a")).expect("an address")).await.expect("a tree");
+        let whole = digest(&Address::local("x", folder.path()).expect("an address"))
+            .await
+            .expect("a tree");
+        let one = digest(&Address::local("x", &folder.path().join("a")).expect("an address"))
+            .await
+            .expect("a tree");
         assert_eq!(whole.digest, one.digest);
         assert_eq!(whole.files, 1);
     }
@@ -240,6 +283,9 @@ mod tests {
     async fn an_empty_folder_is_not_found() {
         let folder = tempfile::tempdir().expect("a folder");
         let nothing = digest(&Address::local("x", folder.path()).expect("an address")).await;
-        assert!(matches!(nothing, Err(TreeError::Address(AddressError::NotFound { .. }))));
+        assert!(matches!(
+            nothing,
+            Err(TreeError::Address(AddressError::NotFound { .. }))
+        ));
     }
 }

@@ -21,11 +21,14 @@ use tracing::warn;
 use uuid::Uuid;
 use windlass_api::agent::Tree;
 
-use super::{BUFFER_BYTES, File, IN_FLIGHT, LocalFile, TEMPORARY, TreeError, blocking, download, tree_of, walk};
+use super::{
+    BUFFER_BYTES, File, IN_FLIGHT, LocalFile, TEMPORARY, TreeError, blocking, download, tree_of,
+    walk,
+};
 use crate::address::{Address, AddressError};
 
 /// How old a temporary folder is when it is taken for one that a killed agent left.
-const STALE: Duration = Duration::from_secs(24 * 3600);
+const STALE: Duration = Duration::from_hours(24);
 
 /// Puts the files in the folder `from` to an address.
 ///
@@ -33,7 +36,9 @@ const STALE: Duration = Duration::from_secs(24 * 3600);
 /// [`TreeError::Occupied`] when the address holds files that no agent wrote.
 pub async fn upload(from: &Path, to: &Address) -> Result<Tree, TreeError> {
     if to.path().filename().is_none() {
-        return Err(TreeError::NoFolder { uri: to.uri().to_owned() });
+        return Err(TreeError::NoFolder {
+            uri: to.uri().to_owned(),
+        });
     }
     let mut files = if let Some(local) = to.local_path() {
         let (uri, from, to) = (to.uri().to_owned(), from.to_owned(), local.to_owned());
@@ -49,10 +54,10 @@ struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if self.0.exists() {
-            if let Err(problem) = std::fs::remove_dir_all(&self.0) {
-                warn!("{} is left behind: {problem}", self.0.display());
-            }
+        if self.0.exists()
+            && let Err(problem) = std::fs::remove_dir_all(&self.0)
+        {
+            warn!("{} is left behind: {problem}", self.0.display());
         }
     }
 }
@@ -60,22 +65,35 @@ impl Drop for Temporary {
 fn publish(uri: &str, from: &Path, to: &Path) -> Result<Vec<File>, TreeError> {
     let writing = |path: &Path| {
         let path = path.to_owned();
-        move |source| TreeError::File { doing: "writing", path, source }
+        move |source| TreeError::File {
+            doing: "writing",
+            path,
+            source,
+        }
     };
-    let no_folder = || TreeError::NoFolder { uri: uri.to_owned() };
+    let no_folder = || TreeError::NoFolder {
+        uri: uri.to_owned(),
+    };
     let parent = to.parent().ok_or_else(no_folder)?;
-    let name = to.file_name().and_then(|name| name.to_str()).ok_or_else(no_folder)?;
+    let name = to
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(no_folder)?;
     std::fs::create_dir_all(parent).map_err(writing(parent))?;
     remove_stale(parent, name);
     let aside = || parent.join(format!("{TEMPORARY}{name}.{}", Uuid::new_v4()));
     let (new, old) = (Temporary(aside()), Temporary(aside()));
     let mut files = download::copy(uri, from, &new.0)?;
     let list = parent.join(format!("{TEMPORARY}{name}.json"));
-    let existing = sizes(walk(uri, to)?)?;
+    let existing = sizes(&walk(uri, to)?)?;
     if !existing.is_empty() {
-        let written = std::fs::read(&list).ok().and_then(|list| serde_json::from_slice(&list).ok());
+        let written = std::fs::read(&list)
+            .ok()
+            .and_then(|list| serde_json::from_slice(&list).ok());
         if !is_from_agent(&existing, written) {
-            return Err(TreeError::Occupied { uri: uri.to_owned() });
+            return Err(TreeError::Occupied {
+                uri: uri.to_owned(),
+            });
         }
     }
     files.sort();
@@ -94,14 +112,20 @@ fn publish(uri: &str, from: &Path, to: &Path) -> Result<Vec<File>, TreeError> {
 /// Removes what an agent that was killed long ago left beside the folder `name`.
 fn remove_stale(parent: &Path, name: &str) {
     let prefix = format!("{TEMPORARY}{name}.");
-    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    let Ok(entries) = std::fs::read_dir(parent) else {
+        return;
+    };
     for entry in entries.flatten() {
         let is_temporary = entry
             .file_name()
             .to_str()
             .and_then(|name| name.strip_prefix(&prefix))
             .is_some_and(|rest| Uuid::try_parse(rest).is_ok());
-        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+        let age = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
+            .and_then(|time| time.elapsed().ok());
         if is_temporary && age.is_some_and(|age| age > STALE) {
             drop(Temporary(entry.path()));
         }
@@ -114,7 +138,10 @@ async fn put(from: &Path, to: &Address) -> Result<Vec<File>, TreeError> {
     let local = blocking(move || walk(&uri, &folder)).await?;
     let list = list_address(to);
     let existing: Vec<(String, u64)> = match to.files_and_hidden().await {
-        Ok(objects) => objects.into_iter().map(|object| (object.location.to_string(), object.size)).collect(),
+        Ok(objects) => objects
+            .into_iter()
+            .map(|object| (object.location.to_string(), object.size))
+            .collect(),
         Err(AddressError::NotFound { .. }) => Vec::new(),
         Err(problem) => return Err(problem.into()),
     };
@@ -123,13 +150,26 @@ async fn put(from: &Path, to: &Address) -> Result<Vec<File>, TreeError> {
         Err(AddressError::NotFound { .. }) => None,
         Err(problem) => return Err(problem.into()),
     };
-    let written = written.map(|files| files.into_iter().map(|file| File { path: to.child(&file.path).path().to_string(), ..file }).collect());
+    let written = written.map(|files| {
+        files
+            .into_iter()
+            .map(|file| File {
+                path: to.child(&file.path).path().to_string(),
+                ..file
+            })
+            .collect()
+    });
     if !existing.is_empty() && !is_from_agent(&existing, written) {
-        return Err(TreeError::Occupied { uri: to.uri().to_owned() });
+        return Err(TreeError::Occupied {
+            uri: to.uri().to_owned(),
+        });
     }
     for (path, _) in &existing {
         let path = object_store::path::Path::parse(path).expect("it came from a listing");
-        to.store().delete(&path).await.map_err(|source| to.access("writing", source))?;
+        to.store()
+            .delete(&path)
+            .await
+            .map_err(|source| to.access("writing", source))?;
     }
     // The list comes first, so that the next attempt knows a torn upload for what it is.
     let planned = blocking(move || {
@@ -154,8 +194,14 @@ async fn put(from: &Path, to: &Address) -> Result<Vec<File>, TreeError> {
 }
 
 async fn put_one(file: &LocalFile, to: Address) -> Result<File, TreeError> {
-    let reading = |source| TreeError::File { doing: "reading", path: file.on_disk.clone(), source };
-    let mut content = tokio::fs::File::open(&file.on_disk).await.map_err(reading)?;
+    let reading = |source| TreeError::File {
+        doing: "reading",
+        path: file.on_disk.clone(),
+        source,
+    };
+    let mut content = tokio::fs::File::open(&file.on_disk)
+        .await
+        .map_err(reading)?;
     let mut out = BufWriter::new(std::sync::Arc::clone(to.store()), to.path().clone());
     let (mut size, mut hash) = (0, Sha256::new());
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -168,7 +214,11 @@ async fn put_one(file: &LocalFile, to: Address) -> Result<File, TreeError> {
         size += read as u64;
         if let Err(source) = out.write_all(&buffer[..read]).await {
             let _ = out.abort().await;
-            return Err(TreeError::File { doing: "uploading", path: file.on_disk.clone(), source });
+            return Err(TreeError::File {
+                doing: "uploading",
+                path: file.on_disk.clone(),
+                source,
+            });
         }
     }
     let sha256 = format!("{:x}", hash.finalize());
@@ -179,9 +229,19 @@ async fn put_one(file: &LocalFile, to: Address) -> Result<File, TreeError> {
             let put = to.store().put(to.path(), PutPayload::new()).await;
             put.map_err(|source| to.access("writing", source))?;
         }
-        Err(source) => return Err(TreeError::File { doing: "uploading", path: file.on_disk.clone(), source }),
+        Err(source) => {
+            return Err(TreeError::File {
+                doing: "uploading",
+                path: file.on_disk.clone(),
+                source,
+            });
+        }
     }
-    Ok(File { path: file.path.clone(), size, sha256 })
+    Ok(File {
+        path: file.path.clone(),
+        size,
+        sha256,
+    })
 }
 
 /// Beside `prefix/NAME`: `prefix/.windlass-NAME.json`.
@@ -197,19 +257,33 @@ fn list_of(files: &[File]) -> Vec<u8> {
 /// Whether each file that is there is on the list, in the size that it has.
 fn is_from_agent(existing: &[(String, u64)], written: Option<Vec<File>>) -> bool {
     let Some(written) = written else { return false };
-    existing.iter().all(|(path, size)| written.iter().any(|file| file.path == *path && file.size == *size))
+    existing.iter().all(|(path, size)| {
+        written
+            .iter()
+            .any(|file| file.path == *path && file.size == *size)
+    })
 }
 
-fn sizes(files: Vec<LocalFile>) -> Result<Vec<(String, u64)>, TreeError> {
-    Ok(sizes_of(&files)?.into_iter().map(|file| (file.path, file.size)).collect())
+fn sizes(files: &[LocalFile]) -> Result<Vec<(String, u64)>, TreeError> {
+    Ok(sizes_of(files)?
+        .into_iter()
+        .map(|file| (file.path, file.size))
+        .collect())
 }
 
 fn sizes_of(files: &[LocalFile]) -> Result<Vec<File>, TreeError> {
     let size = |file: &LocalFile| {
         let metadata = std::fs::metadata(&file.on_disk);
-        let metadata =
-            metadata.map_err(|source| TreeError::File { doing: "reading", path: file.on_disk.clone(), source })?;
-        Ok(File { path: file.path.clone(), size: metadata.len(), sha256: String::new() })
+        let metadata = metadata.map_err(|source| TreeError::File {
+            doing: "reading",
+            path: file.on_disk.clone(),
+            source,
+        })?;
+        Ok(File {
+            path: file.path.clone(),
+            size: metadata.len(),
+            sha256: String::new(),
+        })
     };
     files.iter().map(size).collect()
 }

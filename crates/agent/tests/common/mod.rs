@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod proxy;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -23,7 +25,9 @@ pub struct Ended {
 
 impl Place {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -40,14 +44,18 @@ impl Place {
 
     pub fn read(&self, name: &str) -> String {
         let path = self.path(name);
-        std::fs::read_to_string(&path).unwrap_or_else(|problem| panic!("{}: {problem}", path.display()))
+        std::fs::read_to_string(&path)
+            .unwrap_or_else(|problem| panic!("{}: {problem}", path.display()))
     }
 
     /// The program with this place's volumes and message file.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_windlass-agent"));
         command
-            .args(["--termination-message", &self.path("message").to_string_lossy()])
+            .args([
+                "--termination-message",
+                &self.path("message").to_string_lossy(),
+            ])
             .args(arguments)
             .env("WINDLASS_VOLUMES", self.path("volumes"));
         command
@@ -61,15 +69,25 @@ impl Place {
     pub fn ended(&self, command: &mut Command) -> Ended {
         let _ = std::fs::remove_file(self.path("message"));
         let output = command.output().expect("the program starts");
-        Ended { report: self.report(&output), output }
+        Ended {
+            report: self.report(&output),
+            output,
+        }
     }
 
     /// What the kubelet would read.
     pub fn report(&self, output: &Output) -> Report {
         let message = std::fs::read(self.path("message")).unwrap_or_else(|problem| {
-            panic!("no message ({problem}): {}", String::from_utf8_lossy(&output.stderr))
+            panic!(
+                "no message ({problem}): {}",
+                String::from_utf8_lossy(&output.stderr)
+            )
         });
-        assert!(message.len() <= windlass_api::agent::MAX_REPORT_BYTES, "{} bytes", message.len());
+        assert!(
+            message.len() <= windlass_api::agent::MAX_REPORT_BYTES,
+            "{} bytes",
+            message.len()
+        );
         serde_json::from_slice(&message).expect("a report")
     }
 
@@ -86,13 +104,17 @@ impl Place {
 
 impl Ended {
     pub fn failure(&self) -> &FailureReport {
-        let Report::Failure(failure) = &self.report else { panic!("no failure: {:?}", self.report) };
+        let Report::Failure(failure) = &self.report else {
+            panic!("no failure: {:?}", self.report)
+        };
         assert_ne!(self.output.status.code(), Some(0));
         failure
     }
 
     pub fn training(&self) -> &TrainingReport {
-        let Report::Training(training) = &self.report else { panic!("no training: {:?}", self.report) };
+        let Report::Training(training) = &self.report else {
+            panic!("no training: {:?}", self.report)
+        };
         assert_eq!(self.output.status.code(), Some(0));
         training
     }
@@ -105,7 +127,14 @@ pub fn names(folder: &Path) -> Vec<String> {
         .into_iter()
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_file())
-        .map(|entry| entry.path().strip_prefix(folder).expect("below").to_string_lossy().into_owned())
+        .map(|entry| {
+            entry
+                .path()
+                .strip_prefix(folder)
+                .expect("below")
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     names.sort();
     names

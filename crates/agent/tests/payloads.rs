@@ -1,0 +1,242 @@
+//! The payload log of `windlass-agent proxy`.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
+use common::proxy::{INFER, Proxy, logged, request, upstream};
+use common::{Place, names};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payloads_are_logged_under_the_names_of_the_signature() {
+    let place = Place::new();
+    let signature = place.file(
+        "signature.json",
+        r#"{"inputs": [{"name": "origin", "type": "Category", "categories": ["JFK", "LGA"]}, {"name": "distance", "type": "Number"}]}"#,
+    );
+    let mut proxy = Proxy::start(
+        &place,
+        upstream().await,
+        &[
+            "--log-uri",
+            "pvc://logs/flights",
+            "--signature",
+            &signature.to_string_lossy(),
+        ],
+    );
+    let answer: serde_json::Value = serde_json::from_slice(
+        &proxy
+            .infer(request("one", &[[1.0, 0.5]]))
+            .await
+            .bytes()
+            .await
+            .expect("a body"),
+    )
+    .expect("JSON");
+    assert_eq!(answer["outputs"][0]["data"], serde_json::json!([1.5]));
+    proxy
+        .infer(request("two", &[[0.0, 10.0], [-1.0, 20.0]]))
+        .await;
+    let failed = proxy
+        .client
+        .post(proxy.at(INFER))
+        .header("x-status", "500")
+        .body(request("", &[[1.0, 7.0]]));
+    assert_eq!(failed.send().await.expect("an answer").status(), 500);
+    let observations = proxy
+        .observe(|observations| observations.rows_logged == 4)
+        .await;
+    assert_eq!(
+        (
+            observations.requests,
+            observations.errors,
+            observations.rows_dropped
+        ),
+        (3, 1, 0)
+    );
+    assert_eq!(observations.version, "flights-3");
+
+    let folder = place.path("volumes/logs/flights/flights-3");
+    let batches = logged(&folder);
+    let schema = batches[0].schema();
+    let columns: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    assert_eq!(
+        columns,
+        [
+            "request_id",
+            "timestamp",
+            "model",
+            "version",
+            "origin",
+            "distance",
+            "prediction"
+        ]
+    );
+    let mut rows = Vec::new();
+    let mut times = Vec::new();
+    for batch in &batches {
+        let text = |name: &str, row: usize| {
+            let column = batch
+                .column_by_name(name)
+                .expect("a column")
+                .as_string::<i32>();
+            column.is_valid(row).then(|| column.value(row).to_owned())
+        };
+        let number = |name: &str, row: usize| {
+            let column = batch
+                .column_by_name(name)
+                .expect("a column")
+                .as_primitive::<Float64Type>();
+            column.is_valid(row).then(|| column.value(row))
+        };
+        for row in 0..batch.num_rows() {
+            assert_eq!(
+                (
+                    text("model", row).as_deref(),
+                    text("version", row).as_deref()
+                ),
+                (Some("flights"), Some("flights-3"))
+            );
+            times.push(
+                batch["timestamp"]
+                    .as_primitive::<TimestampMicrosecondType>()
+                    .value(row)
+                    / 1000,
+            );
+            rows.push((
+                text("request_id", row).expect("an id"),
+                text("origin", row),
+                number("distance", row),
+                number("prediction", row),
+            ));
+        }
+    }
+    let jfk = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        rows[..3],
+        [
+            ("one".to_owned(), jfk("LGA"), Some(0.5), Some(1.5)),
+            ("two#0".to_owned(), jfk("JFK"), Some(10.0), Some(10.0)),
+            ("two#1".to_owned(), None, Some(20.0), Some(19.0)),
+        ]
+    );
+    assert_eq!(
+        (rows[3].1.clone(), rows[3].2, rows[3].3),
+        (jfk("LGA"), Some(7.0), None)
+    );
+    assert_eq!(rows[3].0.len(), 36, "a UUID: {}", rows[3].0);
+    let files = names(&folder);
+    let first = format!("{}-", times.iter().min().expect("a time"));
+    assert!(
+        files[0].starts_with(&first) && files[0].ends_with("-pod-a.parquet"),
+        "{files:?} {first}"
+    );
+    proxy.terminate();
+    proxy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_signature_columns_are_numbered_and_what_is_no_request_is_counted() {
+    let place = Place::new();
+    let missing = place.path("no-signature.json");
+    let mut proxy = Proxy::start(
+        &place,
+        upstream().await,
+        &[
+            "--log-uri",
+            &place.path("log").to_string_lossy(),
+            "--signature",
+            &missing.to_string_lossy(),
+        ],
+    );
+    proxy.infer(request("a", &[[1.0, 2.0]])).await;
+    proxy.infer(r#"{"id": "b", "inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP64", "data": [1, 2, 3]}]}"#).await;
+    proxy.infer("this is no JSON").await;
+    proxy
+        .observe(|observations| observations.rows_dropped == 1)
+        .await;
+    // The rest is written at the end.
+    proxy.terminate();
+    proxy.end().await;
+    let widths: Vec<Vec<String>> = logged(&place.path("log/flights-3"))
+        .iter()
+        .map(|batch| {
+            batch
+                .schema()
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .filter(|name| name.starts_with('f'))
+                .collect()
+        })
+        .collect();
+    assert_eq!(widths, [vec!["f0", "f1"], vec!["f0", "f1", "f2"]]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_too_large_for_the_log_is_counted_by_its_shape() {
+    let place = Place::new();
+    let proxy = Proxy::start(&place, upstream().await, &["--log-uri", "pvc://logs/x"]);
+    let rows = vec![[0.123_456_789_f64, 0.987_654_321]; 900_000];
+    let body = request("big", &rows);
+    assert!(body.len() > 17 << 20);
+    assert_eq!(proxy.infer(body).await.status(), 200);
+    proxy
+        .observe(|observations| observations.rows_dropped == 900_000)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_hangs_never_holds_up_a_response() {
+    let place = Place::new();
+    // A store that takes connections and never answers.
+    let store = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", store.local_addr().expect("an address"));
+    let mut proxy = Proxy::start_with(
+        &place,
+        upstream().await,
+        &[
+            "--log-uri",
+            "s3://logs/x",
+            "--flush-every",
+            "10ms",
+            "--finish",
+            "2s",
+        ],
+        &[
+            ("AWS_ENDPOINT_URL", &endpoint),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_ACCESS_KEY_ID", "a"),
+            ("AWS_SECRET_ACCESS_KEY", "b"),
+            ("AWS_REGION", "us-east-1"),
+        ],
+    );
+    proxy.infer(request("", &[[1.0, 2.0]])).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..1500 {
+        let started = Instant::now();
+        let answer = proxy.infer(request("", &[[1.0, 2.0], [3.0, 4.0]])).await;
+        assert_eq!(answer.status(), 200);
+        answer.bytes().await.expect("a body");
+        slowest = slowest.max(started.elapsed());
+    }
+    let observations = proxy
+        .observe(|observations| observations.requests == 1501)
+        .await;
+    println!("slowest response {slowest:?}, {observations:?}");
+    assert_eq!(observations.rows_logged, 0);
+    proxy.terminate();
+    proxy.end().await;
+    assert!(
+        observations.rows_dropped >= 2 * (1500 - 1024),
+        "{observations:?}"
+    );
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+}
