@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::WindowVerdict;
+use crate::quantities::{where_decimal, where_duration};
 use crate::{Address, Decimal, Format, GoDuration, MetricName, TrainingJobSpec};
 
 /// What a user says of how a deployment is watched.
@@ -59,8 +60,8 @@ pub struct DriftMonitorSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("duration(self.every) >= duration('5s')").message("every must be at least 5s").field_path(".every"),
-    validation = Rule::new("duration(self.size) >= duration('5s')").message("size must be at least 5s").field_path(".size")
+    validation = Rule::new(where_duration("self.every", "duration(self.every) >= duration('5s')")).message("every must be at least 5s").field_path(".every"),
+    validation = Rule::new(where_duration("self.size", "duration(self.size) >= duration('5s')")).message("size must be at least 5s").field_path(".size")
 )]
 pub struct MonitorWindow {
     /// How often a window ends and is looked at.
@@ -98,7 +99,7 @@ pub struct DriftThreshold {
     pub method: DriftMethod,
     /// The lower confidence bound of the distance has to pass this.
     #[serde(default = "default_threshold")]
-    #[x_kube(validation = Rule::new("double(self) > 0.0").message("must be above 0, such as \"0.2\""))]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0")).message("must be above 0, such as \"0.2\""))]
     pub threshold: Decimal,
 }
 
@@ -122,7 +123,7 @@ pub struct ColumnThreshold {
     #[serde(default)]
     pub method: DriftMethod,
     /// The lower confidence bound of the distance has to pass this.
-    #[x_kube(validation = Rule::new("double(self) > 0.0").message("must be above 0, such as \"0.2\""))]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0")).message("must be above 0, such as \"0.2\""))]
     pub threshold: Decimal,
 }
 
@@ -179,7 +180,7 @@ fn default_format() -> Format {
 pub struct TriggerWhen {
     /// Share of the columns that must have drifted for a window to be Drifted, from 0 to 1.
     #[serde(default = "default_share")]
-    #[x_kube(validation = Rule::new("double(self) > 0.0 && double(self) <= 1.0").message("must lie above 0 and not above 1, such as \"0.3\""))]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0 && double(self) <= 1.0")).message("must lie above 0 and not above 1, such as \"0.3\""))]
     pub drifted_share: Decimal,
     /// How many windows must be Drifted.
     #[serde(default = "default_windows")]
@@ -234,6 +235,7 @@ fn default_cooldown() -> GoDuration {
 
 /// A TrainingJob to make.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("!has(self.spec.window)").message("must not be given: the span of the windows that drifted is put in").field_path(".spec.window"))]
 pub struct RetrainTemplate {
     /// Labels and annotations of the TrainingJob.
     #[serde(default, skip_serializing_if = "Option::is_none")]

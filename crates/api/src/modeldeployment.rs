@@ -7,6 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::quantities::where_decimal;
 use crate::{Address, Decimal, GoDuration, PodTemplate};
 
 /// What a user says of how a model serves.
@@ -107,7 +108,7 @@ pub struct Observe {
 pub struct LogPayloads {
     /// Share of the requests that are logged, from 0 to 1.
     #[serde(default = "default_sample")]
-    #[x_kube(validation = Rule::new("double(self) >= 0.0 && double(self) <= 1.0").message("must lie between 0 and 1, such as \"0.1\""))]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) >= 0.0 && double(self) <= 1.0")).message("must lie between 0 and 1, such as \"0.1\""))]
     pub sample: Decimal,
     /// A folder or prefix (`pvc://` or `s3://`); files lie below it, in a folder for each version.
     #[x_kube(validation = Rule::new("!self.startsWith('https://')").message("must be pvc:// or s3://: a log cannot be written to https://"))]
@@ -132,6 +133,7 @@ pub struct Rollout {
     /// What must hold, canary against stable in the same minutes, for a step to pass.
     #[serde(default = "default_analysis")]
     #[schemars(length(max = 8))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.metric == a.metric))").message("must name each metric once"))]
     pub analysis: Vec<Analysis>,
     /// Requests that the canary must have answered in a step before it is judged. Low traffic extends a step; it never passes one.
     #[serde(default = "default_min_requests", rename = "minRequests")]
@@ -187,17 +189,19 @@ pub struct RolloutStep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.metric == 'ErrorRate' ? has(self.notWorseThan) && !has(self.maxRatio) : true").message("ErrorRate takes notWorseThan: by how much, in absolute terms, the canary's share of errors may lie above the stable version's"),
-    validation = Rule::new("self.metric == 'LatencyP99' ? has(self.maxRatio) && !has(self.notWorseThan) : true").message("LatencyP99 takes maxRatio: how many times the stable version's latency the canary's may be")
+    validation = Rule::new("self.metric == 'ErrorRate' ? has(self.notWorseThan) && !has(self.maxRatio) : true").message("ErrorRate takes notWorseThan: by how much, in absolute terms, the canary's share of errors may lie above the stable version's").field_path(".notWorseThan"),
+    validation = Rule::new("self.metric == 'LatencyP99' ? has(self.maxRatio) && !has(self.notWorseThan) : true").message("LatencyP99 takes maxRatio: how many times the stable version's latency the canary's may be").field_path(".maxRatio")
 )]
 pub struct Analysis {
     /// `ErrorRate`: share of requests answered with 5xx. `LatencyP99`: the latency that 99% of the requests stay under.
     pub metric: AnalysisMetric,
     /// ErrorRate: how far the canary's share may lie above the stable version's, from 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) >= 0.0 && double(self) <= 1.0")).message("must lie between 0 and 1, such as \"0.01\""))]
     pub not_worse_than: Option<Decimal>,
     /// LatencyP99: how many times the stable version's the canary's may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0")).message("must be above 0, such as \"1.5\""))]
     pub max_ratio: Option<Decimal>,
 }
 

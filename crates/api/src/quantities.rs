@@ -15,6 +15,26 @@ pub struct InvalidValue {
     expected: &'static str,
 }
 
+/// What a [`Decimal`] looks like, as CEL's regular expressions are written.
+const DECIMAL: &str = r"^-?[0-9]+(\\.[0-9]+)?$";
+/// What a [`GoDuration`] looks like.
+const DURATION: &str = r"^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$";
+
+/// A rule on the number in `self`, silent where it is none: its own rule says that, and better than a failed conversion.
+pub(crate) fn where_decimal(rule: &str) -> String {
+    format!("!self.matches('{DECIMAL}') || ({rule})")
+}
+
+/// A rule on several numbers where a condition holds, silent where one of them is none.
+pub(crate) fn where_decimals(condition: &str, fields: &[&str], rule: &str) -> String {
+    format!("!({condition}) || ![{}].all(text, text.matches('{DECIMAL}')) || {rule}", fields.join(", "))
+}
+
+/// A rule on the duration in `field`, silent where it is none.
+pub(crate) fn where_duration(field: &str, rule: &str) -> String {
+    format!("!{field}.matches('{DURATION}') || {rule}")
+}
+
 macro_rules! text_type {
     ($name:ident, $doc:literal, $schema:expr) => {
         #[doc = $doc]
@@ -53,7 +73,7 @@ text_type!(
         "type": "string",
         "maxLength": 32,
         "x-kubernetes-validations": [{
-            "rule": "self.matches('^-?[0-9]+(\\\\.[0-9]+)?$')",
+            "rule": format!("self.matches('{DECIMAL}')"),
             "message": "must be a decimal number in quotes, such as \"0.05\""
         }]
     })
@@ -66,7 +86,7 @@ text_type!(
         "type": "string",
         "maxLength": 32,
         "x-kubernetes-validations": [{
-            "rule": "self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$')",
+            "rule": format!("self.matches('{DURATION}')"),
             "message": "must be a duration such as 90s, 10m or 1h30m"
         }]
     })

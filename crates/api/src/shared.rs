@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::quantities::{where_decimal, where_decimals};
 use crate::{Address, Decimal};
 
 /// The types of conditions, as kstatus (Flux, Argo CD, `kubectl wait`) and Jobs name them.
@@ -139,6 +140,7 @@ pub struct Validation {
     pub dataset: Dataset,
     /// The metrics to compute, and what they have to reach: the bound of the confidence interval has to, not the point.
     #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name))").message("must name each metric once"))]
     pub metrics: Vec<MetricGate>,
     /// SQL predicates over the data set's columns; every metric has to reach its limits on each of them as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -230,6 +232,7 @@ impl MetricName {
 
 /// A metric and its limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new(where_decimals("has(self.min) && has(self.max)", &["self.min", "self.max"], "double(self.min) <= double(self.max)")).message("min must not be above max").field_path(".min"))]
 pub struct MetricGate {
     /// `accuracy`, `precision`, `recall`, `f1` (at threshold 0.5), `rocAuc`, `logLoss`, `brier` for a probability; `rmse`, `mae` for a number.
     pub name: MetricName,
@@ -252,7 +255,7 @@ pub struct Against {
     pub margin: Decimal,
     /// Confidence of the comparison, corrected over metrics and segments.
     #[serde(default = "default_confidence")]
-    #[x_kube(validation = Rule::new("double(self) > 0.5 && double(self) < 1.0").message("must lie between 0.5 and 1, such as \"0.95\""))]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.5 && double(self) < 1.0")).message("must lie between 0.5 and 1, such as \"0.95\""))]
     pub confidence: Decimal,
 }
 
