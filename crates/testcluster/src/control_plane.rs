@@ -137,10 +137,10 @@ impl Place<'_> {
             format!("--etcd-servers=http://{}:{}", self.address, self.etcd.0),
             format!(
                 "--bind-address={}",
-                if !self.entering.is_empty() {
-                    Ipv4Addr::UNSPECIFIED
-                } else {
+                if self.entering.is_empty() {
                     self.address
+                } else {
+                    Ipv4Addr::UNSPECIFIED
                 }
             ),
             format!("--advertise-address={}", self.address),

@@ -115,7 +115,7 @@ impl Debian {
         }
         let python = Python::of(root)?;
         let pip = find(&root.join("usr/share/python-wheels"), |name| {
-            name.starts_with("pip-") && name.ends_with(".whl")
+            name.starts_with("pip-")
         })
         .context("the root has no pip: is python3 among its packages?")?;
         let target = root

@@ -3,15 +3,39 @@
 //! Works from the cluster's name alone, so that it also works when bringing it up was killed
 //! half way. Nothing here waits for a program's own, orderly end: the data is thrown away.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use crate::process::{Identity, end_all, marked};
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::{node, paths};
+
+/// Takes a cluster down by name; it is no error if there is none.
+///
+/// # Errors
+/// When a process does not end, or something cannot be removed.
+pub fn down(name: &str) -> Result<()> {
+    record::check_name(name)?;
+    let _lock = lock(name)?;
+    demolish(name)
+}
+
+/// Takes down a cluster whose owner has ended, if it is still that owner's.
+pub fn down_orphan(name: &str) -> Result<()> {
+    let _lock = lock(name)?;
+    match Record::read(name)? {
+        Some(record) if record.is_orphan() => demolish(name),
+        _ => Ok(()),
+    }
+}
+
+/// The lock of whoever brings a cluster up or takes it down.
+pub fn lock(name: &str) -> Result<File> {
+    paths::lock(&format!("cluster-{name}"), || {})
+}
 
 /// Takes down what there is of a cluster. The caller holds the cluster's lock.
 pub fn demolish(name: &str) -> Result<()> {

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! ```text
-//! cluster ──> control_plane, node, kwok ──> process, certificates ──> paths
+//! cluster ──> bring_up, down ──> control_plane, node, kwok ──> process, certificates ──> paths
 //!    │              │
 //!    v              v
 //! record        programs (built by `go`)       image, debian: what runs in the node
@@ -27,6 +27,7 @@
 //! any persistence beyond the machine's run. Errors are `anyhow`'s: whoever calls this shows
 //! them to a person and does not tell them apart.
 
+mod bring_up;
 mod certificates;
 mod cluster;
 mod control_plane;
@@ -44,7 +45,8 @@ mod record;
 mod relay;
 mod supervisor;
 
-pub use cluster::{Cluster, down};
+pub use cluster::Cluster;
+pub use down::down;
 pub use kubectl::Kubectl;
 pub use node::check_machine as check_machine_for_node;
 pub use paths::cache;

@@ -31,9 +31,9 @@ pub struct Identity {
 impl Identity {
     /// The process that has this id now; none if there is none, or a zombie only.
     pub fn of(pid: i32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name in parentheses may hold spaces and parentheses itself.
-        let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
+        let mut fields = line[line.rfind(')')? + 1..].split_whitespace();
         let state = fields.next()?;
         let start = fields.nth(18)?.parse().ok()?;
         (!matches!(state, "Z" | "X")).then_some(Self { pid, start })

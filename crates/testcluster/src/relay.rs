@@ -29,7 +29,7 @@ pub fn start(name: &str, port: u16) -> Result<()> {
             return;
         }
         for outside in listener.incoming().flatten() {
-            match TcpStream::connect((node::ADDRESS, 6443)) {
+            match TcpStream::connect((node::ADDRESS, node::API_PORT)) {
                 Ok(inside) => join(outside, inside),
                 Err(error) => eprintln!("the API server does not answer: {error}"),
             }

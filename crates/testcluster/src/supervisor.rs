@@ -11,9 +11,10 @@ use std::{env, fs, thread};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::down::down_orphan;
 use crate::process::Component;
 use crate::record::{Record, Shape};
-use crate::{cluster, gpu, paths, relay};
+use crate::{gpu, paths, relay};
 
 /// The supervisor of a cluster, as one of its components.
 pub fn component(name: &str) -> Result<Component> {
@@ -35,7 +36,7 @@ pub fn supervise(name: &str) -> Result<()> {
     loop {
         thread::sleep(Duration::from_millis(500));
         if record.is_orphan() {
-            return cluster::down_orphan(name);
+            return down_orphan(name);
         }
     }
 }

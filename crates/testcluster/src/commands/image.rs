@@ -68,20 +68,15 @@ impl Make {
             Self::Scratch { binary, common } => {
                 let mut image = Image::scratch(&common.name);
                 for binary in binary {
-                    let (source, destination) = match binary.split_once(":/") {
-                        Some((source, destination)) => {
-                            (PathBuf::from(source), format!("/{destination}"))
-                        }
-                        None => {
+                    let (source, destination) =
+                        if let Some((source, rest)) = binary.split_once(":/") {
+                            (PathBuf::from(source), format!("/{rest}"))
+                        } else {
                             let source = PathBuf::from(&binary);
-                            let name = source
-                                .file_name()
-                                .context("a binary is a file")?
-                                .to_string_lossy()
-                                .into_owned();
-                            (source, format!("/{name}"))
-                        }
-                    };
+                            let name = source.file_name().context("a binary is a file")?;
+                            let destination = format!("/{}", name.to_string_lossy());
+                            (source, destination)
+                        };
                     image = image.with_binary(&source, &destination);
                 }
                 common.finish(image)

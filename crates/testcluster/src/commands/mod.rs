@@ -105,6 +105,9 @@ struct Up {
     /// How many nodes kwok plays.
     #[arg(long, default_value_t = 10)]
     fake_nodes: u32,
+    /// Take it down when this process has ended; by default it stays until `down`.
+    #[arg(long = "while", value_name = "PID")]
+    owner: Option<i32>,
 }
 
 impl Arguments {
@@ -115,7 +118,7 @@ impl Arguments {
             Command::Down { name, all } => take_down(&name, all)?,
             Command::Status => status()?,
             Command::Kubeconfig(name) => {
-                println!("{}", Cluster::open(&name.name)?.kubeconfig_path().display())
+                println!("{}", Cluster::open(&name.name)?.kubeconfig_path().display());
             }
             Command::Kubectl { name, arguments } => {
                 let status = Cluster::open(&name.name)?
@@ -170,7 +173,10 @@ fn bring_up(up: &Up) -> Result<()> {
         .with_gpus(up.gpus)
         .with_fake_nodes(up.fake_nodes);
     options.audit_log = up.audit_log;
-    let cluster = Cluster::up_and_stay(&options)?;
+    let cluster = match up.owner {
+        Some(pid) => Cluster::up_while(&options, pid)?,
+        None => Cluster::up_and_stay(&options)?,
+    };
     eprintln!(
         "'{}' is up after {:.1} s; its kubeconfig:",
         cluster.name(),

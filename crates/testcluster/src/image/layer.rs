@@ -133,7 +133,7 @@ fn append<W: Write>(tar: &mut tar::Builder<W>, path: &Path, entry: &Entry) -> Re
             tar.append_data(&mut header, path, io::empty())?;
         }
         Entry::Text(text) => {
-            tar.append_data(&mut header(text.len() as u64, 0o644), path, text.as_bytes())?
+            tar.append_data(&mut header(text.len() as u64, 0o644), path, text.as_bytes())?;
         }
         Entry::File { source, mode } => {
             let file =

@@ -37,12 +37,15 @@ use crate::process::{Component, end_all, output, wait_for};
 use crate::programs::Program;
 use crate::record::{Record, Shape};
 
+pub use configuration::containerd;
 pub use mounts::unmount_below;
 pub use namespaces::{entering, network_name};
 pub use volumes::host_path as volume_path;
 
 /// The node's address, inside the namespace only.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 201, 0, 1);
+/// The API server's port on it.
+pub const API_PORT: u16 = 6443;
 /// The node's name.
 pub const NAME: &str = "node";
 /// Where Debian's package has the CNI plugins.
@@ -83,7 +86,7 @@ pub fn prepare(name: &str, folder: &Path, authority: &Authority) -> Result<()> {
     cgroups::create(name)?;
     paths::create(&paths::run_time(name))?;
     namespaces::create(name, folder)?;
-    let server = format!("https://{ADDRESS}:6443");
+    let server = format!("https://{ADDRESS}:{API_PORT}");
     authority.kubeconfig(
         "kubelet",
         &format!("system:node:{NAME}"),
@@ -102,16 +105,7 @@ pub fn prepare(name: &str, folder: &Path, authority: &Authority) -> Result<()> {
     volumes::make_folders(folder)
 }
 
-/// What does not need the API server.
-pub fn early_components(
-    name: &str,
-    folder: &Path,
-    programs: &BTreeMap<Program, PathBuf>,
-) -> Vec<Component> {
-    vec![configuration::containerd(name, folder, programs)]
-}
-
-/// What does.
+/// What needs the API server.
 pub fn late_components(
     name: &str,
     folder: &Path,
@@ -141,7 +135,7 @@ pub fn furnish(record: &Record, folder: &Path) -> Result<()> {
 /// The node is ready, offers its GPUs, and names resolve.
 pub fn wait_until_ready(record: &Record, folder: &Path, kubectl: &Kubectl) -> Result<()> {
     let wanted = format!("True {}", record.options.gpus);
-    wait_for("the node's readiness", Duration::from_secs(120), || {
+    wait_for("the node's readiness", Duration::from_mins(2), || {
         for component in &record.components {
             component.check(folder)?;
         }

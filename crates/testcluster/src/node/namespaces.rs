@@ -5,6 +5,7 @@
 //! there each node sees folders of its cluster's. And whatever is mounted for a pod is mounted
 //! in there alone, so nothing of it is left when the namespace is gone.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -84,8 +85,10 @@ pub fn create(cluster: &str, folder: &Path) -> Result<()> {
     for (place, own) in PLACES {
         let own = folder.join(own);
         paths::create(&own)?;
-        script += &format!(
-            "mkdir -p {place}\nmount --bind '{}' {place}\n",
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            script,
+            "mkdir -p {place}\nmount --bind '{}' {place}",
             own.display()
         );
     }

@@ -44,7 +44,7 @@ fn build(program: Program, screen: &Screen) -> Result<()> {
         screen.say(&format!(
             "{} is being built elsewhere: waiting",
             recipe.name
-        ))
+        ));
     })?;
     if path.is_file() {
         screen.advance(&recipe);
@@ -233,7 +233,7 @@ impl Screen {
         bar.set_message(name.clone());
         bar.enable_steady_tick(Duration::from_secs(1));
         Bar {
-            bar,
+            shown: bar,
             name,
             is_terminal: self.is_terminal,
             spoke: Instant::now(),
@@ -246,7 +246,7 @@ impl Screen {
 }
 
 struct Bar {
-    bar: ProgressBar,
+    shown: ProgressBar,
     name: String,
     is_terminal: bool,
     spoke: Instant,
@@ -254,20 +254,20 @@ struct Bar {
 
 impl Bar {
     fn step(&mut self) {
-        self.bar.inc(1);
+        self.shown.inc(1);
         if !self.is_terminal && self.spoke.elapsed() > Duration::from_secs(30) {
             eprintln!(
                 "building {}: {} of {} packages",
                 self.name,
-                self.bar.position(),
-                self.bar.length().unwrap_or(0)
+                self.shown.position(),
+                self.shown.length().unwrap_or(0)
             );
             self.spoke = Instant::now();
         }
     }
 
     fn finish(self) {
-        self.bar.finish_and_clear();
+        self.shown.finish_and_clear();
     }
 }
 
