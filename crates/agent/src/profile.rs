@@ -1,14 +1,139 @@
-//! `windlass-agent profile`.
+//! `windlass-agent profile`, and how a profile is made: what drift is measured against.
 
-use windlass_api::agent::{FailureReason, FailureReport, Report};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::report::failure;
+use bytes::Bytes;
+use windlass_api::agent::{
+    ColumnProfile, Distribution, Encoding, FailureReason, FailureReport, Feature, FetchReport, Profile, Report, Signature,
+};
+use windlass_statistics::bins;
+use windlass_statistics::mean::Mean;
+
+use crate::address::Address;
+use crate::arguments::DataFormat;
+use crate::data::encode::{RawFeature, Values};
+use crate::data::{Dataset, Reasons, column};
+use crate::report::{OrFail, failure};
+use crate::tree;
+
+/// Bins of a number.
+const BINS: usize = 10;
+
+/// Name of the model's answer among the columns of a profile.
+pub const PREDICTION: &str = "prediction";
 
 /// Arguments of `windlass-agent profile`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// Address of the data.
+    #[arg(long, value_name = "URI")]
+    pub dataset: String,
+    /// Its format.
+    #[arg(long, value_enum)]
+    pub format: DataFormat,
+    /// A model's signature: its inputs are the columns.
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<String>,
+    /// A column; without any and without a signature, all of them.
+    #[arg(long = "column", value_name = "COLUMN")]
+    pub columns: Vec<String>,
+    /// Where the profile goes: the file, or with `/` at its end the folder that gets `profile.json`.
+    #[arg(long, value_name = "URI")]
+    pub output: String,
+}
 
 /// Runs the command.
-pub async fn run(_arguments: Arguments) -> Result<Report, FailureReport> {
-    Err(failure(FailureReason::Internal, "not there yet"))
+pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
+    let address = Address::parse(&arguments.dataset).or_fail(FailureReason::InvalidArguments)?;
+    let output = Address::parse(&arguments.output).or_fail(FailureReason::InvalidArguments)?;
+    let output = if arguments.output.ends_with('/') { output.child("profile.json") } else { output };
+    let reasons = Reasons {
+        what: "the data",
+        not_found: FailureReason::InputNotFound,
+        unreadable: FailureReason::InputUnreadable,
+        column: FailureReason::ColumnNotFound,
+    };
+    let data = Dataset::read(&address, arguments.format, reasons).await?;
+    let mut features = match &arguments.signature {
+        Some(path) => signature(path).await?.inputs,
+        None if arguments.columns.is_empty() => data.columns().iter().map(|name| guessed(&data, name)).collect(),
+        None => Vec::new(),
+    };
+    for name in &arguments.columns {
+        data.column(name)?;
+        features.push(guessed(&data, name));
+    }
+    let raw: Result<Vec<RawFeature>, FailureReport> =
+        features.iter().map(|feature| RawFeature::read(&data, feature)).collect();
+    let profile = profile_of(data.rows(), &raw?);
+    let tree = write_json(&output, &profile).await?;
+    Ok(Report::Fetch(FetchReport { tree }))
+}
+
+/// A column that holds numbers is a number, any other a category.
+fn guessed(data: &Dataset, name: &str) -> Feature {
+    let is_number = data.column(name).is_ok_and(|values| values.data_type().is_numeric() && column::numbers(values).is_ok());
+    let encoding = if is_number { Encoding::Number } else { Encoding::Category { categories: Vec::new() } };
+    Feature { name: name.to_owned(), encoding }
+}
+
+/// Reads a signature.
+pub async fn signature(path: &str) -> Result<Signature, FailureReport> {
+    let address = Address::parse(path).or_fail(FailureReason::InvalidArguments)?;
+    let content = address.read().await.map_err(|problem| {
+        let message = format!("the model's signature: {problem}; the trainer writes it as signature.json beside the model");
+        failure(FailureReason::InputNotFound, message)
+    })?;
+    let signature: Signature = serde_json::from_slice(&content)
+        .map_err(|problem| failure(FailureReason::InputUnreadable, format!("the model's signature at {path}: {problem}")))?;
+    let mut names = BTreeSet::new();
+    if let Some(twice) = signature.inputs.iter().find(|input| !names.insert(input.name.as_str())) {
+        let message = format!("the model's signature at {path} names the input '{}' twice", twice.name);
+        return Err(failure(FailureReason::InputUnreadable, message));
+    }
+    if signature.inputs.is_empty() {
+        return Err(failure(FailureReason::InputUnreadable, format!("the model's signature at {path} names no input")));
+    }
+    Ok(signature)
+}
+
+/// The profile of features.
+pub fn profile_of(rows: usize, features: &[RawFeature]) -> Profile {
+    Profile { rows: rows as u64, columns: features.iter().map(column_profile).collect() }
+}
+
+fn column_profile(feature: &RawFeature) -> ColumnProfile {
+    let name = feature.name.clone();
+    match &feature.values {
+        Values::Number(values) => {
+            let known: Vec<f64> = values.iter().copied().flatten().collect();
+            let edges = bins::edges(&known, BINS);
+            let counts = bins::counts(&edges, known.iter().copied());
+            let mean: Mean = known.iter().copied().collect();
+            let nulls = (values.len() - known.len()) as u64;
+            let distribution = Distribution::Number {
+                edges,
+                counts,
+                mean: mean.value().unwrap_or(0.0),
+                standard_deviation: mean.standard_deviation(),
+            };
+            ColumnProfile { name, nulls, distribution }
+        }
+        Values::Category(values) => {
+            let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+            for value in values.iter().flatten() {
+                *counts.entry(value.clone()).or_default() += 1;
+            }
+            let nulls = values.iter().filter(|value| value.is_none()).count() as u64;
+            ColumnProfile { name, nulls, distribution: Distribution::Category { counts } }
+        }
+    }
+}
+
+/// Writes a document as JSON; the tree that it makes.
+pub async fn write_json(to: &Address, document: &impl serde::Serialize) -> Result<windlass_api::agent::Tree, FailureReport> {
+    let content = serde_json::to_vec_pretty(document).or_fail(FailureReason::Internal)?;
+    let tree = tree::of_file(to, &content);
+    to.write(Bytes::from(content)).await.or_fail(FailureReason::OutputNotWritten)?;
+    Ok(tree)
 }

@@ -1,14 +1,230 @@
-//! `windlass-agent evaluate`.
+//! `windlass-agent evaluate`: judges a model through the server that will serve it.
+//!
+//! ```text
+//!   data set ──encode──> rows ──POST /v2/models/N/infer──> answers of candidate (and champion)
+//!   labels, answers, segments ──windlass-statistics──> metrics with intervals ──gates──> verdict
+//!   features, answers ──────────────────────────────> baseline profile
+//! ```
+//!
+//! Absent on purpose: reading a model. Any format that can be served can be judged.
 
-use windlass_api::agent::{FailureReason, FailureReport, Report};
+pub mod gate;
+mod judge;
+mod segments;
+pub mod server;
 
-use crate::report::failure;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tracing::info;
+use windlass_api::agent::{EvaluationReport, FailureReason, FailureReport, MetricResult, Profile, Report, Signature, Tree, Verdict, paths};
+
+use crate::address::Address;
+use crate::arguments::{DataFormat, duration, time};
+use crate::data::encode::{RawFeature, Tensor, Values};
+use crate::data::{Dataset, Reasons, column};
+use crate::profile::{PREDICTION, profile_of, signature, write_json};
+use crate::report::{OrFail, failure};
+
+use self::gate::Gate;
+use self::judge::{Judged, judge};
+use self::server::Server;
 
 /// Arguments of `windlass-agent evaluate`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// The model's name on the servers.
+    #[arg(long, value_name = "NAME")]
+    pub model_name: String,
+    /// Address of the candidate's server.
+    #[arg(long, value_name = "URL")]
+    pub server: String,
+    /// Address of the champion's server.
+    #[arg(long, value_name = "URL")]
+    pub champion_server: Option<String>,
+    /// The champion's version, for the report.
+    #[arg(long, value_name = "VERSION")]
+    pub champion_name: Option<String>,
+    /// The candidate's signature.
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<String>,
+    /// The champion's signature; without it, the candidate's.
+    #[arg(long, value_name = "FILE")]
+    pub champion_signature: Option<String>,
+    /// Address of the held-out data.
+    #[arg(long, value_name = "URI")]
+    pub dataset: String,
+    /// Its format.
+    #[arg(long, value_enum)]
+    pub format: DataFormat,
+    /// The column with the label.
+    #[arg(long, value_name = "COLUMN")]
+    pub label: String,
+    /// The column with a row's time, for the window.
+    #[arg(long, value_name = "COLUMN")]
+    pub time_column: Option<String>,
+    /// Rows before it are left out.
+    #[arg(long, value_parser = time)]
+    pub window_start: Option<Timestamp>,
+    /// Rows from it on are left out.
+    #[arg(long, value_parser = time)]
+    pub window_end: Option<Timestamp>,
+    /// A metric and what it has to reach: `rocAuc,min=0.65`, `logLoss,max=0.7`, or without either to see it only.
+    #[arg(long = "metric", value_name = "METRIC[,min=X][,max=X]", required = true)]
+    pub metrics: Vec<Gate>,
+    /// A segment that is judged by itself, as a predicate in SQL.
+    #[arg(long = "segment", value_name = "PREDICATE")]
+    pub segments: Vec<String>,
+    /// A column whose every value is a segment.
+    #[arg(long = "segment-by", value_name = "COLUMN")]
+    pub segment_by: Vec<String>,
+    /// Segments of fewer rows are not judged.
+    #[arg(long, default_value_t = 200)]
+    pub min_samples: u64,
+    /// By how much a metric may be worse than the champion's.
+    #[arg(long, default_value_t = 0.01)]
+    pub margin: f64,
+    /// Confidence of intervals and tests.
+    #[arg(long, default_value_t = 0.95)]
+    pub confidence: f64,
+    /// The folder that `report.json` and `baseline.json` go to.
+    #[arg(long, value_name = "URI")]
+    pub output: Option<String>,
+    /// How long the servers may take to become ready.
+    #[arg(long, default_value = "120s", value_parser = duration)]
+    pub ready_timeout: Duration,
+}
+
+const REASONS: Reasons = Reasons {
+    what: "the held-out data",
+    not_found: FailureReason::DatasetUnreadable,
+    unreadable: FailureReason::DatasetUnreadable,
+    column: FailureReason::ColumnNotFound,
+};
+
+/// The full report, `report.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FullReport<'a> {
+    verdict: Verdict,
+    message: &'a str,
+    rows: u64,
+    confidence: f64,
+    margin: f64,
+    min_samples: u64,
+    champion: Option<&'a str>,
+    metrics: &'a [MetricResult],
+}
 
 /// Runs the command.
-pub async fn run(_arguments: Arguments) -> Result<Report, FailureReport> {
-    Err(failure(FailureReason::Internal, "not there yet"))
+pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
+    validate(&arguments)?;
+    let address = Address::parse(&arguments.dataset).or_fail(FailureReason::InvalidArguments)?;
+    let output = arguments.output.as_deref().map(Address::parse).transpose().or_fail(FailureReason::InvalidArguments)?;
+    let default = format!("{}/{}", paths::MODEL, windlass_api::agent::SIGNATURE_FILE);
+    let inputs = signature(arguments.signature.as_deref().unwrap_or(&default)).await?;
+    let champion_inputs = match &arguments.champion_signature {
+        Some(path) if arguments.champion_server.is_some() => Some(signature(path).await?),
+        Some(_) | None => None,
+    };
+
+    let mut data = Dataset::read(&address, arguments.format, REASONS).await?;
+    within_window(&mut data, &arguments)?;
+    let labels = labels(&data, &arguments.label)?;
+    let segments = segments::of(&data, &arguments.segments, &arguments.segment_by).await?;
+    let features = features(&data, &inputs)?;
+    info!(rows = labels.len(), segments = segments.len(), "read {}", arguments.dataset);
+
+    let server = Server::new(&arguments.server, &arguments.model_name)?;
+    server.wait_until_ready(arguments.ready_timeout).await?;
+    let candidate = server.predict(&Tensor::encode(&inputs, &features)).await?;
+    let champion = match &arguments.champion_server {
+        Some(base) => {
+            let server = Server::new(base, &arguments.model_name)?;
+            server.wait_until_ready(arguments.ready_timeout).await?;
+            let inputs = champion_inputs.as_ref().unwrap_or(&inputs);
+            let features = self::features(&data, inputs)?;
+            Some(server.predict(&Tensor::encode(inputs, &features)).await?)
+        }
+        None => None,
+    };
+
+    let judged = judge(&arguments, &labels, &candidate, champion.as_deref(), &segments)?;
+    let profile = baseline(features, &candidate);
+    report(&arguments, labels.len() as u64, judged, output.as_ref(), &profile).await
+}
+
+fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
+    let invalid = |message: &str| Err(failure(FailureReason::InvalidArguments, message));
+    if !(arguments.confidence > 0.5 && arguments.confidence < 1.0) {
+        return invalid("--confidence lies between 0.5 and 1");
+    }
+    if !(arguments.margin >= 0.0 && arguments.margin.is_finite()) {
+        return invalid("--margin is at least 0");
+    }
+    if arguments.time_column.is_none() && (arguments.window_start.is_some() || arguments.window_end.is_some()) {
+        return invalid("--window-start and --window-end need --time-column");
+    }
+    Ok(())
+}
+
+fn within_window(data: &mut Dataset, arguments: &Arguments) -> Result<(), FailureReport> {
+    let Some(name) = &arguments.time_column else { return Ok(()) };
+    let about = |problem: String| data.unreadable(&format!("column '{name}': {problem}"));
+    let times = column::times(data.column(name)?).map_err(about)?;
+    let start = arguments.window_start.map_or(i64::MIN, Timestamp::as_microsecond);
+    let end = arguments.window_end.map_or(i64::MAX, Timestamp::as_microsecond);
+    let keep: Vec<bool> = times.iter().map(|time| time.is_some_and(|time| start <= time && time < end)).collect();
+    data.retain(&keep)
+}
+
+fn labels(data: &Dataset, name: &str) -> Result<Vec<f64>, FailureReport> {
+    let about = |problem: String| data.unreadable(&format!("label '{name}': {problem}"));
+    let values = column::numbers(data.column(name)?).map_err(about)?;
+    let missing = values.iter().filter(|value| value.is_none()).count();
+    if missing > 0 {
+        return Err(about(format!("{missing} of {} rows have no label", values.len())));
+    }
+    Ok(values.into_iter().flatten().collect())
+}
+
+fn features(data: &Dataset, signature: &Signature) -> Result<Vec<RawFeature>, FailureReport> {
+    signature.inputs.iter().map(|feature| RawFeature::read(data, feature)).collect()
+}
+
+fn baseline(mut features: Vec<RawFeature>, answers: &[f64]) -> Profile {
+    let values = Values::Number(answers.iter().copied().map(Some).collect());
+    features.push(RawFeature { name: PREDICTION.to_owned(), values });
+    profile_of(answers.len(), &features)
+}
+
+async fn report(
+    arguments: &Arguments,
+    rows: u64,
+    judged: Judged,
+    output: Option<&Address>,
+    profile: &Profile,
+) -> Result<Report, FailureReport> {
+    let Judged { verdict, message, metrics } = judged;
+    let champion = arguments.champion_server.as_ref().map(|_| arguments.champion_name.clone().unwrap_or_default());
+    let full = FullReport {
+        verdict,
+        message: &message,
+        rows,
+        confidence: arguments.confidence,
+        margin: arguments.margin,
+        min_samples: arguments.min_samples,
+        champion: champion.as_deref(),
+        metrics: &metrics,
+    };
+    let (report, baseline): (Option<Tree>, Option<Tree>) = match output {
+        Some(output) => (
+            Some(write_json(&output.child("report.json"), &full).await?),
+            Some(write_json(&output.child("baseline.json"), profile).await?),
+        ),
+        None => (None, None),
+    };
+    info!(?verdict, rows, "{message}");
+    Ok(Report::Evaluation(EvaluationReport { verdict, message, rows, metrics, champion, report, baseline }))
 }

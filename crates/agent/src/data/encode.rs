@@ -1,0 +1,130 @@
+//! Features of a data set, raw and as a model's tensor has them.
+
+use windlass_api::agent::{Encoding, FailureReport, Feature, Signature};
+
+use super::{Dataset, column};
+
+/// The raw values of one feature.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Of a number.
+    Number(Vec<Option<f64>>),
+    /// Of a category.
+    Category(Vec<Option<String>>),
+}
+
+/// A feature with its raw values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawFeature {
+    /// Its name.
+    pub name: String,
+    /// Its values, one a row.
+    pub values: Values,
+}
+
+impl RawFeature {
+    /// Reads a feature from a data set.
+    ///
+    /// # Errors
+    /// Where the column is not there, or holds what is no number although the feature is one.
+    pub fn read(data: &Dataset, feature: &Feature) -> Result<Self, FailureReport> {
+        let array = data.column(&feature.name)?;
+        let about = |problem: String| data.unreadable(&format!("column '{}': {problem}", feature.name));
+        let values = match feature.encoding {
+            Encoding::Number => {
+                let numbers = column::numbers(array).map_err(about)?;
+                if let Some(row) = numbers.iter().position(|value| value.is_some_and(f64::is_infinite)) {
+                    return Err(about(format!("row {row} is infinite")));
+                }
+                Values::Number(numbers)
+            }
+            Encoding::Category { .. } => Values::Category(column::texts(array).map_err(about)?),
+        };
+        Ok(Self { name: feature.name.clone(), values })
+    }
+}
+
+/// A model's input: rows × features, row by row. NaN stands for no value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Its name in the protocol.
+    pub name: String,
+    /// Columns of a row.
+    pub width: usize,
+    /// The rows, one after the other.
+    pub data: Vec<f64>,
+}
+
+impl Tensor {
+    /// Encodes raw features, which are in the order of the signature.
+    pub fn encode(signature: &Signature, features: &[RawFeature]) -> Self {
+        let columns: Vec<Vec<f64>> = signature
+            .inputs
+            .iter()
+            .zip(features)
+            .map(|(input, feature)| match (&input.encoding, &feature.values) {
+                (_, Values::Number(numbers)) => numbers.iter().map(|value| value.unwrap_or(f64::NAN)).collect(),
+                (Encoding::Category { categories }, Values::Category(texts)) => {
+                    let codes = code_of(categories);
+                    texts.iter().map(|text| text.as_ref().map_or(-1.0, |text| codes(text))).collect()
+                }
+                (Encoding::Number, Values::Category(_)) => unreachable_column(features),
+            })
+            .collect();
+        let width = columns.len();
+        let rows = columns.first().map_or(0, Vec::len);
+        let data = (0..rows).flat_map(|row| columns.iter().map(move |column| column[row])).collect();
+        Self { name: signature.tensor.clone(), width, data }
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        self.data.len().checked_div(self.width).unwrap_or(0)
+    }
+}
+
+/// A category read for a signature that has a number there: no number is in it.
+fn unreachable_column(features: &[RawFeature]) -> Vec<f64> {
+    let rows = features.first().map_or(0, |feature| match &feature.values {
+        Values::Number(values) => values.len(),
+        Values::Category(values) => values.len(),
+    });
+    vec![f64::NAN; rows]
+}
+
+fn code_of(categories: &[String]) -> impl Fn(&str) -> f64 {
+    let mut codes = std::collections::HashMap::new();
+    for (code, category) in (0_u32..).zip(categories) {
+        codes.entry(category.as_str()).or_insert(f64::from(code));
+    }
+    move |text| codes.get(text).copied().unwrap_or(-1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_encoded_in_the_order_of_the_signature() {
+        let category = |names: &[&str]| Encoding::Category { categories: names.iter().map(|n| (*n).to_owned()).collect() };
+        let signature = Signature {
+            inputs: vec![
+                Feature { name: "temp".to_owned(), encoding: Encoding::Number },
+                Feature { name: "origin".to_owned(), encoding: category(&["EWR", "JFK"]) },
+            ],
+            tensor: "predict".to_owned(),
+        };
+        let features = [
+            RawFeature { name: "temp".to_owned(), values: Values::Number(vec![Some(1.5), None, Some(3.0)]) },
+            RawFeature {
+                name: "origin".to_owned(),
+                values: Values::Category(vec![Some("JFK".to_owned()), Some("XXX".to_owned()), None]),
+            },
+        ];
+        let tensor = Tensor::encode(&signature, &features);
+        assert_eq!((tensor.width, tensor.rows()), (2, 3));
+        assert_eq!(&tensor.data[..2], [1.5, 1.0]);
+        assert!(tensor.data[2].is_nan());
+        assert_eq!(&tensor.data[3..], [-1.0, 3.0, -1.0]);
+    }
+}

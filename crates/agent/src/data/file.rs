@@ -1,0 +1,69 @@
+//! One file of a data set.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::common::parsers::CompressionTypeVariant;
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::prelude::SessionContext;
+use object_store::ObjectMeta;
+use url::Url;
+
+use crate::address::Address;
+use crate::arguments::DataFormat;
+
+/// Files beside the data, such as `_SUCCESS`, and empty ones hold no rows.
+pub(super) fn is_data(file: &ObjectMeta) -> bool {
+    file.size > 0 && !file.location.filename().is_some_and(|name| name.starts_with('_'))
+}
+
+/// Reads a file to its end.
+pub(super) async fn read(
+    session: &SessionContext,
+    address: &Address,
+    file: &ObjectMeta,
+    format: DataFormat,
+) -> Result<Vec<RecordBatch>> {
+    let root = address.store_url();
+    session.register_object_store(root.as_ref(), Arc::clone(address.store()));
+    let format = format_of(format, file.location.filename().unwrap_or_default());
+    let schema = format.infer_schema(&session.state(), address.store(), std::slice::from_ref(file)).await?;
+    let mut url: Url = root.as_str().parse().map_err(|problem| DataFusionError::External(Box::new(problem)))?;
+    // A path in a store may itself hold percent signs.
+    url.set_path(&format!("/{}", file.location.as_ref().replace('%', "%25")));
+    let options = ListingOptions::new(format).with_file_extension("");
+    let config = ListingTableConfig::new(ListingTableUrl::try_new(url, None)?)
+        .with_listing_options(options)
+        .with_schema(schema);
+    session.read_table(Arc::new(ListingTable::try_new(config)?))?.collect().await
+}
+
+fn format_of(format: DataFormat, name: &str) -> Arc<dyn FileFormat> {
+    let compression = match name.rsplit('.').next() {
+        Some("gz") => CompressionTypeVariant::GZIP,
+        Some("zst") => CompressionTypeVariant::ZSTD,
+        Some("bz2") => CompressionTypeVariant::BZIP2,
+        Some("xz") => CompressionTypeVariant::XZ,
+        _ => CompressionTypeVariant::UNCOMPRESSED,
+    };
+    let compression = FileCompressionType::from(compression);
+    // Types are guessed from all rows: a column that is whole for a thousand rows may not be in the next.
+    match format {
+        DataFormat::Csv => Arc::new(
+            CsvFormat::default()
+                .with_has_header(true)
+                .with_schema_infer_max_rec(usize::MAX)
+                .with_file_compression_type(compression),
+        ),
+        DataFormat::Json => Arc::new(
+            JsonFormat::default().with_schema_infer_max_rec(usize::MAX).with_file_compression_type(compression),
+        ),
+        DataFormat::Parquet => Arc::new(ParquetFormat::default()),
+    }
+}

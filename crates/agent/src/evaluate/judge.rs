@@ -1,0 +1,179 @@
+//! The verdict over all metrics and segments.
+
+use windlass_api::agent::{FailureReason, FailureReport, MetricResult, Verdict};
+use windlass_statistics::StatisticsError;
+use windlass_statistics::metric::Estimate;
+use windlass_statistics::paired::Advantage;
+
+use super::Arguments;
+use super::gate::{Gate, compare, words, worse};
+use super::segments::Segment;
+use crate::report::failure;
+
+/// How many results a message names.
+const NAMED: usize = 3;
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// Over all.
+    pub verdict: Verdict,
+    /// Why.
+    pub message: String,
+    /// Overall first, then by segment.
+    pub metrics: Vec<MetricResult>,
+}
+
+/// One metric on one set of rows.
+struct Found {
+    result: MetricResult,
+    /// Why it has no value.
+    undefined: Option<String>,
+    /// Against the champion, where that is asked for and the rows suffice.
+    against: Option<Option<Advantage>>,
+}
+
+/// Judges answers, all rows first, then each segment.
+///
+/// # Errors
+/// [`FailureReason::DatasetUnreadable`] for a label and [`FailureReason::ServerFailed`] for an answer that the metric
+/// is not defined on.
+pub fn judge(
+    arguments: &Arguments,
+    labels: &[f64],
+    candidate: &[f64],
+    champion: Option<&[f64]>,
+    segments: &[Segment],
+) -> Result<Judged, FailureReport> {
+    let mut found = Vec::new();
+    let rows = Rows { labels: labels.to_vec(), candidate: candidate.to_vec(), champion: champion.map(<[f64]>::to_vec) };
+    for gate in &arguments.metrics {
+        found.push(one(arguments, gate, None, &rows)?);
+    }
+    for segment in segments {
+        let rows = rows.of(&segment.rows);
+        for gate in &arguments.metrics {
+            found.push(one(arguments, gate, Some(&segment.predicate), &rows)?);
+        }
+    }
+    let compared: Vec<usize> = (0..found.len()).filter(|at| found[*at].against.is_some()).collect();
+    let advantages: Vec<Option<Advantage>> = compared.iter().map(|at| found[*at].against.flatten()).collect();
+    for (at, verdict) in compared.into_iter().zip(compare(&advantages, arguments.margin, arguments.confidence)) {
+        let before = found[at].result.verdict;
+        found[at].result.verdict = Some(before.map_or(verdict, |before| worse(before, verdict)));
+    }
+    let mut verdict = found.iter().filter_map(|found| found.result.verdict).fold(Verdict::Pass, worse);
+    let too_few = (labels.len() as u64) < arguments.min_samples;
+    if too_few {
+        verdict = worse(verdict, Verdict::Inconclusive);
+    }
+    let message = message(arguments, verdict, too_few, labels.len(), &found);
+    Ok(Judged { verdict, message, metrics: found.into_iter().map(|found| found.result).collect() })
+}
+
+struct Rows {
+    labels: Vec<f64>,
+    candidate: Vec<f64>,
+    champion: Option<Vec<f64>>,
+}
+
+impl Rows {
+    fn of(&self, rows: &[usize]) -> Self {
+        let take = |values: &[f64]| rows.iter().map(|row| values[*row]).collect::<Vec<f64>>();
+        Self {
+            labels: take(&self.labels),
+            candidate: take(&self.candidate),
+            champion: self.champion.as_deref().map(take),
+        }
+    }
+}
+
+fn one(arguments: &Arguments, gate: &Gate, segment: Option<&String>, rows: &Rows) -> Result<Found, FailureReport> {
+    let count = rows.labels.len() as u64;
+    let estimate = |answers: &[f64]| defined(gate.metric.estimate(&rows.labels, answers, arguments.confidence), gate);
+    let (estimated, undefined): (Option<Estimate>, _) = match estimate(&rows.candidate)? {
+        Ok(estimate) => (Some(estimate), None),
+        Err(why) => (None, Some(why)),
+    };
+    let is_judged = count >= arguments.min_samples;
+    let champion = match &rows.champion {
+        Some(answers) => estimate(answers)?.ok().map(|estimate| estimate.value),
+        None => None,
+    };
+    let against = rows.champion.as_ref().filter(|_| is_judged).map(|answers| {
+        Advantage::new(gate.metric, &rows.labels, &rows.candidate, answers).ok()
+    });
+    let result = MetricResult {
+        name: gate.metric.name().to_owned(),
+        segment: segment.cloned(),
+        rows: count,
+        value: estimated.map(|estimate| estimate.value),
+        interval: estimated.and_then(|estimate| estimate.interval).map(|interval| [interval.lower, interval.upper]),
+        champion,
+        verdict: if is_judged { gate.judge(estimated.as_ref()) } else { None },
+    };
+    Ok(Found { result, undefined, against })
+}
+
+/// Rows that the metric cannot take are a failure; rows on which it has no value are not.
+#[allow(clippy::type_complexity)] // a failure, else a value or the reason that there is none
+fn defined(estimate: Result<Estimate, StatisticsError>, gate: &Gate) -> Result<Result<Estimate, String>, FailureReport> {
+    let name = gate.metric.name();
+    match estimate {
+        Ok(estimate) => Ok(Ok(estimate)),
+        Err(problem @ StatisticsError::Label { .. }) => {
+            let message = format!("{name} cannot be computed on the held-out data: {problem}");
+            Err(failure(FailureReason::DatasetUnreadable, message))
+        }
+        Err(problem @ StatisticsError::Prediction { .. }) => {
+            let message = format!("{name} cannot be computed on what the model server answers: {problem}");
+            Err(failure(FailureReason::ServerFailed, message))
+        }
+        Err(
+            problem @ (StatisticsError::Empty
+            | StatisticsError::Length { .. }
+            | StatisticsError::OneClass { .. }
+            | StatisticsError::Undefined { .. }),
+        ) => Ok(Err(problem.to_string())),
+    }
+}
+
+fn message(arguments: &Arguments, verdict: Verdict, too_few: bool, rows: usize, found: &[Found]) -> String {
+    if too_few && verdict == Verdict::Inconclusive {
+        return format!("the held-out data has {rows} rows in the window, and at least {} are asked for", arguments.min_samples);
+    }
+    let of_verdict: Vec<&Found> = found.iter().filter(|found| found.result.verdict == Some(verdict)).collect();
+    let mut named: Vec<String> = of_verdict.iter().take(NAMED).map(|found| sentence(arguments, found)).collect();
+    if of_verdict.len() > NAMED {
+        named.push(format!("and {} more", of_verdict.len() - NAMED));
+    }
+    let named = named.join("; ");
+    match verdict {
+        Verdict::Pass if named.is_empty() => format!("no gate was asked for; {rows} rows were judged"),
+        Verdict::Pass => format!("every gate holds: {named}"),
+        Verdict::Fail => format!("not good enough: {named}"),
+        Verdict::Inconclusive => format!("not decided, more rows are needed: {named}"),
+    }
+}
+
+fn sentence(arguments: &Arguments, found: &Found) -> String {
+    let mut text = words(&found.result);
+    if let Some(gate) = arguments.metrics.iter().find(|gate| gate.metric.name() == found.result.name) {
+        for (limit, value) in [("min", gate.min), ("max", gate.max)] {
+            if let Some(value) = value {
+                text.push_str(&format!(", {limit} {value}"));
+            }
+        }
+    }
+    if let Some(why) = &found.undefined {
+        text.push_str(&format!(": {why}"));
+    }
+    if let (Some(champion), Some(Some(advantage))) = (found.result.champion, found.against) {
+        let interval = advantage.interval(arguments.confidence);
+        text.push_str(&format!(
+            ", champion {champion:.4} (better by {:.4} [{:.4}, {:.4}], margin {})",
+            advantage.value, interval.lower, interval.upper, arguments.margin
+        ));
+    }
+    text
+}
