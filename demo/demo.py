@@ -67,7 +67,7 @@ def prepare(cluster: Cluster, images: Path) -> None:
     cluster.load(images)
     say("installing the chart")
     values = []
-    for key, name in (("image", "windlass"), ("agent.image", "windlass-agent")):
+    for key, name in (("image", "windlass"), ("agent.image", "windlass-agent"), ("mlserver.image", "flights")):
         repository, tag = cluster.image(name).rsplit(":", 1)
         values += ["--set", f"{key}.repository={repository}", "--set-string", f"{key}.tag={tag}"]
     cluster.helm(
