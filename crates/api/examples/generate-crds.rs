@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = PathBuf::from(std::env::args().nth(1).ok_or("name the folder to write to")?);
+    let folder = PathBuf::from(
+        std::env::args()
+            .nth(1)
+            .ok_or("name the folder to write to")?,
+    );
     for crd in windlass_api::all_crds() {
         let path = folder.join(format!("{}.yaml", crd.spec.names.plural));
         std::fs::write(&path, windlass_api::crd_to_yaml(&crd)?)?;

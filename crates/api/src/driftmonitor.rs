@@ -105,7 +105,10 @@ pub struct DriftThreshold {
 
 impl Default for DriftThreshold {
     fn default() -> Self {
-        Self { method: DriftMethod::default(), threshold: default_threshold() }
+        Self {
+            method: DriftMethod::default(),
+            threshold: default_threshold(),
+        }
     }
 }
 
@@ -194,7 +197,11 @@ pub struct TriggerWhen {
 
 impl Default for TriggerWhen {
     fn default() -> Self {
-        Self { drifted_share: default_share(), windows: default_windows(), out_of: None }
+        Self {
+            drifted_share: default_share(),
+            windows: default_windows(),
+            out_of: None,
+        }
     }
 }
 

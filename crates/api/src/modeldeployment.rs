@@ -153,13 +153,26 @@ impl Default for Rollout {
 }
 
 fn default_steps() -> Vec<RolloutStep> {
-    [(10, "5m"), (50, "5m")].map(|(weight, hold)| RolloutStep { weight, hold: hold.into() }).to_vec()
+    [(10, "5m"), (50, "5m")]
+        .map(|(weight, hold)| RolloutStep {
+            weight,
+            hold: hold.into(),
+        })
+        .to_vec()
 }
 
 fn default_analysis() -> Vec<Analysis> {
     vec![
-        Analysis { metric: AnalysisMetric::ErrorRate, not_worse_than: Some("0.01".into()), max_ratio: None },
-        Analysis { metric: AnalysisMetric::LatencyP99, not_worse_than: None, max_ratio: Some("1.5".into()) },
+        Analysis {
+            metric: AnalysisMetric::ErrorRate,
+            not_worse_than: Some("0.01".into()),
+            max_ratio: None,
+        },
+        Analysis {
+            metric: AnalysisMetric::LatencyP99,
+            not_worse_than: None,
+            max_ratio: Some("1.5".into()),
+        },
     ]
 }
 

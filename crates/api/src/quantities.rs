@@ -27,7 +27,10 @@ pub(crate) fn where_decimal(rule: &str) -> String {
 
 /// A rule on several numbers where a condition holds, silent where one of them is none.
 pub(crate) fn where_decimals(condition: &str, fields: &[&str], rule: &str) -> String {
-    format!("!({condition}) || ![{}].all(text, text.matches('{DECIMAL}')) || {rule}", fields.join(", "))
+    format!(
+        "!({condition}) || ![{}].all(text, text.matches('{DECIMAL}')) || {rule}",
+        fields.join(", ")
+    )
 }
 
 /// A rule on the duration in `field`, silent where it is none.
@@ -111,10 +114,14 @@ impl Decimal {
     /// # Errors
     /// When it is not a decimal number (a CRD that is in force does not let that happen).
     pub fn value(&self) -> Result<f64, InvalidValue> {
-        self.0.parse::<f64>().ok().filter(|number| number.is_finite()).ok_or_else(|| InvalidValue {
-            value: self.0.clone(),
-            expected: "a decimal number",
-        })
+        self.0
+            .parse::<f64>()
+            .ok()
+            .filter(|number| number.is_finite())
+            .ok_or_else(|| InvalidValue {
+                value: self.0.clone(),
+                expected: "a decimal number",
+            })
     }
 
     /// A number with at most six decimals, as short as it can be.
@@ -130,17 +137,24 @@ impl GoDuration {
     /// # Errors
     /// When it is not a duration as Go writes it.
     pub fn value(&self) -> Result<Duration, InvalidValue> {
-        let invalid = || InvalidValue { value: self.0.clone(), expected: "a duration such as 90s, 10m or 1h30m" };
+        let invalid = || InvalidValue {
+            value: self.0.clone(),
+            expected: "a duration such as 90s, 10m or 1h30m",
+        };
         let mut rest = self.0.as_str();
         let mut total = Duration::ZERO;
         if rest.is_empty() {
             return Err(invalid());
         }
         while !rest.is_empty() {
-            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(invalid)?;
+            let digits = rest
+                .find(|c: char| !c.is_ascii_digit() && c != '.')
+                .ok_or_else(invalid)?;
             let number: f64 = rest[..digits].parse().map_err(|_| invalid())?;
             rest = &rest[digits..];
-            let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+            let letters = rest
+                .find(|c: char| !c.is_ascii_alphabetic())
+                .unwrap_or(rest.len());
             let seconds = match &rest[..letters] {
                 "ms" => 0.001,
                 "s" => 1.0,
@@ -165,7 +179,11 @@ impl Address {
     /// The address of something below this one.
     #[must_use]
     pub fn join(&self, path: &str) -> Self {
-        Self(format!("{}/{}", self.0.trim_end_matches('/'), path.trim_start_matches('/')))
+        Self(format!(
+            "{}/{}",
+            self.0.trim_end_matches('/'),
+            path.trim_start_matches('/')
+        ))
     }
 }
 
@@ -175,8 +193,18 @@ mod tests {
 
     #[test]
     fn go_durations_are_read_as_go_reads_them() {
-        for (text, seconds) in [("90s", 90.0), ("1h30m", 5400.0), ("250ms", 0.25), ("1.5h", 5400.0), ("0s", 0.0)] {
-            assert_eq!(GoDuration::from(text).value().map(|d| d.as_secs_f64()), Ok(seconds), "{text}");
+        for (text, seconds) in [
+            ("90s", 90.0),
+            ("1h30m", 5400.0),
+            ("250ms", 0.25),
+            ("1.5h", 5400.0),
+            ("0s", 0.0),
+        ] {
+            assert_eq!(
+                GoDuration::from(text).value().map(|d| d.as_secs_f64()),
+                Ok(seconds),
+                "{text}"
+            );
         }
         for text in ["", "10", "h", "10d", "-5s", "1 h"] {
             assert!(GoDuration::from(text).value().is_err(), "{text}");
@@ -192,8 +220,14 @@ mod tests {
 
     #[test]
     fn an_address_knows_its_claim() {
-        assert_eq!(Address::from("pvc://flights/labels/x").claim(), Some(("flights", "labels/x")));
-        assert_eq!(Address::from("pvc://flights").claim(), Some(("flights", "")));
+        assert_eq!(
+            Address::from("pvc://flights/labels/x").claim(),
+            Some(("flights", "labels/x"))
+        );
+        assert_eq!(
+            Address::from("pvc://flights").claim(),
+            Some(("flights", ""))
+        );
         assert_eq!(Address::from("s3://a/b").claim(), None);
     }
 }
