@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use windlass_api::agent::{
-    ColumnProfile, Distribution, Encoding, FailureReason, FailureReport, Feature, FetchReport, Profile, Report, Signature,
+    ColumnProfile, Distribution, Encoding, FailureReason, FailureReport, Feature, FetchReport,
+    Profile, Report, Signature,
 };
 use windlass_statistics::bins;
 use windlass_statistics::mean::Mean;
@@ -46,7 +47,11 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     let address = Address::parse(&arguments.dataset).or_fail(FailureReason::InvalidArguments)?;
     let output = Address::parse(&arguments.output).or_fail(FailureReason::InvalidArguments)?;
-    let output = if arguments.output.ends_with('/') { output.child("profile.json") } else { output };
+    let output = if arguments.output.ends_with('/') {
+        output.child("profile.json")
+    } else {
+        output
+    };
     let reasons = Reasons {
         what: "the data",
         not_found: FailureReason::InputNotFound,
@@ -56,15 +61,21 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     let data = Dataset::read(&address, arguments.format, reasons).await?;
     let mut features = match &arguments.signature {
         Some(path) => signature(path).await?.inputs,
-        None if arguments.columns.is_empty() => data.columns().iter().map(|name| guessed(&data, name)).collect(),
+        None if arguments.columns.is_empty() => data
+            .columns()
+            .iter()
+            .map(|name| guessed(&data, name))
+            .collect(),
         None => Vec::new(),
     };
     for name in &arguments.columns {
         data.column(name)?;
         features.push(guessed(&data, name));
     }
-    let raw: Result<Vec<RawFeature>, FailureReport> =
-        features.iter().map(|feature| RawFeature::read(&data, feature)).collect();
+    let raw: Result<Vec<RawFeature>, FailureReport> = features
+        .iter()
+        .map(|feature| RawFeature::read(&data, feature))
+        .collect();
     let profile = profile_of(data.rows(), &raw?);
     let tree = write_json(&output, &profile).await?;
     Ok(Report::Fetch(FetchReport { tree }))
@@ -72,9 +83,20 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
 
 /// A column that holds numbers is a number, any other a category.
 fn guessed(data: &Dataset, name: &str) -> Feature {
-    let is_number = data.column(name).is_ok_and(|values| values.data_type().is_numeric() && column::numbers(values).is_ok());
-    let encoding = if is_number { Encoding::Number } else { Encoding::Category { categories: Vec::new() } };
-    Feature { name: name.to_owned(), encoding }
+    let is_number = data
+        .column(name)
+        .is_ok_and(|values| values.data_type().is_numeric() && column::numbers(values).is_ok());
+    let encoding = if is_number {
+        Encoding::Number
+    } else {
+        Encoding::Category {
+            categories: Vec::new(),
+        }
+    };
+    Feature {
+        name: name.to_owned(),
+        encoding,
+    }
 }
 
 /// Reads a signature.
@@ -84,22 +106,39 @@ pub async fn signature(path: &str) -> Result<Signature, FailureReport> {
         let message = format!("the model's signature: {problem}; the trainer writes it as signature.json beside the model");
         failure(FailureReason::InputNotFound, message)
     })?;
-    let signature: Signature = serde_json::from_slice(&content)
-        .map_err(|problem| failure(FailureReason::InputUnreadable, format!("the model's signature at {path}: {problem}")))?;
+    let signature: Signature = serde_json::from_slice(&content).map_err(|problem| {
+        failure(
+            FailureReason::InputUnreadable,
+            format!("the model's signature at {path}: {problem}"),
+        )
+    })?;
     let mut names = BTreeSet::new();
-    if let Some(twice) = signature.inputs.iter().find(|input| !names.insert(input.name.as_str())) {
-        let message = format!("the model's signature at {path} names the input '{}' twice", twice.name);
+    if let Some(twice) = signature
+        .inputs
+        .iter()
+        .find(|input| !names.insert(input.name.as_str()))
+    {
+        let message = format!(
+            "the model's signature at {path} names the input '{}' twice",
+            twice.name
+        );
         return Err(failure(FailureReason::InputUnreadable, message));
     }
     if signature.inputs.is_empty() {
-        return Err(failure(FailureReason::InputUnreadable, format!("the model's signature at {path} names no input")));
+        return Err(failure(
+            FailureReason::InputUnreadable,
+            format!("the model's signature at {path} names no input"),
+        ));
     }
     Ok(signature)
 }
 
 /// The profile of features.
 pub fn profile_of(rows: usize, features: &[RawFeature]) -> Profile {
-    Profile { rows: rows as u64, columns: features.iter().map(column_profile).collect() }
+    Profile {
+        rows: rows as u64,
+        columns: features.iter().map(column_profile).collect(),
+    }
 }
 
 fn column_profile(feature: &RawFeature) -> ColumnProfile {
@@ -117,7 +156,11 @@ fn column_profile(feature: &RawFeature) -> ColumnProfile {
                 mean: mean.value().unwrap_or(0.0),
                 standard_deviation: mean.standard_deviation(),
             };
-            ColumnProfile { name, nulls, distribution }
+            ColumnProfile {
+                name,
+                nulls,
+                distribution,
+            }
         }
         Values::Category(values) => {
             let mut counts: BTreeMap<String, u64> = BTreeMap::new();
@@ -125,15 +168,24 @@ fn column_profile(feature: &RawFeature) -> ColumnProfile {
                 *counts.entry(value.clone()).or_default() += 1;
             }
             let nulls = values.iter().filter(|value| value.is_none()).count() as u64;
-            ColumnProfile { name, nulls, distribution: Distribution::Category { counts } }
+            ColumnProfile {
+                name,
+                nulls,
+                distribution: Distribution::Category { counts },
+            }
         }
     }
 }
 
 /// Writes a document as JSON; the tree that it makes.
-pub async fn write_json(to: &Address, document: &impl serde::Serialize) -> Result<windlass_api::agent::Tree, FailureReport> {
+pub async fn write_json(
+    to: &Address,
+    document: &impl serde::Serialize,
+) -> Result<windlass_api::agent::Tree, FailureReport> {
     let content = serde_json::to_vec_pretty(document).or_fail(FailureReason::Internal)?;
     let tree = tree::of_file(to, &content);
-    to.write(Bytes::from(content)).await.or_fail(FailureReason::OutputNotWritten)?;
+    to.write(Bytes::from(content))
+        .await
+        .or_fail(FailureReason::OutputNotWritten)?;
     Ok(tree)
 }

@@ -15,7 +15,10 @@ pub fn numbers(values: &ArrayRef) -> Result<Vec<Option<f64>>, String> {
             Some(text) => match text.to_ascii_lowercase().as_str() {
                 "true" => Ok(Some(1.0)),
                 "false" => Ok(Some(0.0)),
-                other => other.parse().map(Some).map_err(|_| format!("row {row} holds '{text}', which is no number")),
+                other => other
+                    .parse()
+                    .map(Some)
+                    .map_err(|_| format!("row {row} holds '{text}', which is no number")),
             },
         };
         return texts(values)?.into_iter().enumerate().map(parse).collect();
@@ -23,12 +26,20 @@ pub fn numbers(values: &ArrayRef) -> Result<Vec<Option<f64>>, String> {
     if matches!(values.data_type(), DataType::Null) {
         return Ok(vec![None; values.len()]);
     }
-    let is_number = values.data_type().is_numeric() || matches!(values.data_type(), DataType::Boolean);
+    let is_number =
+        values.data_type().is_numeric() || matches!(values.data_type(), DataType::Boolean);
     if !is_number {
-        return Err(format!("its type is {}, which is no number", values.data_type()));
+        return Err(format!(
+            "its type is {}, which is no number",
+            values.data_type()
+        ));
     }
     let numbers = cast(values, &DataType::Float64).map_err(|problem| problem.to_string())?;
-    Ok(numbers.as_primitive::<Float64Type>().iter().map(|value| value.filter(|value| !value.is_nan())).collect())
+    Ok(numbers
+        .as_primitive::<Float64Type>()
+        .iter()
+        .map(|value| value.filter(|value| !value.is_nan()))
+        .collect())
 }
 
 /// The values as texts; null is absent.
@@ -37,7 +48,11 @@ pub fn numbers(values: &ArrayRef) -> Result<Vec<Option<f64>>, String> {
 /// A sentence, where values of the type have no text.
 pub fn texts(values: &ArrayRef) -> Result<Vec<Option<String>>, String> {
     let texts = cast(values, &DataType::Utf8).map_err(|problem| problem.to_string())?;
-    Ok(texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
+    Ok(texts
+        .as_string::<i32>()
+        .iter()
+        .map(|text| text.map(str::to_owned))
+        .collect())
 }
 
 /// The values as times, in microseconds since 1970 in UTC; a time without a zone is taken as UTC, null is absent.
@@ -45,22 +60,32 @@ pub fn texts(values: &ArrayRef) -> Result<Vec<Option<String>>, String> {
 /// # Errors
 /// A sentence, where a value is no time.
 pub fn times(values: &ArrayRef) -> Result<Vec<Option<i64>>, String> {
-    let of_type = |zone: Option<&str>| DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into));
+    let of_type =
+        |zone: Option<&str>| DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into));
     let times = match values.data_type() {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => parsed(values)?,
-        DataType::Timestamp(_, Some(_)) => cast(values, &of_type(Some("UTC"))).map_err(|problem| problem.to_string())?,
+        DataType::Timestamp(_, Some(_)) => {
+            cast(values, &of_type(Some("UTC"))).map_err(|problem| problem.to_string())?
+        }
         DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64 | DataType::Null => {
             cast(values, &of_type(None)).map_err(|problem| problem.to_string())?
         }
         other => return Err(format!("its type is {other}, which is no time")),
     };
-    Ok(times.as_primitive::<TimestampMicrosecondType>().iter().collect())
+    Ok(times
+        .as_primitive::<TimestampMicrosecondType>()
+        .iter()
+        .collect())
 }
 
 fn parsed(values: &ArrayRef) -> Result<ArrayRef, String> {
-    let strict = arrow::compute::CastOptions { safe: false, ..Default::default() };
+    let strict = arrow::compute::CastOptions {
+        safe: false,
+        ..Default::default()
+    };
     let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    arrow::compute::cast_with_options(values, &zoned, &strict).map_err(|problem| problem.to_string())
+    arrow::compute::cast_with_options(values, &zoned, &strict)
+        .map_err(|problem| problem.to_string())
 }
 
 #[cfg(test)]
@@ -73,12 +98,24 @@ mod tests {
 
     #[test]
     fn labels_of_all_kinds_are_numbers() {
-        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("true"), Some("False"), Some("0.5"), Some(""), None]));
-        assert_eq!(numbers(&texts), Ok(vec![Some(1.0), Some(0.0), Some(0.5), None, None]));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![
+            Some("true"),
+            Some("False"),
+            Some("0.5"),
+            Some(""),
+            None,
+        ]));
+        assert_eq!(
+            numbers(&texts),
+            Ok(vec![Some(1.0), Some(0.0), Some(0.5), None, None])
+        );
         let flags: ArrayRef = Arc::new(BooleanArray::from(vec![true, false]));
         assert_eq!(numbers(&flags), Ok(vec![Some(1.0), Some(0.0)]));
         let bad: ArrayRef = Arc::new(StringArray::from(vec!["1", "late"]));
-        assert_eq!(numbers(&bad), Err("row 1 holds 'late', which is no number".to_owned()));
+        assert_eq!(
+            numbers(&bad),
+            Err("row 1 holds 'late', which is no number".to_owned())
+        );
     }
 
     #[test]
@@ -90,7 +127,15 @@ mod tests {
             None,
         ]));
         let start = 1_356_998_400_000_000;
-        assert_eq!(times(&texts), Ok(vec![Some(start), Some(start + 3_600_000_000), Some(start), None]));
+        assert_eq!(
+            times(&texts),
+            Ok(vec![
+                Some(start),
+                Some(start + 3_600_000_000),
+                Some(start),
+                None
+            ])
+        );
         let bad: ArrayRef = Arc::new(StringArray::from(vec!["yesterday"]));
         assert!(times(&bad).is_err());
         let whole: ArrayRef = Arc::new(Int64Array::from(vec![1]));

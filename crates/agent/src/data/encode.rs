@@ -29,18 +29,25 @@ impl RawFeature {
     /// Where the column is not there, or holds what is no number although the feature is one.
     pub fn read(data: &Dataset, feature: &Feature) -> Result<Self, FailureReport> {
         let array = data.column(&feature.name)?;
-        let about = |problem: String| data.unreadable(&format!("column '{}': {problem}", feature.name));
+        let about =
+            |problem: String| data.unreadable(&format!("column '{}': {problem}", feature.name));
         let values = match feature.encoding {
             Encoding::Number => {
                 let numbers = column::numbers(array).map_err(about)?;
-                if let Some(row) = numbers.iter().position(|value| value.is_some_and(f64::is_infinite)) {
+                if let Some(row) = numbers
+                    .iter()
+                    .position(|value| value.is_some_and(f64::is_infinite))
+                {
                     return Err(about(format!("row {row} is infinite")));
                 }
                 Values::Number(numbers)
             }
             Encoding::Category { .. } => Values::Category(column::texts(array).map_err(about)?),
         };
-        Ok(Self { name: feature.name.clone(), values })
+        Ok(Self {
+            name: feature.name.clone(),
+            values,
+        })
     }
 }
 
@@ -62,19 +69,33 @@ impl Tensor {
             .inputs
             .iter()
             .zip(features)
-            .map(|(input, feature)| match (&input.encoding, &feature.values) {
-                (_, Values::Number(numbers)) => numbers.iter().map(|value| value.unwrap_or(f64::NAN)).collect(),
-                (Encoding::Category { categories }, Values::Category(texts)) => {
-                    let codes = code_of(categories);
-                    texts.iter().map(|text| text.as_ref().map_or(-1.0, |text| codes(text))).collect()
-                }
-                (Encoding::Number, Values::Category(_)) => unreachable_column(features),
-            })
+            .map(
+                |(input, feature)| match (&input.encoding, &feature.values) {
+                    (_, Values::Number(numbers)) => numbers
+                        .iter()
+                        .map(|value| value.unwrap_or(f64::NAN))
+                        .collect(),
+                    (Encoding::Category { categories }, Values::Category(texts)) => {
+                        let codes = code_of(categories);
+                        texts
+                            .iter()
+                            .map(|text| text.as_ref().map_or(-1.0, |text| codes(text)))
+                            .collect()
+                    }
+                    (Encoding::Number, Values::Category(_)) => unreachable_column(features),
+                },
+            )
             .collect();
         let width = columns.len();
         let rows = columns.first().map_or(0, Vec::len);
-        let data = (0..rows).flat_map(|row| columns.iter().map(move |column| column[row])).collect();
-        Self { name: signature.tensor.clone(), width, data }
+        let data = (0..rows)
+            .flat_map(|row| columns.iter().map(move |column| column[row]))
+            .collect();
+        Self {
+            name: signature.tensor.clone(),
+            width,
+            data,
+        }
     }
 
     /// How many rows.
@@ -106,19 +127,34 @@ mod tests {
 
     #[test]
     fn a_row_is_encoded_in_the_order_of_the_signature() {
-        let category = |names: &[&str]| Encoding::Category { categories: names.iter().map(|n| (*n).to_owned()).collect() };
+        let category = |names: &[&str]| Encoding::Category {
+            categories: names.iter().map(|n| (*n).to_owned()).collect(),
+        };
         let signature = Signature {
             inputs: vec![
-                Feature { name: "temp".to_owned(), encoding: Encoding::Number },
-                Feature { name: "origin".to_owned(), encoding: category(&["EWR", "JFK"]) },
+                Feature {
+                    name: "temp".to_owned(),
+                    encoding: Encoding::Number,
+                },
+                Feature {
+                    name: "origin".to_owned(),
+                    encoding: category(&["EWR", "JFK"]),
+                },
             ],
             tensor: "predict".to_owned(),
         };
         let features = [
-            RawFeature { name: "temp".to_owned(), values: Values::Number(vec![Some(1.5), None, Some(3.0)]) },
+            RawFeature {
+                name: "temp".to_owned(),
+                values: Values::Number(vec![Some(1.5), None, Some(3.0)]),
+            },
             RawFeature {
                 name: "origin".to_owned(),
-                values: Values::Category(vec![Some("JFK".to_owned()), Some("XXX".to_owned()), None]),
+                values: Values::Category(vec![
+                    Some("JFK".to_owned()),
+                    Some("XXX".to_owned()),
+                    None,
+                ]),
             },
         ];
         let tensor = Tensor::encode(&signature, &features);

@@ -9,7 +9,9 @@ use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::prelude::SessionContext;
 use object_store::ObjectMeta;
@@ -20,7 +22,11 @@ use crate::arguments::DataFormat;
 
 /// Files beside the data, such as `_SUCCESS`, and empty ones hold no rows.
 pub(super) fn is_data(file: &ObjectMeta) -> bool {
-    file.size > 0 && !file.location.filename().is_some_and(|name| name.starts_with('_'))
+    file.size > 0
+        && !file
+            .location
+            .filename()
+            .is_some_and(|name| name.starts_with('_'))
 }
 
 /// Reads a file to its end.
@@ -33,15 +39,27 @@ pub(super) async fn read(
     let root = address.store_url();
     session.register_object_store(root.as_ref(), Arc::clone(address.store()));
     let format = format_of(format, file.location.filename().unwrap_or_default());
-    let schema = format.infer_schema(&session.state(), address.store(), std::slice::from_ref(file)).await?;
-    let mut url: Url = root.as_str().parse().map_err(|problem| DataFusionError::External(Box::new(problem)))?;
+    let schema = format
+        .infer_schema(
+            &session.state(),
+            address.store(),
+            std::slice::from_ref(file),
+        )
+        .await?;
+    let mut url: Url = root
+        .as_str()
+        .parse()
+        .map_err(|problem| DataFusionError::External(Box::new(problem)))?;
     // A path in a store may itself hold percent signs.
     url.set_path(&format!("/{}", file.location.as_ref().replace('%', "%25")));
     let options = ListingOptions::new(format).with_file_extension("");
     let config = ListingTableConfig::new(ListingTableUrl::try_new(url, None)?)
         .with_listing_options(options)
         .with_schema(schema);
-    session.read_table(Arc::new(ListingTable::try_new(config)?))?.collect().await
+    session
+        .read_table(Arc::new(ListingTable::try_new(config)?))?
+        .collect()
+        .await
 }
 
 fn format_of(format: DataFormat, name: &str) -> Arc<dyn FileFormat> {
@@ -62,7 +80,9 @@ fn format_of(format: DataFormat, name: &str) -> Arc<dyn FileFormat> {
                 .with_file_compression_type(compression),
         ),
         DataFormat::Json => Arc::new(
-            JsonFormat::default().with_schema_infer_max_rec(usize::MAX).with_file_compression_type(compression),
+            JsonFormat::default()
+                .with_schema_infer_max_rec(usize::MAX)
+                .with_file_compression_type(compression),
         ),
         DataFormat::Parquet => Arc::new(ParquetFormat::default()),
     }

@@ -58,14 +58,24 @@ impl Dataset {
     ///
     /// # Errors
     /// The reason `unreadable` and the file's name, where one is not of the format; `not_found`.
-    pub async fn read(address: &Address, format: DataFormat, reasons: Reasons) -> Result<Self, FailureReport> {
+    pub async fn read(
+        address: &Address,
+        format: DataFormat,
+        reasons: Reasons,
+    ) -> Result<Self, FailureReport> {
         let files = match address.files().await {
             Ok(files) => files,
             Err(problem @ AddressError::NotFound { .. }) => {
-                return Err(failure(reasons.not_found, format!("{}: {problem}", reasons.what)));
+                return Err(failure(
+                    reasons.not_found,
+                    format!("{}: {problem}", reasons.what),
+                ));
             }
             Err(problem) => {
-                return Err(failure(reasons.unreadable, format!("{}: {}", reasons.what, chain(&problem))));
+                return Err(failure(
+                    reasons.unreadable,
+                    format!("{}: {}", reasons.what, chain(&problem)),
+                ));
             }
         };
         let session = session();
@@ -75,7 +85,12 @@ impl Dataset {
             let name = file.location.filename().unwrap_or_default();
             batches.extend(read.map_err(|problem| {
                 let problem = problem.strip_backtrace();
-                let message = format!("{} at {}: {name} cannot be read as {}: {problem}", reasons.what, address.uri(), format_name(format));
+                let message = format!(
+                    "{} at {}: {name} cannot be read as {}: {problem}",
+                    reasons.what,
+                    address.uri(),
+                    format_name(format)
+                );
                 failure(reasons.unreadable, message)
             })?);
         }
@@ -83,13 +98,30 @@ impl Dataset {
     }
 
     /// The data set that batches make, of whatever schemas.
-    pub fn of_batches(uri: &str, batches: &[RecordBatch], reasons: Reasons) -> Result<Self, FailureReport> {
+    pub fn of_batches(
+        uri: &str,
+        batches: &[RecordBatch],
+        reasons: Reasons,
+    ) -> Result<Self, FailureReport> {
         let schema = merged(batches);
-        let aligned: Result<Vec<RecordBatch>, _> = batches.iter().map(|batch| aligned(batch, &schema)).collect();
+        let aligned: Result<Vec<RecordBatch>, _> = batches
+            .iter()
+            .map(|batch| aligned(batch, &schema))
+            .collect();
         let data = aligned
             .and_then(|batches| concat_batches(&schema, &batches))
-            .map_err(|problem| failure(reasons.unreadable, format!("{} at {uri}: {problem}", reasons.what)))?;
-        Ok(Self { reasons, uri: uri.to_owned(), session: session(), data })
+            .map_err(|problem| {
+                failure(
+                    reasons.unreadable,
+                    format!("{} at {uri}: {problem}", reasons.what),
+                )
+            })?;
+        Ok(Self {
+            reasons,
+            uri: uri.to_owned(),
+            session: session(),
+            data,
+        })
     }
 
     /// How many rows.
@@ -104,30 +136,51 @@ impl Dataset {
     pub fn column(&self, name: &str) -> Result<&ArrayRef, FailureReport> {
         self.data.column_by_name(name).ok_or_else(|| {
             let schema = self.data.schema();
-            let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            let mut there = names.iter().take(NAMED_COLUMNS).copied().collect::<Vec<_>>().join(", ");
+            let names: Vec<&str> = schema
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .collect();
+            let mut there = names
+                .iter()
+                .take(NAMED_COLUMNS)
+                .copied()
+                .collect::<Vec<_>>()
+                .join(", ");
             if names.len() > NAMED_COLUMNS {
                 there.push_str(&format!(" and {} more", names.len() - NAMED_COLUMNS));
             }
-            let message = format!("{} at {} has no column '{name}'; its columns are {there}", self.reasons.what, self.uri);
+            let message = format!(
+                "{} at {} has no column '{name}'; its columns are {there}",
+                self.reasons.what, self.uri
+            );
             failure(self.reasons.column, message)
         })
     }
 
     /// The names of its columns.
     pub fn columns(&self) -> Vec<String> {
-        self.data.schema().fields().iter().map(|field| field.name().clone()).collect()
+        self.data
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect()
     }
 
     /// A failure about a column's values.
     pub fn unreadable(&self, message: &str) -> FailureReport {
-        failure(self.reasons.unreadable, format!("{} at {}: {message}", self.reasons.what, self.uri))
+        failure(
+            self.reasons.unreadable,
+            format!("{} at {}: {message}", self.reasons.what, self.uri),
+        )
     }
 
     /// Keeps the rows for which `keep` is true.
     pub fn retain(&mut self, keep: &[bool]) -> Result<(), FailureReport> {
         let mask = arrow::array::BooleanArray::from(keep.to_vec());
-        self.data = arrow::compute::filter_record_batch(&self.data, &mask).or_fail(FailureReason::Internal)?;
+        self.data = arrow::compute::filter_record_batch(&self.data, &mask)
+            .or_fail(FailureReason::Internal)?;
         Ok(())
     }
 
@@ -141,28 +194,58 @@ impl Dataset {
             let problem = problem.strip_backtrace();
             let columns = self.columns().join(", ");
             let (reason, what) = if problem.contains("No field named") {
-                (FailureReason::ColumnNotFound, "names a column that is not there")
+                (
+                    FailureReason::ColumnNotFound,
+                    "names a column that is not there",
+                )
             } else {
-                (FailureReason::InvalidArguments, "is no SQL predicate on the data")
+                (
+                    FailureReason::InvalidArguments,
+                    "is no SQL predicate on the data",
+                )
             };
-            failure(reason, format!("the segment \"{predicate}\" {what}: {problem}; the columns are {columns}"))
+            failure(
+                reason,
+                format!("the segment \"{predicate}\" {what}: {problem}; the columns are {columns}"),
+            )
         };
         let frame = self.frame().map_err(invalid)?;
-        let expression: Expr = self.session.parse_sql_expr(predicate, frame.schema()).map_err(invalid)?;
-        let batches = frame.select(vec![expression.alias("matches")]).map_err(invalid)?.collect().await.map_err(invalid)?;
+        let expression: Expr = self
+            .session
+            .parse_sql_expr(predicate, frame.schema())
+            .map_err(invalid)?;
+        let batches = frame
+            .select(vec![expression.alias("matches")])
+            .map_err(invalid)?
+            .collect()
+            .await
+            .map_err(invalid)?;
         let mut matches = Vec::with_capacity(self.rows());
         for batch in batches {
-            let Some(values) = batch.column(0).as_any().downcast_ref::<arrow::array::BooleanArray>() else {
-                let message = format!("the segment \"{predicate}\" is not true or false, but {}", batch.column(0).data_type());
+            let Some(values) = batch
+                .column(0)
+                .as_any()
+                .downcast_ref::<arrow::array::BooleanArray>()
+            else {
+                let message = format!(
+                    "the segment \"{predicate}\" is not true or false, but {}",
+                    batch.column(0).data_type()
+                );
                 return Err(failure(FailureReason::InvalidArguments, message));
             };
             matches.extend(values.iter().map(|value| value == Some(true)));
         }
         if matches.len() != self.rows() {
-            let message = format!("the segment \"{predicate}\" does not say true or false for each row");
+            let message =
+                format!("the segment \"{predicate}\" does not say true or false for each row");
             return Err(failure(FailureReason::InvalidArguments, message));
         }
         Ok(matches)
+    }
+
+    /// Its rows.
+    pub fn into_batch(self) -> RecordBatch {
+        self.data
     }
 
     fn frame(&self) -> datafusion::error::Result<DataFrame> {
@@ -175,7 +258,11 @@ impl Dataset {
 fn session() -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1);
     config.options_mut().sql_parser.enable_ident_normalization = false;
-    config.options_mut().execution.parquet.schema_force_view_types = false;
+    config
+        .options_mut()
+        .execution
+        .parquet
+        .schema_force_view_types = false;
     SessionContext::new_with_config(config)
 }
 
@@ -215,10 +302,16 @@ fn wider(one: &DataType, two: &DataType) -> DataType {
     }
 }
 
-fn aligned(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, arrow::error::ArrowError> {
+fn aligned(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
     let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
         Some(values) => arrow::compute::cast(values, field.data_type()),
-        None => Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())),
+        None => Ok(arrow::array::new_null_array(
+            field.data_type(),
+            batch.num_rows(),
+        )),
     };
     let columns: Result<Vec<ArrayRef>, _> = schema.fields().iter().map(column).collect();
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

@@ -28,10 +28,18 @@ impl FromStr for Gate {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.split(',').map(str::trim);
-        let mut gate = Self { metric: parts.next().unwrap_or_default().parse()?, min: None, max: None };
+        let mut gate = Self {
+            metric: parts.next().unwrap_or_default().parse()?,
+            min: None,
+            max: None,
+        };
         for part in parts {
-            let (name, value) = part.split_once('=').ok_or_else(|| format!("'{part}' in '{text}' is not min=… or max=…"))?;
-            let value: f64 = value.parse().map_err(|_| format!("'{value}' in '{text}' is no number"))?;
+            let (name, value) = part
+                .split_once('=')
+                .ok_or_else(|| format!("'{part}' in '{text}' is not min=… or max=…"))?;
+            let value: f64 = value
+                .parse()
+                .map_err(|_| format!("'{value}' in '{text}' is no number"))?;
             match name {
                 "min" => gate.min = Some(value),
                 "max" => gate.max = Some(value),
@@ -48,7 +56,9 @@ impl Gate {
         if self.min.is_none() && self.max.is_none() {
             return None;
         }
-        let Some(interval) = estimate.and_then(|estimate| estimate.interval) else { return Some(Verdict::Inconclusive) };
+        let Some(interval) = estimate.and_then(|estimate| estimate.interval) else {
+            return Some(Verdict::Inconclusive);
+        };
         let below = |verdict: Verdict, is_broken: bool, is_held: bool| match (is_broken, is_held) {
             (true, _) => Verdict::Fail,
             (false, true) => verdict,
@@ -78,22 +88,41 @@ pub fn worse(one: Verdict, two: Verdict) -> Verdict {
 /// The verdicts of comparisons with a champion, in their order; one that could not be made is Inconclusive.
 pub fn compare(advantages: &[Option<Advantage>], margin: f64, confidence: f64) -> Vec<Verdict> {
     let alpha = 1.0 - confidence;
-    let p_values: Vec<f64> =
-        advantages.iter().map(|advantage| advantage.map_or(1.0, |advantage| advantage.p_within(margin))).collect();
+    let p_values: Vec<f64> = advantages
+        .iter()
+        .map(|advantage| advantage.map_or(1.0, |advantage| advantage.p_within(margin)))
+        .collect();
     let verdict = |(advantage, adjusted): (&Option<Advantage>, f64)| match advantage {
         Some(_) if adjusted <= alpha => Verdict::Fail,
         Some(advantage) if advantage.p_inferior(margin) <= alpha => Verdict::Pass,
         Some(_) | None => Verdict::Inconclusive,
     };
-    advantages.iter().zip(holm(&p_values)).map(verdict).collect()
+    advantages
+        .iter()
+        .zip(holm(&p_values))
+        .map(verdict)
+        .collect()
 }
 
 /// The metric in words: `rocAuc 0.764 [0.751, 0.777] on origin = 'JFK'`.
 pub fn words(result: &MetricResult) -> String {
-    let value = result.value.map_or_else(|| " is not defined".to_owned(), |value| format!(" {value:.4}"));
-    let interval = result.interval.map(|[lower, upper]| format!(" [{lower:.4}, {upper:.4}]")).unwrap_or_default();
-    let segment = result.segment.as_ref().map(|segment| format!(" on {segment}")).unwrap_or_default();
-    format!("{}{value}{interval}{segment} ({} rows)", result.name, result.rows)
+    let value = result.value.map_or_else(
+        || " is not defined".to_owned(),
+        |value| format!(" {value:.4}"),
+    );
+    let interval = result
+        .interval
+        .map(|[lower, upper]| format!(" [{lower:.4}, {upper:.4}]"))
+        .unwrap_or_default();
+    let segment = result
+        .segment
+        .as_ref()
+        .map(|segment| format!(" on {segment}"))
+        .unwrap_or_default();
+    format!(
+        "{}{value}{interval}{segment} ({} rows)",
+        result.name, result.rows
+    )
 }
 
 #[cfg(test)]
@@ -104,39 +133,128 @@ mod tests {
 
     #[test]
     fn a_gate_is_decided_by_the_bounds() {
-        let estimate = |lower, upper| Estimate { value: 0.7, interval: Some(Interval { lower, upper }) };
+        let estimate = |lower, upper| Estimate {
+            value: 0.7,
+            interval: Some(Interval { lower, upper }),
+        };
         let judge = |gate: &str, lower, upper| {
-            gate.parse::<Gate>().expect("a gate").judge(Some(&estimate(lower, upper)))
+            gate.parse::<Gate>()
+                .expect("a gate")
+                .judge(Some(&estimate(lower, upper)))
         };
         for (name, gate, lower, upper, expected) in [
-            ("the interval lies above", "rocAuc,min=0.65", 0.66, 0.74, Some(Verdict::Pass)),
-            ("the lower bound is what is asked", "rocAuc,min=0.65", 0.65, 0.74, Some(Verdict::Pass)),
-            ("the point alone lies above", "rocAuc,min=0.65", 0.64, 0.74, Some(Verdict::Inconclusive)),
-            ("the interval lies below", "rocAuc,min=0.75", 0.64, 0.74, Some(Verdict::Fail)),
-            ("a loss below its most", "logLoss,max=0.75", 0.64, 0.74, Some(Verdict::Pass)),
-            ("a loss about its most", "logLoss,max=0.7", 0.64, 0.74, Some(Verdict::Inconclusive)),
-            ("a loss above its most", "logLoss,max=0.6", 0.64, 0.74, Some(Verdict::Fail)),
-            ("between both", "mae,min=0.1,max=0.8", 0.64, 0.74, Some(Verdict::Pass)),
-            ("undecided below, broken above", "mae,min=0.7,max=0.6", 0.64, 0.74, Some(Verdict::Fail)),
+            (
+                "the interval lies above",
+                "rocAuc,min=0.65",
+                0.66,
+                0.74,
+                Some(Verdict::Pass),
+            ),
+            (
+                "the lower bound is what is asked",
+                "rocAuc,min=0.65",
+                0.65,
+                0.74,
+                Some(Verdict::Pass),
+            ),
+            (
+                "the point alone lies above",
+                "rocAuc,min=0.65",
+                0.64,
+                0.74,
+                Some(Verdict::Inconclusive),
+            ),
+            (
+                "the interval lies below",
+                "rocAuc,min=0.75",
+                0.64,
+                0.74,
+                Some(Verdict::Fail),
+            ),
+            (
+                "a loss below its most",
+                "logLoss,max=0.75",
+                0.64,
+                0.74,
+                Some(Verdict::Pass),
+            ),
+            (
+                "a loss about its most",
+                "logLoss,max=0.7",
+                0.64,
+                0.74,
+                Some(Verdict::Inconclusive),
+            ),
+            (
+                "a loss above its most",
+                "logLoss,max=0.6",
+                0.64,
+                0.74,
+                Some(Verdict::Fail),
+            ),
+            (
+                "between both",
+                "mae,min=0.1,max=0.8",
+                0.64,
+                0.74,
+                Some(Verdict::Pass),
+            ),
+            (
+                "undecided below, broken above",
+                "mae,min=0.7,max=0.6",
+                0.64,
+                0.74,
+                Some(Verdict::Fail),
+            ),
             ("nothing asked", "rocAuc", 0.64, 0.74, None),
         ] {
             assert_eq!(judge(gate, lower, upper), expected, "{name}");
         }
-        assert_eq!("rocAuc,min=0.5".parse::<Gate>().expect("a gate").judge(None), Some(Verdict::Inconclusive));
+        assert_eq!(
+            "rocAuc,min=0.5"
+                .parse::<Gate>()
+                .expect("a gate")
+                .judge(None),
+            Some(Verdict::Inconclusive)
+        );
         assert!("auc".parse::<Gate>().is_err());
         assert!("rocAuc,most=1".parse::<Gate>().is_err());
     }
 
     #[test]
     fn a_champion_is_beaten_matched_or_not_decided() {
-        let of = |value, standard_error| Some(Advantage { value, centre: value, standard_error });
-        let verdicts = compare(&[of(0.0, 0.001), of(-0.1, 0.001), of(0.0, 0.5), None], 0.01, 0.95);
-        assert_eq!(verdicts, [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive, Verdict::Inconclusive]);
+        let of = |value, standard_error| {
+            Some(Advantage {
+                value,
+                centre: value,
+                standard_error,
+            })
+        };
+        let verdicts = compare(
+            &[of(0.0, 0.001), of(-0.1, 0.001), of(0.0, 0.5), None],
+            0.01,
+            0.95,
+        );
+        assert_eq!(
+            verdicts,
+            [
+                Verdict::Pass,
+                Verdict::Fail,
+                Verdict::Inconclusive,
+                Verdict::Inconclusive
+            ]
+        );
     }
 
     #[test]
     fn one_of_many_that_looks_worse_by_chance_does_not_fail() {
-        let of = |value| Some(Advantage { value, centre: value, standard_error: 1.0 });
+        let of = |value| {
+            Some(Advantage {
+                value,
+                centre: value,
+                standard_error: 1.0,
+            })
+        };
         let mut many = vec![of(0.0); 20];
         many.push(of(-2.0));
         assert_eq!(compare(&[of(-2.0)], 0.01, 0.95), [Verdict::Fail]);

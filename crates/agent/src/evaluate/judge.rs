@@ -46,7 +46,11 @@ pub fn judge(
     segments: &[Segment],
 ) -> Result<Judged, FailureReport> {
     let mut found = Vec::new();
-    let rows = Rows { labels: labels.to_vec(), candidate: candidate.to_vec(), champion: champion.map(<[f64]>::to_vec) };
+    let rows = Rows {
+        labels: labels.to_vec(),
+        candidate: candidate.to_vec(),
+        champion: champion.map(<[f64]>::to_vec),
+    };
     for gate in &arguments.metrics {
         found.push(one(arguments, gate, None, &rows)?);
     }
@@ -56,19 +60,35 @@ pub fn judge(
             found.push(one(arguments, gate, Some(&segment.predicate), &rows)?);
         }
     }
-    let compared: Vec<usize> = (0..found.len()).filter(|at| found[*at].against.is_some()).collect();
-    let advantages: Vec<Option<Advantage>> = compared.iter().map(|at| found[*at].against.flatten()).collect();
-    for (at, verdict) in compared.into_iter().zip(compare(&advantages, arguments.margin, arguments.confidence)) {
+    let compared: Vec<usize> = (0..found.len())
+        .filter(|at| found[*at].against.is_some())
+        .collect();
+    let advantages: Vec<Option<Advantage>> = compared
+        .iter()
+        .map(|at| found[*at].against.flatten())
+        .collect();
+    for (at, verdict) in
+        compared
+            .into_iter()
+            .zip(compare(&advantages, arguments.margin, arguments.confidence))
+    {
         let before = found[at].result.verdict;
         found[at].result.verdict = Some(before.map_or(verdict, |before| worse(before, verdict)));
     }
-    let mut verdict = found.iter().filter_map(|found| found.result.verdict).fold(Verdict::Pass, worse);
+    let mut verdict = found
+        .iter()
+        .filter_map(|found| found.result.verdict)
+        .fold(Verdict::Pass, worse);
     let too_few = (labels.len() as u64) < arguments.min_samples;
     if too_few {
         verdict = worse(verdict, Verdict::Inconclusive);
     }
     let message = message(arguments, verdict, too_few, labels.len(), &found);
-    Ok(Judged { verdict, message, metrics: found.into_iter().map(|found| found.result).collect() })
+    Ok(Judged {
+        verdict,
+        message,
+        metrics: found.into_iter().map(|found| found.result).collect(),
+    })
 }
 
 struct Rows {
@@ -88,9 +108,20 @@ impl Rows {
     }
 }
 
-fn one(arguments: &Arguments, gate: &Gate, segment: Option<&String>, rows: &Rows) -> Result<Found, FailureReport> {
+fn one(
+    arguments: &Arguments,
+    gate: &Gate,
+    segment: Option<&String>,
+    rows: &Rows,
+) -> Result<Found, FailureReport> {
     let count = rows.labels.len() as u64;
-    let estimate = |answers: &[f64]| defined(gate.metric.estimate(&rows.labels, answers, arguments.confidence), gate);
+    let estimate = |answers: &[f64]| {
+        defined(
+            gate.metric
+                .estimate(&rows.labels, answers, arguments.confidence),
+            gate,
+        )
+    };
     let (estimated, undefined): (Option<Estimate>, _) = match estimate(&rows.candidate)? {
         Ok(estimate) => (Some(estimate), None),
         Err(why) => (None, Some(why)),
@@ -100,24 +131,38 @@ fn one(arguments: &Arguments, gate: &Gate, segment: Option<&String>, rows: &Rows
         Some(answers) => estimate(answers)?.ok().map(|estimate| estimate.value),
         None => None,
     };
-    let against = rows.champion.as_ref().filter(|_| is_judged).map(|answers| {
-        Advantage::new(gate.metric, &rows.labels, &rows.candidate, answers).ok()
-    });
+    let against =
+        rows.champion.as_ref().filter(|_| is_judged).map(|answers| {
+            Advantage::new(gate.metric, &rows.labels, &rows.candidate, answers).ok()
+        });
     let result = MetricResult {
         name: gate.metric.name().to_owned(),
         segment: segment.cloned(),
         rows: count,
         value: estimated.map(|estimate| estimate.value),
-        interval: estimated.and_then(|estimate| estimate.interval).map(|interval| [interval.lower, interval.upper]),
+        interval: estimated
+            .and_then(|estimate| estimate.interval)
+            .map(|interval| [interval.lower, interval.upper]),
         champion,
-        verdict: if is_judged { gate.judge(estimated.as_ref()) } else { None },
+        verdict: if is_judged {
+            gate.judge(estimated.as_ref())
+        } else {
+            None
+        },
     };
-    Ok(Found { result, undefined, against })
+    Ok(Found {
+        result,
+        undefined,
+        against,
+    })
 }
 
 /// Rows that the metric cannot take are a failure; rows on which it has no value are not.
 #[allow(clippy::type_complexity)] // a failure, else a value or the reason that there is none
-fn defined(estimate: Result<Estimate, StatisticsError>, gate: &Gate) -> Result<Result<Estimate, String>, FailureReport> {
+fn defined(
+    estimate: Result<Estimate, StatisticsError>,
+    gate: &Gate,
+) -> Result<Result<Estimate, String>, FailureReport> {
     let name = gate.metric.name();
     match estimate {
         Ok(estimate) => Ok(Ok(estimate)),
@@ -126,7 +171,8 @@ fn defined(estimate: Result<Estimate, StatisticsError>, gate: &Gate) -> Result<R
             Err(failure(FailureReason::DatasetUnreadable, message))
         }
         Err(problem @ StatisticsError::Prediction { .. }) => {
-            let message = format!("{name} cannot be computed on what the model server answers: {problem}");
+            let message =
+                format!("{name} cannot be computed on what the model server answers: {problem}");
             Err(failure(FailureReason::ServerFailed, message))
         }
         Err(
@@ -138,18 +184,36 @@ fn defined(estimate: Result<Estimate, StatisticsError>, gate: &Gate) -> Result<R
     }
 }
 
-fn message(arguments: &Arguments, verdict: Verdict, too_few: bool, rows: usize, found: &[Found]) -> String {
+fn message(
+    arguments: &Arguments,
+    verdict: Verdict,
+    too_few: bool,
+    rows: usize,
+    found: &[Found],
+) -> String {
     if too_few && verdict == Verdict::Inconclusive {
-        return format!("the held-out data has {rows} rows in the window, and at least {} are asked for", arguments.min_samples);
+        return format!(
+            "the held-out data has {rows} rows in the window, and at least {} are asked for",
+            arguments.min_samples
+        );
     }
-    let of_verdict: Vec<&Found> = found.iter().filter(|found| found.result.verdict == Some(verdict)).collect();
-    let mut named: Vec<String> = of_verdict.iter().take(NAMED).map(|found| sentence(arguments, found)).collect();
+    let of_verdict: Vec<&Found> = found
+        .iter()
+        .filter(|found| found.result.verdict == Some(verdict))
+        .collect();
+    let mut named: Vec<String> = of_verdict
+        .iter()
+        .take(NAMED)
+        .map(|found| sentence(arguments, found))
+        .collect();
     if of_verdict.len() > NAMED {
         named.push(format!("and {} more", of_verdict.len() - NAMED));
     }
     let named = named.join("; ");
     match verdict {
-        Verdict::Pass if named.is_empty() => format!("no gate was asked for; {rows} rows were judged"),
+        Verdict::Pass if named.is_empty() => {
+            format!("no gate was asked for; {rows} rows were judged")
+        }
         Verdict::Pass => format!("every gate holds: {named}"),
         Verdict::Fail => format!("not good enough: {named}"),
         Verdict::Inconclusive => format!("not decided, more rows are needed: {named}"),
@@ -158,7 +222,11 @@ fn message(arguments: &Arguments, verdict: Verdict, too_few: bool, rows: usize, 
 
 fn sentence(arguments: &Arguments, found: &Found) -> String {
     let mut text = words(&found.result);
-    if let Some(gate) = arguments.metrics.iter().find(|gate| gate.metric.name() == found.result.name) {
+    if let Some(gate) = arguments
+        .metrics
+        .iter()
+        .find(|gate| gate.metric.name() == found.result.name)
+    {
         for (limit, value) in [("min", gate.min), ("max", gate.max)] {
             if let Some(value) = value {
                 text.push_str(&format!(", {limit} {value}"));

@@ -18,7 +18,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use tracing::info;
-use windlass_api::agent::{EvaluationReport, FailureReason, FailureReport, MetricResult, Profile, Report, Signature, Tree, Verdict, paths};
+use windlass_api::agent::{
+    EvaluationReport, FailureReason, FailureReport, MetricResult, Profile, Report, Signature, Tree,
+    Verdict, paths,
+};
 
 use crate::address::Address;
 use crate::arguments::{DataFormat, duration, time};
@@ -71,7 +74,11 @@ pub struct Arguments {
     #[arg(long, value_parser = time)]
     pub window_end: Option<Timestamp>,
     /// A metric and what it has to reach: `rocAuc,min=0.65`, `logLoss,max=0.7`, or without either to see it only.
-    #[arg(long = "metric", value_name = "METRIC[,min=X][,max=X]", required = true)]
+    #[arg(
+        long = "metric",
+        value_name = "METRIC[,min=X][,max=X]",
+        required = true
+    )]
     pub metrics: Vec<Gate>,
     /// A segment that is judged by itself, as a predicate in SQL.
     #[arg(long = "segment", value_name = "PREDICATE")]
@@ -121,7 +128,12 @@ struct FullReport<'a> {
 pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     validate(&arguments)?;
     let address = Address::parse(&arguments.dataset).or_fail(FailureReason::InvalidArguments)?;
-    let output = arguments.output.as_deref().map(Address::parse).transpose().or_fail(FailureReason::InvalidArguments)?;
+    let output = arguments
+        .output
+        .as_deref()
+        .map(Address::parse)
+        .transpose()
+        .or_fail(FailureReason::InvalidArguments)?;
     let default = format!("{}/{}", paths::MODEL, windlass_api::agent::SIGNATURE_FILE);
     let inputs = signature(arguments.signature.as_deref().unwrap_or(&default)).await?;
     let champion_inputs = match &arguments.champion_signature {
@@ -134,7 +146,12 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     let labels = labels(&data, &arguments.label)?;
     let segments = segments::of(&data, &arguments.segments, &arguments.segment_by).await?;
     let features = features(&data, &inputs)?;
-    info!(rows = labels.len(), segments = segments.len(), "read {}", arguments.dataset);
+    info!(
+        rows = labels.len(),
+        segments = segments.len(),
+        "read {}",
+        arguments.dataset
+    );
 
     let server = Server::new(&arguments.server, &arguments.model_name)?;
     server.wait_until_ready(arguments.ready_timeout).await?;
@@ -150,9 +167,22 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         None => None,
     };
 
-    let judged = judge(&arguments, &labels, &candidate, champion.as_deref(), &segments)?;
+    let judged = judge(
+        &arguments,
+        &labels,
+        &candidate,
+        champion.as_deref(),
+        &segments,
+    )?;
     let profile = baseline(features, &candidate);
-    report(&arguments, labels.len() as u64, judged, output.as_ref(), &profile).await
+    report(
+        &arguments,
+        labels.len() as u64,
+        judged,
+        output.as_ref(),
+        &profile,
+    )
+    .await
 }
 
 fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
@@ -163,19 +193,30 @@ fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
     if !(arguments.margin >= 0.0 && arguments.margin.is_finite()) {
         return invalid("--margin is at least 0");
     }
-    if arguments.time_column.is_none() && (arguments.window_start.is_some() || arguments.window_end.is_some()) {
+    if arguments.time_column.is_none()
+        && (arguments.window_start.is_some() || arguments.window_end.is_some())
+    {
         return invalid("--window-start and --window-end need --time-column");
     }
     Ok(())
 }
 
 fn within_window(data: &mut Dataset, arguments: &Arguments) -> Result<(), FailureReport> {
-    let Some(name) = &arguments.time_column else { return Ok(()) };
+    let Some(name) = &arguments.time_column else {
+        return Ok(());
+    };
     let about = |problem: String| data.unreadable(&format!("column '{name}': {problem}"));
     let times = column::times(data.column(name)?).map_err(about)?;
-    let start = arguments.window_start.map_or(i64::MIN, Timestamp::as_microsecond);
-    let end = arguments.window_end.map_or(i64::MAX, Timestamp::as_microsecond);
-    let keep: Vec<bool> = times.iter().map(|time| time.is_some_and(|time| start <= time && time < end)).collect();
+    let start = arguments
+        .window_start
+        .map_or(i64::MIN, Timestamp::as_microsecond);
+    let end = arguments
+        .window_end
+        .map_or(i64::MAX, Timestamp::as_microsecond);
+    let keep: Vec<bool> = times
+        .iter()
+        .map(|time| time.is_some_and(|time| start <= time && time < end))
+        .collect();
     data.retain(&keep)
 }
 
@@ -184,18 +225,28 @@ fn labels(data: &Dataset, name: &str) -> Result<Vec<f64>, FailureReport> {
     let values = column::numbers(data.column(name)?).map_err(about)?;
     let missing = values.iter().filter(|value| value.is_none()).count();
     if missing > 0 {
-        return Err(about(format!("{missing} of {} rows have no label", values.len())));
+        return Err(about(format!(
+            "{missing} of {} rows have no label",
+            values.len()
+        )));
     }
     Ok(values.into_iter().flatten().collect())
 }
 
 fn features(data: &Dataset, signature: &Signature) -> Result<Vec<RawFeature>, FailureReport> {
-    signature.inputs.iter().map(|feature| RawFeature::read(data, feature)).collect()
+    signature
+        .inputs
+        .iter()
+        .map(|feature| RawFeature::read(data, feature))
+        .collect()
 }
 
 fn baseline(mut features: Vec<RawFeature>, answers: &[f64]) -> Profile {
     let values = Values::Number(answers.iter().copied().map(Some).collect());
-    features.push(RawFeature { name: PREDICTION.to_owned(), values });
+    features.push(RawFeature {
+        name: PREDICTION.to_owned(),
+        values,
+    });
     profile_of(answers.len(), &features)
 }
 
@@ -206,8 +257,15 @@ async fn report(
     output: Option<&Address>,
     profile: &Profile,
 ) -> Result<Report, FailureReport> {
-    let Judged { verdict, message, metrics } = judged;
-    let champion = arguments.champion_server.as_ref().map(|_| arguments.champion_name.clone().unwrap_or_default());
+    let Judged {
+        verdict,
+        message,
+        metrics,
+    } = judged;
+    let champion = arguments
+        .champion_server
+        .as_ref()
+        .map(|_| arguments.champion_name.clone().unwrap_or_default());
     let full = FullReport {
         verdict,
         message: &message,
@@ -226,5 +284,13 @@ async fn report(
         None => (None, None),
     };
     info!(?verdict, rows, "{message}");
-    Ok(Report::Evaluation(EvaluationReport { verdict, message, rows, metrics, champion, report, baseline }))
+    Ok(Report::Evaluation(EvaluationReport {
+        verdict,
+        message,
+        rows,
+        metrics,
+        champion,
+        report,
+        baseline,
+    }))
 }

@@ -20,12 +20,23 @@ pub struct Segment {
 }
 
 /// The segments of predicates, then those of columns.
-pub async fn of(data: &Dataset, predicates: &[String], columns: &[String]) -> Result<Vec<Segment>, FailureReport> {
+pub async fn of(
+    data: &Dataset,
+    predicates: &[String],
+    columns: &[String],
+) -> Result<Vec<Segment>, FailureReport> {
     let mut segments = Vec::new();
     for predicate in predicates {
         let matches = data.matches(predicate).await?;
-        let rows = matches.iter().enumerate().filter_map(|(row, is)| is.then_some(row)).collect();
-        segments.push(Segment { predicate: predicate.clone(), rows });
+        let rows = matches
+            .iter()
+            .enumerate()
+            .filter_map(|(row, is)| is.then_some(row))
+            .collect();
+        segments.push(Segment {
+            predicate: predicate.clone(),
+            rows,
+        });
     }
     for name in columns {
         segments.extend(of_column(data, name)?);
@@ -35,8 +46,10 @@ pub async fn of(data: &Dataset, predicates: &[String], columns: &[String]) -> Re
 
 fn of_column(data: &Dataset, name: &str) -> Result<Vec<Segment>, FailureReport> {
     let values = data.column(name)?;
-    let is_text = !(values.data_type().is_numeric() || values.data_type() == &arrow::datatypes::DataType::Boolean);
-    let texts = column::texts(values).map_err(|problem| data.unreadable(&format!("column '{name}': {problem}")))?;
+    let is_text = !(values.data_type().is_numeric()
+        || values.data_type() == &arrow::datatypes::DataType::Boolean);
+    let texts = column::texts(values)
+        .map_err(|problem| data.unreadable(&format!("column '{name}': {problem}")))?;
     let mut rows: BTreeMap<Option<String>, Vec<usize>> = BTreeMap::new();
     for (row, value) in texts.into_iter().enumerate() {
         rows.entry(value).or_default().push(row);
@@ -54,12 +67,27 @@ fn of_column(data: &Dataset, name: &str) -> Result<Vec<Segment>, FailureReport> 
         Some(value) if is_text => format!("{column} = '{}'", value.replace('\'', "''")),
         Some(value) => format!("{column} = {value}"),
     };
-    Ok(rows.into_iter().map(|(value, rows)| Segment { predicate: predicate(value), rows }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(value, rows)| Segment {
+            predicate: predicate(value),
+            rows,
+        })
+        .collect())
 }
 
 /// A column's name as SQL has it: quoted where it is no plain word.
 fn quoted(name: &str) -> String {
-    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
-    if is_plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    let is_plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|byte| !byte.is_ascii_digit());
+    if is_plain {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
 }

@@ -29,9 +29,16 @@ pub struct Server {
 impl Server {
     /// The model of a name on the server at `base`, `http://127.0.0.1:8081`.
     pub fn new(base: &str, model: &str) -> Result<Self, FailureReport> {
-        let client = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).no_proxy().build();
+        let client = reqwest::Client::builder()
+            .timeout(REQUEST_TIMEOUT)
+            .no_proxy()
+            .build();
         let client = client.map_err(|problem| failure(FailureReason::Internal, chain(&problem)))?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), model: model.to_owned(), client })
+        Ok(Self {
+            base: base.trim_end_matches('/').to_owned(),
+            model: model.to_owned(),
+            client,
+        })
     }
 
     /// Waits until the server and the model on it are ready.
@@ -46,7 +53,11 @@ impl Server {
                 Err(problem) => problem,
             };
             if Instant::now() >= end {
-                let message = format!("the model server at {} was not ready after {} s: {problem}", self.base, patience.as_secs());
+                let message = format!(
+                    "the model server at {} was not ready after {} s: {problem}",
+                    self.base,
+                    patience.as_secs()
+                );
                 return Err(failure(FailureReason::ServerNotReady, message));
             }
             sleep(POLL).await;
@@ -54,8 +65,14 @@ impl Server {
     }
 
     async fn is_ready(&self) -> Result<(), String> {
-        for path in ["/v2/health/ready".to_owned(), format!("/v2/models/{}/ready", self.model)] {
-            let request = self.client.get(format!("{}{path}", self.base)).timeout(Duration::from_secs(5));
+        for path in [
+            "/v2/health/ready".to_owned(),
+            format!("/v2/models/{}/ready", self.model),
+        ] {
+            let request = self
+                .client
+                .get(format!("{}{path}", self.base))
+                .timeout(Duration::from_secs(5));
             let answer = request.send().await.map_err(|problem| chain(&problem))?;
             if !answer.status().is_success() {
                 return Err(format!("GET {path} is answered with {}", answer.status()));
@@ -75,44 +92,75 @@ impl Server {
             let count = rows.len() / tensor.width;
             let about = |problem: String| {
                 let last = first + count - 1;
-                let message = format!("the model server at {} failed on rows {first} to {last}: {problem}", self.base);
+                let message = format!(
+                    "the model server at {} failed on rows {first} to {last}: {problem}",
+                    self.base
+                );
                 failure(FailureReason::ServerFailed, message)
             };
-            let answer = self.infer(&tensor.name, tensor.width, rows, first).await.map_err(about)?;
+            let answer = self
+                .infer(&tensor.name, tensor.width, rows, first)
+                .await
+                .map_err(about)?;
             answers.extend(first_values(&answer, count).map_err(about)?);
         }
         Ok(answers)
     }
 
-    async fn infer(&self, name: &str, width: usize, rows: &[f64], first: usize) -> Result<Value, String> {
+    async fn infer(
+        &self,
+        name: &str,
+        width: usize,
+        rows: &[f64],
+        first: usize,
+    ) -> Result<Value, String> {
         // serde_json writes NaN as null, which is how the protocol's servers take a missing value.
         let body = json!({
             "id": format!("windlass-{first}"),
             "inputs": [{"name": name, "shape": [rows.len() / width, width], "datatype": "FP64", "data": rows}],
         });
         let url = format!("{}/v2/models/{}/infer", self.base, self.model);
-        let answer = self.client.post(url).json(&body).send().await.map_err(|problem| chain(&problem))?;
+        let answer = self
+            .client
+            .post(url)
+            .json(&body)
+            .send()
+            .await
+            .map_err(|problem| chain(&problem))?;
         let status = answer.status();
         let content = answer.bytes().await.map_err(|problem| chain(&problem))?;
         if !status.is_success() {
             let text = String::from_utf8_lossy(&content);
-            return Err(format!("HTTP {status}: {}", &text[..text.floor_char_boundary(MAX_BODY)]));
+            return Err(format!(
+                "HTTP {status}: {}",
+                &text[..text.floor_char_boundary(MAX_BODY)]
+            ));
         }
-        serde_json::from_slice(&content).map_err(|problem| format!("its answer is not JSON: {problem}"))
+        serde_json::from_slice(&content)
+            .map_err(|problem| format!("its answer is not JSON: {problem}"))
     }
 }
 
 /// One number for each of `rows`, from a response of the protocol.
 fn first_values(answer: &Value, rows: usize) -> Result<Vec<f64>, String> {
-    let data = answer.pointer("/outputs/0/data").ok_or("its answer has no outputs[0].data")?;
+    let data = answer
+        .pointer("/outputs/0/data")
+        .ok_or("its answer has no outputs[0].data")?;
     let mut flat = Vec::new();
     flatten(data, &mut flat);
     if rows == 0 || flat.is_empty() || flat.len() % rows != 0 {
-        return Err(format!("its answer holds {} values for {rows} rows", flat.len()));
+        return Err(format!(
+            "its answer holds {} values for {rows} rows",
+            flat.len()
+        ));
     }
     let value = |(row, value): (usize, &&Value)| {
-        let number = value.as_f64().or_else(|| value.as_bool().map(|is| f64::from(u8::from(is))));
-        number.ok_or_else(|| format!("its answer for the row {row} of the request is {value}, which is no number"))
+        let number = value
+            .as_f64()
+            .or_else(|| value.as_bool().map(|is| f64::from(u8::from(is))));
+        number.ok_or_else(|| {
+            format!("its answer for the row {row} of the request is {value}, which is no number")
+        })
     };
     let width = flat.len() / rows;
     flat.iter().step_by(width).enumerate().map(value).collect()
@@ -121,7 +169,9 @@ fn first_values(answer: &Value, rows: usize) -> Result<Vec<f64>, String> {
 fn flatten<'a>(value: &'a Value, into: &mut Vec<&'a Value>) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| flatten(value, into)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => into.push(value),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            into.push(value)
+        }
     }
 }
 
@@ -135,7 +185,10 @@ mod tests {
         assert_eq!(of(json!([0.1, 0.9]), 2), Ok(vec![0.1, 0.9]));
         assert_eq!(of(json!([[0.1], [0.9]]), 2), Ok(vec![0.1, 0.9]));
         assert_eq!(of(json!([0.1, 0.2, 0.8, 0.3]), 2), Ok(vec![0.1, 0.8]));
-        assert_eq!(of(json!([0.1, 0.9, 0.3]), 2), Err("its answer holds 3 values for 2 rows".to_owned()));
+        assert_eq!(
+            of(json!([0.1, 0.9, 0.3]), 2),
+            Err("its answer holds 3 values for 2 rows".to_owned())
+        );
         assert!(of(json!([0.1, null]), 2).is_err());
         assert!(first_values(&json!({"error": "x"}), 1).is_err());
     }

@@ -1,0 +1,107 @@
+//! Performance of a window with labels that came later.
+
+use std::collections::HashMap;
+
+use windlass_api::agent::{FailureReason, FailureReport, Performance};
+use windlass_statistics::StatisticsError;
+
+use super::Arguments;
+use crate::address::{Address, AddressError};
+use crate::data::{Dataset, Reasons, column};
+use crate::profile::PREDICTION;
+use crate::report::{OrFail, failure};
+
+/// With fewer labelled rows an interval by normal approximation says too much.
+const MIN_ROWS: u64 = 100;
+
+/// The payload log's column with the id of a row's request.
+const REQUEST_ID: &str = "request_id";
+
+const REASONS: Reasons = Reasons {
+    what: "the labels",
+    not_found: FailureReason::LabelsUnreadable,
+    unreadable: FailureReason::LabelsUnreadable,
+    column: FailureReason::LabelsUnreadable,
+};
+
+/// The metric on the rows of the window whose label is known; absent when no labels are asked for.
+///
+/// While there is no label file, no label has come yet: 0 rows. Of several labels for one request the last holds.
+///
+/// # Errors
+/// [`FailureReason::LabelsUnreadable`] with the file or column.
+pub async fn measure(
+    arguments: &Arguments,
+    data: &Dataset,
+) -> Result<Option<Performance>, FailureReport> {
+    let (Some(uri), Some(label), Some(metric)) =
+        (&arguments.labels, &arguments.label, arguments.metric)
+    else {
+        return Ok(None);
+    };
+    let address = Address::parse(uri).or_fail(FailureReason::InvalidArguments)?;
+    let mut performance = Performance {
+        rows: 0,
+        metric: metric.name().to_owned(),
+        value: None,
+        interval: None,
+        fallen: false,
+    };
+    if let Err(AddressError::NotFound { .. }) = address.files().await {
+        return Ok(Some(performance));
+    }
+    let known = labels(&address, arguments, label).await?;
+    let ids =
+        column::texts(data.column(REQUEST_ID)?).map_err(|problem| data.unreadable(&problem))?;
+    let answers =
+        column::numbers(data.column(PREDICTION)?).map_err(|problem| data.unreadable(&problem))?;
+    let rows = ids
+        .iter()
+        .zip(answers)
+        .filter_map(|(id, answer)| Some((*known.get(id.as_ref()?)?, answer?)));
+    let (labels, answers): (Vec<f64>, Vec<f64>) = rows.unzip();
+    performance.rows = labels.len() as u64;
+    match metric.estimate(&labels, &answers, arguments.confidence) {
+        Ok(estimate) => {
+            performance.value = Some(estimate.value);
+            performance.interval = estimate
+                .interval
+                .map(|interval| [interval.lower, interval.upper]);
+        }
+        Err(problem @ StatisticsError::Label { .. }) => {
+            let message = format!(
+                "the labels at {uri}: {} cannot be computed from column '{label}': {problem}",
+                metric.name()
+            );
+            return Err(failure(FailureReason::LabelsUnreadable, message));
+        }
+        Err(_) => {}
+    }
+    let is_enough = performance.rows >= MIN_ROWS.min(arguments.min_samples);
+    performance.fallen = match (performance.interval, arguments.metric_min) {
+        (Some([_, upper]), Some(min)) => is_enough && upper < min,
+        _ => false,
+    };
+    Ok(Some(performance))
+}
+
+async fn labels(
+    address: &Address,
+    arguments: &Arguments,
+    label: &str,
+) -> Result<HashMap<String, f64>, FailureReport> {
+    let data = Dataset::read(address, arguments.labels_format, REASONS).await?;
+    if data.columns().is_empty() {
+        return Ok(HashMap::new());
+    }
+    let about =
+        |name: &str, problem: String| data.unreadable(&format!("column '{name}': {problem}"));
+    let ids = column::texts(data.column(&arguments.join_on)?)
+        .map_err(|problem| about(&arguments.join_on, problem))?;
+    let values = column::numbers(data.column(label)?).map_err(|problem| about(label, problem))?;
+    Ok(ids
+        .into_iter()
+        .zip(values)
+        .filter_map(|(id, value)| Some((id?, value?)))
+        .collect())
+}
