@@ -1,7 +1,5 @@
 //! How a Job stands, told from its status and its pods together: the two caches need not be of the same moment.
 
-use std::sync::Arc;
-
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -25,11 +23,17 @@ pub enum JobState {
 }
 
 /// How a Job with these pods stands.
-pub fn state<'a>(job: &Job, its_pods: impl IntoIterator<Item = &'a Arc<Pod>>, now: Timestamp) -> JobState {
+pub fn state<'a>(job: &Job, its_pods: impl IntoIterator<Item = &'a Pod>, now: Timestamp) -> JobState {
     let Some((ended, state)) = end(job) else { return JobState::Running };
     let mut its_pods = its_pods.into_iter().peekable();
-    let behind = its_pods.peek().is_none() || its_pods.any(|pod| pods::is_alive(pod));
+    let behind = its_pods.peek().is_none() || its_pods.any(pods::is_alive);
     if behind && now.duration_since(ended) < SETTLING { JobState::Settling } else { state }
+}
+
+/// Whether a Job failed by its policy for pods that the cluster took away, see [`pods::fail_on_disruption`].
+pub fn is_disrupted(job: &Job) -> bool {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Failed" && condition.status == "True" && condition.reason.as_deref() == Some("PodFailurePolicy"))
 }
 
 fn end(job: &Job) -> Option<(Timestamp, JobState)> {

@@ -11,6 +11,8 @@ pub mod compare;
 pub mod conditions;
 pub mod digest;
 pub mod driftmonitor;
+#[cfg(test)]
+mod fixtures;
 pub mod jobs;
 pub mod modeldeployment;
 pub mod modelversion;

@@ -2,6 +2,7 @@
 //! what can be read from a pod that does not get on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::{PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule};
 use k8s_openapi::api::core::v1::{
@@ -62,19 +63,22 @@ pub fn mount_claims<'a>(
     let written: BTreeSet<&str> = written.into_iter().filter_map(|address| address.claim().map(|(claim, _)| claim)).collect();
     let mut claims: BTreeSet<&str> = read.into_iter().filter_map(|address| address.claim().map(|(claim, _)| claim)).collect();
     claims.extend(&written);
+    if !claims.is_empty() {
+        container.env.get_or_insert_default().insert(0, variable(environment::VOLUMES, paths::VOLUMES));
+    }
     for claim in claims {
         let volumes = spec.volumes.get_or_insert_default();
-        let volume = match volumes.iter().find(|volume| volume.persistent_volume_claim.as_ref().is_some_and(|source| source.claim_name == claim)) {
-            Some(volume) => volume.name.clone(),
-            None => {
-                let name = format!("windlass-claim-{}", volumes.len());
-                volumes.push(Volume {
-                    name: name.clone(),
-                    persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource { claim_name: claim.to_owned(), ..Default::default() }),
-                    ..Volume::default()
-                });
-                name
-            }
+        let mounted = volumes.iter().find(|volume| volume.persistent_volume_claim.as_ref().is_some_and(|source| source.claim_name == claim));
+        let volume = if let Some(volume) = mounted {
+            volume.name.clone()
+        } else {
+            let name = format!("windlass-claim-{}", volumes.len());
+            volumes.push(Volume {
+                name: name.clone(),
+                persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource { claim_name: claim.to_owned(), ..Default::default() }),
+                ..Volume::default()
+            });
+            name
         };
         container.volume_mounts.get_or_insert_default().push(VolumeMount {
             name: volume,
@@ -173,6 +177,15 @@ pub fn ignore_disruption() -> PodFailurePolicy {
     }
 }
 
+/// A pod that the cluster took away fails its Job, and the Job says so even when the pod itself is gone.
+pub fn fail_on_disruption() -> PodFailurePolicy {
+    let mut policy = ignore_disruption();
+    for rule in &mut policy.rules {
+        "FailJob".clone_into(&mut rule.action);
+    }
+    policy
+}
+
 /// An environment variable.
 pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value.into()), value_from: None }
@@ -237,13 +250,28 @@ pub fn is_disrupted(pod: &Pod) -> bool {
         .is_some_and(|conditions| conditions.iter().any(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True"))
 }
 
+/// Whether a pod ended well.
+pub fn is_done(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded")
+}
+
 /// Whether a pod holds, or may yet hold, a place on a node.
 pub fn is_alive(pod: &Pod) -> bool {
     !matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"))
 }
 
-/// Why a pod does not start, if a person has to do something about it.
+/// Pods in the order of their names: a store gives them in any order, and what is decided must not depend on it.
+pub fn in_order(pods: &[Arc<Pod>]) -> Vec<&Pod> {
+    let mut pods: Vec<&Pod> = pods.iter().map(AsRef::as_ref).collect();
+    pods.sort_by_key(|pod| pod.name_any());
+    pods
+}
+
+/// Why a pod does not start, if a person has to do something about it. A pod that goes is nobody's problem.
 pub fn problem(pod: &Pod) -> Option<Problem> {
+    if pod.metadata.deletion_timestamp.is_some() || !is_alive(pod) {
+        return None;
+    }
     let waiting = statuses(pod).find_map(|status| {
         let waiting = status.state.as_ref()?.waiting.as_ref()?;
         let reason = match waiting.reason.as_deref()? {
@@ -261,7 +289,8 @@ pub fn problem(pod: &Pod) -> Option<Problem> {
     });
     waiting.or_else(|| {
         let condition = pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == "PodScheduled")?;
-        (condition.status == "False").then(|| {
+        // A pod that waits at a gate waits for somebody's go-ahead, not for a node.
+        (condition.status == "False" && condition.reason.as_deref() != Some("SchedulingGated")).then(|| {
             let message = condition.message.as_deref().unwrap_or("no reason is given");
             Problem::new("Unschedulable", format!("pod {} finds no node: {message}", pod.name_any()))
         })

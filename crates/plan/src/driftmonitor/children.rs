@@ -12,6 +12,9 @@ use crate::template;
 /// Seconds that a window's Job is kept for its logs.
 const KEPT_SECONDS: i32 = 600;
 
+/// Seconds that the evaluation of a window may take.
+const MAX_SECONDS: i64 = 6 * 3600;
+
 /// Name of the Job of the window that ends at `end`.
 pub fn job_name(monitor: &DriftMonitor, end: Timestamp) -> String {
     format!("{}-{}", monitor.name_any(), end.as_second())
@@ -33,6 +36,8 @@ pub fn window_job(monitor: &DriftMonitor, version: &ModelVersion, baseline: &Sto
         spec: Some(JobSpec {
             backoff_limit: Some(0),
             pod_failure_policy: Some(pods::ignore_disruption()),
+            // One window at a time: one that hangs must not hold up those after it for ever.
+            active_deadline_seconds: Some(MAX_SECONDS),
             ttl_seconds_after_finished: Some(KEPT_SECONDS),
             template: PodTemplateSpec {
                 metadata: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta { labels: metadata.labels.clone(), ..Default::default() }),

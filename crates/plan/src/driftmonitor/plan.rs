@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use std::sync::Arc;
 use windlass_api::agent::{DriftReport, Report, WindowVerdict};
 use windlass_api::{
     Address, DriftMonitor, DriftMonitorStatus, GoDuration, Mode, ModelVersion, Retrain, Stored, Trigger, Window, WindowStatus, condition, is_true, labels,
@@ -29,7 +28,10 @@ const FLUSH: SignedDuration = SignedDuration::from_secs(6);
 pub fn plan(observed: &Observed, now: Timestamp) -> Plan<DriftMonitorStatus> {
     let monitor = &*observed.monitor;
     let before = monitor.status.clone().unwrap_or_default();
-    let reconcile = Reconcile { observed, monitor, before: &before, now };
+    if monitor.metadata.deletion_timestamp.is_some() {
+        return Plan::status_only(before);
+    }
+    let reconcile = Reconcile { observed, pods: pods::in_order(&observed.pods), monitor, before: &before, now };
     reconcile.watched().map_or_else(|stop| reconcile.stopped(&stop), |watched| reconcile.watch(&watched))
 }
 
@@ -39,6 +41,8 @@ struct Watched<'a> {
     baseline: &'a Stored,
     payloads: &'a Address,
     since: Timestamp,
+    /// The version that is being tried beside it.
+    canary: Option<&'a str>,
 }
 
 /// Why nothing can be watched now.
@@ -51,6 +55,8 @@ enum Stop {
 
 struct Reconcile<'a> {
     observed: &'a Observed,
+    /// The pods of all windows, in order.
+    pods: Vec<&'a Pod>,
     monitor: &'a DriftMonitor,
     before: &'a DriftMonitorStatus,
     now: Timestamp,
@@ -76,7 +82,8 @@ impl Reconcile<'_> {
         let baseline = version.status.as_ref().and_then(|status| status.validation.as_ref()).and_then(|found| found.baseline.as_ref()).ok_or_else(|| {
             Stop::Mend(Problem::new("NoBaseline", format!("the version that serves, {}, has no baseline profile: it was never validated; give the TrainingJob a spec.validation", version.name_any())))
         })?;
-        Ok(Watched { version, baseline, payloads, since: stable.since })
+        let canary = deployment.status.as_ref().and_then(|status| status.canary.as_ref()).map(|canary| canary.version.as_str());
+        Ok(Watched { version, baseline, payloads, since: stable.since, canary })
     }
 
     fn conditions(&self) -> Conditions<'_> {
@@ -109,6 +116,7 @@ impl Reconcile<'_> {
         let mut plan = Plan::status_only(DriftMonitorStatus::default());
         self.record_windows(&mut status, &mut plan);
         self.next_window(watched, &status, &mut plan);
+        self.adopt_training(&watched.version.name_any(), &mut status);
         let drift = self.drift(&watched.version.name_any(), &status.windows);
         let waiting = drift.as_ref().and_then(|drift| self.retrain(watched, drift, &mut status, &mut plan));
         self.say(&mut status, drift.as_deref(), waiting.as_deref());
@@ -142,24 +150,30 @@ impl Reconcile<'_> {
         status.windows.drain(..surplus);
     }
 
-    fn pods_of<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = &'a Arc<Pod>> {
+    fn pods_of<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = &'a Pod> {
         let name = job.name_any();
-        self.observed.pods.iter().filter(move |pod| pod.labels().get("batch.kubernetes.io/job-name") == Some(&name))
+        self.pods.iter().copied().filter(move |pod| pod.labels().get("batch.kubernetes.io/job-name") == Some(&name))
     }
 
     /// What the Job of a window found, once it has ended.
     fn window(&self, job: &Job) -> Option<WindowStatus> {
         let end = window_end(job)?;
         let version = job.labels().get(labels::VERSION).cloned().unwrap_or_default();
-        if let Some(Report::Drift(report)) = self.pods_of(job).find_map(|pod| pods::report(pod, pods::AGENT)) {
-            return Some(window_status(version, &report));
+        // A pod that was taken away may have left a failure before another one came to a verdict.
+        let report = self.pods_of(job).find_map(|pod| match pods::report(pod, pods::AGENT)? {
+            Report::Drift(report) => Some(report),
+            Report::Training(_) | Report::Evaluation(_) | Report::Fetch(_) | Report::Failure(_) => None,
+        });
+        if let Some(report) = report {
+            return Some(window_status(version, end, &report));
         }
         match jobs::state(job, self.pods_of(job), self.now) {
             JobState::Running | JobState::Settling => None,
             JobState::Complete | JobState::Failed => {
                 let (reason, message) = self
                     .pods_of(job)
-                    .find_map(|pod| pods::failure(pod))
+                    .filter(|pod| !pods::is_disrupted(pod))
+                    .find_map(pods::failure)
                     .map_or(("ReportMissing".to_owned(), "the evaluation ended without a report".to_owned()), |failure| (format!("{:?}", failure.reason), failure.message));
                 let start = end - self.size();
                 Some(WindowStatus { start, end, version, verdict: WindowVerdict::Failed, rows: 0, drifted: Vec::new(), reason: Some(reason), message })
@@ -214,6 +228,17 @@ impl Reconcile<'_> {
         (drifted.len() >= needed).then_some(drifted)
     }
 
+    /// Writes down a training that was asked for just before we stopped.
+    fn adopt_training(&self, serving: &str, status: &mut DriftMonitorStatus) {
+        let made = self.observed.training_jobs.iter().filter_map(|job| Some((job.metadata.creation_timestamp.as_ref()?.0, job.name_any())));
+        let Some((time, name)) = made.max() else { return };
+        let known = status.last_trigger.as_ref().is_some_and(|last| last.training_job == name || last.time >= time);
+        if !known {
+            let message = "the training was asked for, and the operator stopped before it wrote down why".to_owned();
+            status.last_trigger = Some(Trigger { training_job: name, time, version: serving.to_owned(), message });
+        }
+    }
+
     /// Asks for a training, once; or says why not now.
     fn retrain(&self, watched: &Watched<'_>, drift: &[WindowStatus], status: &mut DriftMonitorStatus, plan: &mut Plan<DriftMonitorStatus>) -> Option<String> {
         let retrain = match (self.monitor.spec.mode, &self.monitor.spec.retrain) {
@@ -221,7 +246,10 @@ impl Reconcile<'_> {
             (Mode::Suggest | Mode::Enforce, Some(retrain)) => retrain,
         };
         if let Some(job) = self.observed.training_jobs.iter().find(|job| !is_finished(job)) {
-            return Some(format!("TrainingJob {} is under way", job.name_any()));
+            return Some(under_way(&job.name_any()));
+        }
+        if let Some(canary) = watched.canary {
+            return Some(format!("the roll-out of {canary} is under way"));
         }
         if let Some(until) = self.cooldown_end(retrain, status)
             && until > self.now
@@ -233,13 +261,16 @@ impl Reconcile<'_> {
         };
         let job = children::training_job(self.monitor, retrain, Window { start, end });
         let name = job.name_any();
-        let message = drift.first().map(|window| window.message.clone()).unwrap_or_default();
-        if !self.observed.training_jobs.iter().any(|made| made.name_any() == name) {
-            plan.steps.push(Step::Create(Child::TrainingJob(Box::new(job))));
-            plan.notes.push(Note::normal("TrainingRequested", format!("drift in {} windows: made TrainingJob {name}", drift.len())));
+        // One drift, one training: the same windows ask once, however long ago, and be the TrainingJob deleted since.
+        let asked = status.last_trigger.as_ref().is_some_and(|last| last.training_job == name);
+        if asked || self.observed.training_jobs.iter().any(|made| made.name_any() == name) {
+            return Some(format!("TrainingJob {name} was made for it"));
         }
-        status.last_trigger = Some(Trigger { training_job: name, time: self.now, version: watched.version.name_any(), message });
-        None
+        let message = drift.first().map(|window| window.message.clone()).unwrap_or_default();
+        plan.steps.push(Step::Create(Child::TrainingJob(Box::new(job))));
+        plan.notes.push(Note::normal("TrainingRequested", format!("drift in {} windows: made TrainingJob {name}", drift.len())));
+        status.last_trigger = Some(Trigger { training_job: name.clone(), time: self.now, version: watched.version.name_any(), message });
+        Some(under_way(&name))
     }
 
     /// When a training may be asked for again: counted from the newest one, be it only in the cluster (we stopped before writing it down).
@@ -252,7 +283,9 @@ impl Reconcile<'_> {
     fn say(&self, status: &mut DriftMonitorStatus, drift: Option<&[WindowStatus]>, waiting: Option<&str>) {
         let newest = Self::latest(status).cloned();
         let newest = newest.as_ref();
+        let held_up = self.held_up(status);
         let (ready, reason, said) = match newest {
+            _ if held_up.is_some() => held_up.clone().map_or_else(Default::default, |problem| (false, problem.reason, problem.message)),
             None => (false, "WaitingForWindow".to_owned(), "the first window has not ended".to_owned()),
             Some(window) => match window.verdict {
                 WindowVerdict::Healthy | WindowVerdict::Drifted | WindowVerdict::NotEnoughData => (true, format!("{:?}", window.verdict), window.message.clone()),
@@ -260,7 +293,7 @@ impl Reconcile<'_> {
                 WindowVerdict::Failed => (false, window.reason.clone().unwrap_or_else(|| "EvaluationFailed".to_owned()), window.message.clone()),
             },
         };
-        let stalled = newest.is_some_and(|window| matches!(window.verdict, WindowVerdict::DataBroken | WindowVerdict::Failed));
+        let stalled = held_up.is_some() || newest.is_some_and(|window| matches!(window.verdict, WindowVerdict::DataBroken | WindowVerdict::Failed));
         let drifted = match drift {
             Some(windows) => {
                 let waiting = waiting.map(|waiting| format!("; {waiting}")).unwrap_or_default();
@@ -272,16 +305,27 @@ impl Reconcile<'_> {
         status.conditions = self
             .conditions()
             .with(condition::READY, ready, &reason, &said)
-            .with(condition::RECONCILING, newest.is_none(), &reason, &said)
+            .with(condition::RECONCILING, newest.is_none() && !stalled, &reason, &said)
             .with(condition::STALLED, stalled, &reason, &said)
             .with(condition::DRIFTED, drifted.0, drifted.1, &drifted.2)
             .finish();
+    }
+
+    /// Why the evaluation that is under way does not start, if a person has to do something about it.
+    fn held_up(&self, status: &DriftMonitorStatus) -> Option<Problem> {
+        let recorded = status.windows.last().map(|window| window.end);
+        let job = self.observed.jobs.iter().find(|job| window_end(job) > recorded)?;
+        self.pods_of(job).find_map(pods::problem)
     }
 
     /// The newest window of the version that serves.
     fn latest(status: &DriftMonitorStatus) -> Option<&WindowStatus> {
         status.windows.iter().rev().find(|window| Some(&window.version) == status.reference.as_ref())
     }
+}
+
+fn under_way(name: &str) -> String {
+    format!("TrainingJob {name} is under way")
 }
 
 fn is_finished(job: &windlass_api::TrainingJob) -> bool {
@@ -298,10 +342,11 @@ fn duration(text: &GoDuration) -> SignedDuration {
     text.value().ok().and_then(|duration| SignedDuration::try_from(duration).ok()).unwrap_or(SignedDuration::from_mins(1))
 }
 
-fn window_status(version: String, report: &DriftReport) -> WindowStatus {
+/// What a report says of the window that ends at `end`: a window is known by the Job that was made for it.
+fn window_status(version: String, end: Timestamp, report: &DriftReport) -> WindowStatus {
     WindowStatus {
         start: report.start,
-        end: report.end,
+        end,
         version,
         verdict: report.verdict,
         rows: i64::try_from(report.rows).unwrap_or(i64::MAX),

@@ -12,6 +12,9 @@ use crate::template;
 /// Seconds that a model server has to become ready.
 const READY_SECONDS: u32 = 120;
 
+/// The argument that names the champion.
+const CHAMPION_FLAG: &str = "--champion-name";
+
 /// Name of the validation's Job.
 pub fn job_name(version: &ModelVersion) -> String {
     format!("{}-validation", version.name_any())
@@ -61,6 +64,14 @@ pub fn validation_job(version: &ModelVersion, validation: &Validation, champion:
     }
 }
 
+/// The champion that a Job compares with: what was started is what counts, also when we stopped before writing it down.
+pub fn champion(job: &Job) -> Option<String> {
+    let containers = &job.spec.as_ref()?.template.spec.as_ref()?.containers;
+    let arguments = containers.iter().find(|container| container.name == pods::AGENT)?.args.as_ref()?;
+    let at = arguments.iter().position(|argument| argument == CHAMPION_FLAG)?;
+    arguments.get(at + 1).cloned()
+}
+
 fn mount_model(spec: &mut PodSpec, agent: &mut k8s_openapi::api::core::v1::Container, champion: bool) {
     pods::mount_empty(spec, agent, "windlass-model", paths::MODEL, true);
     if champion {
@@ -76,7 +87,7 @@ fn arguments(version: &ModelVersion, validation: &Validation, champion: Option<&
     add("signature", format!("{}/{SIGNATURE_FILE}", paths::MODEL));
     if let Some(champion) = champion {
         add("champion-server", format!("http://127.0.0.1:{}", CHAMPION_PORTS.http));
-        add("champion-name", champion.name_any());
+        add(CHAMPION_FLAG.trim_start_matches('-'), champion.name_any());
         add("champion-signature", format!("{}/{SIGNATURE_FILE}", paths::CHAMPION));
     }
     add("dataset", validation.dataset.uri.0.clone());

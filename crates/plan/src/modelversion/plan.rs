@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use windlass_api::agent::{EvaluationReport, MetricResult, Report, Tree, Verdict};
 use windlass_api::{Address, Decimal, MetricStatus, ModelVersion, ModelVersionStatus, Opponent, Stored, Validation, ValidationStatus, condition};
@@ -26,7 +27,10 @@ fn verdict(version: &ModelVersion) -> Option<Verdict> {
 pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
     let version = &*observed.version;
     let before = version.status.clone().unwrap_or_default();
-    let reconcile = Reconcile { observed, version, before: &before, now };
+    if version.metadata.deletion_timestamp.is_some() {
+        return Plan::status_only(before);
+    }
+    let reconcile = Reconcile { observed, pods: pods::in_order(&observed.pods), version, before: &before, now };
     match (&version.spec.validation, &before.validation) {
         (None, _) => reconcile.registered(),
         (Some(_), Some(found)) => Plan::status_only(reconcile.judged(found.clone())),
@@ -36,6 +40,8 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
 
 struct Reconcile<'a> {
     observed: &'a Observed,
+    /// The pods of its Job, in order.
+    pods: Vec<&'a Pod>,
     version: &'a ModelVersion,
     before: &'a ModelVersionStatus,
     now: Timestamp,
@@ -113,8 +119,8 @@ impl Reconcile<'_> {
         Plan { notes, ..Plan::status_only(status) }
     }
 
-    fn validating(&self, message: &str) -> ModelVersionStatus {
-        self.status(&Say {
+    fn validating(&self, message: &str, champion: Option<String>) -> ModelVersionStatus {
+        let status = self.status(&Say {
             phase: "Validating",
             ready: false,
             reconciling: true,
@@ -122,29 +128,35 @@ impl Reconcile<'_> {
             validated: Truth::Unknown,
             reason: "Validating",
             message,
-        })
+        });
+        ModelVersionStatus { champion, ..status }
     }
 
     fn validate(&self, validation: &Validation) -> Plan<ModelVersionStatus> {
         let Some(job) = &self.observed.job else {
             return self.start(validation).unwrap_or_else(|problem| self.stalled(&problem));
         };
-        let report = self.observed.pods.iter().find_map(|pod| pods::report(pod, pods::AGENT));
-        if let Some(Report::Evaluation(report)) = report {
+        // A pod that was taken away may have left a failure before another one came to a verdict.
+        let report = self.pods.iter().find_map(|pod| match pods::report(pod, pods::AGENT)? {
+            Report::Evaluation(report) => Some(report),
+            Report::Training(_) | Report::Drift(_) | Report::Fetch(_) | Report::Failure(_) => None,
+        });
+        if let Some(report) = report {
             return self.concluded(&report);
         }
-        match jobs::state(job, &self.observed.pods, self.now) {
+        match jobs::state(job, self.pods.iter().copied(), self.now) {
             JobState::Complete | JobState::Failed => self.no_verdict(&job.name_any()),
             JobState::Settling => Plan { again: Some(Duration::from_secs(1)), ..Plan::status_only(self.before.clone()) },
-            JobState::Running => match self.observed.pods.iter().find_map(|pod| pods::problem(pod)) {
+            JobState::Running => match self.pods.iter().copied().find_map(pods::problem) {
                 Some(problem) => self.stalled(&problem),
-                None => Plan::status_only(self.validating(&format!("Job {} judges the model", job.name_any()))),
+                None => Plan::status_only(self.validating(&format!("Job {} judges the model", job.name_any()), children::champion(job))),
             },
         }
     }
 
     fn no_verdict(&self, name: &str) -> Plan<ModelVersionStatus> {
-            let (reason, said) = match self.observed.pods.iter().find_map(|pod| pods::failure(pod)) {
+            let failure = self.pods.iter().copied().filter(|pod| !pods::is_disrupted(pod)).find_map(pods::failure);
+            let (reason, said) = match failure {
                 Some(failure) => (format!("{:?}", failure.reason), failure.message),
                 None => ("ReportMissing".to_owned(), "the validation ended without a report".to_owned()),
             };
@@ -165,8 +177,7 @@ impl Reconcile<'_> {
             None => None,
         };
         let job = children::validation_job(self.version, validation, champion, &server, &self.observed.agent_image);
-        let mut status = self.validating(&format!("Job {} judges the model", job.name_any()));
-        status.champion = champion.map(ResourceExt::name_any);
+        let status = self.validating(&format!("Job {} judges the model", job.name_any()), champion.map(ResourceExt::name_any));
         Ok(Plan { steps: vec![Step::Apply(Child::Job(Box::new(job)))], ..Plan::status_only(status) })
     }
 

@@ -13,6 +13,8 @@ use crate::pods::{self, flag, variable};
 use crate::{digest, template};
 
 const PORT: &str = "29500";
+/// Name of the container that copies the agent in.
+const INSTALL: &str = "windlass-install";
 
 /// Name of the Job of an attempt.
 pub fn job_name(job: &TrainingJob, attempt: i32) -> String {
@@ -96,6 +98,8 @@ pub fn indexed_job(job: &TrainingJob, attempt: i32, worker: &PodTemplateSpec, ag
             parallelism: Some(job.spec.workers.replicas),
             // A worker is never replaced by itself: the gang is repeated whole, by us.
             backoff_limit: Some(0),
+            // A preempted pod is deleted, and its conditions with it: the Job has to remember that it was disrupted.
+            pod_failure_policy: Some(pods::fail_on_disruption()),
             pod_replacement_policy: Some("Failed".to_owned()),
             template: PodTemplateSpec { metadata: Some(pod_meta), spec: Some(spec) },
             ..JobSpec::default()
@@ -104,9 +108,19 @@ pub fn indexed_job(job: &TrainingJob, attempt: i32, worker: &PodTemplateSpec, ag
     }
 }
 
+/// The agent's image that a Job was made with.
+pub fn agent_image(made: &Job) -> Option<String> {
+    made.spec.as_ref()?.template.spec.as_ref()?.init_containers.as_ref()?.iter().find(|container| container.name == INSTALL)?.image.clone()
+}
+
+/// Whether a Job was made as a gang.
+pub fn is_gang(made: &Job) -> bool {
+    made.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()).is_some_and(|spec| spec.scheduling_group.is_some())
+}
+
 /// Puts the agent in front of the trainer's own command.
 fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, agent_image: &str) {
-    let mut install = pods::agent_container(spec, "windlass-install", agent_image, vec!["install".to_owned(), paths::BIN.to_owned()]);
+    let mut install = pods::agent_container(spec, INSTALL, agent_image, vec!["install".to_owned(), paths::BIN.to_owned()]);
     pods::mount_empty(spec, &mut install, "windlass-bin", paths::BIN, false);
     spec.init_containers.get_or_insert_default().insert(0, install);
 

@@ -1,12 +1,13 @@
 //! The decisions on a TrainingJob.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use kube::ResourceExt;
-use windlass_api::agent::{FailureReason, Report, TrainingReport};
+use windlass_api::agent::{FailureReason, FailureReport, Report, TrainingReport};
 use windlass_api::{Attempt, GangMode, SchedulingStatus, TrainingJob, TrainingJobStatus, condition, is_true, labels};
 
 use super::children;
@@ -22,14 +23,22 @@ const KEPT_ATTEMPTS: usize = 10;
 pub fn plan(observed: &Observed, now: Timestamp) -> Plan<TrainingJobStatus> {
     let job = &*observed.job;
     let before = job.status.clone().unwrap_or_default();
+    if job.metadata.deletion_timestamp.is_some() {
+        // It goes, and its children with it: nothing new is started.
+        return Plan::status_only(before);
+    }
     if is_true(&before.conditions, condition::COMPLETE) || is_true(&before.conditions, condition::FAILED) {
         return finished(job, before, now);
     }
-    Reconcile { observed, job, before: &before, now }.plan()
+    Reconcile { observed, pods: pods::in_order(&observed.pods), job, before: &before, now }.plan()
 }
 
 /// A job that has ended waits for its time to live.
-fn finished(job: &TrainingJob, status: TrainingJobStatus, now: Timestamp) -> Plan<TrainingJobStatus> {
+fn finished(job: &TrainingJob, mut status: TrainingJobStatus, now: Timestamp) -> Plan<TrainingJobStatus> {
+    status.observed_generation = job.metadata.generation;
+    for condition in &mut status.conditions {
+        condition.observed_generation = job.metadata.generation;
+    }
     let mut plan = Plan::status_only(status);
     if let (Some(ttl), Some(ended)) = (job.spec.ttl_seconds_after_finished, plan.status.completion_time) {
         let left = ended + SignedDuration::from_secs(ttl) - now;
@@ -43,6 +52,8 @@ fn finished(job: &TrainingJob, status: TrainingJobStatus, now: Timestamp) -> Pla
 
 struct Reconcile<'a> {
     observed: &'a Observed,
+    /// The pods of all attempts, in order.
+    pods: Vec<&'a Pod>,
     job: &'a TrainingJob,
     before: &'a TrainingJobStatus,
     now: Timestamp,
@@ -80,7 +91,10 @@ impl Reconcile<'_> {
         if self.job.spec.suspend {
             return self.suspended();
         }
-        if self.deadline_left(self.before).is_some_and(|left| left.is_zero()) {
+        let attempt = self.attempt();
+        // What has ended well is not thrown away because nobody looked in time.
+        let has_ended_well = matches!(attempt, AttemptState::Succeeded | AttemptState::Settling);
+        if !has_ended_well && self.deadline_left(self.before).is_some_and(|left| left.is_zero()) {
             let seconds = self.job.spec.active_deadline_seconds.unwrap_or_default();
             let mut plan = self.failed(
                 self.before.clone(),
@@ -89,7 +103,7 @@ impl Reconcile<'_> {
             plan.steps = self.end_attempts();
             return plan;
         }
-        match self.attempt() {
+        match attempt {
             AttemptState::None | AttemptState::Gone => self.start(),
             AttemptState::Running => self.running(),
             AttemptState::Settling => Plan { again: Some(Duration::from_secs(1)), ..Plan::status_only(self.before.clone()) },
@@ -113,8 +127,7 @@ impl Reconcile<'_> {
         match self.observed.children.iter().find(|child| child.name_any() == name) {
             None => AttemptState::Gone,
             Some(child) => {
-                let pods = self.observed.pods.iter().filter(|pod| is_of(pod, number));
-                match jobs::state(child, pods, self.now) {
+                match jobs::state(child, self.pods_of(number), self.now) {
                     JobState::Complete => AttemptState::Succeeded,
                     JobState::Failed => AttemptState::Failed(child),
                     JobState::Running => AttemptState::Running,
@@ -125,7 +138,7 @@ impl Reconcile<'_> {
     }
 
     fn pods_of(&self, attempt: i32) -> impl Iterator<Item = &Pod> {
-        self.observed.pods.iter().map(AsRef::as_ref).filter(move |pod| is_of(pod, attempt))
+        self.pods.iter().copied().filter(move |pod| is_of(pod, attempt))
     }
 
     fn base(&self) -> TrainingJobStatus {
@@ -138,12 +151,9 @@ impl Reconcile<'_> {
 
     /// Takes the Jobs of attempts that have not ended away.
     fn end_attempts(&self) -> Vec<Step> {
-        self.observed
-            .children
-            .iter()
-            .filter(|child| !jobs::has_ended(child) && child.metadata.deletion_timestamp.is_none())
-            .map(|child| Step::Delete(Doomed::Job(child.name_any())))
-            .collect()
+        let alive = self.observed.children.iter().filter(|child| !jobs::has_ended(child) && child.metadata.deletion_timestamp.is_none());
+        let names: BTreeSet<String> = alive.map(|child| child.name_any()).collect();
+        names.into_iter().map(|name| Step::Delete(Doomed::Job(name))).collect()
     }
 
     fn suspended(&self) -> Plan<TrainingJobStatus> {
@@ -196,39 +206,56 @@ impl Reconcile<'_> {
             Err(problem) => return self.stalled(&problem),
         };
         let number = self.before.attempt.unwrap_or(0) + 1;
-        // Never two attempts alive at the same time. A pod of this very attempt is there when we stopped between
-        // making its Job and writing it down.
-        if let Some(pod) = self.observed.pods.iter().find(|pod| pods::is_alive(pod) && !is_of(pod, number)) {
+        let name = children::job_name(self.job, number);
+        // Its Job is there when we stopped between making it and writing it down.
+        let made = self.observed.children.iter().find(|child| child.name_any() == name);
+        if let Some(going) = made.filter(|child| child.metadata.deletion_timestamp.is_some()) {
+            return Plan::status_only(self.progressing("WaitingForPods", &format!("waiting until Job {} is gone", going.name_any())));
+        }
+        // Never two attempts alive at the same time.
+        if let Some(pod) = self.pods.iter().find(|pod| pods::is_alive(pod) && !(made.is_some() && is_of(pod, number))) {
             let message = format!("waiting until pod {} of the attempt before is gone", pod.name_any());
             return Plan::status_only(self.progressing("WaitingForPods", &message));
         }
-        let (gang, scheduling) = self.scheduling();
+        let (gang, scheduling) = self.scheduling(made.map(AsRef::as_ref));
         let mut status = self.progressing("Running", &format!("attempt {number} is under way, as Job {}", children::job_name(self.job, number)));
         status.attempt = Some(number);
         status.start_time.get_or_insert(self.now);
         status.fingerprint = Some(children::fingerprint(self.job, &[]));
         status.scheduling = Some(scheduling);
-        let agent_image = status.agent_image.get_or_insert_with(|| self.observed.agent_image.clone()).clone();
+        let image = made.and_then(|made| children::agent_image(made)).unwrap_or_else(|| self.observed.agent_image.clone());
+        let agent_image = status.agent_image.get_or_insert(image).clone();
 
         let mut steps: Vec<Step> = children::service(self.job).map(|service| Step::Apply(Child::Service(Box::new(service)))).into_iter().collect();
         if gang {
             steps.push(Step::Apply(Child::PodGroup(Box::new(children::pod_group(self.job, number)))));
         }
-        steps.push(Step::Apply(Child::Job(Box::new(children::indexed_job(self.job, number, &worker, &agent_image, gang)))));
+        // A Job's pods cannot be changed: one that is there is taken as it is.
+        if made.is_none() {
+            steps.push(Step::Apply(Child::Job(Box::new(children::indexed_job(self.job, number, &worker, &agent_image, gang)))));
+        }
         let notes = vec![Note::normal("AttemptStarted", format!("started attempt {number}"))];
         Plan { steps, status, notes, again: None }
     }
 
-    fn scheduling(&self) -> (bool, SchedulingStatus) {
+    /// How the gang is scheduled: as the Job was made, where it is there already.
+    fn scheduling(&self, made: Option<&Job>) -> (bool, SchedulingStatus) {
+        let (gang, status) = self.scheduling_now();
+        let so = made.map_or(gang, children::is_gang);
+        match (gang, so) {
+            (true, true) | (false, false) => (gang, status),
+            (false, true) => (true, native()),
+            (true, false) => (false, SchedulingStatus { gang: "None".to_owned(), reason: "the cluster had no gang scheduler when the attempt was started".to_owned() }),
+        }
+    }
+
+    fn scheduling_now(&self) -> (bool, SchedulingStatus) {
         let none = |reason: &str| (false, SchedulingStatus { gang: "None".to_owned(), reason: reason.to_owned() });
         match (self.job.spec.scheduling.gang, &self.observed.gang_scheduler) {
             (GangMode::None, _) => none("spec.scheduling.gang is None"),
             (GangMode::Auto, _) if self.job.spec.workers.replicas == 1 => none("a gang of one pod needs no gang scheduling"),
             (GangMode::Auto, GangScheduler::None(why)) => none(why),
-            (GangMode::Auto, GangScheduler::Native) => (
-                true,
-                SchedulingStatus { gang: "PodGroup".to_owned(), reason: "the cluster serves scheduling.k8s.io/v1beta1".to_owned() },
-            ),
+            (GangMode::Auto, GangScheduler::Native) => (true, native()),
         }
     }
 
@@ -264,6 +291,12 @@ impl Reconcile<'_> {
 
     fn running(&self) -> Plan<TrainingJobStatus> {
         let number = self.before.attempt.unwrap_or(1);
+        // The gang goes down whole, now: a pod that is taken away is soon gone, and with it the reason why the others failed.
+        if self.pods_of(number).any(|pod| pods::is_disrupted(pod) && !pods::is_done(pod)) {
+            let mut plan = self.disrupted();
+            plan.steps = self.end_attempts();
+            return plan;
+        }
         if let Some(problem) = self.pods_of(number).find_map(pods::problem) {
             return self.stalled(&problem);
         }
@@ -350,15 +383,26 @@ impl Reconcile<'_> {
         status.attempts.drain(..surplus);
     }
 
+    fn disrupted(&self) -> Plan<TrainingJobStatus> {
+        let number = self.before.attempt.unwrap_or(1);
+        let mut status = self.progressing("Disrupted", &format!("attempt {number} was disrupted by the cluster and is repeated; this does not count against spec.backoffLimit"));
+        self.record(&mut status, "Disrupted", "a pod was preempted, evicted or lost with its node".to_owned(), None);
+        Plan { notes: vec![Note::normal("Disrupted", format!("attempt {number} was disrupted and is repeated"))], again: Some(Duration::ZERO), ..Plan::status_only(status) }
+    }
+
+    /// The failure that tells most: what a repetition cannot mend before what it can, and the cause before those
+    /// that were stopped for it.
+    fn failure(&self, attempt: i32) -> Option<FailureReport> {
+        let told = |failure: &FailureReport| (!is_final(failure.reason), failure.reason == FailureReason::Interrupted || matches!(failure.exit_code, Some(137 | 143)));
+        self.pods_of(attempt).filter_map(pods::failure).min_by_key(told)
+    }
+
     fn attempt_failed(&self, child: &Job) -> Plan<TrainingJobStatus> {
         let number = self.before.attempt.unwrap_or(1);
-        if self.pods_of(number).any(pods::is_disrupted) {
-            let mut status = self.progressing("Disrupted", &format!("attempt {number} was disrupted by the cluster and is repeated; this does not count against spec.backoffLimit"));
-            self.record(&mut status, "Disrupted", "a pod was preempted, evicted or lost with its node".to_owned(), None);
-            return Plan { notes: vec![Note::normal("Disrupted", format!("attempt {number} was disrupted and is repeated"))], again: Some(Duration::ZERO), ..Plan::status_only(status) };
+        if jobs::is_disrupted(child) || self.pods_of(number).any(pods::is_disrupted) {
+            return self.disrupted();
         }
-        let failure = self.pods_of(number).filter_map(pods::failure).next();
-        let Some(failure) = failure else {
+        let Some(failure) = self.failure(number) else {
             let message = child
                 .status
                 .as_ref()
@@ -397,6 +441,10 @@ impl Reconcile<'_> {
         status.failures = failures;
         Plan { notes: vec![Note::warning("AttemptFailed", message)], again: Some(Duration::ZERO), ..Plan::status_only(status) }
     }
+}
+
+fn native() -> SchedulingStatus {
+    SchedulingStatus { gang: "PodGroup".to_owned(), reason: "the cluster serves scheduling.k8s.io/v1beta1".to_owned() }
 }
 
 /// Failures that a repetition cannot mend.

@@ -1,0 +1,130 @@
+//! Whatever happens in whatever order, with crashes in between.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::world::{World, failure, trained};
+use crate::fixtures::{at, readable};
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Reconcile,
+    Crash(usize),
+    Succeeds,
+    Fails,
+    FailsForGood,
+    IsPreempted(bool),
+    IsBeingPreempted,
+    PodsGo,
+    Suspend,
+    Resume,
+    JobIsDeleted,
+    Wait(i64),
+    Shuffle,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        6 => Just(Event::Reconcile),
+        2 => (0usize..4).prop_map(Event::Crash),
+        1 => Just(Event::Succeeds),
+        2 => Just(Event::Fails),
+        1 => Just(Event::FailsForGood),
+        1 => any::<bool>().prop_map(Event::IsPreempted),
+        1 => Just(Event::IsBeingPreempted),
+        3 => Just(Event::PodsGo),
+        1 => Just(Event::Suspend),
+        2 => Just(Event::Resume),
+        1 => Just(Event::JobIsDeleted),
+        1 => (0i64..30).prop_map(Event::Wait),
+        1 => Just(Event::Shuffle),
+    ];
+    prop::collection::vec(event, 1..60)
+}
+
+fn happen(world: &mut World, event: Event) {
+    match event {
+        Event::Reconcile => drop(world.reconcile()),
+        Event::Crash(after) => drop(world.reconcile_until(after)),
+        Event::Succeeds => drop(world.succeeds(&trained())),
+        Event::Fails => drop(world.fails(1, &failure("TrainerFailed", Some(1)))),
+        Event::FailsForGood => drop(world.fails(1, &failure("ColumnNotFound", None))),
+        Event::IsPreempted(gone) => drop(world.is_preempted(gone)),
+        Event::IsBeingPreempted => drop(world.is_being_preempted()),
+        Event::PodsGo => drop(world.pods_go()),
+        Event::Suspend => drop(world.suspend(true)),
+        Event::Resume => drop(world.suspend(false)),
+        Event::JobIsDeleted => {
+            let Some(gone) = world.observed.children.pop() else { return };
+            let name = gone.metadata.name.clone().unwrap_or_default();
+            for pod in &mut world.observed.pods {
+                if pod.metadata.name.as_ref().is_some_and(|pod| pod.starts_with(&format!("{name}-"))) {
+                    Arc::make_mut(pod).metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)));
+                }
+            }
+        }
+        Event::Wait(seconds) => world.now += seconds,
+        Event::Shuffle => {
+            world.observed.pods.reverse();
+            world.observed.children.reverse();
+            world.observed.versions.reverse();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// That no two attempts overlap is asserted by the simulator itself, wherever a Job is made.
+    #[test]
+    fn attempts_never_overlap_failures_are_counted_exactly_and_one_version_comes_of_it(
+        events in events(), limit in 0i32..3, replicas in 1i32..4, deadline in prop::option::of(20i64..200),
+    ) {
+        let mut world = World::new(json!({"backoffLimit": limit, "activeDeadlineSeconds": deadline,
+            "workers": {"replicas": replicas, "template": {"spec": {"containers": [{"name": "trainer", "image": "t:1", "command": ["t"]}]}}}}));
+        for event in events {
+            let had_ended = world.has_ended();
+            happen(&mut world, event);
+            let status = world.status();
+            let real = status.attempts.iter().filter(|attempt| !["Disrupted", "Suspended"].contains(&attempt.reason.as_str())).count();
+            prop_assert!(status.failures <= limit + 1);
+            prop_assert_eq!(usize::try_from(status.failures), Ok(real), "{:?}", status.attempts);
+            prop_assert!(world.observed.versions.len() <= 1);
+            prop_assert!(!had_ended || world.has_ended(), "what has ended stays ended");
+        }
+        // In the end, left alone, it comes to rest; and if it succeeds then, exactly one version comes of it.
+        world.suspend(false).pods_go();
+        for _ in 0..4 {
+            world.settle().wait(15).pods_go();
+        }
+        world.succeeds(&trained()).settle();
+        if world.is(windlass_api::condition::COMPLETE) {
+            prop_assert_eq!(world.observed.versions.len(), 1);
+        }
+        prop_assert!(world.has_ended(), "{}", world.said("Ready"));
+    }
+
+    /// A restart over unchanged objects, from stores in any order, writes nothing.
+    #[test]
+    fn a_plan_over_what_was_applied_is_empty_and_does_not_depend_on_the_order_of_stores(events in events()) {
+        let mut world = World::new(json!({"workers": {"replicas": 3, "template": {"spec": {"containers": [{"name": "trainer", "image": "t:1", "command": ["t"]}]}}}}));
+        for event in events {
+            happen(&mut world, event);
+            let first = serde_json::to_string(&readable(&world.plan())).expect("JSON");
+            happen(&mut world, Event::Shuffle);
+            let second = serde_json::to_string(&readable(&world.plan())).expect("JSON");
+            prop_assert_eq!(first, second);
+        }
+        world.settle();
+        let written = (world.changes.len(), world.writes);
+        world.wait(5);
+        happen(&mut world, Event::Shuffle);
+        world.reconcile();
+        // A Job whose pods are not seen may be settled by now; nothing else changes by time.
+        if !world.observed.pods.is_empty() {
+            prop_assert_eq!(written, (world.changes.len(), world.writes));
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A cluster that holds one TrainingJob: it does what plans say, and a test does what the world does.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use serde_json::{Value, json};
+use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true, labels};
+
+use crate::fixtures::{at, disrupted, digest, ended, is_so, object, pod, said};
+use crate::trainingjob::{GangScheduler, Observed, plan};
+use crate::{Child, Doomed, Plan, Step};
+
+pub struct World {
+    pub observed: Observed,
+    pub now: i64,
+    pub deleted: bool,
+    /// Steps that changed something.
+    pub changes: Vec<String>,
+    /// Statuses that were written.
+    pub writes: usize,
+}
+
+pub fn job(spec: Value) -> TrainingJob {
+    let mut whole = json!({
+        "model": "churn", "output": {"uri": "pvc://models/churn", "format": "LightGBM"},
+        "inputs": [{"name": "events", "uri": "pvc://events/2026-10", "format": "Parquet", "checks": [{"column": "age"}]}],
+        "workers": {"replicas": 1, "template": {"spec": {"containers": [{"name": "trainer", "image": "trainer:1", "command": ["python", "train.py"]}]}}}
+    });
+    let (Value::Object(all), Value::Object(more)) = (&mut whole, spec) else { panic!("objects") };
+    all.extend(more);
+    object(json!({
+        "apiVersion": "windlass.dev/v1alpha1", "kind": "TrainingJob",
+        "metadata": {"name": "a", "namespace": "growth", "uid": "0123456789abcdef", "generation": 1},
+        "spec": whole
+    }))
+}
+
+/// What the first worker of a good run leaves.
+pub fn trained() -> String {
+    json!({"kind": "Training", "inputs": [{"name": "events", "uri": "pvc://events/2026-10", "digest": digest('e'), "files": 1, "bytes": 5}],
+        "output": {"uri": "pvc://models/churn/a-01234567/1/model", "digest": digest('d'), "files": 2, "bytes": 10}, "metrics": {"rocAuc": 0.8}})
+    .to_string()
+}
+
+pub fn failure(reason: &str, exit_code: Option<i32>) -> String {
+    json!({"kind": "Failure", "reason": reason, "message": format!("it was {reason}"), "exitCode": exit_code}).to_string()
+}
+
+impl World {
+    pub fn new(spec: Value) -> Self {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let observed = Observed {
+            job: Arc::new(job(spec)),
+            children: Vec::new(),
+            pods: Vec::new(),
+            versions: Vec::new(),
+            champion: None,
+            claims: names(&["models", "events"]),
+            service_accounts: names(&["default"]),
+            gang_scheduler: GangScheduler::Native,
+            agent_image: "agent:1".to_owned(),
+        };
+        Self { observed, now: 0, deleted: false, changes: Vec::new(), writes: 0 }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        at(self.now)
+    }
+
+    pub fn plan(&self) -> Plan<TrainingJobStatus> {
+        plan(&self.observed, self.now())
+    }
+
+    pub fn status(&self) -> TrainingJobStatus {
+        self.observed.job.status.clone().unwrap_or_default()
+    }
+
+    pub fn said(&self, type_: &str) -> String {
+        said(&self.status().conditions, type_)
+    }
+
+    pub fn is(&self, type_: &str) -> bool {
+        is_true(&self.status().conditions, type_)
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.is(condition::COMPLETE) || self.is(condition::FAILED)
+    }
+
+    /// Plans and applies once; true when something changed.
+    pub fn reconcile(&mut self) -> bool {
+        self.reconcile_until(usize::MAX)
+    }
+
+    /// Plans, applies this many steps at most, and stops there: the status is written after all steps only.
+    pub fn reconcile_until(&mut self, crash: usize) -> bool {
+        let plan = self.plan();
+        let before = (self.changes.len(), self.writes);
+        let crashed = plan.steps.len() >= crash;
+        for step in plan.steps.into_iter().take(crash) {
+            self.apply(step);
+        }
+        if !crashed && !self.deleted && plan.status != self.status() {
+            Arc::make_mut(&mut self.observed.job).status = Some(plan.status);
+            self.writes += 1;
+        }
+        before != (self.changes.len(), self.writes)
+    }
+
+    /// Reconciles until nothing changes any more.
+    pub fn settle(&mut self) -> &mut Self {
+        for _ in 0..20 {
+            if !self.reconcile() {
+                return self;
+            }
+        }
+        panic!("never settles: {:?}", self.changes);
+    }
+
+    fn apply(&mut self, step: Step) {
+        match step {
+            Step::Apply(Child::Job(wanted)) => {
+                match self.observed.children.iter().find(|child| child.name_any() == wanted.name_any()) {
+                    Some(live) => assert!(is_so(&*wanted, &**live), "the pods of a Job cannot be changed"),
+                    None => self.make(*wanted),
+                }
+            }
+            Step::Apply(_) => {}
+            Step::Create(Child::ModelVersion(version)) => {
+                assert!(self.observed.versions.iter().all(|made| made.name_any() != version.name_any()), "{} is there", version.name_any());
+                self.changes.push(format!("version {}", version.name_any()));
+                self.observed.versions.push(Arc::new(*version));
+            }
+            Step::Delete(Doomed::Job(name)) => {
+                self.observed.children.retain(|child| child.name_any() != name);
+                for pod in self.observed.pods.iter_mut().filter(|pod| pod.labels().get("batch.kubernetes.io/job-name") == Some(&name)) {
+                    Arc::make_mut(pod).metadata.deletion_timestamp = Some(Time(at(0)));
+                }
+                self.changes.push(format!("deleted {name}"));
+            }
+            Step::Delete(Doomed::TrainingJob(_)) => self.deleted = true,
+            other => panic!("not a step of a TrainingJob: {other:?}"),
+        }
+    }
+
+    fn make(&mut self, job: Job) {
+        assert!(self.alive().is_empty(), "a new attempt while pods of another live: {:?}", self.alive());
+        let (name, spec) = (job.name_any(), job.spec.clone().expect("a spec"));
+        for index in 0..spec.completions.unwrap_or(1) {
+            let mut labels = spec.template.metadata.clone().and_then(|meta| meta.labels).unwrap_or_default();
+            labels.insert("batch.kubernetes.io/job-name".to_owned(), name.clone());
+            labels.insert("batch.kubernetes.io/job-completion-index".to_owned(), index.to_string());
+            self.observed.pods.push(Arc::new(pod(&format!("{name}-{index}"), &labels)));
+        }
+        self.changes.push(format!("made {name}"));
+        self.observed.children.push(Arc::new(job));
+    }
+
+    fn alive(&self) -> Vec<String> {
+        self.observed.pods.iter().filter(|pod| crate::pods::is_alive(pod)).map(|pod| pod.name_any()).collect()
+    }
+
+    /// The newest attempt's Job, if it runs.
+    fn running(&self) -> Option<usize> {
+        self.observed.children.iter().position(|child| !crate::jobs::has_ended(child))
+    }
+
+    fn end(&mut self, at_index: usize, type_: &str, reason: &str) {
+        let now = self.now();
+        let child = Arc::make_mut(&mut self.observed.children[at_index]);
+        child.status = Some(object(json!({"conditions": [{"type": type_, "status": "True", "reason": reason, "message": "as its Job says", "lastTransitionTime": now}]})));
+    }
+
+    fn each_pod(&mut self, change: impl Fn(i32, Pod) -> Pod) {
+        let Some(running) = self.running() else { return };
+        let attempt = self.observed.children[running].labels()[labels::ATTEMPT].clone();
+        for pod in self.observed.pods.iter_mut().filter(|pod| pod.labels().get(labels::ATTEMPT) == Some(&attempt)) {
+            let index = pod.labels()["batch.kubernetes.io/job-completion-index"].parse().expect("a number");
+            *pod = Arc::new(change(index, (**pod).clone()));
+        }
+    }
+
+    /// Every worker ends well; the first leaves this.
+    pub fn succeeds(&mut self, message: &str) -> &mut Self {
+        self.each_pod(|index, pod| ended(pod, "trainer", 0, if index == 0 { message } else { "" }));
+        self.running().into_iter().for_each(|at| self.end(at, "Complete", "CompletionsReached"));
+        self
+    }
+
+    /// The last worker fails with this, the others are stopped for it.
+    pub fn fails(&mut self, exit_code: i32, message: &str) -> &mut Self {
+        let last = self.observed.job.spec.workers.replicas - 1;
+        self.each_pod(|index, pod| if index == last { ended(pod, "trainer", exit_code, message) } else { ended(pod, "trainer", 143, &failure("Interrupted", Some(143))) });
+        self.running().into_iter().for_each(|at| self.end(at, "Failed", "BackoffLimitExceeded"));
+        self
+    }
+
+    /// A worker is preempted; the rest of the gang fails for it, and the pod may already be gone.
+    pub fn is_preempted(&mut self, gone: bool) -> &mut Self {
+        self.each_pod(|index, pod| if index == 0 { disrupted(ended(pod, "trainer", 143, "")) } else { ended(pod, "trainer", 1, &failure("TrainerFailed", Some(1))) });
+        self.running().into_iter().for_each(|at| self.end(at, "Failed", "PodFailurePolicy"));
+        if gone {
+            self.observed.pods.retain(|pod| !crate::pods::is_disrupted(pod));
+        }
+        self
+    }
+
+    /// A worker is being preempted and still has its time of grace.
+    pub fn is_being_preempted(&mut self) -> &mut Self {
+        self.each_pod(|index, pod| if index == 0 { disrupted(pod) } else { pod });
+        self
+    }
+
+    /// Pods that were deleted are gone.
+    pub fn pods_go(&mut self) -> &mut Self {
+        self.observed.pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+        self
+    }
+
+    pub fn pod(&mut self, change: impl Fn(Pod) -> Pod) -> &mut Self {
+        self.each_pod(|index, pod| if index == 0 { change(pod) } else { pod });
+        self
+    }
+
+    pub fn wait(&mut self, seconds: i64) -> &mut Self {
+        self.now += seconds;
+        self
+    }
+
+    pub fn edit(&mut self, change: impl FnOnce(&mut windlass_api::TrainingJobSpec)) -> &mut Self {
+        let job = Arc::make_mut(&mut self.observed.job);
+        change(&mut job.spec);
+        job.metadata.generation = job.metadata.generation.map(|generation| generation + 1);
+        self
+    }
+
+    pub fn suspend(&mut self, suspend: bool) -> &mut Self {
+        self.edit(|spec| spec.suspend = suspend)
+    }
+
+    pub fn made(&self) -> usize {
+        self.changes.iter().filter(|change| change.starts_with("made")).count()
+    }
+}
