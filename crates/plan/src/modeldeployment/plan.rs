@@ -1,15 +1,16 @@
 //! The decisions on a ModelDeployment.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use windlass_api::agent::Verdict;
 use windlass_api::{
-    CanaryStatus, ModelDeployment, ModelDeploymentStatus, ModelVersion, Quarantined, Resolved, RolloutOutcome, RolloutRecord, StableStatus,
+    CanaryStatus, ModelDeployment, ModelDeploymentStatus, ModelVersion, PodTemplate, Quarantined, Resolved, RolloutOutcome, RolloutRecord, StableStatus,
     condition, labels,
 };
 
@@ -22,6 +23,8 @@ use crate::{Child, Doomed, Note, Plan, Problem, Step, pods, template};
 
 /// How often a roll-out is looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// On the template of a runtime preset: the format of the models that it was made for.
+const FORMAT: &str = "windlass.dev/format";
 /// Records of quarantine that are kept.
 const KEPT_QUARANTINE: usize = 50;
 
@@ -29,15 +32,28 @@ const KEPT_QUARANTINE: usize = 50;
 pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelDeploymentStatus> {
     let deployment = &*observed.deployment;
     let before = deployment.status.clone().unwrap_or_default();
-    let reconcile = Reconcile { observed, deployment, before: &before, now };
+    if deployment.metadata.deletion_timestamp.is_some() {
+        return Plan::status_only(before);
+    }
+    let reconcile = Reconcile { observed, pods: pods::in_order(&observed.pods), deployment, before: &before, now };
     let mut plan = Plan::status_only(reconcile.base());
     let problem = reconcile.advance(&mut plan).err();
     reconcile.say(&mut plan, problem);
     plan
 }
 
+/// A roll-out's two sides.
+struct Pair<'a> {
+    stable: &'a ModelVersion,
+    target: &'a ModelVersion,
+    of_stable: &'a Made,
+    of_target: &'a Made,
+}
+
 struct Reconcile<'a> {
     observed: &'a Observed,
+    /// The pods of all versions, in order.
+    pods: Vec<&'a Pod>,
     deployment: &'a ModelDeployment,
     before: &'a ModelDeploymentStatus,
     now: Timestamp,
@@ -49,17 +65,25 @@ struct Made {
     agent_image: String,
 }
 
+/// Whether a template is for models of this format; a user's own is for every one.
+fn is_for(template: &PodTemplate, format: &str) -> bool {
+    let written = template.0.pointer("/metadata/annotations").and_then(|annotations| annotations.get(FORMAT)).and_then(serde_json::Value::as_str);
+    written.is_none_or(|written| written == format)
+}
+
 /// By what a version is known in quarantine.
 fn fingerprint(version: &ModelVersion) -> &str {
     version.spec.fingerprint.as_deref().unwrap_or(&version.spec.artifact.digest)
 }
 
 /// How many pods a canary of this weight has, beside all of the stable version's.
-fn canary_replicas(weight: i32, replicas: i32) -> i32 {
+///
+/// At most as many as the stable version has, which is half of the traffic: more would cost a multiple of what was asked for.
+pub(super) fn canary_replicas(weight: i32, replicas: i32) -> i32 {
     let (weight, replicas) = (i64::from(weight.clamp(0, 99)), i64::from(replicas));
     // canary / (canary + replicas) = weight / 100, rounded to the nearest pod, and never none.
     let rounded = (weight * replicas * 2 + (100 - weight)) / ((100 - weight) * 2);
-    i32::try_from(rounded.max(1)).unwrap_or(i32::MAX)
+    i32::try_from(rounded.min(replicas).max(1)).unwrap_or(i32::MAX)
 }
 
 impl<'a> Reconcile<'a> {
@@ -82,7 +106,9 @@ impl<'a> Reconcile<'a> {
     }
 
     fn is_quarantined(&self, version: &ModelVersion) -> bool {
-        self.before.quarantine.iter().any(|entry| entry.fingerprint == fingerprint(version))
+        // What serves is good, whatever else has its fingerprint.
+        let serves = self.before.stable.as_ref().is_some_and(|stable| stable.version == version.name_any());
+        !serves && self.before.quarantine.iter().any(|entry| entry.fingerprint == fingerprint(version))
     }
 
     /// The version that is asked for.
@@ -113,19 +139,34 @@ impl<'a> Reconcile<'a> {
         let resolved = match &self.before.resolved {
             Some(resolved) if resolved.generation == generation => resolved.clone(),
             _ => {
-                let spec = &self.deployment.spec;
-                let template = match &spec.template {
+                let template = match &self.deployment.spec.template {
                     Some(template) => template.clone(),
-                    None => self.observed.presets.template("spec.runtime", spec.runtime.as_deref(), &target.spec.artifact.format)?,
+                    None => self.preset(&target.spec.artifact.format)?,
                 };
                 Resolved { generation, agent_image: self.observed.agent_image.clone(), template }
             }
         };
+        let made = self.made_from(&resolved, target)?;
+        // Once a version in another format serves, what is taken down is what its pods are made from.
+        let is_tried = self.before.stable.as_ref().is_some_and(|stable| stable.version != target.name_any());
+        let template = if is_tried || is_for(&resolved.template, &target.spec.artifact.format) { resolved.template } else { self.preset(&target.spec.artifact.format)? };
+        status.resolved = Some(Resolved { template, ..resolved });
+        Ok(made)
+    }
+
+    /// The runtime preset's template for a format, which is written on it.
+    fn preset(&self, format: &str) -> Result<PodTemplate, Problem> {
+        let mut template = self.observed.presets.template("spec.runtime", self.deployment.spec.runtime.as_deref(), format)?;
+        template.0["metadata"]["annotations"][FORMAT] = format.into();
+        Ok(template)
+    }
+
+    /// What the pods of a version are made from: what was taken down, or, where that is for another format, the preset for its own.
+    fn made_from(&self, resolved: &Resolved, version: &ModelVersion) -> Result<Made, Problem> {
+        let format = &version.spec.artifact.format;
         let field = if self.deployment.spec.template.is_some() { "spec.template" } else { "the runtime preset" };
-        let server = template::parse(field, &resolved.template)?;
-        let agent_image = resolved.agent_image.clone();
-        status.resolved = Some(resolved);
-        Ok(Made { server, agent_image })
+        let server = if is_for(&resolved.template, format) { template::parse(field, &resolved.template)? } else { template::parse(field, &self.preset(format)?)? };
+        Ok(Made { server, agent_image: resolved.agent_image.clone() })
     }
 
     fn advance(&self, plan: &mut Plan<ModelDeploymentStatus>) -> Result<(), Problem> {
@@ -152,7 +193,11 @@ impl<'a> Reconcile<'a> {
                 self.apply(stable, self.deployment.spec.replicas, &made, plan);
                 self.delete_others(&[stable], plan);
             }
-            Some(stable) => self.roll(stable, target, &made, plan),
+            Some(stable) => {
+                let resolved = plan.status.resolved.as_ref().expect("made has just taken it down");
+                let of_stable = self.made_from(resolved, stable)?;
+                self.roll(&Pair { stable, target, of_stable: &of_stable, of_target: &made }, plan);
+            }
         }
         Ok(())
     }
@@ -161,10 +206,9 @@ impl<'a> Reconcile<'a> {
     fn serve_on(&self, stable: &'a ModelVersion, plan: &mut Plan<ModelDeploymentStatus>) -> Result<(), Problem> {
         plan.status.canary = None;
         self.delete_others(&[stable], plan);
-        if self.deployment.spec.template.is_none() && self.before.resolved.is_none() {
-            return Ok(());
-        }
-        let made = self.made(stable, &mut plan.status)?;
+        // Whatever else was changed on the object together with the version waits until the version is right.
+        let Some(resolved) = &self.before.resolved else { return Ok(()) };
+        let made = self.made_from(resolved, stable)?;
         plan.steps.push(Step::Apply(Child::Service(Box::new(children::service(self.deployment)))));
         self.apply(stable, self.deployment.spec.replicas, &made, plan);
         Ok(())
@@ -176,24 +220,33 @@ impl<'a> Reconcile<'a> {
     }
 
     fn delete_others(&self, kept: &[&ModelVersion], plan: &mut Plan<ModelDeploymentStatus>) {
-        let kept: Vec<String> = kept.iter().map(|version| children::deployment_name(self.deployment, version)).collect();
-        let doomed = self.observed.children.iter().filter(|child| !kept.contains(&child.name_any()) && child.metadata.deletion_timestamp.is_none());
-        plan.steps.extend(doomed.map(|child| Step::Delete(Doomed::Deployment(child.name_any()))));
+        self.delete_all_but(&kept.iter().map(|version| children::deployment_name(self.deployment, version)).collect(), plan);
+    }
+
+    fn delete_all_but(&self, kept: &BTreeSet<String>, plan: &mut Plan<ModelDeploymentStatus>) {
+        let there = self.observed.children.iter().filter(|child| child.metadata.deletion_timestamp.is_none());
+        let doomed: BTreeSet<String> = there.map(|child| child.name_any()).filter(|name| !kept.contains(name)).collect();
+        plan.steps.extend(doomed.into_iter().map(|name| Step::Delete(Doomed::Deployment(name))));
     }
 
     /// The first version: there is nothing to compare it with.
     fn first(&self, target: &'a ModelVersion, made: &Made, plan: &mut Plan<ModelDeploymentStatus>) {
         let replicas = self.deployment.spec.replicas;
         self.apply(target, replicas, made, plan);
-        self.delete_others(&[target], plan);
+        let ready = self.child(target).is_some() && ready_replicas(self.child(target)) >= replicas;
+        // Another version may be answering: one that was still starting, or that served and whose record is gone.
+        let others = self.observed.children.iter().filter(|child| !ready && ready_replicas(Some(child)) > 0).map(|child| child.name_any());
+        let kept = others.chain([children::deployment_name(self.deployment, target)]).collect();
+        self.delete_all_but(&kept, plan);
         plan.status.canary = None;
-        if ready_replicas(self.child(target)) >= replicas && self.child(target).is_some() {
+        if ready {
             plan.status.stable = Some(StableStatus { version: target.name_any(), since: self.now });
             plan.notes.push(Note::normal("Serving", format!("{} serves", target.name_any())));
         }
     }
 
-    fn roll(&self, stable: &'a ModelVersion, target: &'a ModelVersion, made: &Made, plan: &mut Plan<ModelDeploymentStatus>) {
+    fn roll(&self, pair: &Pair<'a>, plan: &mut Plan<ModelDeploymentStatus>) {
+        let Pair { stable, target, .. } = *pair;
         let name = target.name_any();
         let canary = match &self.before.canary {
             Some(canary) if canary.version == name => canary.clone(),
@@ -208,13 +261,18 @@ impl<'a> Reconcile<'a> {
         let wanted = steps.get(step).map_or(all.max(1), |step| canary_replicas(step.weight, all));
         // A canary never shrinks on its way up.
         let wanted = wanted.max(self.child(target).and_then(|child| child.spec.replicas).unwrap_or(0).min(all));
-        self.apply(stable, all, made, plan);
-        self.apply(target, wanted, made, plan);
+        self.apply(stable, all, pair.of_stable, plan);
+        self.apply(target, wanted, pair.of_target, plan);
         self.delete_others(&[stable, target], plan);
         plan.again = Some(LOOK);
 
         let ready = self.child(target).is_some() && ready_replicas(self.child(target)) >= wanted;
         let mut next = canary.clone();
+        // Harm counts at any moment, also while the pods of a step are still starting.
+        let finding = self.judge(&name, &stable.name_any());
+        if let Finding::Harm(why) = &finding {
+            return self.roll_back(stable, target, why, plan);
+        }
         match (&canary.step_started, steps.get(step)) {
             (None, _) if !ready => {
                 if self.now.duration_since(canary.since) > SignedDuration::from_secs(self.deployment.spec.progress_deadline_seconds.into()) {
@@ -231,18 +289,22 @@ impl<'a> Reconcile<'a> {
                 plan.notes.push(Note::normal("StepStarted", format!("step {} of {}: {name} takes {}% of the traffic", step + 1, steps.len(), share(wanted, all))));
             }
             (_, None) => return self.promote(target, plan),
+            // A step passes with all its pods or not at all: they are awaited anew, for as long as at its beginning.
+            (Some(_), Some(_)) if !ready => {
+                next.step_started = None;
+                next.since = self.now;
+                next.analysis = Some(format!("pods of the step are no longer ready; waiting until {wanted} are"));
+            }
             (Some(started), Some(current)) => {
                 let hold = current.hold.value().ok().and_then(|hold| SignedDuration::try_from(hold).ok()).unwrap_or_default();
-                match self.judge(&name, &stable.name_any()) {
-                    Finding::Harm(why) => return self.roll_back(stable, target, &why, plan),
+                match finding {
                     Finding::Good(said) if self.now.duration_since(*started) >= hold => {
                         next.step += 1;
                         next.step_started = None;
                         next.since = self.now;
                         next.analysis = Some(said);
                     }
-                    Finding::Good(said) => next.analysis = Some(said),
-                    Finding::Wait(said) => next.analysis = Some(said),
+                    Finding::Good(said) | Finding::Wait(said) | Finding::Harm(said) => next.analysis = Some(said),
                 }
             }
         }
@@ -281,34 +343,23 @@ impl<'a> Reconcile<'a> {
     }
 
     fn pod_problem(&self, version: &str) -> Option<Problem> {
-        self.observed.pods.iter().filter(|pod| pod.labels().get(labels::VERSION).is_some_and(|label| label == version)).find_map(|pod| pods::problem(pod))
+        self.pods.iter().filter(|pod| pod.labels().get(labels::VERSION).is_some_and(|label| label == version)).find_map(|pod| pods::problem(pod))
     }
 
     /// The conditions, from what is planned and what is there.
     fn say(&self, plan: &mut Plan<ModelDeploymentStatus>, problem: Option<Problem>) {
         let status = &plan.status;
         let wanted = self.deployment.spec.replicas;
-        let stable_ready = status.stable.as_ref().and_then(|stable| self.version(&stable.version)).map_or(0, |version| ready_replicas(self.child(version)));
-        let available = status.stable.is_some() && (stable_ready > 0 || wanted == 0);
-        let starting = status.stable.is_none();
-        let problem = problem.or_else(|| self.observed.pods.iter().find_map(|pod| pods::problem(pod)));
-        let waits = problem.as_ref().is_some_and(|problem| problem.reason == "NoVersion");
-        let rolled_back = status.last_rollout.as_ref().filter(|record| record.outcome == RolloutOutcome::RolledBack);
-        let (phase, ready, stalled, reason, message) = match (&problem, &status.canary, rolled_back) {
-            (Some(problem), ..) if waits && starting => ("Pending", false, false, problem.reason.clone(), problem.message.clone()),
-            (Some(problem), ..) => ("Degraded", false, true, problem.reason.clone(), problem.message.clone()),
-            (None, Some(canary), _) => {
-                let said = canary.analysis.clone().unwrap_or_default();
-                ("Rolling", false, false, "Rolling".to_owned(), format!("{} is tried, step {}, {}% of the traffic: {said}", canary.version, canary.step + 1, canary.weight))
-            }
-            (None, None, _) if starting => ("Starting", false, false, "Starting".to_owned(), self.starting_message()),
-            (None, None, _) if stable_ready < wanted => ("Starting", false, false, "Starting".to_owned(), format!("{stable_ready} of {wanted} pods are ready")),
-            (None, None, Some(record)) => ("RolledBack", true, false, "RolledBack".to_owned(), format!("{} was rolled back: {}", record.version, record.message)),
-            (None, None, None) => ("Serving", true, false, "Serving".to_owned(), format!("{} serves", status.stable.as_ref().map(|stable| stable.version.clone()).unwrap_or_default())),
-        };
+        let stable = status.stable.as_ref().map(|stable| stable.version.as_str());
+        let serving = stable.and_then(|stable| self.child_of(stable));
+        // As it was last seen: a Deployment that has just been changed serves on.
+        let stable_ready = serving.and_then(|child| child.status.as_ref()).and_then(|status| status.ready_replicas).unwrap_or(0);
+        let available = stable.is_some() && (stable_ready > 0 || wanted == 0);
+        let said = self.said(status, problem, serving);
+        let Said { phase, ready, stalled, reason, message } = said;
         let conditions = Conditions::new(&self.before.conditions, self.deployment.metadata.generation, self.now)
             .with(condition::READY, ready, &reason, &message)
-            .with(condition::AVAILABLE, available, if available { "Serving" } else { "NotServing" }, &self.available_message(stable_ready))
+            .with(condition::AVAILABLE, available, if available { "Serving" } else { "NotServing" }, &available_message(stable, stable_ready))
             .with(condition::RECONCILING, !ready && !stalled, &reason, &message)
             .with(condition::STALLED, stalled, &reason, &message)
             .finish();
@@ -326,17 +377,73 @@ impl<'a> Reconcile<'a> {
         status.ready_replicas = ready_replicas;
     }
 
-    fn starting_message(&self) -> String {
-        let ready: i32 = self.observed.children.iter().map(|child| ready_replicas(Some(child))).sum();
-        format!("{ready} of {} pods are ready", self.deployment.spec.replicas)
-    }
-
-    fn available_message(&self, ready: i32) -> String {
-        match &self.before.stable {
-            Some(stable) => format!("{ready} pods of {} are ready", stable.version),
-            None => "no version serves yet".to_owned(),
+    /// What Ready, Reconciling and Stalled say. What a person has to mend comes first, but a roll-out that does not
+    /// get on ends by itself, and a pod that has no part in what is asked for says nothing.
+    fn said(&self, status: &ModelDeploymentStatus, problem: Option<Problem>, serving: Option<&Deployment>) -> Said {
+        let wanted = self.deployment.spec.replicas;
+        if let Some(problem) = problem {
+            let waits = problem.reason == "NoVersion" && status.stable.is_none();
+            return Said { phase: if waits { "Pending" } else { "Degraded" }, ready: false, stalled: !waits, reason: problem.reason, message: problem.message };
+        }
+        if let Some(canary) = &status.canary {
+            let held_up = self.pod_problem(&canary.version).map(|problem| format!("; {}", problem.message)).unwrap_or_default();
+            let said = canary.analysis.clone().unwrap_or_default();
+            let message = format!("{} is tried, step {}, {}% of the traffic: {said}{held_up}", canary.version, canary.step + 1, canary.weight);
+            return Said::under_way("Rolling", message);
+        }
+        let Some(stable) = &status.stable else {
+            let ready: i32 = self.observed.children.iter().map(|child| ready_replicas(Some(child))).sum();
+            return self.starting(None, format!("{ready} of {wanted} pods are ready"));
+        };
+        let (ready, updated) = (ready_replicas(serving), updated_replicas(serving));
+        if ready.min(updated) < wanted {
+            return self.starting(Some(&stable.version), format!("{ready} of {wanted} pods are ready, {updated} of them are as spec asks for"));
+        }
+        match status.last_rollout.as_ref().filter(|record| record.outcome == RolloutOutcome::RolledBack) {
+            Some(record) => Said::so("RolledBack", format!("{} was rolled back: {}", record.version, record.message)),
+            None => Said::so("Serving", format!("{} serves", stable.version)),
         }
     }
+
+    /// Pods are on their way; or one of them does not start, which nobody but a person will mend.
+    fn starting(&self, version: Option<&str>, message: String) -> Said {
+        let problem = match version {
+            Some(version) => self.pod_problem(version),
+            None => self.pods.iter().copied().find_map(pods::problem),
+        };
+        match problem {
+            Some(problem) => Said { phase: "Degraded", ready: false, stalled: true, reason: problem.reason, message: problem.message },
+            None => Said::under_way("Starting", message),
+        }
+    }
+
+    /// The Deployment of a version by its name, which may be all that is left of it.
+    fn child_of(&self, version: &str) -> Option<&'a Deployment> {
+        self.observed.children.iter().map(AsRef::as_ref).find(|child| child.labels().get(labels::VERSION).is_some_and(|label| label == version))
+    }
+}
+
+/// What Ready, Reconciling and Stalled say.
+struct Said {
+    phase: &'static str,
+    ready: bool,
+    stalled: bool,
+    reason: String,
+    message: String,
+}
+
+impl Said {
+    fn under_way(phase: &'static str, message: String) -> Self {
+        Self { phase, ready: false, stalled: false, reason: phase.to_owned(), message }
+    }
+
+    fn so(phase: &'static str, message: String) -> Self {
+        Self { phase, ready: true, stalled: false, reason: phase.to_owned(), message }
+    }
+}
+
+fn available_message(stable: Option<&str>, ready: i32) -> String {
+    stable.map_or_else(|| "no version serves yet".to_owned(), |stable| format!("{ready} pods of {stable} are ready"))
 }
 
 /// The share of the traffic that a canary gets, in percent.
@@ -344,13 +451,18 @@ fn share(canary: i32, stable: i32) -> i32 {
     canary * 100 / (canary + stable).max(1)
 }
 
-/// Pods that are ready of the template that was applied last.
+/// Pods that are ready, once the controller has seen what was applied last.
 fn ready_replicas(child: Option<&Deployment>) -> i32 {
-    let Some(child) = child else { return 0 };
-    let Some(status) = &child.status else { return 0 };
-    if status.observed_generation < child.metadata.generation {
-        return 0;
-    }
-    status.ready_replicas.unwrap_or(0)
+    caught_up(child).and_then(|status| status.ready_replicas).unwrap_or(0)
+}
+
+/// Pods of the template that was applied last.
+fn updated_replicas(child: Option<&Deployment>) -> i32 {
+    caught_up(child).and_then(|status| status.updated_replicas).unwrap_or(0)
+}
+
+fn caught_up(child: Option<&Deployment>) -> Option<&DeploymentStatus> {
+    let child = child?;
+    child.status.as_ref().filter(|status| status.observed_generation >= child.metadata.generation)
 }
 

@@ -1,0 +1,5 @@
+//! ModelDeployment: a small world, tables, and properties.
+
+mod policies;
+mod properties;
+mod world;
