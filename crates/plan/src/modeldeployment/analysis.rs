@@ -4,6 +4,8 @@
 //! quantile of the histograms. Absent on purpose: tests that stay valid however often they are looked at.
 
 use windlass_api::{Analysis, AnalysisMetric};
+use windlass_statistics::histogram;
+use windlass_statistics::proportion::{self, Proportion};
 
 /// Requests that one version has answered in a span of time.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,76 +65,39 @@ pub fn judge(checks: &[Analysis], canary: &Traffic, stable: &Traffic, min_reques
 
 fn errors(check: &Analysis, canary: &Traffic, stable: &Traffic) -> Finding {
     let allowed = check.not_worse_than.as_ref().and_then(|limit| limit.value().ok()).unwrap_or(0.0);
-    if canary.requests == 0 {
+    let Some((point, lower)) = excess(canary, stable) else {
         return Finding::Wait("no request to the canary yet".to_owned());
-    }
-    // Where the stable version has had no request (it may have none left), nothing is held in its favour.
-    let [lower, upper] = difference_interval(canary.errors, canary.requests, stable.errors, stable.requests);
+    };
     let words = format!("errors {}/{} against {}/{} of the stable version", canary.errors, canary.requests, stable.errors, stable.requests);
     if lower > allowed && canary.requests >= MIN_FOR_HARM {
         return Finding::Harm(format!("{words}: the share of errors is higher by at least {:.1} percentage points, and {:.1} are allowed", lower * 100.0, allowed * 100.0));
     }
-    let point = rate(canary.errors, canary.requests) - rate(stable.errors, stable.requests);
     if point > allowed {
         return Finding::Wait(format!("{words}: the share of errors lies higher by {:.1} percentage points ({:.1} are allowed), which may be chance", point * 100.0, allowed * 100.0));
     }
-    let _ = upper;
     Finding::Good(words)
 }
 
 fn latency(check: &Analysis, canary: &Traffic, stable: &Traffic, min_requests: u64) -> Finding {
     let allowed = check.max_ratio.as_ref().and_then(|limit| limit.value().ok()).unwrap_or(f64::INFINITY);
     let enough = canary.requests >= min_requests && stable.requests >= min_requests.min(MIN_FOR_HARM);
-    let (Some(new), Some(old)) = (quantile(canary, 0.99), quantile(stable, 0.99)) else {
+    let p99 = |traffic: &Traffic| histogram::quantile(&traffic.bounds_ms, &traffic.counts, 0.99);
+    let (Some(new), Some(old)) = (p99(canary), p99(stable)) else {
         return Finding::Wait("no latency measured yet".to_owned());
     };
     let words = format!("p99 latency {new:.0} ms against {old:.0} ms");
     if enough && new > old * allowed { Finding::Harm(format!("{words}: more than {allowed} times")) } else { Finding::Good(words) }
 }
 
-#[allow(clippy::cast_precision_loss)] // counts of requests
-fn rate(errors: u64, requests: u64) -> f64 {
-    if requests == 0 { 0.0 } else { errors as f64 / requests as f64 }
-}
-
-fn difference_interval(errors: u64, requests: u64, other_errors: u64, other_requests: u64) -> [f64; 2] {
-    let _ = CONFIDENCE;
-    let (p, q) = (rate(errors, requests), rate(other_errors, other_requests));
-    let one = wilson(errors, requests);
-    let other = if other_requests == 0 { [0.0, 0.0] } else { wilson(other_errors, other_requests) };
-    let lower = p - q - ((p - one[0]).powi(2) + (other[1] - q).powi(2)).sqrt();
-    let upper = p - q + ((one[1] - p).powi(2) + (q - other[0]).powi(2)).sqrt();
-    [lower, upper]
-}
-
-#[allow(clippy::cast_precision_loss)] // counts of requests
-fn wilson(errors: u64, requests: u64) -> [f64; 2] {
-    const Z: f64 = 1.959_964;
-    let (n, p) = (requests as f64, rate(errors, requests));
-    let centre = (p + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
-    let half = Z / (1.0 + Z * Z / n) * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    [(centre - half).max(0.0), (centre + half).min(1.0)]
-}
-
-/// The latency below which this share of the requests lies, by linear interpolation in its bucket.
-#[allow(clippy::cast_precision_loss)] // counts of requests
-fn quantile(traffic: &Traffic, share: f64) -> Option<f64> {
-    let total: u64 = traffic.counts.iter().sum();
-    if total == 0 {
-        return None;
+/// How much higher the canary's share of errors is: the point, and the lower bound of its interval.
+///
+/// Where the stable version has had no request (it may have none left), nothing is held in its favour.
+fn excess(canary: &Traffic, stable: &Traffic) -> Option<(f64, f64)> {
+    let of = |traffic: &Traffic| Proportion { successes: traffic.errors, trials: traffic.requests };
+    match proportion::difference(of(canary), of(stable), CONFIDENCE) {
+        Some(difference) => Some((difference.value, difference.interval.lower)),
+        None => Some((of(canary).value()?, of(canary).wilson(CONFIDENCE).lower)),
     }
-    let rank = share * total as f64;
-    let mut before = 0.0;
-    for (at, count) in traffic.counts.iter().enumerate() {
-        let count = *count as f64;
-        if before + count >= rank && count > 0.0 {
-            let low = if at == 0 { 0.0 } else { traffic.bounds_ms[at - 1] };
-            let high = traffic.bounds_ms.get(at).copied().unwrap_or(low);
-            return Some(low + (high - low) * (rank - before) / count);
-        }
-        before += count;
-    }
-    traffic.bounds_ms.last().copied()
 }
 
 #[cfg(test)]
