@@ -91,12 +91,7 @@ spec:
       containers:
       - name: client
         image: localhost/busybox:test
-        args:
-        - -ec
-        - |
-          address=$(nslookup web.restricted.svc.cluster.local | busybox awk '/^Address/ {last = $2} END {print last}')
-          wget -q -T 5 -O - "http://$address/page"
-          echo asked > /data/asked
+        args: [-ec, "wget -q -O - http://web/page; echo asked > /data/asked"]
         securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
         volumeMounts: [{name: data, mountPath: /data}]
       volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]

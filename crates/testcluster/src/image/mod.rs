@@ -43,6 +43,14 @@ impl Image {
         let mut layer = Layer::default();
         layer.text("etc/passwd", "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin\n");
         layer.text("etc/group", "root:x:0:\nnonroot:x:65532:\n");
+        // Without it a static glibc looks for modules that are not there.
+        let sources = [
+            "passwd: files",
+            "group: files",
+            "hosts: files dns",
+            "services: files",
+        ];
+        layer.text("etc/nsswitch.conf", &(sources.join("\n") + "\n"));
         layer.folder("tmp", 0o1777);
         let certificates = Path::new("/etc/ssl/certs/ca-certificates.crt");
         if certificates.is_file() {
@@ -194,6 +202,8 @@ pub fn pause() -> Result<Image> {
 }
 
 /// An image of busybox, for pods of tests: `sh`, `sleep`, `wget`, `nslookup` and so on.
+///
+/// Debian's static wget crashes when it is given a timeout (`-T`).
 ///
 /// # Errors
 /// When this machine has no static busybox.
