@@ -18,10 +18,15 @@ pub fn is_so(wanted: &Value, live: &Value) -> bool {
             })
         }
         (Value::Array(wanted), Value::Array(live)) => {
-            wanted.len() == live.len() && wanted.iter().zip(live).all(|(wanted, live)| is_so(wanted, live))
+            wanted.len() == live.len()
+                && wanted
+                    .iter()
+                    .zip(live)
+                    .all(|(wanted, live)| is_so(wanted, live))
         }
         (Value::String(wanted), Value::String(live)) => {
-            wanted == live || matches!((quantity(wanted), quantity(live)), (Some(a), Some(b)) if (a - b).abs() <= f64::EPSILON * a.abs())
+            wanted == live
+                || matches!((quantity(wanted), quantity(live)), (Some(a), Some(b)) if (a - b).abs() <= f64::EPSILON * a.abs())
         }
         (wanted, live) => wanted == live,
     }
@@ -40,7 +45,9 @@ fn is_nothing(value: &Value) -> bool {
 
 /// A Kubernetes quantity as a number: the server writes `1000m` as `1`.
 fn quantity(text: &str) -> Option<f64> {
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-')).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-'))
+        .unwrap_or(text.len());
     let number: f64 = text[..end].parse().ok()?;
     let factor = match &text[end..] {
         "" => 1.0,
@@ -69,13 +76,34 @@ mod tests {
 
     #[test]
     fn what_the_server_adds_is_ignored_and_what_another_edits_is_seen() {
-        let wanted = json!({"spec": {"replicas": 2, "cpu": "1000m", "env": [{"name": "A", "value": ""}]}});
+        let wanted =
+            json!({"spec": {"replicas": 2, "cpu": "1000m", "env": [{"name": "A", "value": ""}]}});
         for (live, expected, why) in [
-            (json!({"spec": {"replicas": 2, "cpu": "1", "env": [{"name": "A"}], "default": 1}}), true, "defaults and canonical quantities"),
-            (json!({"spec": {"replicas": 3, "cpu": "1", "env": [{"name": "A"}]}}), false, "another's edit"),
-            (json!({"spec": {"replicas": 2, "cpu": "2", "env": [{"name": "A"}]}}), false, "another quantity"),
-            (json!({"spec": {"replicas": 2, "cpu": "1", "env": [{"name": "A"}, {"name": "B"}]}}), false, "one more in a list"),
-            (json!({"spec": {"cpu": "1", "env": [{"name": "A"}]}}), false, "a field that is missing"),
+            (
+                json!({"spec": {"replicas": 2, "cpu": "1", "env": [{"name": "A"}], "default": 1}}),
+                true,
+                "defaults and canonical quantities",
+            ),
+            (
+                json!({"spec": {"replicas": 3, "cpu": "1", "env": [{"name": "A"}]}}),
+                false,
+                "another's edit",
+            ),
+            (
+                json!({"spec": {"replicas": 2, "cpu": "2", "env": [{"name": "A"}]}}),
+                false,
+                "another quantity",
+            ),
+            (
+                json!({"spec": {"replicas": 2, "cpu": "1", "env": [{"name": "A"}, {"name": "B"}]}}),
+                false,
+                "one more in a list",
+            ),
+            (
+                json!({"spec": {"cpu": "1", "env": [{"name": "A"}]}}),
+                false,
+                "a field that is missing",
+            ),
         ] {
             assert_eq!(is_so(&wanted, &live), expected, "{why}");
         }

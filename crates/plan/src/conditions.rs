@@ -46,17 +46,31 @@ pub struct Conditions<'a> {
 impl<'a> Conditions<'a> {
     /// Starts from nothing; those before give the transition times.
     pub fn new(before: &'a [Condition], generation: Option<i64>, now: Timestamp) -> Self {
-        Self { before, generation, now, list: Vec::new() }
+        Self {
+            before,
+            generation,
+            now,
+            list: Vec::new(),
+        }
     }
 
     /// Adds a condition.
     #[must_use]
-    pub fn with(mut self, type_: &str, truth: impl Into<Truth>, reason: &str, message: &str) -> Self {
+    pub fn with(
+        mut self,
+        type_: &str,
+        truth: impl Into<Truth>,
+        reason: &str,
+        message: &str,
+    ) -> Self {
         let status = truth.into().as_str();
         let kept = find_condition(self.before, type_).filter(|before| before.status == status);
         let mut message = message.to_owned();
         if message.len() > MAX_MESSAGE {
-            let cut = (0..=MAX_MESSAGE).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+            let cut = (0..=MAX_MESSAGE)
+                .rev()
+                .find(|at| message.is_char_boundary(*at))
+                .unwrap_or(0);
             message.truncate(cut);
             message.push('…');
         }
@@ -66,7 +80,10 @@ impl<'a> Conditions<'a> {
             reason: reason.to_owned(),
             message,
             observed_generation: self.generation,
-            last_transition_time: kept.map_or_else(|| Time(self.now), |before| before.last_transition_time.clone()),
+            last_transition_time: kept.map_or_else(
+                || Time(self.now),
+                |before| before.last_transition_time.clone(),
+            ),
         });
         self
     }
@@ -83,9 +100,17 @@ mod tests {
 
     #[test]
     fn the_transition_time_keeps_while_the_status_does() {
-        let (early, late) = (Timestamp::UNIX_EPOCH, "2026-01-01T00:00:00Z".parse().expect("a time"));
-        let before = Conditions::new(&[], Some(1), early).with("Ready", true, "A", "a").finish();
-        let after = Conditions::new(&before, Some(2), late).with("Ready", true, "B", "b").with("Stalled", false, "B", "b").finish();
+        let (early, late) = (
+            Timestamp::UNIX_EPOCH,
+            "2026-01-01T00:00:00Z".parse().expect("a time"),
+        );
+        let before = Conditions::new(&[], Some(1), early)
+            .with("Ready", true, "A", "a")
+            .finish();
+        let after = Conditions::new(&before, Some(2), late)
+            .with("Ready", true, "B", "b")
+            .with("Stalled", false, "B", "b")
+            .finish();
         assert_eq!(after[0].last_transition_time.0, early);
         assert_eq!(after[0].reason, "B");
         assert_eq!(after[1].last_transition_time.0, late);

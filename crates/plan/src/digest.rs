@@ -19,10 +19,12 @@ fn hex(value: &impl Serialize) -> String {
     // A Value's maps are ordered by key, so the order of a struct's fields does not matter.
     let value = serde_json::to_value(value).expect("our own types always serialize");
     let bytes = serde_json::to_vec(&value).expect("a JSON value always serializes");
-    Sha256::digest(&bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Sha256::digest(&bytes)
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]

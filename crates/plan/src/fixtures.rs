@@ -32,7 +32,10 @@ pub fn digest(digit: char) -> String {
 
 /// Whether an object is there as it is wanted.
 pub fn is_so(wanted: &impl Serialize, live: &impl Serialize) -> bool {
-    compare::is_so(&serde_json::to_value(wanted).expect("JSON"), &serde_json::to_value(live).expect("JSON"))
+    compare::is_so(
+        &serde_json::to_value(wanted).expect("JSON"),
+        &serde_json::to_value(live).expect("JSON"),
+    )
 }
 
 /// The kinds and names of a plan's steps: `Apply Job/a-1`.
@@ -71,7 +74,11 @@ pub fn readable<S: Serialize>(plan: &Plan<S>) -> Value {
             Step::Delete(doomed) => json!({ "delete": format!("{doomed:?}") }),
         })
         .collect();
-    let notes: Vec<String> = plan.notes.iter().map(|note| format!("{:?} {}: {}", note.severity, note.reason, note.message)).collect();
+    let notes: Vec<String> = plan
+        .notes
+        .iter()
+        .map(|note| format!("{:?} {}: {}", note.severity, note.reason, note.message))
+        .collect();
     json!({ "steps": steps, "status": plan.status, "notes": notes, "again": plan.again.map(|again| format!("{again:?}")) })
 }
 
@@ -89,38 +96,87 @@ fn manifest(child: &Child) -> Value {
 
 /// A condition as `True Reason: message`.
 pub fn said(conditions: &[Condition], type_: &str) -> String {
-    find_condition(conditions, type_).map_or_else(|| "absent".to_owned(), |found| format!("{} {}: {}", found.status, found.reason, found.message))
+    find_condition(conditions, type_).map_or_else(
+        || "absent".to_owned(),
+        |found| format!("{} {}: {}", found.status, found.reason, found.message),
+    )
 }
 
 /// Panics unless a pod meets the *restricted* Pod Security Standard.
 pub fn assert_restricted(spec: &PodSpec) {
     let pod = spec.security_context.as_ref().expect("a security context");
     assert_eq!(pod.run_as_non_root, Some(true));
-    assert_eq!(pod.seccomp_profile.as_ref().map(|profile| profile.type_.as_str()), Some("RuntimeDefault"));
+    assert_eq!(
+        pod.seccomp_profile
+            .as_ref()
+            .map(|profile| profile.type_.as_str()),
+        Some("RuntimeDefault")
+    );
     assert_eq!(spec.automount_service_account_token, Some(false));
     assert!(spec.host_network.is_none() && spec.host_pid.is_none() && spec.host_ipc.is_none());
     for volume in spec.volumes.iter().flatten() {
-        assert!(volume.empty_dir.is_some() || volume.persistent_volume_claim.is_some(), "volume {}", volume.name);
+        assert!(
+            volume.empty_dir.is_some() || volume.persistent_volume_claim.is_some(),
+            "volume {}",
+            volume.name
+        );
     }
-    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
-        let context = container.security_context.as_ref().expect("a container's security context");
-        assert_eq!(context.allow_privilege_escalation, Some(false), "{}", container.name);
-        assert_eq!(context.capabilities.as_ref().and_then(|these| these.drop.clone()), Some(vec!["ALL".to_owned()]), "{}", container.name);
+    for container in spec
+        .containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten())
+    {
+        let context = container
+            .security_context
+            .as_ref()
+            .expect("a container's security context");
+        assert_eq!(
+            context.allow_privilege_escalation,
+            Some(false),
+            "{}",
+            container.name
+        );
+        assert_eq!(
+            context
+                .capabilities
+                .as_ref()
+                .and_then(|these| these.drop.clone()),
+            Some(vec!["ALL".to_owned()]),
+            "{}",
+            container.name
+        );
         for mount in container.volume_mounts.iter().flatten() {
-            assert!(spec.volumes.iter().flatten().any(|volume| volume.name == mount.name), "{} mounts {}", container.name, mount.name);
+            assert!(
+                spec.volumes
+                    .iter()
+                    .flatten()
+                    .any(|volume| volume.name == mount.name),
+                "{} mounts {}",
+                container.name,
+                mount.name
+            );
         }
     }
 }
 
 /// A pod that runs.
 pub fn pod(name: &str, labels: &BTreeMap<String, String>) -> Pod {
-    object(json!({"metadata": {"name": name, "namespace": "growth", "labels": labels}, "spec": {"containers": [{"name": "trainer"}]}, "status": {"phase": "Running"}}))
+    object(
+        json!({"metadata": {"name": name, "namespace": "growth", "labels": labels}, "spec": {"containers": [{"name": "trainer"}]}, "status": {"phase": "Running"}}),
+    )
 }
 
 /// The same pod, ended in this phase; its first container with this exit code and message.
 pub fn ended(mut pod: Pod, container: &str, exit_code: i32, message: &str) -> Pod {
     let status = pod.status.get_or_insert_default();
-    status.phase = Some(if exit_code == 0 { "Succeeded" } else { "Failed" }.to_owned());
+    status.phase = Some(
+        if exit_code == 0 {
+            "Succeeded"
+        } else {
+            "Failed"
+        }
+        .to_owned(),
+    );
     status.container_statuses = Some(object(json!([{
         "name": container, "image": "registry/image:1", "imageID": format!("registry/image@{}", digest('9')), "ready": false, "restartCount": 0,
         "state": {"terminated": {"exitCode": exit_code, "message": message}}
@@ -141,7 +197,9 @@ pub fn waiting(mut pod: Pod, reason: &str) -> Pod {
 
 /// The same pod, taken away by the cluster.
 pub fn disrupted(mut pod: Pod) -> Pod {
-    pod.status.get_or_insert_default().conditions = Some(object(json!([{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}])));
+    pod.status.get_or_insert_default().conditions = Some(object(
+        json!([{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]),
+    ));
     pod
 }
 

@@ -23,29 +23,55 @@ pub enum JobState {
 }
 
 /// How a Job with these pods stands.
-pub fn state<'a>(job: &Job, its_pods: impl IntoIterator<Item = &'a Pod>, now: Timestamp) -> JobState {
-    let Some((ended, state)) = end(job) else { return JobState::Running };
+pub fn state<'a>(
+    job: &Job,
+    its_pods: impl IntoIterator<Item = &'a Pod>,
+    now: Timestamp,
+) -> JobState {
+    let Some((ended, state)) = end(job) else {
+        return JobState::Running;
+    };
     let mut its_pods = its_pods.into_iter().peekable();
     let behind = its_pods.peek().is_none() || its_pods.any(pods::is_alive);
-    if behind && now.duration_since(ended) < SETTLING { JobState::Settling } else { state }
+    if behind && now.duration_since(ended) < SETTLING {
+        JobState::Settling
+    } else {
+        state
+    }
 }
 
 /// Whether a Job failed by its policy for pods that the cluster took away, see [`pods::fail_on_disruption`].
 pub fn is_disrupted(job: &Job) -> bool {
-    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == "Failed" && condition.status == "True" && condition.reason.as_deref() == Some("PodFailurePolicy"))
+    let conditions = job
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| {
+        condition.type_ == "Failed"
+            && condition.status == "True"
+            && condition.reason.as_deref() == Some("PodFailurePolicy")
+    })
 }
 
 fn end(job: &Job) -> Option<(Timestamp, JobState)> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
-    conditions.iter().filter(|condition| condition.status == "True").find_map(|condition| {
-        let state = match condition.type_.as_str() {
-            "Complete" => JobState::Complete,
-            "Failed" => JobState::Failed,
-            _ => return None,
-        };
-        Some((condition.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0), state))
-    })
+    conditions
+        .iter()
+        .filter(|condition| condition.status == "True")
+        .find_map(|condition| {
+            let state = match condition.type_.as_str() {
+                "Complete" => JobState::Complete,
+                "Failed" => JobState::Failed,
+                _ => return None,
+            };
+            Some((
+                condition
+                    .last_transition_time
+                    .as_ref()
+                    .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+                state,
+            ))
+        })
 }
 
 /// Whether a Job has ended, however its pods look.

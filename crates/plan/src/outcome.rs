@@ -24,7 +24,12 @@ pub struct Plan<S> {
 impl<S> Plan<S> {
     /// A plan that only says how it is.
     pub fn status_only(status: S) -> Self {
-        Self { steps: Vec::new(), status, notes: Vec::new(), again: None }
+        Self {
+            steps: Vec::new(),
+            status,
+            notes: Vec::new(),
+            again: None,
+        }
     }
 }
 
@@ -90,12 +95,20 @@ pub enum Severity {
 impl Note {
     /// Something that went as it should.
     pub fn normal(reason: &str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Normal, reason: reason.to_owned(), message: message.into() }
+        Self {
+            severity: Severity::Normal,
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
     }
 
     /// Something a person may have to act on.
     pub fn warning(reason: &str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, reason: reason.to_owned(), message: message.into() }
+        Self {
+            severity: Severity::Warning,
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
     }
 }
 
@@ -111,6 +124,9 @@ pub struct Problem {
 impl Problem {
     /// A problem by its reason and message.
     pub fn new(reason: &str, message: impl Into<String>) -> Self {
-        Self { reason: reason.to_owned(), message: message.into() }
+        Self {
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
     }
 }

@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::batch::v1::{PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule};
+use k8s_openapi::api::batch::v1::{
+    PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
+};
 use k8s_openapi::api::core::v1::{
-    Container, ContainerStatus, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimVolumeSource, Pod, PodSpec, Volume, VolumeMount,
+    Container, ContainerStatus, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimVolumeSource,
+    Pod, PodSpec, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
@@ -19,7 +22,12 @@ use crate::Problem;
 pub const AGENT: &str = "windlass-agent";
 
 /// Metadata of a child: named, labelled, owned.
-pub fn child_meta<K: Resource<DynamicType = ()>>(owner: &K, name: String, role: &str, more: &[(&str, &str)]) -> ObjectMeta {
+pub fn child_meta<K: Resource<DynamicType = ()>>(
+    owner: &K,
+    name: String,
+    role: &str,
+    more: &[(&str, &str)],
+) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: owner.namespace(),
@@ -31,12 +39,17 @@ pub fn child_meta<K: Resource<DynamicType = ()>>(owner: &K, name: String, role: 
 
 /// Labels of a child.
 pub fn child_labels(instance: &str, role: &str, more: &[(&str, &str)]) -> BTreeMap<String, String> {
-    [(labels::MANAGED_BY, "windlass"), (labels::NAME, "windlass"), (labels::INSTANCE, instance), (labels::ROLE, role)]
-        .iter()
-        .chain(more)
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    [
+        (labels::MANAGED_BY, "windlass"),
+        (labels::NAME, "windlass"),
+        (labels::INSTANCE, instance),
+        (labels::ROLE, role),
+    ]
+    .iter()
+    .chain(more)
+    .filter(|(_, value)| !value.is_empty())
+    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+    .collect()
 }
 
 /// The reference by which a child is found and taken away with its owner.
@@ -60,51 +73,89 @@ pub fn mount_claims<'a>(
     read: impl IntoIterator<Item = &'a Address>,
     written: impl IntoIterator<Item = &'a Address>,
 ) {
-    let written: BTreeSet<&str> = written.into_iter().filter_map(|address| address.claim().map(|(claim, _)| claim)).collect();
-    let mut claims: BTreeSet<&str> = read.into_iter().filter_map(|address| address.claim().map(|(claim, _)| claim)).collect();
+    let written: BTreeSet<&str> = written
+        .into_iter()
+        .filter_map(|address| address.claim().map(|(claim, _)| claim))
+        .collect();
+    let mut claims: BTreeSet<&str> = read
+        .into_iter()
+        .filter_map(|address| address.claim().map(|(claim, _)| claim))
+        .collect();
     claims.extend(&written);
     if !claims.is_empty() {
-        container.env.get_or_insert_default().insert(0, variable(environment::VOLUMES, paths::VOLUMES));
+        container
+            .env
+            .get_or_insert_default()
+            .insert(0, variable(environment::VOLUMES, paths::VOLUMES));
     }
     for claim in claims {
         let volumes = spec.volumes.get_or_insert_default();
-        let mounted = volumes.iter().find(|volume| volume.persistent_volume_claim.as_ref().is_some_and(|source| source.claim_name == claim));
+        let mounted = volumes.iter().find(|volume| {
+            volume
+                .persistent_volume_claim
+                .as_ref()
+                .is_some_and(|source| source.claim_name == claim)
+        });
         let volume = if let Some(volume) = mounted {
             volume.name.clone()
         } else {
             let name = format!("windlass-claim-{}", volumes.len());
             volumes.push(Volume {
                 name: name.clone(),
-                persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource { claim_name: claim.to_owned(), ..Default::default() }),
+                persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                    claim_name: claim.to_owned(),
+                    ..Default::default()
+                }),
                 ..Volume::default()
             });
             name
         };
-        container.volume_mounts.get_or_insert_default().push(VolumeMount {
-            name: volume,
-            mount_path: format!("{}/{claim}", paths::VOLUMES),
-            read_only: (!written.contains(claim)).then_some(true),
-            ..VolumeMount::default()
-        });
+        container
+            .volume_mounts
+            .get_or_insert_default()
+            .push(VolumeMount {
+                name: volume,
+                mount_path: format!("{}/{claim}", paths::VOLUMES),
+                read_only: (!written.contains(claim)).then_some(true),
+                ..VolumeMount::default()
+            });
     }
 }
 
 /// Adds an empty folder to a pod, and mounts it into a container.
-pub fn mount_empty(spec: &mut PodSpec, container: &mut Container, name: &str, path: &str, read_only: bool) {
+pub fn mount_empty(
+    spec: &mut PodSpec,
+    container: &mut Container,
+    name: &str,
+    path: &str,
+    read_only: bool,
+) {
     let volumes = spec.volumes.get_or_insert_default();
     if !volumes.iter().any(|volume| volume.name == name) {
-        volumes.push(Volume { name: name.to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() });
+        volumes.push(Volume {
+            name: name.to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        });
     }
-    container.volume_mounts.get_or_insert_default().push(VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: read_only.then_some(true),
-        ..VolumeMount::default()
-    });
+    container
+        .volume_mounts
+        .get_or_insert_default()
+        .push(VolumeMount {
+            name: name.to_owned(),
+            mount_path: path.to_owned(),
+            read_only: read_only.then_some(true),
+            ..VolumeMount::default()
+        });
 }
 
 /// A container that is the agent, with a writable `/tmp`.
-pub fn agent_container(spec: &mut PodSpec, name: &str, image: &str, arguments: Vec<String>) -> Container {
+pub fn agent_container(
+    spec: &mut PodSpec,
+    name: &str,
+    image: &str,
+    arguments: Vec<String>,
+) -> Container {
     let mut container = Container {
         name: name.to_owned(),
         image: Some(image.to_owned()),
@@ -132,13 +183,29 @@ pub struct ServerPorts {
 }
 
 /// Ports of the model that serves, or of the candidate.
-pub const CANDIDATE_PORTS: ServerPorts = ServerPorts { http: 8081, grpc: 8082, metrics: 8083 };
+pub const CANDIDATE_PORTS: ServerPorts = ServerPorts {
+    http: 8081,
+    grpc: 8082,
+    metrics: 8083,
+};
 /// Ports of the champion beside a candidate.
-pub const CHAMPION_PORTS: ServerPorts = ServerPorts { http: 8084, grpc: 8085, metrics: 8086 };
+pub const CHAMPION_PORTS: ServerPorts = ServerPorts {
+    http: 8084,
+    grpc: 8085,
+    metrics: 8086,
+};
 
 /// Makes the first container of a template a model server that runs beside the agent and outlives it:
 /// a sidecar, so that it is stopped after the container that sends it requests.
-pub fn server_sidecar(spec: &mut PodSpec, mut server: Container, name: &str, model: &str, volume: &str, folder: &str, ports: ServerPorts) {
+pub fn server_sidecar(
+    spec: &mut PodSpec,
+    mut server: Container,
+    name: &str,
+    model: &str,
+    volume: &str,
+    folder: &str,
+    ports: ServerPorts,
+) {
     name.clone_into(&mut server.name);
     let mut variables: Vec<EnvVar> = [
         (environment::PORT, ports.http.to_string()),
@@ -158,8 +225,25 @@ pub fn server_sidecar(spec: &mut PodSpec, mut server: Container, name: &str, mod
 }
 
 /// An init container that fetches a model and verifies its digest.
-pub fn fetch_model(spec: &mut PodSpec, name: &str, image: &str, artifact: &windlass_api::Artifact, volume: &str, folder: &str) {
-    let arguments = ["fetch", "--uri", &artifact.uri.0, "--digest", &artifact.digest, "--to", folder].map(str::to_owned).to_vec();
+pub fn fetch_model(
+    spec: &mut PodSpec,
+    name: &str,
+    image: &str,
+    artifact: &windlass_api::Artifact,
+    volume: &str,
+    folder: &str,
+) {
+    let arguments = [
+        "fetch",
+        "--uri",
+        &artifact.uri.0,
+        "--digest",
+        &artifact.digest,
+        "--to",
+        folder,
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let mut container = agent_container(spec, name, image, arguments);
     mount_empty(spec, &mut container, volume, folder, false);
     mount_claims(spec, &mut container, [&artifact.uri], []);
@@ -171,7 +255,10 @@ pub fn ignore_disruption() -> PodFailurePolicy {
     PodFailurePolicy {
         rules: vec![PodFailurePolicyRule {
             action: "Ignore".to_owned(),
-            on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern { type_: "DisruptionTarget".to_owned(), status: Some("True".to_owned()) }]),
+            on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
+                type_: "DisruptionTarget".to_owned(),
+                status: Some("True".to_owned()),
+            }]),
             ..PodFailurePolicyRule::default()
         }],
     }
@@ -188,7 +275,11 @@ pub fn fail_on_disruption() -> PodFailurePolicy {
 
 /// An environment variable.
 pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
-    EnvVar { name: name.to_owned(), value: Some(value.into()), value_from: None }
+    EnvVar {
+        name: name.to_owned(),
+        value: Some(value.into()),
+        value_from: None,
+    }
 }
 
 /// `--name`, `value` pairs as arguments.
@@ -209,13 +300,22 @@ fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 /// The report that an agent left in a pod: that of the container `name`, or a failure of any other.
 pub fn report(pod: &Pod, name: &str) -> Option<Report> {
     let of = |status: &ContainerStatus| {
-        let ended = status.state.as_ref()?.terminated.as_ref().or_else(|| status.last_state.as_ref()?.terminated.as_ref())?;
+        let ended = status
+            .state
+            .as_ref()?
+            .terminated
+            .as_ref()
+            .or_else(|| status.last_state.as_ref()?.terminated.as_ref())?;
         serde_json::from_str::<Report>(ended.message.as_deref()?).ok()
     };
     statuses(pod)
         .filter(|status| status.name == name)
         .find_map(of)
-        .or_else(|| statuses(pod).filter_map(of).find(|report| matches!(report, Report::Failure(_))))
+        .or_else(|| {
+            statuses(pod)
+                .filter_map(of)
+                .find(|report| matches!(report, Report::Failure(_)))
+        })
 }
 
 /// The failure that an agent or a container left in a pod, in words.
@@ -225,7 +325,9 @@ pub fn failure(pod: &Pod) -> Option<FailureReport> {
         if ended.exit_code == 0 {
             return None;
         }
-        if let Some(Ok(Report::Failure(failure))) = ended.message.as_deref().map(serde_json::from_str) {
+        if let Some(Ok(Report::Failure(failure))) =
+            ended.message.as_deref().map(serde_json::from_str)
+        {
             return Some(failure);
         }
         Some(FailureReport {
@@ -234,7 +336,11 @@ pub fn failure(pod: &Pod) -> Option<FailureReport> {
                 "container {} ended with exit code {}{}",
                 status.name,
                 ended.exit_code,
-                ended.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default()
+                ended
+                    .reason
+                    .as_deref()
+                    .map(|reason| format!(" ({reason})"))
+                    .unwrap_or_default()
             ),
             exit_code: Some(ended.exit_code),
             log_tail: ended.message.clone().unwrap_or_default(),
@@ -247,17 +353,29 @@ pub fn is_disrupted(pod: &Pod) -> bool {
     pod.status
         .as_ref()
         .and_then(|status| status.conditions.as_ref())
-        .is_some_and(|conditions| conditions.iter().any(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True"))
+        .is_some_and(|conditions| {
+            conditions.iter().any(|condition| {
+                condition.type_ == "DisruptionTarget" && condition.status == "True"
+            })
+        })
 }
 
 /// Whether a pod ended well.
 pub fn is_done(pod: &Pod) -> bool {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded")
+    pod.status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        == Some("Succeeded")
 }
 
 /// Whether a pod holds, or may yet hold, a place on a node.
 pub fn is_alive(pod: &Pod) -> bool {
-    !matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"))
+    !matches!(
+        pod.status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref()),
+        Some("Succeeded" | "Failed")
+    )
 }
 
 /// Pods in the order of their names: a store gives them in any order, and what is decided must not depend on it.
@@ -275,32 +393,70 @@ pub fn problem(pod: &Pod) -> Option<Problem> {
     let waiting = statuses(pod).find_map(|status| {
         let waiting = status.state.as_ref()?.waiting.as_ref()?;
         let reason = match waiting.reason.as_deref()? {
-            "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" => "ImageNotFound",
-            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => "ContainerNotStarted",
+            "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" => {
+                "ImageNotFound"
+            }
+            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+                "ContainerNotStarted"
+            }
             "CrashLoopBackOff" => "ContainerCrashes",
             _ => return None,
         };
-        let ended = status.last_state.as_ref().and_then(|state| state.terminated.as_ref()).and_then(|ended| ended.message.clone());
+        let ended = status
+            .last_state
+            .as_ref()
+            .and_then(|state| state.terminated.as_ref())
+            .and_then(|ended| ended.message.clone());
         let said = match ended.as_deref().map(serde_json::from_str::<Report>) {
             Some(Ok(Report::Failure(failure))) => failure.message,
-            _ => ended.or_else(|| waiting.message.clone()).unwrap_or_default(),
+            _ => ended
+                .or_else(|| waiting.message.clone())
+                .unwrap_or_default(),
         };
-        Some(Problem::new(reason, format!("pod {}, container {}, image {}: {said}", pod.name_any(), status.name, status.image)))
+        Some(Problem::new(
+            reason,
+            format!(
+                "pod {}, container {}, image {}: {said}",
+                pod.name_any(),
+                status.name,
+                status.image
+            ),
+        ))
     });
     waiting.or_else(|| {
-        let condition = pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == "PodScheduled")?;
+        let condition = pod
+            .status
+            .as_ref()?
+            .conditions
+            .as_ref()?
+            .iter()
+            .find(|condition| condition.type_ == "PodScheduled")?;
         // A pod that waits at a gate waits for somebody's go-ahead, not for a node.
-        (condition.status == "False" && condition.reason.as_deref() != Some("SchedulingGated")).then(|| {
-            let message = condition.message.as_deref().unwrap_or("no reason is given");
-            Problem::new("Unschedulable", format!("pod {} finds no node: {message}", pod.name_any()))
-        })
+        (condition.status == "False" && condition.reason.as_deref() != Some("SchedulingGated"))
+            .then(|| {
+                let message = condition.message.as_deref().unwrap_or("no reason is given");
+                Problem::new(
+                    "Unschedulable",
+                    format!("pod {} finds no node: {message}", pod.name_any()),
+                )
+            })
     })
 }
 
 /// The container images that a pod ran, by digest where the runtime says it.
 pub fn images(pod: &Pod) -> Vec<String> {
     let set: BTreeSet<String> = statuses(pod)
-        .map(|status| if status.image_id.is_empty() { status.image.clone() } else { format!("{}@{}", status.image, status.image_id.rsplit('@').next().unwrap_or_default()) })
+        .map(|status| {
+            if status.image_id.is_empty() {
+                status.image.clone()
+            } else {
+                format!(
+                    "{}@{}",
+                    status.image,
+                    status.image_id.rsplit('@').next().unwrap_or_default()
+                )
+            }
+        })
         .collect();
     set.into_iter().collect()
 }
@@ -309,14 +465,20 @@ pub fn images(pod: &Pod) -> Vec<String> {
 ///
 /// # Errors
 /// Names the first one that is missing, with its field.
-pub fn check_claims<'a>(named: impl IntoIterator<Item = (&'a str, &'a Address)>, there: &BTreeSet<String>, namespace: &str) -> Result<(), Problem> {
+pub fn check_claims<'a>(
+    named: impl IntoIterator<Item = (&'a str, &'a Address)>,
+    there: &BTreeSet<String>,
+    namespace: &str,
+) -> Result<(), Problem> {
     for (field, address) in named {
         if let Some((claim, _)) = address.claim()
             && !there.contains(claim)
         {
             return Err(Problem::new(
                 "VolumeClaimNotFound",
-                format!("{field}: the PersistentVolumeClaim {claim:?} does not exist in namespace {namespace:?}; create it, or correct the address {address}"),
+                format!(
+                    "{field}: the PersistentVolumeClaim {claim:?} does not exist in namespace {namespace:?}; create it, or correct the address {address}"
+                ),
             ));
         }
     }

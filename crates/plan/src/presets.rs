@@ -29,8 +29,19 @@ impl Presets {
     ///
     /// # Errors
     /// When no preset has the name, or the one that has does not serve the format, or none does.
-    pub fn template(&self, field: &str, name: Option<&str>, format: &str) -> Result<PodTemplate, Problem> {
-        let names = || self.presets.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    pub fn template(
+        &self,
+        field: &str,
+        name: Option<&str>,
+        format: &str,
+    ) -> Result<PodTemplate, Problem> {
+        let names = || {
+            self.presets
+                .keys()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let preset = match name {
             Some(name) => self.presets.get(name).ok_or_else(|| {
                 Problem::new("RuntimeNotFound", format!("{field}: there is no runtime preset {name:?}; the presets are: {}. Name one of them, or add it to the chart's values.", names()))
@@ -44,10 +55,20 @@ impl Presets {
             Problem::new("FormatNotServed", format!("{field}: the runtime preset {:?} does not serve the format {format:?}; it serves: {formats}", name.unwrap_or_default()))
         })?;
         let mut template = preset.template.clone();
-        if let Some(container) = template.0.pointer_mut("/spec/containers/0").and_then(serde_json::Value::as_object_mut) {
-            let variables = container.entry("env").or_insert_with(|| serde_json::Value::Array(Vec::new()));
+        if let Some(container) = template
+            .0
+            .pointer_mut("/spec/containers/0")
+            .and_then(serde_json::Value::as_object_mut)
+        {
+            let variables = container
+                .entry("env")
+                .or_insert_with(|| serde_json::Value::Array(Vec::new()));
             if let Some(variables) = variables.as_array_mut() {
-                variables.extend(environment.iter().map(|(name, value)| serde_json::json!({"name": name, "value": value})));
+                variables.extend(
+                    environment
+                        .iter()
+                        .map(|(name, value)| serde_json::json!({"name": name, "value": value})),
+                );
             }
         }
         Ok(template)

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use kube::ResourceExt;
-use windlass_api::{Address, DriftMonitor, Mode, ModelVersion, Retrain, Stored, TrainingJob, Window, labels};
+use windlass_api::{
+    Address, DriftMonitor, Mode, ModelVersion, Retrain, Stored, TrainingJob, Window, labels,
+};
 
 use crate::pods::{self, flag};
 use crate::template;
@@ -21,16 +23,42 @@ pub fn job_name(monitor: &DriftMonitor, end: Timestamp) -> String {
 }
 
 /// The Job that judges one window.
-pub fn window_job(monitor: &DriftMonitor, version: &ModelVersion, baseline: &Stored, payloads: &Address, window: &Window, agent_image: &str) -> Job {
+pub fn window_job(
+    monitor: &DriftMonitor,
+    version: &ModelVersion,
+    baseline: &Stored,
+    payloads: &Address,
+    window: &Window,
+    agent_image: &str,
+) -> Job {
     let mut spec = PodSpec::default();
-    let mut agent = pods::agent_container(&mut spec, pods::AGENT, agent_image, arguments(monitor, &version.name_any(), baseline, payloads, window));
-    let labels_address = monitor.spec.performance.as_ref().map(|performance| &performance.labels.uri);
-    pods::mount_claims(&mut spec, &mut agent, [&baseline.uri, payloads].into_iter().chain(labels_address), []);
+    let mut agent = pods::agent_container(
+        &mut spec,
+        pods::AGENT,
+        agent_image,
+        arguments(monitor, &version.name_any(), baseline, payloads, window),
+    );
+    let labels_address = monitor
+        .spec
+        .performance
+        .as_ref()
+        .map(|performance| &performance.labels.uri);
+    pods::mount_claims(
+        &mut spec,
+        &mut agent,
+        [&baseline.uri, payloads].into_iter().chain(labels_address),
+        [],
+    );
     spec.containers.push(agent);
     spec.restart_policy = Some("Never".to_owned());
     template::harden(&mut spec);
     let (name, version_name) = (monitor.name_any(), version.name_any());
-    let more = [(labels::MONITOR, name.as_str()), (labels::DEPLOYMENT, monitor.spec.deployment.as_str()), (labels::MODEL, version.spec.model.as_str()), (labels::VERSION, version_name.as_str())];
+    let more = [
+        (labels::MONITOR, name.as_str()),
+        (labels::DEPLOYMENT, monitor.spec.deployment.as_str()),
+        (labels::MODEL, version.spec.model.as_str()),
+        (labels::VERSION, version_name.as_str()),
+    ];
     let metadata = pods::child_meta(monitor, job_name(monitor, window.end), "drift", &more);
     Job {
         spec: Some(JobSpec {
@@ -40,7 +68,10 @@ pub fn window_job(monitor: &DriftMonitor, version: &ModelVersion, baseline: &Sto
             active_deadline_seconds: Some(MAX_SECONDS),
             ttl_seconds_after_finished: Some(KEPT_SECONDS),
             template: PodTemplateSpec {
-                metadata: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta { labels: metadata.labels.clone(), ..Default::default() }),
+                metadata: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+                    labels: metadata.labels.clone(),
+                    ..Default::default()
+                }),
                 spec: Some(spec),
             },
             ..JobSpec::default()
@@ -50,7 +81,13 @@ pub fn window_job(monitor: &DriftMonitor, version: &ModelVersion, baseline: &Sto
     }
 }
 
-fn arguments(monitor: &DriftMonitor, version: &str, baseline: &Stored, payloads: &Address, window: &Window) -> Vec<String> {
+fn arguments(
+    monitor: &DriftMonitor,
+    version: &str,
+    baseline: &Stored,
+    payloads: &Address,
+    window: &Window,
+) -> Vec<String> {
     let spec = &monitor.spec;
     let mut arguments = vec!["drift".to_owned()];
     let mut add = |name: &str, value: String| flag(&mut arguments, name, value);
@@ -63,7 +100,10 @@ fn arguments(monitor: &DriftMonitor, version: &str, baseline: &Stored, payloads:
     add("min-samples", spec.window.min_samples.to_string());
     add("threshold", spec.features.default.threshold.0.clone());
     for column in &spec.features.overrides {
-        add("column-threshold", format!("{}={}", column.column, column.threshold));
+        add(
+            "column-threshold",
+            format!("{}={}", column.column, column.threshold),
+        );
     }
     add("drifted-share", spec.trigger_when.drifted_share.0.clone());
     if let Some(predictions) = &spec.predictions {
@@ -71,7 +111,10 @@ fn arguments(monitor: &DriftMonitor, version: &str, baseline: &Stored, payloads:
     }
     if let Some(performance) = &spec.performance {
         add("labels", performance.labels.uri.0.clone());
-        add("labels-format", performance.labels.format.as_str().to_owned());
+        add(
+            "labels-format",
+            performance.labels.format.as_str().to_owned(),
+        );
         add("label", performance.labels.column.clone());
         add("join-on", performance.join_on.clone());
         add("metric", performance.metric.as_str().to_owned());
@@ -98,9 +141,18 @@ pub fn training_job(monitor: &DriftMonitor, retrain: &Retrain, window: Window) -
     let mut all = template.labels;
     let model = job.spec.model.clone().unwrap_or_default();
     let name = monitor.name_any();
-    all.extend(pods::child_labels(&name, "retraining", &[(labels::MONITOR, &name), (labels::DEPLOYMENT, &monitor.spec.deployment), (labels::MODEL, &model)]));
+    all.extend(pods::child_labels(
+        &name,
+        "retraining",
+        &[
+            (labels::MONITOR, &name),
+            (labels::DEPLOYMENT, &monitor.spec.deployment),
+            (labels::MODEL, &model),
+        ],
+    ));
     job.metadata.namespace = monitor.namespace();
     job.metadata.labels = Some(all);
-    job.metadata.annotations = Some(template.annotations).filter(|annotations| !annotations.is_empty());
+    job.metadata.annotations =
+        Some(template.annotations).filter(|annotations| !annotations.is_empty());
     job
 }

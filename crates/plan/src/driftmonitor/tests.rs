@@ -10,7 +10,10 @@ use windlass_api::condition::{DRIFTED, READY, STALLED};
 use windlass_api::{DriftMonitor, DriftMonitorStatus, ModelDeployment, TrainingJob, is_true};
 
 use super::{Observed, plan};
-use crate::fixtures::{assert_restricted, at, digest, disrupted, ended, is_so, object, pod, readable, said, version, waiting};
+use crate::fixtures::{
+    assert_restricted, at, digest, disrupted, ended, is_so, object, pod, readable, said, version,
+    waiting,
+};
 use crate::{Child, Plan, Step};
 
 struct World {
@@ -30,18 +33,25 @@ fn monitor(spec: Value) -> DriftMonitor {
         "retrain": {"template": {"metadata": {"labels": {"team": "growth"}}, "spec": training}, "cooldown": "10m"},
         "performance": {"labels": {"uri": "pvc://labels/churn", "column": "churned"}, "metric": "rocAuc", "min": "0.7"}
     });
-    let (Value::Object(all), Value::Object(more)) = (&mut whole, spec) else { panic!("objects") };
+    let (Value::Object(all), Value::Object(more)) = (&mut whole, spec) else {
+        panic!("objects")
+    };
     all.extend(more);
-    object(json!({"apiVersion": "windlass.dev/v1alpha1", "kind": "DriftMonitor",
-        "metadata": {"name": "churn", "namespace": "growth", "uid": "uid-monitor", "generation": 1}, "spec": whole}))
+    object(
+        json!({"apiVersion": "windlass.dev/v1alpha1", "kind": "DriftMonitor",
+        "metadata": {"name": "churn", "namespace": "growth", "uid": "uid-monitor", "generation": 1}, "spec": whole}),
+    )
 }
 
 fn deployment(stable: Option<i64>, canary: Option<i64>) -> Arc<ModelDeployment> {
-    let stable = stable.map(|number| json!({"version": format!("churn-{number}"), "since": at(-600)}));
+    let stable =
+        stable.map(|number| json!({"version": format!("churn-{number}"), "since": at(-600)}));
     let canary = canary.map(|number| json!({"version": format!("churn-{number}"), "step": 0, "weight": 10, "started": at(0), "since": at(0)}));
-    Arc::new(object(json!({"apiVersion": "windlass.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "churn", "namespace": "growth"},
+    Arc::new(object(
+        json!({"apiVersion": "windlass.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "churn", "namespace": "growth"},
         "spec": {"model": "churn", "runtime": "mlserver", "observe": {"logPayloads": {"uri": "pvc://predictions/churn"}}},
-        "status": {"stable": stable, "canary": canary}})))
+        "status": {"stable": stable, "canary": canary}}),
+    ))
 }
 
 fn report(verdict: &str) -> String {
@@ -63,7 +73,12 @@ impl World {
             claims: ["labels".to_owned()].into(),
             agent_image: "agent:1".to_owned(),
         };
-        Self { observed, now: 10, writes: 0, made: Vec::new() }
+        Self {
+            observed,
+            now: 10,
+            writes: 0,
+            made: Vec::new(),
+        }
     }
 
     fn plan(&self) -> Plan<DriftMonitorStatus> {
@@ -90,12 +105,30 @@ impl World {
             self.writes += 1;
             match step {
                 Step::Apply(Child::Job(wanted)) => {
-                    assert!(self.observed.jobs.iter().all(|job| job.name_any() != wanted.name_any() || is_so(&*wanted, &**job)));
-                    assert!(self.observed.jobs.iter().filter(|job| !crate::jobs::has_ended(job)).count() == 0, "one window at a time");
+                    assert!(
+                        self.observed
+                            .jobs
+                            .iter()
+                            .all(|job| job.name_any() != wanted.name_any()
+                                || is_so(&*wanted, &**job))
+                    );
+                    assert!(
+                        self.observed
+                            .jobs
+                            .iter()
+                            .filter(|job| !crate::jobs::has_ended(job))
+                            .count()
+                            == 0,
+                        "one window at a time"
+                    );
                     self.observed.jobs.push(Arc::new(*wanted));
                 }
                 Step::Create(Child::TrainingJob(mut job)) => {
-                    assert!(!self.made.contains(&job.name_any()), "{} is made twice", job.name_any());
+                    assert!(
+                        !self.made.contains(&job.name_any()),
+                        "{} is made twice",
+                        job.name_any()
+                    );
                     job.metadata.creation_timestamp = Some(Time(at(self.now)));
                     self.made.push(job.name_any());
                     self.observed.training_jobs.push(Arc::new(*job));
@@ -111,18 +144,34 @@ impl World {
     }
 
     fn settle(&mut self) -> &mut Self {
-        (0..10).find(|_| !self.reconcile_until(usize::MAX)).expect("it settles");
+        (0..10)
+            .find(|_| !self.reconcile_until(usize::MAX))
+            .expect("it settles");
         self
     }
 
     /// The window that is being looked at ends so.
     fn judged(&mut self, exit_code: i32, message: &str) -> &mut Self {
         let now = at(self.now);
-        let Some(job) = self.observed.jobs.iter_mut().find(|job| !crate::jobs::has_ended(job)) else { return self };
+        let Some(job) = self
+            .observed
+            .jobs
+            .iter_mut()
+            .find(|job| !crate::jobs::has_ended(job))
+        else {
+            return self;
+        };
         let job = Arc::make_mut(job);
-        job.status = Some(object(json!({"conditions": [{"type": if exit_code == 0 { "Complete" } else { "Failed" }, "status": "True", "lastTransitionTime": now}]})));
+        job.status = Some(object(
+            json!({"conditions": [{"type": if exit_code == 0 { "Complete" } else { "Failed" }, "status": "True", "lastTransitionTime": now}]}),
+        ));
         let its = [("batch.kubernetes.io/job-name".to_owned(), job.name_any())].into();
-        self.observed.pods.push(Arc::new(ended(pod(&job.name_any(), &its), "windlass-agent", exit_code, message)));
+        self.observed.pods.push(Arc::new(ended(
+            pod(&job.name_any(), &its),
+            "windlass-agent",
+            exit_code,
+            message,
+        )));
         self
     }
 
@@ -130,7 +179,11 @@ impl World {
     fn window(&mut self, verdict: &str) -> &mut Self {
         self.now += 60;
         self.settle();
-        if verdict == "Failed" { self.judged(1, "") } else { self.judged(0, &report(verdict)) };
+        if verdict == "Failed" {
+            self.judged(1, "")
+        } else {
+            self.judged(0, &report(verdict))
+        };
         self.settle()
     }
 
@@ -171,14 +224,25 @@ fn the_plan_that_asks_for_a_training() {
 fn a_window_is_judged_once_in_order_and_known_by_the_job_that_was_made_for_it() {
     let mut world = World::new(json!({}));
     world.windows(&["Healthy", "NotEnoughData", "Healthy"]);
-    let ends: Vec<_> = world.status().windows.iter().map(|window| window.end).collect();
+    let ends: Vec<_> = world
+        .status()
+        .windows
+        .iter()
+        .map(|window| window.end)
+        .collect();
     assert_eq!(ends.len(), 4 - 1);
-    assert!(ends.is_sorted_by(|one, next| next.as_second() - one.as_second() == 60), "{ends:?}");
+    assert!(
+        ends.is_sorted_by(|one, next| next.as_second() - one.as_second() == 60),
+        "{ends:?}"
+    );
     let writes = world.writes;
     world.settle();
     world.observed.jobs.reverse();
     world.settle();
-    assert_eq!(world.writes, writes, "a restart over unchanged objects writes nothing");
+    assert_eq!(
+        world.writes, writes,
+        "a restart over unchanged objects writes nothing"
+    );
     assert_eq!(world.status().windows[0].drifted, ["age"]);
 }
 
@@ -190,7 +254,16 @@ fn drift_is_k_of_the_last_m_judged_windows() {
         (&["Drifted", "Drifted"], true),
         (&["Drifted", "Healthy", "Drifted"], true),
         (&["Drifted", "Healthy", "Healthy", "Drifted"], false),
-        (&["Drifted", "NotEnoughData", "NotEnoughData", "NotEnoughData", "Drifted"], true),
+        (
+            &[
+                "Drifted",
+                "NotEnoughData",
+                "NotEnoughData",
+                "NotEnoughData",
+                "Drifted",
+            ],
+            true,
+        ),
         (&["Failed", "Failed", "Failed"], false),
         (&["DataBroken", "DataBroken", "DataBroken"], false),
         (&["Drifted", "Failed", "DataBroken", "Healthy"], false),
@@ -198,7 +271,12 @@ fn drift_is_k_of_the_last_m_judged_windows() {
     for (verdicts, expected) in rows {
         let mut world = World::new(json!({}));
         world.windows(verdicts);
-        assert_eq!((world.is(DRIFTED), world.made.len()), (expected, usize::from(expected)), "{verdicts:?}: {}", world.said(DRIFTED));
+        assert_eq!(
+            (world.is(DRIFTED), world.made.len()),
+            (expected, usize::from(expected)),
+            "{verdicts:?}: {}",
+            world.said(DRIFTED)
+        );
     }
 }
 
@@ -208,10 +286,23 @@ fn broken_data_and_a_failed_evaluation_call_a_person_and_say_why() {
     world.window("DataBroken");
     assert_eq!(world.said(STALLED), "True DataBroken: it is DataBroken");
     world.now += 60;
-    world.settle().judged(1, r#"{"kind":"Failure","reason":"LabelsUnreadable","message":"line 3 is garbage"}"#).settle();
-    assert_eq!(world.said(STALLED), "True LabelsUnreadable: line 3 is garbage");
+    world
+        .settle()
+        .judged(
+            1,
+            r#"{"kind":"Failure","reason":"LabelsUnreadable","message":"line 3 is garbage"}"#,
+        )
+        .settle();
+    assert_eq!(
+        world.said(STALLED),
+        "True LabelsUnreadable: line 3 is garbage"
+    );
     world.window("Healthy");
-    assert!(world.is(READY) && !world.is(STALLED), "{}", world.said(READY));
+    assert!(
+        world.is(READY) && !world.is(STALLED),
+        "{}",
+        world.said(READY)
+    );
 }
 
 #[test]
@@ -219,15 +310,30 @@ fn one_drift_makes_one_training_however_long_it_lasts() {
     let mut world = World::new(json!({}));
     world.windows(&["Drifted", "Drifted"]);
     assert_eq!(world.made.len(), 1);
-    assert!(world.said(DRIFTED).contains("is under way"), "{}", world.said(DRIFTED));
+    assert!(
+        world.said(DRIFTED).contains("is under way"),
+        "{}",
+        world.said(DRIFTED)
+    );
     world.windows(&["Drifted"; 20]);
     assert_eq!(world.made.len(), 1, "one is under way, however long");
     let mut world = World::new(json!({}));
-    world.windows(&["Drifted", "Drifted"]).training_ends().windows(&["Drifted"; 5]);
+    world
+        .windows(&["Drifted", "Drifted"])
+        .training_ends()
+        .windows(&["Drifted"; 5]);
     assert_eq!(world.made.len(), 1, "the cooldown is not over");
-    assert!(world.said(DRIFTED).contains("spec.retrain.cooldown"), "{}", world.said(DRIFTED));
+    assert!(
+        world.said(DRIFTED).contains("spec.retrain.cooldown"),
+        "{}",
+        world.said(DRIFTED)
+    );
     world.windows(&["Drifted"; 10]);
-    assert_eq!(world.made.len(), 2, "it drifts on, and the cooldown is over");
+    assert_eq!(
+        world.made.len(),
+        2,
+        "it drifts on, and the cooldown is over"
+    );
 }
 
 #[test]
@@ -252,7 +358,10 @@ fn a_training_that_was_made_just_before_a_crash_is_written_down_and_not_made_aga
     assert!(world.made.len() == 1 && world.status().last_trigger.is_none());
     world.training_ends().windows(&["Drifted", "Drifted"]);
     assert_eq!(world.made.len(), 1);
-    assert_eq!(world.status().last_trigger.map(|last| last.training_job), world.made.first().cloned());
+    assert_eq!(
+        world.status().last_trigger.map(|last| last.training_job),
+        world.made.first().cloned()
+    );
 }
 
 #[test]
@@ -260,7 +369,11 @@ fn no_training_is_asked_for_while_a_new_version_is_tried() {
     let mut world = World::new(json!({}));
     world.observed.deployment = Some(deployment(Some(1), Some(2)));
     world.windows(&["Drifted", "Drifted", "Drifted"]);
-    assert!(world.made.is_empty() && world.said(DRIFTED).contains("roll-out of churn-2"), "{}", world.said(DRIFTED));
+    assert!(
+        world.made.is_empty() && world.said(DRIFTED).contains("roll-out of churn-2"),
+        "{}",
+        world.said(DRIFTED)
+    );
 }
 
 #[test]
@@ -269,10 +382,26 @@ fn after_a_promotion_the_reference_follows_and_only_its_own_windows_count() {
     world.windows(&["Drifted", "Drifted"]);
     assert!(world.is(DRIFTED));
     world.now += 60;
-    world.settle().serves(2).judged(0, &report("Drifted")).settle();
-    assert_eq!(world.status().windows.last().map(|window| window.version.as_str()), Some("churn-1"), "it was under way when churn-2 took over");
+    world
+        .settle()
+        .serves(2)
+        .judged(0, &report("Drifted"))
+        .settle();
+    assert_eq!(
+        world
+            .status()
+            .windows
+            .last()
+            .map(|window| window.version.as_str()),
+        Some("churn-1"),
+        "it was under way when churn-2 took over"
+    );
     assert_eq!(world.status().reference.as_deref(), Some("churn-2"));
-    assert!(!world.is(DRIFTED) && !world.is(READY), "{}", world.said(READY));
+    assert!(
+        !world.is(DRIFTED) && !world.is(READY),
+        "{}",
+        world.said(READY)
+    );
     world.windows(&["Drifted"]);
     assert!(!world.is(DRIFTED), "one window of its own");
     world.window("Drifted");
@@ -281,16 +410,31 @@ fn after_a_promotion_the_reference_follows_and_only_its_own_windows_count() {
 
 #[test]
 fn the_mode_says_what_is_done() {
-    for (mode, made, suspended) in [("Observe", 0, false), ("Suggest", 1, true), ("Enforce", 1, false)] {
+    for (mode, made, suspended) in [
+        ("Observe", 0, false),
+        ("Suggest", 1, true),
+        ("Enforce", 1, false),
+    ] {
         let mut world = World::new(json!({"mode": mode}));
         world.windows(&["Drifted", "Drifted", "Drifted"]);
         assert!(world.is(DRIFTED));
         assert_eq!(world.made.len(), made, "{mode}");
-        let Some(job) = world.observed.training_jobs.first() else { continue };
+        let Some(job) = world.observed.training_jobs.first() else {
+            continue;
+        };
         let (job, windows): (&TrainingJob, _) = (job, world.status().windows);
         assert_eq!(job.spec.suspend, suspended, "{mode}");
-        assert_eq!(job.spec.window.as_ref().map(|window| window.end), Some(windows[1].end));
-        assert_eq!((job.labels()["team"].as_str(), job.labels()["windlass.dev/monitor"].as_str()), ("growth", "churn"));
+        assert_eq!(
+            job.spec.window.as_ref().map(|window| window.end),
+            Some(windows[1].end)
+        );
+        assert_eq!(
+            (
+                job.labels()["team"].as_str(),
+                job.labels()["windlass.dev/monitor"].as_str()
+            ),
+            ("growth", "churn")
+        );
     }
 }
 
@@ -298,12 +442,21 @@ fn the_mode_says_what_is_done() {
 fn what_is_missing_is_named() {
     type Change = fn(&mut Observed);
     let rows: [(&str, bool, Change); 5] = [
-        ("DeploymentNotFound", true, |observed| observed.deployment = None),
-        ("NothingServes", false, |observed| observed.deployment = Some(deployment(None, None))),
-        ("NoBaseline", true, |observed| observed.serving = Some(version(1, '1', None))),
-        ("VolumeClaimNotFound", true, |observed| observed.claims.clear()),
+        ("DeploymentNotFound", true, |observed| {
+            observed.deployment = None
+        }),
+        ("NothingServes", false, |observed| {
+            observed.deployment = Some(deployment(None, None))
+        }),
+        ("NoBaseline", true, |observed| {
+            observed.serving = Some(version(1, '1', None))
+        }),
+        ("VolumeClaimNotFound", true, |observed| {
+            observed.claims.clear()
+        }),
         ("PayloadsNotLogged", true, |observed| {
-            let deployment: &mut ModelDeployment = Arc::make_mut(observed.deployment.as_mut().expect("one"));
+            let deployment: &mut ModelDeployment =
+                Arc::make_mut(observed.deployment.as_mut().expect("one"));
             deployment.spec.observe = None;
         }),
     ];
@@ -312,11 +465,22 @@ fn what_is_missing_is_named() {
         change(&mut world.observed);
         world.now = 70;
         world.settle();
-        assert!(world.said(READY).starts_with(&format!("False {reason}: ")), "{}", world.said(READY));
+        assert!(
+            world.said(READY).starts_with(&format!("False {reason}: ")),
+            "{}",
+            world.said(READY)
+        );
         assert_eq!((world.is(STALLED), world.writes), (stalled, 1), "{reason}");
-        world.observed = Observed { monitor: world.observed.monitor, ..World::new(json!({})).observed };
+        world.observed = Observed {
+            monitor: world.observed.monitor,
+            ..World::new(json!({})).observed
+        };
         world.window("Healthy");
-        assert!(world.is(READY), "{reason}: goes on when it is mended: {}", world.said(READY));
+        assert!(
+            world.is(READY),
+            "{reason}: goes on when it is mended: {}",
+            world.said(READY)
+        );
     }
 }
 
@@ -326,9 +490,19 @@ fn an_evaluation_that_cannot_start_is_told() {
     world.now += 60;
     world.settle();
     let name = world.observed.jobs[0].name_any();
-    world.observed.pods = vec![Arc::new(waiting(pod("p", &[("batch.kubernetes.io/job-name".to_owned(), name)].into()), "ImagePullBackOff"))];
+    world.observed.pods = vec![Arc::new(waiting(
+        pod(
+            "p",
+            &[("batch.kubernetes.io/job-name".to_owned(), name)].into(),
+        ),
+        "ImagePullBackOff",
+    ))];
     world.settle();
-    assert!(world.said(STALLED).starts_with("True ImageNotFound"), "{}", world.said(STALLED));
+    assert!(
+        world.said(STALLED).starts_with("True ImageNotFound"),
+        "{}",
+        world.said(STALLED)
+    );
 }
 
 #[test]
@@ -336,9 +510,18 @@ fn a_pod_that_was_evicted_before_another_came_to_a_verdict_says_nothing() {
     let mut world = World::new(json!({}));
     world.now += 60;
     world.settle();
-    let its = [("batch.kubernetes.io/job-name".to_owned(), world.observed.jobs[0].name_any())].into();
+    let its = [(
+        "batch.kubernetes.io/job-name".to_owned(),
+        world.observed.jobs[0].name_any(),
+    )]
+    .into();
     let failure = r#"{"kind":"Failure","reason":"Interrupted","message":"stopped"}"#;
-    world.observed.pods.push(Arc::new(disrupted(ended(pod("a", &its), "windlass-agent", 1, failure))));
+    world.observed.pods.push(Arc::new(disrupted(ended(
+        pod("a", &its),
+        "windlass-agent",
+        1,
+        failure,
+    ))));
     world.judged(0, &report("Healthy")).settle();
     assert!(world.is(READY), "{}", world.said(READY));
 }
@@ -358,7 +541,12 @@ fn every_pod_is_restricted_and_none_hangs_for_ever() {
     let spec = world.observed.jobs[0].spec.clone().expect("a spec");
     assert_restricted(spec.template.spec.as_ref().expect("pods"));
     assert!(spec.active_deadline_seconds.is_some());
-    assert!(spec.template.spec.and_then(|spec| spec.containers[0].args.clone()).is_some_and(|arguments| arguments.contains(&digest('b'))));
+    assert!(
+        spec.template
+            .spec
+            .and_then(|spec| spec.containers[0].args.clone())
+            .is_some_and(|arguments| arguments.contains(&digest('b')))
+    );
 }
 
 proptest! {

@@ -1,7 +1,11 @@
 //! Builders of a ModelDeployment's children.
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
-use k8s_openapi::api::core::v1::{ContainerPort, HTTPGetAction, PodTemplateSpec, Probe, Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
+};
+use k8s_openapi::api::core::v1::{
+    ContainerPort, HTTPGetAction, PodTemplateSpec, Probe, Service, ServicePort, ServiceSpec,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
@@ -27,17 +31,28 @@ pub fn deployment_name(deployment: &ModelDeployment, version: &ModelVersion) -> 
 
 /// The labels by which the Service and people find the pods.
 pub fn selector(deployment: &ModelDeployment) -> Vec<(&'static str, String)> {
-    vec![(labels::DEPLOYMENT, deployment.name_any()), (labels::ROLE, "serving".to_owned())]
+    vec![
+        (labels::DEPLOYMENT, deployment.name_any()),
+        (labels::ROLE, "serving".to_owned()),
+    ]
 }
 
 /// The Service: one address, however many versions serve behind it.
 pub fn service(deployment: &ModelDeployment) -> Service {
     let name = deployment.name_any();
-    let more = [(labels::DEPLOYMENT, name.as_str()), (labels::MODEL, deployment.spec.model.as_str())];
+    let more = [
+        (labels::DEPLOYMENT, name.as_str()),
+        (labels::MODEL, deployment.spec.model.as_str()),
+    ];
     Service {
         metadata: pods::child_meta(deployment, name.clone(), "serving", &more),
         spec: Some(ServiceSpec {
-            selector: Some(selector(deployment).into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            selector: Some(
+                selector(deployment)
+                    .into_iter()
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .collect(),
+            ),
             ports: Some(vec![ServicePort {
                 name: Some("http".to_owned()),
                 port: PORT,
@@ -52,19 +67,57 @@ pub fn service(deployment: &ModelDeployment) -> Service {
 }
 
 /// The Deployment of one version.
-pub fn version_deployment(deployment: &ModelDeployment, version: &ModelVersion, replicas: i32, server: &PodTemplateSpec, agent_image: &str) -> Deployment {
+#[allow(clippy::too_many_lines)] // one literal
+pub fn version_deployment(
+    deployment: &ModelDeployment,
+    version: &ModelVersion,
+    replicas: i32,
+    server: &PodTemplateSpec,
+    agent_image: &str,
+) -> Deployment {
     let mut server = server.clone();
     let mut spec = server.spec.take().unwrap_or_default();
     let container = spec.containers.remove(0);
     let model = &deployment.spec.model;
-    pods::fetch_model(&mut spec, "windlass-fetch", agent_image, &version.spec.artifact, "windlass-model", paths::MODEL);
-    pods::server_sidecar(&mut spec, container, "server", model, "windlass-model", paths::MODEL, CANDIDATE_PORTS);
+    pods::fetch_model(
+        &mut spec,
+        "windlass-fetch",
+        agent_image,
+        &version.spec.artifact,
+        "windlass-model",
+        paths::MODEL,
+    );
+    pods::server_sidecar(
+        &mut spec,
+        container,
+        "server",
+        model,
+        "windlass-model",
+        paths::MODEL,
+        CANDIDATE_PORTS,
+    );
 
-    let log = deployment.spec.observe.as_ref().and_then(|observe| observe.log_payloads.as_ref());
-    let mut proxy = pods::agent_container(&mut spec, pods::AGENT, agent_image, arguments(deployment, version));
-    proxy.ports = Some(vec![port("http", PORT), port("metrics", i32::from(METRICS_PORT))]);
+    let log = deployment
+        .spec
+        .observe
+        .as_ref()
+        .and_then(|observe| observe.log_payloads.as_ref());
+    let mut proxy = pods::agent_container(
+        &mut spec,
+        pods::AGENT,
+        agent_image,
+        arguments(deployment, version),
+    );
+    proxy.ports = Some(vec![
+        port("http", PORT),
+        port("metrics", i32::from(METRICS_PORT)),
+    ]);
     proxy.readiness_probe = Some(Probe {
-        http_get: Some(HTTPGetAction { path: Some(format!("/v2/models/{model}/ready")), port: IntOrString::Int(PORT), ..HTTPGetAction::default() }),
+        http_get: Some(HTTPGetAction {
+            path: Some(format!("/v2/models/{model}/ready")),
+            port: IntOrString::Int(PORT),
+            ..HTTPGetAction::default()
+        }),
         period_seconds: Some(2),
         timeout_seconds: Some(5),
         failure_threshold: Some(3),
@@ -73,28 +126,55 @@ pub fn version_deployment(deployment: &ModelDeployment, version: &ModelVersion, 
     pods::mount_empty(&mut spec, &mut proxy, "windlass-model", paths::MODEL, true);
     pods::mount_claims(&mut spec, &mut proxy, [], log.map(|log| &log.uri));
     spec.containers.insert(0, proxy);
-    spec.termination_grace_period_seconds.get_or_insert(GRACE_SECONDS);
+    spec.termination_grace_period_seconds
+        .get_or_insert(GRACE_SECONDS);
     template::harden(&mut spec);
 
     let (name, version_name) = (deployment.name_any(), version.name_any());
-    let more = [(labels::DEPLOYMENT, name.as_str()), (labels::MODEL, model.as_str()), (labels::VERSION, version_name.as_str())];
-    let metadata = pods::child_meta(deployment, deployment_name(deployment, version), "serving", &more);
+    let more = [
+        (labels::DEPLOYMENT, name.as_str()),
+        (labels::MODEL, model.as_str()),
+        (labels::VERSION, version_name.as_str()),
+    ];
+    let metadata = pods::child_meta(
+        deployment,
+        deployment_name(deployment, version),
+        "serving",
+        &more,
+    );
     let mut selected = selector(deployment);
     selected.push((labels::VERSION, version_name.clone()));
     let mut pod_meta = server.metadata.take().unwrap_or_default();
-    pod_meta.labels.get_or_insert_default().extend(metadata.labels.clone().unwrap_or_default());
+    pod_meta
+        .labels
+        .get_or_insert_default()
+        .extend(metadata.labels.clone().unwrap_or_default());
     Deployment {
         metadata,
         spec: DeploymentSpec {
             replicas: Some(replicas),
-            selector: LabelSelector { match_labels: Some(selected.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()), ..LabelSelector::default() },
+            selector: LabelSelector {
+                match_labels: Some(
+                    selected
+                        .into_iter()
+                        .map(|(key, value)| (key.to_owned(), value))
+                        .collect(),
+                ),
+                ..LabelSelector::default()
+            },
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
-                rolling_update: Some(RollingUpdateDeployment { max_surge: Some(IntOrString::String("25%".to_owned())), max_unavailable: Some(IntOrString::Int(0)) }),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::String("25%".to_owned())),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
             }),
             progress_deadline_seconds: Some(deployment.spec.progress_deadline_seconds),
             revision_history_limit: Some(1),
-            template: PodTemplateSpec { metadata: Some(pod_meta), spec: Some(spec) },
+            template: PodTemplateSpec {
+                metadata: Some(pod_meta),
+                spec: Some(spec),
+            },
             ..DeploymentSpec::default()
         },
         status: None,
@@ -102,21 +182,34 @@ pub fn version_deployment(deployment: &ModelDeployment, version: &ModelVersion, 
 }
 
 fn port(name: &str, number: i32) -> ContainerPort {
-    ContainerPort { name: Some(name.to_owned()), container_port: number, protocol: Some("TCP".to_owned()), ..ContainerPort::default() }
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: number,
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    }
 }
 
 fn arguments(deployment: &ModelDeployment, version: &ModelVersion) -> Vec<String> {
     let mut arguments = vec!["proxy".to_owned()];
     let mut add = |name: &str, value: String| flag(&mut arguments, name, value);
     add("listen", format!("0.0.0.0:{PORT}"));
-    add("upstream", format!("http://127.0.0.1:{}", CANDIDATE_PORTS.http));
+    add(
+        "upstream",
+        format!("http://127.0.0.1:{}", CANDIDATE_PORTS.http),
+    );
     add("metrics-listen", format!("0.0.0.0:{METRICS_PORT}"));
     add("model", deployment.spec.model.clone());
     add("version", version.name_any());
     add("protocol", deployment.spec.protocol.as_str().to_owned());
     add("signature", format!("{}/{SIGNATURE_FILE}", paths::MODEL));
     add("drain", format!("{DRAIN_SECONDS}s"));
-    if let Some(log) = deployment.spec.observe.as_ref().and_then(|observe| observe.log_payloads.as_ref()) {
+    if let Some(log) = deployment
+        .spec
+        .observe
+        .as_ref()
+        .and_then(|observe| observe.log_payloads.as_ref())
+    {
         add("log-uri", log.uri.0.clone());
         add("sample", log.sample.0.clone());
     }

@@ -22,25 +22,69 @@ pub fn job_name(version: &ModelVersion) -> String {
 
 /// Where reports on a version go: beside its files.
 pub fn evaluation_address(version: &ModelVersion) -> Address {
-    Address(format!("{}-evaluation", version.spec.artifact.uri.0.trim_end_matches('/')))
+    Address(format!(
+        "{}-evaluation",
+        version.spec.artifact.uri.0.trim_end_matches('/')
+    ))
 }
 
 /// A Job that judges a version, beside its champion where there is one.
-pub fn validation_job(version: &ModelVersion, validation: &Validation, champion: Option<&ModelVersion>, server: &PodTemplateSpec, agent_image: &str) -> Job {
+pub fn validation_job(
+    version: &ModelVersion,
+    validation: &Validation,
+    champion: Option<&ModelVersion>,
+    server: &PodTemplateSpec,
+    agent_image: &str,
+) -> Job {
     let mut server = server.clone();
     let mut spec = server.spec.take().unwrap_or_default();
     let container = spec.containers.remove(0);
     let model = &version.spec.model;
 
-    pods::fetch_model(&mut spec, "windlass-fetch", agent_image, &version.spec.artifact, "windlass-model", paths::MODEL);
+    pods::fetch_model(
+        &mut spec,
+        "windlass-fetch",
+        agent_image,
+        &version.spec.artifact,
+        "windlass-model",
+        paths::MODEL,
+    );
     if let Some(champion) = champion {
-        pods::fetch_model(&mut spec, "windlass-fetch-champion", agent_image, &champion.spec.artifact, "windlass-champion", paths::CHAMPION);
-        pods::server_sidecar(&mut spec, container.clone(), "champion", model, "windlass-champion", paths::CHAMPION, CHAMPION_PORTS);
+        pods::fetch_model(
+            &mut spec,
+            "windlass-fetch-champion",
+            agent_image,
+            &champion.spec.artifact,
+            "windlass-champion",
+            paths::CHAMPION,
+        );
+        pods::server_sidecar(
+            &mut spec,
+            container.clone(),
+            "champion",
+            model,
+            "windlass-champion",
+            paths::CHAMPION,
+            CHAMPION_PORTS,
+        );
     }
-    pods::server_sidecar(&mut spec, container, "server", model, "windlass-model", paths::MODEL, CANDIDATE_PORTS);
+    pods::server_sidecar(
+        &mut spec,
+        container,
+        "server",
+        model,
+        "windlass-model",
+        paths::MODEL,
+        CANDIDATE_PORTS,
+    );
 
     let output = evaluation_address(version);
-    let mut agent = pods::agent_container(&mut spec, pods::AGENT, agent_image, arguments(version, validation, champion, &output));
+    let mut agent = pods::agent_container(
+        &mut spec,
+        pods::AGENT,
+        agent_image,
+        arguments(version, validation, champion, &output),
+    );
     pods::mount_claims(&mut spec, &mut agent, [&validation.dataset.uri], [&output]);
     mount_model(&mut spec, &mut agent, champion.is_some());
     spec.containers.insert(0, agent);
@@ -48,16 +92,25 @@ pub fn validation_job(version: &ModelVersion, validation: &Validation, champion:
     template::harden(&mut spec);
 
     let name = version.name_any();
-    let more = [(labels::MODEL, model.as_str()), (labels::VERSION, name.as_str())];
+    let more = [
+        (labels::MODEL, model.as_str()),
+        (labels::VERSION, name.as_str()),
+    ];
     let metadata = pods::child_meta(version, job_name(version), "validation", &more);
     let mut pod_meta = server.metadata.take().unwrap_or_default();
-    pod_meta.labels.get_or_insert_default().extend(metadata.labels.clone().unwrap_or_default());
+    pod_meta
+        .labels
+        .get_or_insert_default()
+        .extend(metadata.labels.clone().unwrap_or_default());
     Job {
         metadata,
         spec: Some(JobSpec {
             backoff_limit: Some(0),
             pod_failure_policy: Some(pods::ignore_disruption()),
-            template: PodTemplateSpec { metadata: Some(pod_meta), spec: Some(spec) },
+            template: PodTemplateSpec {
+                metadata: Some(pod_meta),
+                spec: Some(spec),
+            },
             ..JobSpec::default()
         }),
         status: None,
@@ -67,28 +120,52 @@ pub fn validation_job(version: &ModelVersion, validation: &Validation, champion:
 /// The champion that a Job compares with: what was started is what counts, also when we stopped before writing it down.
 pub fn champion(job: &Job) -> Option<String> {
     let containers = &job.spec.as_ref()?.template.spec.as_ref()?.containers;
-    let arguments = containers.iter().find(|container| container.name == pods::AGENT)?.args.as_ref()?;
-    let at = arguments.iter().position(|argument| argument == CHAMPION_FLAG)?;
+    let arguments = containers
+        .iter()
+        .find(|container| container.name == pods::AGENT)?
+        .args
+        .as_ref()?;
+    let at = arguments
+        .iter()
+        .position(|argument| argument == CHAMPION_FLAG)?;
     arguments.get(at + 1).cloned()
 }
 
-fn mount_model(spec: &mut PodSpec, agent: &mut k8s_openapi::api::core::v1::Container, champion: bool) {
+fn mount_model(
+    spec: &mut PodSpec,
+    agent: &mut k8s_openapi::api::core::v1::Container,
+    champion: bool,
+) {
     pods::mount_empty(spec, agent, "windlass-model", paths::MODEL, true);
     if champion {
         pods::mount_empty(spec, agent, "windlass-champion", paths::CHAMPION, true);
     }
 }
 
-fn arguments(version: &ModelVersion, validation: &Validation, champion: Option<&ModelVersion>, output: &Address) -> Vec<String> {
+fn arguments(
+    version: &ModelVersion,
+    validation: &Validation,
+    champion: Option<&ModelVersion>,
+    output: &Address,
+) -> Vec<String> {
     let mut arguments = vec!["evaluate".to_owned()];
     let mut add = |name: &str, value: String| flag(&mut arguments, name, value);
     add("model-name", version.spec.model.clone());
-    add("server", format!("http://127.0.0.1:{}", CANDIDATE_PORTS.http));
+    add(
+        "server",
+        format!("http://127.0.0.1:{}", CANDIDATE_PORTS.http),
+    );
     add("signature", format!("{}/{SIGNATURE_FILE}", paths::MODEL));
     if let Some(champion) = champion {
-        add("champion-server", format!("http://127.0.0.1:{}", CHAMPION_PORTS.http));
+        add(
+            "champion-server",
+            format!("http://127.0.0.1:{}", CHAMPION_PORTS.http),
+        );
         add(CHAMPION_FLAG.trim_start_matches('-'), champion.name_any());
-        add("champion-signature", format!("{}/{SIGNATURE_FILE}", paths::CHAMPION));
+        add(
+            "champion-signature",
+            format!("{}/{SIGNATURE_FILE}", paths::CHAMPION),
+        );
     }
     add("dataset", validation.dataset.uri.0.clone());
     add("format", validation.dataset.format.as_str().to_owned());
@@ -118,6 +195,16 @@ fn arguments(version: &ModelVersion, validation: &Validation, champion: Option<&
 }
 
 fn metric(gate: &MetricGate) -> String {
-    let limit = |name: &str, limit: &Option<windlass_api::Decimal>| limit.as_ref().map(|limit| format!(",{name}={limit}")).unwrap_or_default();
-    format!("{}{}{}", gate.name.as_str(), limit("min", &gate.min), limit("max", &gate.max))
+    let limit = |name: &str, limit: &Option<windlass_api::Decimal>| {
+        limit
+            .as_ref()
+            .map(|limit| format!(",{name}={limit}"))
+            .unwrap_or_default()
+    };
+    format!(
+        "{}{}{}",
+        gate.name.as_str(),
+        limit("min", &gate.min),
+        limit("max", &gate.max)
+    )
 }

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use windlass_api::agent::{EvaluationReport, MetricResult, Report, Tree, Verdict};
-use windlass_api::{Address, Decimal, MetricStatus, ModelVersion, ModelVersionStatus, Opponent, Stored, Validation, ValidationStatus, condition};
+use windlass_api::{
+    Address, Decimal, MetricStatus, ModelVersion, ModelVersionStatus, Opponent, Stored, Validation,
+    ValidationStatus, condition,
+};
 
 use super::children;
 use super::observed::Observed;
@@ -20,7 +23,12 @@ pub fn is_good(version: &ModelVersion) -> bool {
 }
 
 fn verdict(version: &ModelVersion) -> Option<Verdict> {
-    version.status.as_ref()?.validation.as_ref().map(|validation| validation.verdict)
+    version
+        .status
+        .as_ref()?
+        .validation
+        .as_ref()
+        .map(|validation| validation.verdict)
 }
 
 /// What is to be done about a ModelVersion.
@@ -30,7 +38,13 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
     if version.metadata.deletion_timestamp.is_some() {
         return Plan::status_only(before);
     }
-    let reconcile = Reconcile { observed, pods: pods::in_order(&observed.pods), version, before: &before, now };
+    let reconcile = Reconcile {
+        observed,
+        pods: pods::in_order(&observed.pods),
+        version,
+        before: &before,
+        now,
+    };
     match (&version.spec.validation, &before.validation) {
         (None, _) => reconcile.registered(),
         (Some(_), Some(found)) => Plan::status_only(reconcile.judged(found.clone())),
@@ -63,12 +77,21 @@ impl Reconcile<'_> {
         ModelVersionStatus {
             observed_generation: self.version.metadata.generation,
             phase: Some(say.phase.to_owned()),
-            conditions: Conditions::new(&self.before.conditions, self.version.metadata.generation, self.now)
-                .with(condition::READY, say.ready, say.reason, say.message)
-                .with(condition::RECONCILING, say.reconciling, say.reason, say.message)
-                .with(condition::STALLED, say.stalled, say.reason, say.message)
-                .with(condition::VALIDATED, say.validated, say.reason, say.message)
-                .finish(),
+            conditions: Conditions::new(
+                &self.before.conditions,
+                self.version.metadata.generation,
+                self.now,
+            )
+            .with(condition::READY, say.ready, say.reason, say.message)
+            .with(
+                condition::RECONCILING,
+                say.reconciling,
+                say.reason,
+                say.message,
+            )
+            .with(condition::STALLED, say.stalled, say.reason, say.message)
+            .with(condition::VALIDATED, say.validated, say.reason, say.message)
+            .finish(),
             ..self.before.clone()
         }
     }
@@ -105,7 +128,8 @@ impl Reconcile<'_> {
     }
 
     fn stalled(&self, problem: &Problem) -> Plan<ModelVersionStatus> {
-        let known = windlass_api::find_condition(&self.before.conditions, condition::READY).is_some_and(|ready| ready.reason == problem.reason);
+        let known = windlass_api::find_condition(&self.before.conditions, condition::READY)
+            .is_some_and(|ready| ready.reason == problem.reason);
         let status = self.status(&Say {
             phase: "Pending",
             ready: false,
@@ -115,8 +139,15 @@ impl Reconcile<'_> {
             reason: &problem.reason,
             message: &problem.message,
         });
-        let notes = if known { Vec::new() } else { vec![Note::warning(&problem.reason, &problem.message)] };
-        Plan { notes, ..Plan::status_only(status) }
+        let notes = if known {
+            Vec::new()
+        } else {
+            vec![Note::warning(&problem.reason, &problem.message)]
+        };
+        Plan {
+            notes,
+            ..Plan::status_only(status)
+        }
     }
 
     fn validating(&self, message: &str, champion: Option<String>) -> ModelVersionStatus {
@@ -134,51 +165,98 @@ impl Reconcile<'_> {
 
     fn validate(&self, validation: &Validation) -> Plan<ModelVersionStatus> {
         let Some(job) = &self.observed.job else {
-            return self.start(validation).unwrap_or_else(|problem| self.stalled(&problem));
+            return self
+                .start(validation)
+                .unwrap_or_else(|problem| self.stalled(&problem));
         };
         // A pod that was taken away may have left a failure before another one came to a verdict.
-        let report = self.pods.iter().find_map(|pod| match pods::report(pod, pods::AGENT)? {
-            Report::Evaluation(report) => Some(report),
-            Report::Training(_) | Report::Drift(_) | Report::Fetch(_) | Report::Failure(_) => None,
-        });
+        let report = self
+            .pods
+            .iter()
+            .find_map(|pod| match pods::report(pod, pods::AGENT)? {
+                Report::Evaluation(report) => Some(report),
+                Report::Training(_) | Report::Drift(_) | Report::Fetch(_) | Report::Failure(_) => {
+                    None
+                }
+            });
         if let Some(report) = report {
             return self.concluded(&report);
         }
         match jobs::state(job, self.pods.iter().copied(), self.now) {
             JobState::Complete | JobState::Failed => self.no_verdict(&job.name_any()),
-            JobState::Settling => Plan { again: Some(Duration::from_secs(1)), ..Plan::status_only(self.before.clone()) },
+            JobState::Settling => Plan {
+                again: Some(Duration::from_secs(1)),
+                ..Plan::status_only(self.before.clone())
+            },
             JobState::Running => match self.pods.iter().copied().find_map(pods::problem) {
                 Some(problem) => self.stalled(&problem),
-                None => Plan::status_only(self.validating(&format!("Job {} judges the model", job.name_any()), children::champion(job))),
+                None => Plan::status_only(self.validating(
+                    &format!("Job {} judges the model", job.name_any()),
+                    children::champion(job),
+                )),
             },
         }
     }
 
     fn no_verdict(&self, name: &str) -> Plan<ModelVersionStatus> {
-            let failure = self.pods.iter().copied().filter(|pod| !pods::is_disrupted(pod)).find_map(pods::failure);
-            let (reason, said) = match failure {
-                Some(failure) => (format!("{:?}", failure.reason), failure.message),
-                None => ("ReportMissing".to_owned(), "the validation ended without a report".to_owned()),
-            };
-            self.stalled(&Problem::new(&reason, format!("validation came to no verdict: {said}. Mend it, then delete the Job {name} to validate again")))
+        let failure = self
+            .pods
+            .iter()
+            .copied()
+            .filter(|pod| !pods::is_disrupted(pod))
+            .find_map(pods::failure);
+        let (reason, said) = match failure {
+            Some(failure) => (format!("{:?}", failure.reason), failure.message),
+            None => (
+                "ReportMissing".to_owned(),
+                "the validation ended without a report".to_owned(),
+            ),
+        };
+        self.stalled(&Problem::new(&reason, format!("validation came to no verdict: {said}. Mend it, then delete the Job {name} to validate again")))
     }
 
     fn start(&self, validation: &Validation) -> Result<Plan<ModelVersionStatus>, Problem> {
         let namespace = self.version.namespace().unwrap_or_default();
-        let named = [("spec.artifact.uri", &self.version.spec.artifact.uri), ("spec.validation.dataset.uri", &validation.dataset.uri)];
+        let named = [
+            ("spec.artifact.uri", &self.version.spec.artifact.uri),
+            ("spec.validation.dataset.uri", &validation.dataset.uri),
+        ];
         pods::check_claims(named, &self.observed.claims, &namespace)?;
         if self.version.spec.artifact.uri.0.starts_with("https://") {
-            return Err(Problem::new("ReportNotWritable", "spec.artifact.uri: the validation's report and baseline are written beside the model, which https:// does not allow; use pvc:// or s3://"));
+            return Err(Problem::new(
+                "ReportNotWritable",
+                "spec.artifact.uri: the validation's report and baseline are written beside the model, which https:// does not allow; use pvc:// or s3://",
+            ));
         }
-        let preset = self.observed.presets.template("spec.validation.runtime", validation.runtime.as_deref(), &self.version.spec.artifact.format)?;
+        let preset = self.observed.presets.template(
+            "spec.validation.runtime",
+            validation.runtime.as_deref(),
+            &self.version.spec.artifact.format,
+        )?;
         let server = template::parse("the runtime preset", &preset)?;
         let champion = match validation.against.as_ref().map(|against| against.version) {
-            Some(Opponent::Champion) => self.observed.champion.as_deref().filter(|champion| champion.name_any() != self.version.name_any()),
+            Some(Opponent::Champion) => self
+                .observed
+                .champion
+                .as_deref()
+                .filter(|champion| champion.name_any() != self.version.name_any()),
             None => None,
         };
-        let job = children::validation_job(self.version, validation, champion, &server, &self.observed.agent_image);
-        let status = self.validating(&format!("Job {} judges the model", job.name_any()), champion.map(ResourceExt::name_any));
-        Ok(Plan { steps: vec![Step::Apply(Child::Job(Box::new(job)))], ..Plan::status_only(status) })
+        let job = children::validation_job(
+            self.version,
+            validation,
+            champion,
+            &server,
+            &self.observed.agent_image,
+        );
+        let status = self.validating(
+            &format!("Job {} judges the model", job.name_any()),
+            champion.map(ResourceExt::name_any),
+        );
+        Ok(Plan {
+            steps: vec![Step::Apply(Child::Job(Box::new(job)))],
+            ..Plan::status_only(status)
+        })
     }
 
     fn concluded(&self, report: &EvaluationReport) -> Plan<ModelVersionStatus> {
@@ -197,12 +275,18 @@ impl Reconcile<'_> {
             Verdict::Fail => Note::warning("ValidationFailed", &report.message),
             Verdict::Inconclusive => Note::warning("ValidationInconclusive", &report.message),
         };
-        Plan { notes: vec![note], ..Plan::status_only(status) }
+        Plan {
+            notes: vec![note],
+            ..Plan::status_only(status)
+        }
     }
 }
 
 fn stored(tree: &Tree) -> Stored {
-    Stored { uri: Address(tree.uri.clone()), digest: tree.digest.clone() }
+    Stored {
+        uri: Address(tree.uri.clone()),
+        digest: tree.digest.clone(),
+    }
 }
 
 fn metric(result: &MetricResult) -> MetricStatus {
@@ -211,8 +295,12 @@ fn metric(result: &MetricResult) -> MetricStatus {
         segment: result.segment.clone(),
         rows: i64::try_from(result.rows).unwrap_or(i64::MAX),
         value: result.value.map(Decimal::from_f64),
-        lower: result.interval.map(|interval| Decimal::from_f64(interval[0])),
-        upper: result.interval.map(|interval| Decimal::from_f64(interval[1])),
+        lower: result
+            .interval
+            .map(|interval| Decimal::from_f64(interval[0])),
+        upper: result
+            .interval
+            .map(|interval| Decimal::from_f64(interval[1])),
         champion: result.champion.map(Decimal::from_f64),
         verdict: result.verdict,
     }

@@ -8,7 +8,10 @@ use windlass_api::condition::{READY, RECONCILING, STALLED, VALIDATED};
 use windlass_api::{ModelVersion, ModelVersionStatus, is_true};
 
 use super::{Observed, is_good, plan};
-use crate::fixtures::{assert_restricted, at, digest, disrupted, ended, is_so, object, pod, presets, readable, said, steps, version, waiting};
+use crate::fixtures::{
+    assert_restricted, at, digest, disrupted, ended, is_so, object, pod, presets, readable, said,
+    steps, version, waiting,
+};
 use crate::{Child, Plan, Step};
 
 struct World {
@@ -33,7 +36,11 @@ fn world(against: bool) -> World {
         presets: presets(),
         agent_image: "agent:1".to_owned(),
     };
-    World { observed, now: 0, writes: 0 }
+    World {
+        observed,
+        now: 0,
+        writes: 0,
+    }
 }
 
 fn verdict(verdict: &str) -> String {
@@ -68,9 +75,19 @@ impl World {
         let plan = self.plan();
         let before = self.writes;
         for step in plan.steps {
-            let Step::Apply(Child::Job(wanted)) = step else { panic!("not a step of a ModelVersion: {step:?}") };
-            if self.observed.job.as_ref().is_none_or(|live| !is_so(&*wanted, &**live)) {
-                assert!(self.observed.job.is_none(), "the pods of a Job cannot be changed");
+            let Step::Apply(Child::Job(wanted)) = step else {
+                panic!("not a step of a ModelVersion: {step:?}")
+            };
+            if self
+                .observed
+                .job
+                .as_ref()
+                .is_none_or(|live| !is_so(&*wanted, &**live))
+            {
+                assert!(
+                    self.observed.job.is_none(),
+                    "the pods of a Job cannot be changed"
+                );
                 self.observed.job = Some(Arc::new(*wanted));
                 self.writes += 1;
             }
@@ -83,18 +100,27 @@ impl World {
     }
 
     fn settle(&mut self) -> &mut Self {
-        (0..10).find(|_| !self.reconcile(false)).expect("it settles");
+        (0..10)
+            .find(|_| !self.reconcile(false))
+            .expect("it settles");
         self
     }
 
     fn job_ends(&mut self, type_: &str) -> &mut Self {
         let job: &mut Job = Arc::make_mut(self.observed.job.as_mut().expect("a Job"));
-        job.status = Some(object(json!({"conditions": [{"type": type_, "status": "True", "lastTransitionTime": at(self.now)}]})));
+        job.status = Some(object(
+            json!({"conditions": [{"type": type_, "status": "True", "lastTransitionTime": at(self.now)}]}),
+        ));
         self
     }
 
     fn pod_ends(&mut self, name: &str, exit_code: i32, message: &str) -> &mut Self {
-        self.observed.pods.push(Arc::new(ended(pod(name, &[].into()), "windlass-agent", exit_code, message)));
+        self.observed.pods.push(Arc::new(ended(
+            pod(name, &[].into()),
+            "windlass-agent",
+            exit_code,
+            message,
+        )));
         self
     }
 }
@@ -111,21 +137,39 @@ fn a_version_without_validation_is_registered_and_not_good() {
     let mut world = world(false);
     world.observed.version = version(2, '2', None);
     world.settle();
-    assert!(world.is(READY) && world.said(VALIDATED).starts_with("Unknown Registered"), "{}", world.said(VALIDATED));
+    assert!(
+        world.is(READY) && world.said(VALIDATED).starts_with("Unknown Registered"),
+        "{}",
+        world.said(VALIDATED)
+    );
     assert!(world.observed.job.is_none() && !is_good(&world.observed.version));
     assert_eq!(world.writes, 1);
 }
 
 #[test]
 fn each_verdict_is_written_once_and_never_decided_again() {
-    for (given, phase, validated) in [("Pass", "Validated", "True"), ("Fail", "Rejected", "False"), ("Inconclusive", "Inconclusive", "Unknown")] {
+    for (given, phase, validated) in [
+        ("Pass", "Validated", "True"),
+        ("Fail", "Rejected", "False"),
+        ("Inconclusive", "Inconclusive", "Unknown"),
+    ] {
         let mut world = world(true);
         world.settle();
         assert!(world.is(RECONCILING) && !is_good(&world.observed.version));
-        world.pod_ends("p", 0, &verdict(given)).job_ends("Complete").settle();
+        world
+            .pod_ends("p", 0, &verdict(given))
+            .job_ends("Complete")
+            .settle();
         assert_eq!(world.status().phase.as_deref(), Some(phase));
-        assert!(world.said(VALIDATED).starts_with(validated), "{}", world.said(VALIDATED));
-        assert_eq!((is_good(&world.observed.version), world.is(STALLED)), (given == "Pass", given != "Pass"));
+        assert!(
+            world.said(VALIDATED).starts_with(validated),
+            "{}",
+            world.said(VALIDATED)
+        );
+        assert_eq!(
+            (is_good(&world.observed.version), world.is(STALLED)),
+            (given == "Pass", given != "Pass")
+        );
         assert_eq!(world.writes, 3, "a Job and two statuses");
         let found = world.status().validation;
         world.observed.pods.clear();
@@ -138,14 +182,28 @@ fn each_verdict_is_written_once_and_never_decided_again() {
 
 #[test]
 fn the_champion_is_another_version_and_only_where_one_is_asked_for() {
-    let rows = [("asked for", true, Some(1), Some("churn-1")), ("not asked for", false, Some(1), None), ("none serves", true, None, None), ("it is itself the champion", true, Some(2), None)];
+    let rows = [
+        ("asked for", true, Some(1), Some("churn-1")),
+        ("not asked for", false, Some(1), None),
+        ("none serves", true, None, None),
+        ("it is itself the champion", true, Some(2), None),
+    ];
     for (name, against, champion, expected) in rows {
         let mut world = world(against);
         world.observed.champion = champion.map(|number| version(number, '1', Some("Pass")));
         world.settle();
         assert_eq!(world.status().champion.as_deref(), expected, "{name}");
-        let arguments = world.observed.job.as_ref().and_then(|job| job.spec.clone()?.template.spec?.containers[0].args.clone()).expect("arguments");
-        assert_eq!(arguments.contains(&"--champion-server".to_owned()), expected.is_some(), "{name}");
+        let arguments = world
+            .observed
+            .job
+            .as_ref()
+            .and_then(|job| job.spec.clone()?.template.spec?.containers[0].args.clone())
+            .expect("arguments");
+        assert_eq!(
+            arguments.contains(&"--champion-server".to_owned()),
+            expected.is_some(),
+            "{name}"
+        );
     }
 }
 
@@ -160,16 +218,39 @@ fn the_champion_of_a_job_that_was_made_just_before_a_crash_is_the_one_it_was_mad
 
 #[test]
 fn an_evaluation_that_fails_is_named_and_starts_again_when_its_job_is_deleted() {
-    for reason in ["ServerNotReady", "ServerFailed", "DatasetUnreadable", "ColumnNotFound", "DigestMismatch"] {
+    for reason in [
+        "ServerNotReady",
+        "ServerFailed",
+        "DatasetUnreadable",
+        "ColumnNotFound",
+        "DigestMismatch",
+    ] {
         let mut world = world(false);
-        world.settle().pod_ends("p", 1, &failure(reason)).job_ends("Failed").settle();
-        assert!(world.said(STALLED).starts_with(&format!("True {reason}: validation came to no verdict: it was {reason}")), "{}", world.said(STALLED));
-        assert!(world.said(STALLED).contains("delete the Job churn-2-validation"));
+        world
+            .settle()
+            .pod_ends("p", 1, &failure(reason))
+            .job_ends("Failed")
+            .settle();
+        assert!(
+            world.said(STALLED).starts_with(&format!(
+                "True {reason}: validation came to no verdict: it was {reason}"
+            )),
+            "{}",
+            world.said(STALLED)
+        );
+        assert!(
+            world
+                .said(STALLED)
+                .contains("delete the Job churn-2-validation")
+        );
         assert!(world.status().validation.is_none());
         world.observed.job = None;
         world.observed.pods.clear();
         world.settle();
-        assert!(world.observed.job.is_some() && !world.is(STALLED), "{reason}");
+        assert!(
+            world.observed.job.is_some() && !world.is(STALLED),
+            "{reason}"
+        );
     }
 }
 
@@ -180,7 +261,10 @@ fn a_pod_that_was_evicted_before_another_came_to_a_verdict_says_nothing() {
         world.settle();
         world.pod_ends(order[0], 1, &failure("Interrupted"));
         world.observed.pods[0] = Arc::new(disrupted((*world.observed.pods[0]).clone()));
-        world.pod_ends(order[1], 0, &verdict("Pass")).job_ends("Complete").settle();
+        world
+            .pod_ends(order[1], 0, &verdict("Pass"))
+            .job_ends("Complete")
+            .settle();
         assert!(is_good(&world.observed.version), "{}", world.said(READY));
     }
 }
@@ -189,35 +273,68 @@ fn a_pod_that_was_evicted_before_another_came_to_a_verdict_says_nothing() {
 fn a_job_that_ends_without_a_report_is_named_once_its_pods_must_have_been_seen() {
     let mut world = world(false);
     world.settle().job_ends("Failed").settle();
-    assert!(world.is(RECONCILING), "its pod may only not have been seen yet");
+    assert!(
+        world.is(RECONCILING),
+        "its pod may only not have been seen yet"
+    );
     assert!(world.plan().again.is_some());
     world.now = 11;
     world.settle();
-    assert!(world.said(STALLED).starts_with("True ReportMissing"), "{}", world.said(STALLED));
+    assert!(
+        world.said(STALLED).starts_with("True ReportMissing"),
+        "{}",
+        world.said(STALLED)
+    );
 }
 
 #[test]
 fn what_a_person_has_to_mend_is_named_with_its_field_and_then_goes_on() {
     type Change = fn(&mut Observed);
     let rows: [(&str, &str, Change); 5] = [
-        ("VolumeClaimNotFound", "spec.artifact.uri", |observed| observed.claims.retain(|claim| claim != "models")),
-        ("VolumeClaimNotFound", "spec.validation.dataset.uri", |observed| observed.claims.retain(|claim| claim != "holdout")),
-        ("ReportNotWritable", "spec.artifact.uri", |observed| Arc::make_mut(&mut observed.version).spec.artifact.uri = "https://models.example/churn".into()),
-        ("RuntimeNotFound", "spec.validation.runtime", |observed| observed.presets.presets.clear()),
-        ("RuntimeNotFound", "spec.validation.runtime", |observed| "Unheard".clone_into(&mut Arc::make_mut(&mut observed.version).spec.artifact.format)),
+        ("VolumeClaimNotFound", "spec.artifact.uri", |observed| {
+            observed.claims.retain(|claim| claim != "models")
+        }),
+        (
+            "VolumeClaimNotFound",
+            "spec.validation.dataset.uri",
+            |observed| observed.claims.retain(|claim| claim != "holdout"),
+        ),
+        ("ReportNotWritable", "spec.artifact.uri", |observed| {
+            Arc::make_mut(&mut observed.version).spec.artifact.uri =
+                "https://models.example/churn".into()
+        }),
+        ("RuntimeNotFound", "spec.validation.runtime", |observed| {
+            observed.presets.presets.clear()
+        }),
+        ("RuntimeNotFound", "spec.validation.runtime", |observed| {
+            "Unheard".clone_into(&mut Arc::make_mut(&mut observed.version).spec.artifact.format)
+        }),
     ];
     for (reason, field, change) in rows {
         let mut world = world(false);
         change(&mut world.observed);
         world.settle();
-        assert!(world.said(STALLED).starts_with(&format!("True {reason}: {field}")), "{}", world.said(STALLED));
-        assert_eq!((steps(&world.plan()).len(), world.writes), (0, 1), "{reason}");
+        assert!(
+            world
+                .said(STALLED)
+                .starts_with(&format!("True {reason}: {field}")),
+            "{}",
+            world.said(STALLED)
+        );
+        assert_eq!(
+            (steps(&world.plan()).len(), world.writes),
+            (0, 1),
+            "{reason}"
+        );
         let good = self::world(false).observed;
         world.observed.claims = good.claims;
         world.observed.presets = good.presets;
         Arc::make_mut(&mut world.observed.version).spec = good.version.spec.clone();
         world.settle();
-        assert!(world.observed.job.is_some() && !world.is(STALLED), "{reason}");
+        assert!(
+            world.observed.job.is_some() && !world.is(STALLED),
+            "{reason}"
+        );
     }
 }
 
@@ -227,7 +344,11 @@ fn a_pod_that_cannot_start_is_told() {
     world.settle();
     world.observed.pods = vec![Arc::new(waiting(pod("p", &[].into()), "ImagePullBackOff"))];
     world.settle();
-    assert!(world.said(STALLED).starts_with("True ImageNotFound"), "{}", world.said(STALLED));
+    assert!(
+        world.said(STALLED).starts_with("True ImageNotFound"),
+        "{}",
+        world.said(STALLED)
+    );
     world.observed.pods.clear();
     world.settle();
     assert!(world.is(RECONCILING));
@@ -237,7 +358,12 @@ fn a_pod_that_cannot_start_is_told() {
 fn every_pod_is_restricted() {
     let mut world = world(true);
     world.settle();
-    let spec = world.observed.job.as_ref().and_then(|job| job.spec.clone()?.template.spec).expect("pods");
+    let spec = world
+        .observed
+        .job
+        .as_ref()
+        .and_then(|job| job.spec.clone()?.template.spec)
+        .expect("pods");
     assert_restricted(&spec);
 }
 
@@ -245,6 +371,7 @@ fn every_pod_is_restricted() {
 fn one_that_is_being_deleted_is_left_to_go() {
     let mut world = world(false);
     let version: &mut ModelVersion = Arc::make_mut(&mut world.observed.version);
-    version.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(1)));
+    version.metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(1)));
     assert!(world.plan().steps.is_empty());
 }

@@ -2,12 +2,18 @@
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodSchedulingGroup, PodSpec, PodTemplateSpec, Service, ServiceSpec,
+    Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodSchedulingGroup, PodSpec,
+    PodTemplateSpec, Service, ServiceSpec,
 };
-use k8s_openapi::api::scheduling::v1beta1::{GangSchedulingPolicy, PodGroup, PodGroupSchedulingPolicy, PodGroupSpec};
+use k8s_openapi::api::scheduling::v1beta1::{
+    GangSchedulingPolicy, PodGroup, PodGroupSchedulingPolicy, PodGroupSpec,
+};
 use kube::ResourceExt;
 use windlass_api::agent::paths;
-use windlass_api::{Address, Artifact, Decimal, Framework, InputRecord, ModelVersion, ModelVersionSpec, TrainedBy, TrainingJob, agent, labels};
+use windlass_api::{
+    Address, Artifact, Decimal, Framework, InputRecord, ModelVersion, ModelVersionSpec, TrainedBy,
+    TrainingJob, agent, labels,
+};
 
 use crate::pods::{self, flag, variable};
 use crate::{digest, template};
@@ -30,19 +36,33 @@ pub fn service_name(job: &TrainingJob) -> String {
 pub fn model_address(job: &TrainingJob, attempt: i32) -> Option<Address> {
     let uid = job.uid().unwrap_or_default();
     let uid = uid.get(..8).unwrap_or(&uid);
-    job.spec.output.as_ref().map(|output| output.uri.join(&format!("{}-{uid}/{attempt}/model", job.name_any())))
+    job.spec.output.as_ref().map(|output| {
+        output
+            .uri
+            .join(&format!("{}-{uid}/{attempt}/model", job.name_any()))
+    })
 }
 
 fn child_labels(job: &TrainingJob) -> Vec<(&'static str, String)> {
-    vec![(labels::TRAINING_JOB, job.name_any()), (labels::MODEL, job.spec.model.clone().unwrap_or_default())]
+    vec![
+        (labels::TRAINING_JOB, job.name_any()),
+        (labels::MODEL, job.spec.model.clone().unwrap_or_default()),
+    ]
 }
 
-fn meta(job: &TrainingJob, name: String, attempt: Option<i32>) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+fn meta(
+    job: &TrainingJob,
+    name: String,
+    attempt: Option<i32>,
+) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
     let mut more = child_labels(job);
     if let Some(attempt) = attempt {
         more.push((labels::ATTEMPT, attempt.to_string()));
     }
-    let more: Vec<(&str, &str)> = more.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    let more: Vec<(&str, &str)> = more
+        .iter()
+        .map(|(key, value)| (*key, value.as_str()))
+        .collect();
     pods::child_meta(job, name, "training", &more)
 }
 
@@ -54,7 +74,13 @@ pub fn service(job: &TrainingJob) -> Option<Service> {
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             publish_not_ready_addresses: Some(true),
-            selector: Some([(labels::TRAINING_JOB.to_owned(), job.name_any()), (labels::ROLE.to_owned(), "training".to_owned())].into()),
+            selector: Some(
+                [
+                    (labels::TRAINING_JOB.to_owned(), job.name_any()),
+                    (labels::ROLE.to_owned(), "training".to_owned()),
+                ]
+                .into(),
+            ),
             ..ServiceSpec::default()
         }),
         status: None,
@@ -67,7 +93,9 @@ pub fn pod_group(job: &TrainingJob, attempt: i32) -> PodGroup {
         metadata: meta(job, job_name(job, attempt), Some(attempt)),
         spec: PodGroupSpec {
             scheduling_policy: PodGroupSchedulingPolicy {
-                gang: Some(GangSchedulingPolicy { min_count: job.spec.workers.replicas }),
+                gang: Some(GangSchedulingPolicy {
+                    min_count: job.spec.workers.replicas,
+                }),
                 ..PodGroupSchedulingPolicy::default()
             },
             ..PodGroupSpec::default()
@@ -77,19 +105,30 @@ pub fn pod_group(job: &TrainingJob, attempt: i32) -> PodGroup {
 }
 
 /// The Job of an attempt.
-pub fn indexed_job(job: &TrainingJob, attempt: i32, worker: &PodTemplateSpec, agent_image: &str, gang: bool) -> Job {
+pub fn indexed_job(
+    job: &TrainingJob,
+    attempt: i32,
+    worker: &PodTemplateSpec,
+    agent_image: &str,
+    gang: bool,
+) -> Job {
     let mut worker = worker.clone();
     let mut spec = worker.spec.take().unwrap_or_default();
     wrap_trainer(job, attempt, &mut spec, agent_image);
     rendezvous(job, attempt, &mut spec);
     spec.restart_policy = Some("Never".to_owned());
     if gang {
-        spec.scheduling_group = Some(PodSchedulingGroup { pod_group_name: Some(job_name(job, attempt)) });
+        spec.scheduling_group = Some(PodSchedulingGroup {
+            pod_group_name: Some(job_name(job, attempt)),
+        });
     }
     template::harden(&mut spec);
     let metadata = meta(job, job_name(job, attempt), Some(attempt));
     let mut pod_meta = worker.metadata.take().unwrap_or_default();
-    pod_meta.labels.get_or_insert_default().extend(metadata.labels.clone().unwrap_or_default());
+    pod_meta
+        .labels
+        .get_or_insert_default()
+        .extend(metadata.labels.clone().unwrap_or_default());
     Job {
         metadata,
         spec: Some(JobSpec {
@@ -101,7 +140,10 @@ pub fn indexed_job(job: &TrainingJob, attempt: i32, worker: &PodTemplateSpec, ag
             // A preempted pod is deleted, and its conditions with it: the Job has to remember that it was disrupted.
             pod_failure_policy: Some(pods::fail_on_disruption()),
             pod_replacement_policy: Some("Failed".to_owned()),
-            template: PodTemplateSpec { metadata: Some(pod_meta), spec: Some(spec) },
+            template: PodTemplateSpec {
+                metadata: Some(pod_meta),
+                spec: Some(spec),
+            },
             ..JobSpec::default()
         }),
         status: None,
@@ -110,29 +152,61 @@ pub fn indexed_job(job: &TrainingJob, attempt: i32, worker: &PodTemplateSpec, ag
 
 /// The agent's image that a Job was made with.
 pub fn agent_image(made: &Job) -> Option<String> {
-    made.spec.as_ref()?.template.spec.as_ref()?.init_containers.as_ref()?.iter().find(|container| container.name == INSTALL)?.image.clone()
+    made.spec
+        .as_ref()?
+        .template
+        .spec
+        .as_ref()?
+        .init_containers
+        .as_ref()?
+        .iter()
+        .find(|container| container.name == INSTALL)?
+        .image
+        .clone()
 }
 
 /// Whether a Job was made as a gang.
 pub fn is_gang(made: &Job) -> bool {
-    made.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()).is_some_and(|spec| spec.scheduling_group.is_some())
+    made.spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref())
+        .is_some_and(|spec| spec.scheduling_group.is_some())
 }
 
 /// Puts the agent in front of the trainer's own command.
 fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, agent_image: &str) {
-    let mut install = pods::agent_container(spec, INSTALL, agent_image, vec!["install".to_owned(), paths::BIN.to_owned()]);
+    let mut install = pods::agent_container(
+        spec,
+        INSTALL,
+        agent_image,
+        vec!["install".to_owned(), paths::BIN.to_owned()],
+    );
     pods::mount_empty(spec, &mut install, "windlass-bin", paths::BIN, false);
-    spec.init_containers.get_or_insert_default().insert(0, install);
+    spec.init_containers
+        .get_or_insert_default()
+        .insert(0, install);
 
     let mut trainer = spec.containers.remove(0);
     let mut arguments = vec!["run".to_owned()];
     for input in &job.spec.inputs {
-        flag(&mut arguments, "input", format!("{}={}", input.name, input.uri));
+        flag(
+            &mut arguments,
+            "input",
+            format!("{}={}", input.name, input.uri),
+        );
         if let Some(format) = input.format {
-            flag(&mut arguments, "input-format", format!("{}={}", input.name, format.as_str()));
+            flag(
+                &mut arguments,
+                "input-format",
+                format!("{}={}", input.name, format.as_str()),
+            );
         }
         for check in &input.checks {
-            flag(&mut arguments, "require-column", format!("{}={}", input.name, check.column));
+            flag(
+                &mut arguments,
+                "require-column",
+                format!("{}={}", input.name, check.column),
+            );
         }
     }
     for (name, value) in &job.spec.parameters {
@@ -156,7 +230,12 @@ fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, agent_image
     trainer.args = Some(arguments);
     pods::mount_empty(spec, &mut trainer, "windlass-bin", paths::BIN, true);
     pods::mount_empty(spec, &mut trainer, "windlass-work", paths::WORK, false);
-    pods::mount_claims(spec, &mut trainer, job.spec.inputs.iter().map(|input| &input.uri), output.iter());
+    pods::mount_claims(
+        spec,
+        &mut trainer,
+        job.spec.inputs.iter().map(|input| &input.uri),
+        output.iter(),
+    );
     spec.containers.insert(0, trainer);
 }
 
@@ -195,7 +274,8 @@ fn rank_variable(name: &str) -> EnvVar {
         value_from: Some(EnvVarSource {
             field_ref: Some(ObjectFieldSelector {
                 api_version: None,
-                field_path: "metadata.labels['batch.kubernetes.io/job-completion-index']".to_owned(),
+                field_path: "metadata.labels['batch.kubernetes.io/job-completion-index']"
+                    .to_owned(),
             }),
             ..EnvVarSource::default()
         }),
@@ -213,13 +293,24 @@ pub fn fingerprint(job: &TrainingJob, inputs: &[InputRecord]) -> String {
 }
 
 /// The record of the model that an attempt made.
-pub fn model_version(job: &TrainingJob, number: i64, training: &agent::TrainingReport, output: &agent::Tree, images: Vec<String>, parent: Option<String>) -> ModelVersion {
+pub fn model_version(
+    job: &TrainingJob,
+    number: i64,
+    training: &agent::TrainingReport,
+    output: &agent::Tree,
+    images: Vec<String>,
+    parent: Option<String>,
+) -> ModelVersion {
     let spec = &job.spec;
     let model = spec.model.clone().unwrap_or_default();
     let inputs: Vec<InputRecord> = training
         .inputs
         .iter()
-        .map(|input| InputRecord { name: input.name.clone(), uri: input.tree.uri.clone(), digest: input.tree.digest.clone() })
+        .map(|input| InputRecord {
+            name: input.name.clone(),
+            uri: input.tree.uri.clone(),
+            digest: input.tree.digest.clone(),
+        })
         .collect();
     let monitor = job.labels().get(labels::MONITOR).cloned();
     let mut version = ModelVersion::new(
@@ -230,7 +321,11 @@ pub fn model_version(job: &TrainingJob, number: i64, training: &agent::TrainingR
             artifact: Artifact {
                 uri: Address(output.uri.clone()),
                 digest: output.digest.clone(),
-                format: spec.output.as_ref().map(|output| output.format.clone()).unwrap_or_default(),
+                format: spec
+                    .output
+                    .as_ref()
+                    .map(|output| output.format.clone())
+                    .unwrap_or_default(),
                 bytes: i64::try_from(output.bytes).ok(),
             },
             fingerprint: Some(fingerprint(job, &inputs)),
@@ -239,15 +334,31 @@ pub fn model_version(job: &TrainingJob, number: i64, training: &agent::TrainingR
             inputs,
             images,
             window: spec.window.clone(),
-            trained_by: Some(TrainedBy { name: job.name_any(), uid: job.uid().unwrap_or_default(), monitor: monitor.clone() }),
+            trained_by: Some(TrainedBy {
+                name: job.name_any(),
+                uid: job.uid().unwrap_or_default(),
+                monitor: monitor.clone(),
+            }),
             parent,
-            training_metrics: training.metrics.iter().map(|(name, value)| (name.clone(), Decimal::from_f64(*value))).collect(),
+            training_metrics: training
+                .metrics
+                .iter()
+                .map(|(name, value)| (name.clone(), Decimal::from_f64(*value)))
+                .collect(),
             validation: spec.validation.clone(),
         },
     );
     version.metadata.namespace = job.namespace();
     let name = job.name_any();
     let monitor = monitor.unwrap_or_default();
-    version.metadata.labels = Some(pods::child_labels(&name, "model", &[(labels::MODEL, &model), (labels::TRAINING_JOB, &name), (labels::MONITOR, &monitor)]));
+    version.metadata.labels = Some(pods::child_labels(
+        &name,
+        "model",
+        &[
+            (labels::MODEL, &model),
+            (labels::TRAINING_JOB, &name),
+            (labels::MONITOR, &monitor),
+        ],
+    ));
     version
 }

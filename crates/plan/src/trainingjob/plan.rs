@@ -8,7 +8,9 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use kube::ResourceExt;
 use windlass_api::agent::{FailureReason, FailureReport, Report, TrainingReport};
-use windlass_api::{Attempt, GangMode, SchedulingStatus, TrainingJob, TrainingJobStatus, condition, is_true, labels};
+use windlass_api::{
+    Attempt, GangMode, SchedulingStatus, TrainingJob, TrainingJobStatus, condition, is_true, labels,
+};
 
 use super::children;
 use super::observed::{GangScheduler, Observed};
@@ -27,24 +29,42 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<TrainingJobStatus> {
         // It goes, and its children with it: nothing new is started.
         return Plan::status_only(before);
     }
-    if is_true(&before.conditions, condition::COMPLETE) || is_true(&before.conditions, condition::FAILED) {
+    if is_true(&before.conditions, condition::COMPLETE)
+        || is_true(&before.conditions, condition::FAILED)
+    {
         return finished(job, before, now);
     }
-    Reconcile { observed, pods: pods::in_order(&observed.pods), job, before: &before, now }.plan()
+    Reconcile {
+        observed,
+        pods: pods::in_order(&observed.pods),
+        job,
+        before: &before,
+        now,
+    }
+    .plan()
 }
 
 /// A job that has ended waits for its time to live.
-fn finished(job: &TrainingJob, mut status: TrainingJobStatus, now: Timestamp) -> Plan<TrainingJobStatus> {
+fn finished(
+    job: &TrainingJob,
+    mut status: TrainingJobStatus,
+    now: Timestamp,
+) -> Plan<TrainingJobStatus> {
     status.observed_generation = job.metadata.generation;
     for condition in &mut status.conditions {
         condition.observed_generation = job.metadata.generation;
     }
     let mut plan = Plan::status_only(status);
-    if let (Some(ttl), Some(ended)) = (job.spec.ttl_seconds_after_finished, plan.status.completion_time) {
+    if let (Some(ttl), Some(ended)) = (
+        job.spec.ttl_seconds_after_finished,
+        plan.status.completion_time,
+    ) {
         let left = ended + SignedDuration::from_secs(ttl) - now;
         match Duration::try_from(SignedDuration::try_from(left).unwrap_or_default()) {
             Ok(left) if !left.is_zero() => plan.again = Some(left),
-            _ => plan.steps.push(Step::Delete(Doomed::TrainingJob(job.name_any()))),
+            _ => plan
+                .steps
+                .push(Step::Delete(Doomed::TrainingJob(job.name_any()))),
         }
     }
     plan
@@ -94,11 +114,20 @@ impl Reconcile<'_> {
         let attempt = self.attempt();
         // What has ended well is not thrown away because nobody looked in time.
         let has_ended_well = matches!(attempt, AttemptState::Succeeded | AttemptState::Settling);
-        if !has_ended_well && self.deadline_left(self.before).is_some_and(|left| left.is_zero()) {
+        if !has_ended_well
+            && self
+                .deadline_left(self.before)
+                .is_some_and(|left| left.is_zero())
+        {
             let seconds = self.job.spec.active_deadline_seconds.unwrap_or_default();
             let mut plan = self.failed(
                 self.before.clone(),
-                &Problem::new("DeadlineExceeded", format!("spec.activeDeadlineSeconds: the job did not end within {seconds} seconds")),
+                &Problem::new(
+                    "DeadlineExceeded",
+                    format!(
+                        "spec.activeDeadlineSeconds: the job did not end within {seconds} seconds"
+                    ),
+                ),
             );
             plan.steps = self.end_attempts();
             return plan;
@@ -106,7 +135,10 @@ impl Reconcile<'_> {
         match attempt {
             AttemptState::None | AttemptState::Gone => self.start(),
             AttemptState::Running => self.running(),
-            AttemptState::Settling => Plan { again: Some(Duration::from_secs(1)), ..Plan::status_only(self.before.clone()) },
+            AttemptState::Settling => Plan {
+                again: Some(Duration::from_secs(1)),
+                ..Plan::status_only(self.before.clone())
+            },
             AttemptState::Succeeded => self.succeeded(),
             AttemptState::Failed(child) => self.attempt_failed(child),
         }
@@ -114,46 +146,73 @@ impl Reconcile<'_> {
 
     /// The time that is left until the deadline; zero when it has passed.
     fn deadline_left(&self, status: &TrainingJobStatus) -> Option<Duration> {
-        let end = status.start_time? + SignedDuration::from_secs(self.job.spec.active_deadline_seconds?);
+        let end =
+            status.start_time? + SignedDuration::from_secs(self.job.spec.active_deadline_seconds?);
         Some(Duration::try_from(end.duration_since(self.now)).unwrap_or(Duration::ZERO))
     }
 
     fn attempt(&self) -> AttemptState<'_> {
-        let Some(number) = self.before.attempt else { return AttemptState::None };
-        if self.before.attempts.iter().any(|ended| ended.number == number) {
+        let Some(number) = self.before.attempt else {
+            return AttemptState::None;
+        };
+        if self
+            .before
+            .attempts
+            .iter()
+            .any(|ended| ended.number == number)
+        {
             return AttemptState::None;
         }
         let name = children::job_name(self.job, number);
-        match self.observed.children.iter().find(|child| child.name_any() == name) {
+        match self
+            .observed
+            .children
+            .iter()
+            .find(|child| child.name_any() == name)
+        {
             None => AttemptState::Gone,
-            Some(child) => {
-                match jobs::state(child, self.pods_of(number), self.now) {
-                    JobState::Complete => AttemptState::Succeeded,
-                    JobState::Failed => AttemptState::Failed(child),
-                    JobState::Running => AttemptState::Running,
-                    JobState::Settling => AttemptState::Settling,
-                }
-            }
+            Some(child) => match jobs::state(child, self.pods_of(number), self.now) {
+                JobState::Complete => AttemptState::Succeeded,
+                JobState::Failed => AttemptState::Failed(child),
+                JobState::Running => AttemptState::Running,
+                JobState::Settling => AttemptState::Settling,
+            },
         }
     }
 
     fn pods_of(&self, attempt: i32) -> impl Iterator<Item = &Pod> {
-        self.pods.iter().copied().filter(move |pod| is_of(pod, attempt))
+        self.pods
+            .iter()
+            .copied()
+            .filter(move |pod| is_of(pod, attempt))
     }
 
     fn base(&self) -> TrainingJobStatus {
-        TrainingJobStatus { observed_generation: self.job.metadata.generation, ..self.before.clone() }
+        TrainingJobStatus {
+            observed_generation: self.job.metadata.generation,
+            ..self.before.clone()
+        }
     }
 
     fn conditions(&self) -> Conditions<'_> {
-        Conditions::new(&self.before.conditions, self.job.metadata.generation, self.now)
+        Conditions::new(
+            &self.before.conditions,
+            self.job.metadata.generation,
+            self.now,
+        )
     }
 
     /// Takes the Jobs of attempts that have not ended away.
     fn end_attempts(&self) -> Vec<Step> {
-        let alive = self.observed.children.iter().filter(|child| !jobs::has_ended(child) && child.metadata.deletion_timestamp.is_none());
+        let alive =
+            self.observed.children.iter().filter(|child| {
+                !jobs::has_ended(child) && child.metadata.deletion_timestamp.is_none()
+            });
         let names: BTreeSet<String> = alive.map(|child| child.name_any()).collect();
-        names.into_iter().map(|name| Step::Delete(Doomed::Job(name))).collect()
+        names
+            .into_iter()
+            .map(|name| Step::Delete(Doomed::Job(name)))
+            .collect()
     }
 
     fn suspended(&self) -> Plan<TrainingJobStatus> {
@@ -169,9 +228,17 @@ impl Reconcile<'_> {
             .with(condition::SUSPENDED, true, "Suspended", message)
             .finish();
         if let AttemptState::Running = self.attempt() {
-            self.record(&mut status, "Suspended", "the job was suspended".to_owned(), None);
+            self.record(
+                &mut status,
+                "Suspended",
+                "the job was suspended".to_owned(),
+                None,
+            );
         }
-        Plan { steps: self.end_attempts(), ..Plan::status_only(status) }
+        Plan {
+            steps: self.end_attempts(),
+            ..Plan::status_only(status)
+        }
     }
 
     /// What can be known to be wrong before a pod is made.
@@ -179,24 +246,59 @@ impl Reconcile<'_> {
         const TEMPLATE: &str = "spec.workers.template";
         let worker = template::parse(TEMPLATE, &self.job.spec.workers.template)?;
         let spec = worker.spec.as_ref().expect("parse checked it");
-        if spec.containers[0].command.as_ref().is_none_or(Vec::is_empty) {
-            return Err(Problem::new("InvalidTemplate", format!("{TEMPLATE}.spec.containers[0].command: is required: the agent runs the trainer, and cannot know the image's own entry point")));
+        if spec.containers[0]
+            .command
+            .as_ref()
+            .is_none_or(Vec::is_empty)
+        {
+            return Err(Problem::new(
+                "InvalidTemplate",
+                format!(
+                    "{TEMPLATE}.spec.containers[0].command: is required: the agent runs the trainer, and cannot know the image's own entry point"
+                ),
+            ));
         }
         if let Some(name) = &spec.service_account_name
             && !self.observed.service_accounts.contains(name)
         {
             return Err(Problem::new(
                 "ServiceAccountNotFound",
-                format!("{TEMPLATE}.spec.serviceAccountName: the ServiceAccount {name:?} does not exist in namespace {:?}; create it, or correct the name", self.job.namespace().unwrap_or_default()),
+                format!(
+                    "{TEMPLATE}.spec.serviceAccountName: the ServiceAccount {name:?} does not exist in namespace {:?}; create it, or correct the name",
+                    self.job.namespace().unwrap_or_default()
+                ),
             ));
         }
-        let inputs: Vec<(String, _)> = self.job.spec.inputs.iter().enumerate().map(|(at, input)| (format!("spec.inputs[{at}].uri"), &input.uri)).collect();
+        let inputs: Vec<(String, _)> = self
+            .job
+            .spec
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(at, input)| (format!("spec.inputs[{at}].uri"), &input.uri))
+            .collect();
         let named = inputs
             .iter()
             .map(|(field, address)| (field.as_str(), *address))
-            .chain(self.job.spec.output.iter().map(|output| ("spec.output.uri", &output.uri)))
-            .chain(self.job.spec.validation.iter().map(|validation| ("spec.validation.dataset.uri", &validation.dataset.uri)));
-        pods::check_claims(named, &self.observed.claims, &self.job.namespace().unwrap_or_default())?;
+            .chain(
+                self.job
+                    .spec
+                    .output
+                    .iter()
+                    .map(|output| ("spec.output.uri", &output.uri)),
+            )
+            .chain(
+                self.job
+                    .spec
+                    .validation
+                    .iter()
+                    .map(|validation| ("spec.validation.dataset.uri", &validation.dataset.uri)),
+            );
+        pods::check_claims(
+            named,
+            &self.observed.claims,
+            &self.job.namespace().unwrap_or_default(),
+        )?;
         Ok(worker)
     }
 
@@ -208,34 +310,75 @@ impl Reconcile<'_> {
         let number = self.before.attempt.unwrap_or(0) + 1;
         let name = children::job_name(self.job, number);
         // Its Job is there when we stopped between making it and writing it down.
-        let made = self.observed.children.iter().find(|child| child.name_any() == name);
+        let made = self
+            .observed
+            .children
+            .iter()
+            .find(|child| child.name_any() == name);
         if let Some(going) = made.filter(|child| child.metadata.deletion_timestamp.is_some()) {
-            return Plan::status_only(self.progressing("WaitingForPods", &format!("waiting until Job {} is gone", going.name_any())));
+            return Plan::status_only(self.progressing(
+                "WaitingForPods",
+                &format!("waiting until Job {} is gone", going.name_any()),
+            ));
         }
         // Never two attempts alive at the same time.
-        if let Some(pod) = self.pods.iter().find(|pod| pods::is_alive(pod) && !(made.is_some() && is_of(pod, number))) {
-            let message = format!("waiting until pod {} of the attempt before is gone", pod.name_any());
+        if let Some(pod) = self
+            .pods
+            .iter()
+            .find(|pod| pods::is_alive(pod) && !(made.is_some() && is_of(pod, number)))
+        {
+            let message = format!(
+                "waiting until pod {} of the attempt before is gone",
+                pod.name_any()
+            );
             return Plan::status_only(self.progressing("WaitingForPods", &message));
         }
         let (gang, scheduling) = self.scheduling(made.map(AsRef::as_ref));
-        let mut status = self.progressing("Running", &format!("attempt {number} is under way, as Job {}", children::job_name(self.job, number)));
+        let mut status = self.progressing(
+            "Running",
+            &format!(
+                "attempt {number} is under way, as Job {}",
+                children::job_name(self.job, number)
+            ),
+        );
         status.attempt = Some(number);
         status.start_time.get_or_insert(self.now);
         status.fingerprint = Some(children::fingerprint(self.job, &[]));
         status.scheduling = Some(scheduling);
-        let image = made.and_then(|made| children::agent_image(made)).unwrap_or_else(|| self.observed.agent_image.clone());
+        let image = made
+            .and_then(|made| children::agent_image(made))
+            .unwrap_or_else(|| self.observed.agent_image.clone());
         let agent_image = status.agent_image.get_or_insert(image).clone();
 
-        let mut steps: Vec<Step> = children::service(self.job).map(|service| Step::Apply(Child::Service(Box::new(service)))).into_iter().collect();
+        let mut steps: Vec<Step> = children::service(self.job)
+            .map(|service| Step::Apply(Child::Service(Box::new(service))))
+            .into_iter()
+            .collect();
         if gang {
-            steps.push(Step::Apply(Child::PodGroup(Box::new(children::pod_group(self.job, number)))));
+            steps.push(Step::Apply(Child::PodGroup(Box::new(children::pod_group(
+                self.job, number,
+            )))));
         }
         // A Job's pods cannot be changed: one that is there is taken as it is.
         if made.is_none() {
-            steps.push(Step::Apply(Child::Job(Box::new(children::indexed_job(self.job, number, &worker, &agent_image, gang)))));
+            steps.push(Step::Apply(Child::Job(Box::new(children::indexed_job(
+                self.job,
+                number,
+                &worker,
+                &agent_image,
+                gang,
+            )))));
         }
-        let notes = vec![Note::normal("AttemptStarted", format!("started attempt {number}"))];
-        Plan { steps, status, notes, again: None }
+        let notes = vec![Note::normal(
+            "AttemptStarted",
+            format!("started attempt {number}"),
+        )];
+        Plan {
+            steps,
+            status,
+            notes,
+            again: None,
+        }
     }
 
     /// How the gang is scheduled: as the Job was made, where it is there already.
@@ -245,15 +388,32 @@ impl Reconcile<'_> {
         match (gang, so) {
             (true, true) | (false, false) => (gang, status),
             (false, true) => (true, native()),
-            (true, false) => (false, SchedulingStatus { gang: "None".to_owned(), reason: "the cluster had no gang scheduler when the attempt was started".to_owned() }),
+            (true, false) => (
+                false,
+                SchedulingStatus {
+                    gang: "None".to_owned(),
+                    reason: "the cluster had no gang scheduler when the attempt was started"
+                        .to_owned(),
+                },
+            ),
         }
     }
 
     fn scheduling_now(&self) -> (bool, SchedulingStatus) {
-        let none = |reason: &str| (false, SchedulingStatus { gang: "None".to_owned(), reason: reason.to_owned() });
+        let none = |reason: &str| {
+            (
+                false,
+                SchedulingStatus {
+                    gang: "None".to_owned(),
+                    reason: reason.to_owned(),
+                },
+            )
+        };
         match (self.job.spec.scheduling.gang, &self.observed.gang_scheduler) {
             (GangMode::None, _) => none("spec.scheduling.gang is None"),
-            (GangMode::Auto, _) if self.job.spec.workers.replicas == 1 => none("a gang of one pod needs no gang scheduling"),
+            (GangMode::Auto, _) if self.job.spec.workers.replicas == 1 => {
+                none("a gang of one pod needs no gang scheduling")
+            }
             (GangMode::Auto, GangScheduler::None(why)) => none(why),
             (GangMode::Auto, GangScheduler::Native) => (true, native()),
         }
@@ -277,22 +437,38 @@ impl Reconcile<'_> {
         status.conditions = self
             .conditions()
             .with(condition::READY, false, &problem.reason, &problem.message)
-            .with(condition::RECONCILING, false, &problem.reason, &problem.message)
+            .with(
+                condition::RECONCILING,
+                false,
+                &problem.reason,
+                &problem.message,
+            )
             .with(condition::STALLED, true, &problem.reason, &problem.message)
             .finish();
         let notes = self.note_if_new(&problem.reason, &problem.message);
-        Plan { notes, ..Plan::status_only(status) }
+        Plan {
+            notes,
+            ..Plan::status_only(status)
+        }
     }
 
     fn note_if_new(&self, reason: &str, message: &str) -> Vec<Note> {
-        let known = windlass_api::find_condition(&self.before.conditions, condition::READY).is_some_and(|ready| ready.reason == reason);
-        if known { Vec::new() } else { vec![Note::warning(reason, message)] }
+        let known = windlass_api::find_condition(&self.before.conditions, condition::READY)
+            .is_some_and(|ready| ready.reason == reason);
+        if known {
+            Vec::new()
+        } else {
+            vec![Note::warning(reason, message)]
+        }
     }
 
     fn running(&self) -> Plan<TrainingJobStatus> {
         let number = self.before.attempt.unwrap_or(1);
         // The gang goes down whole, now: a pod that is taken away is soon gone, and with it the reason why the others failed.
-        if self.pods_of(number).any(|pod| pods::is_disrupted(pod) && !pods::is_done(pod)) {
+        if self
+            .pods_of(number)
+            .any(|pod| pods::is_disrupted(pod) && !pods::is_done(pod))
+        {
             let mut plan = self.disrupted();
             plan.steps = self.end_attempts();
             return plan;
@@ -300,7 +476,10 @@ impl Reconcile<'_> {
         if let Some(problem) = self.pods_of(number).find_map(pods::problem) {
             return self.stalled(&problem);
         }
-        let message = format!("attempt {number} is under way, as Job {}", children::job_name(self.job, number));
+        let message = format!(
+            "attempt {number} is under way, as Job {}",
+            children::job_name(self.job, number)
+        );
         Plan::status_only(self.progressing("Running", &message))
     }
 
@@ -310,22 +489,57 @@ impl Reconcile<'_> {
             return self.complete(None, "all workers ended well");
         }
         let uid = self.job.uid().unwrap_or_default();
-        if let Some(made) = self.observed.versions.iter().find(|version| version.spec.trained_by.as_ref().is_some_and(|by| by.uid == uid)) {
+        if let Some(made) = self.observed.versions.iter().find(|version| {
+            version
+                .spec
+                .trained_by
+                .as_ref()
+                .is_some_and(|by| by.uid == uid)
+        }) {
             let name = made.name_any();
-            return self.complete(Some(name.clone()), &format!("registered as ModelVersion {name}"));
+            return self.complete(
+                Some(name.clone()),
+                &format!("registered as ModelVersion {name}"),
+            );
         }
         let Some((pod, training)) = self.training_report(number) else {
-            let problem = Problem::new("ReportMissing", "the first worker ended well but left no report: its pod was taken away before it was read");
+            let problem = Problem::new(
+                "ReportMissing",
+                "the first worker ended well but left no report: its pod was taken away before it was read",
+            );
             return self.count_failure(&problem, None);
         };
         let Some(output) = &training.output else {
-            return self.failed(self.base(), &Problem::new("OutputMissing", "the first worker ended well but reported no output"));
+            return self.failed(
+                self.base(),
+                &Problem::new(
+                    "OutputMissing",
+                    "the first worker ended well but reported no output",
+                ),
+            );
         };
-        let newest = self.observed.versions.iter().map(|version| version.spec.version).max().unwrap_or(0);
-        let version = children::model_version(self.job, newest + 1, &training, output, pods::images(pod), self.observed.champion.clone());
+        let newest = self
+            .observed
+            .versions
+            .iter()
+            .map(|version| version.spec.version)
+            .max()
+            .unwrap_or(0);
+        let version = children::model_version(
+            self.job,
+            newest + 1,
+            &training,
+            output,
+            pods::images(pod),
+            self.observed.champion.clone(),
+        );
         let name = version.name_any();
-        let mut plan = self.complete(Some(name.clone()), &format!("registered as ModelVersion {name}"));
-        plan.steps.push(Step::Create(Child::ModelVersion(Box::new(version))));
+        let mut plan = self.complete(
+            Some(name.clone()),
+            &format!("registered as ModelVersion {name}"),
+        );
+        plan.steps
+            .push(Step::Create(Child::ModelVersion(Box::new(version))));
         plan
     }
 
@@ -353,7 +567,12 @@ impl Reconcile<'_> {
             .finish();
         Plan {
             notes: vec![Note::normal("Complete", message)],
-            again: self.job.spec.ttl_seconds_after_finished.and_then(|ttl| u64::try_from(ttl).ok()).map(Duration::from_secs),
+            again: self
+                .job
+                .spec
+                .ttl_seconds_after_finished
+                .and_then(|ttl| u64::try_from(ttl).ok())
+                .map(Duration::from_secs),
             ..Plan::status_only(status)
         }
     }
@@ -365,20 +584,42 @@ impl Reconcile<'_> {
         status.conditions = self
             .conditions()
             .with(condition::READY, false, &problem.reason, &problem.message)
-            .with(condition::RECONCILING, false, &problem.reason, &problem.message)
+            .with(
+                condition::RECONCILING,
+                false,
+                &problem.reason,
+                &problem.message,
+            )
             .with(condition::STALLED, true, &problem.reason, &problem.message)
             .with(condition::FAILED, true, &problem.reason, &problem.message)
             .finish();
         Plan {
             notes: vec![Note::warning(&problem.reason, &problem.message)],
-            again: self.job.spec.ttl_seconds_after_finished.and_then(|ttl| u64::try_from(ttl).ok()).map(Duration::from_secs),
+            again: self
+                .job
+                .spec
+                .ttl_seconds_after_finished
+                .and_then(|ttl| u64::try_from(ttl).ok())
+                .map(Duration::from_secs),
             ..Plan::status_only(status)
         }
     }
 
-    fn record(&self, status: &mut TrainingJobStatus, reason: &str, message: String, exit_code: Option<i32>) {
+    fn record(
+        &self,
+        status: &mut TrainingJobStatus,
+        reason: &str,
+        message: String,
+        exit_code: Option<i32>,
+    ) {
         let number = self.before.attempt.unwrap_or(1);
-        status.attempts.push(Attempt { number, ended: self.now, reason: reason.to_owned(), message, exit_code });
+        status.attempts.push(Attempt {
+            number,
+            ended: self.now,
+            reason: reason.to_owned(),
+            message,
+            exit_code,
+        });
         let surplus = status.attempts.len().saturating_sub(KEPT_ATTEMPTS);
         status.attempts.drain(..surplus);
     }
@@ -386,15 +627,35 @@ impl Reconcile<'_> {
     fn disrupted(&self) -> Plan<TrainingJobStatus> {
         let number = self.before.attempt.unwrap_or(1);
         let mut status = self.progressing("Disrupted", &format!("attempt {number} was disrupted by the cluster and is repeated; this does not count against spec.backoffLimit"));
-        self.record(&mut status, "Disrupted", "a pod was preempted, evicted or lost with its node".to_owned(), None);
-        Plan { notes: vec![Note::normal("Disrupted", format!("attempt {number} was disrupted and is repeated"))], again: Some(Duration::ZERO), ..Plan::status_only(status) }
+        self.record(
+            &mut status,
+            "Disrupted",
+            "a pod was preempted, evicted or lost with its node".to_owned(),
+            None,
+        );
+        Plan {
+            notes: vec![Note::normal(
+                "Disrupted",
+                format!("attempt {number} was disrupted and is repeated"),
+            )],
+            again: Some(Duration::ZERO),
+            ..Plan::status_only(status)
+        }
     }
 
     /// The failure that tells most: what a repetition cannot mend before what it can, and the cause before those
     /// that were stopped for it.
     fn failure(&self, attempt: i32) -> Option<FailureReport> {
-        let told = |failure: &FailureReport| (!is_final(failure.reason), failure.reason == FailureReason::Interrupted || matches!(failure.exit_code, Some(137 | 143)));
-        self.pods_of(attempt).filter_map(pods::failure).min_by_key(told)
+        let told = |failure: &FailureReport| {
+            (
+                !is_final(failure.reason),
+                failure.reason == FailureReason::Interrupted
+                    || matches!(failure.exit_code, Some(137 | 143)),
+            )
+        };
+        self.pods_of(attempt)
+            .filter_map(pods::failure)
+            .min_by_key(told)
     }
 
     fn attempt_failed(&self, child: &Job) -> Plan<TrainingJobStatus> {
@@ -407,16 +668,32 @@ impl Reconcile<'_> {
                 .status
                 .as_ref()
                 .and_then(|status| status.conditions.as_ref())
-                .and_then(|conditions| conditions.iter().find(|condition| condition.type_ == "Failed"))
+                .and_then(|conditions| {
+                    conditions
+                        .iter()
+                        .find(|condition| condition.type_ == "Failed")
+                })
                 .and_then(|condition| condition.message.clone())
                 .unwrap_or_else(|| "the Job failed and gave no reason".to_owned());
             return self.count_failure(&Problem::new("WorkerFailed", message), None);
         };
-        let tail = if failure.log_tail.is_empty() { String::new() } else { format!("; it printed last: {}", failure.log_tail.trim_end()) };
-        let problem = Problem::new(&format!("{:?}", failure.reason), format!("{}{tail}", failure.message));
+        let tail = if failure.log_tail.is_empty() {
+            String::new()
+        } else {
+            format!("; it printed last: {}", failure.log_tail.trim_end())
+        };
+        let problem = Problem::new(
+            &format!("{:?}", failure.reason),
+            format!("{}{tail}", failure.message),
+        );
         if is_final(failure.reason) {
             let mut status = self.base();
-            self.record(&mut status, &problem.reason, problem.message.clone(), failure.exit_code);
+            self.record(
+                &mut status,
+                &problem.reason,
+                problem.message.clone(),
+                failure.exit_code,
+            );
             status.failures += 1;
             return self.failed(status, &problem);
         }
@@ -429,22 +706,52 @@ impl Reconcile<'_> {
         let failures = self.before.failures + 1;
         if failures > limit {
             let mut status = self.base();
-            self.record(&mut status, &problem.reason, problem.message.clone(), exit_code);
+            self.record(
+                &mut status,
+                &problem.reason,
+                problem.message.clone(),
+                exit_code,
+            );
             status.failures = failures;
-            let attempts = if failures == 1 { "the attempt".to_owned() } else { format!("the last of {failures} attempts") };
-            let problem = Problem::new(&problem.reason, format!("{attempts} failed and spec.backoffLimit is {limit}: {}", problem.message));
+            let attempts = if failures == 1 {
+                "the attempt".to_owned()
+            } else {
+                format!("the last of {failures} attempts")
+            };
+            let problem = Problem::new(
+                &problem.reason,
+                format!(
+                    "{attempts} failed and spec.backoffLimit is {limit}: {}",
+                    problem.message
+                ),
+            );
             return self.failed(status, &problem);
         }
-        let message = format!("attempt {number} failed ({failures} of {limit} that spec.backoffLimit allows) and is repeated: {}", problem.message);
+        let message = format!(
+            "attempt {number} failed ({failures} of {limit} that spec.backoffLimit allows) and is repeated: {}",
+            problem.message
+        );
         let mut status = self.progressing("AttemptFailed", &message);
-        self.record(&mut status, &problem.reason, problem.message.clone(), exit_code);
+        self.record(
+            &mut status,
+            &problem.reason,
+            problem.message.clone(),
+            exit_code,
+        );
         status.failures = failures;
-        Plan { notes: vec![Note::warning("AttemptFailed", message)], again: Some(Duration::ZERO), ..Plan::status_only(status) }
+        Plan {
+            notes: vec![Note::warning("AttemptFailed", message)],
+            again: Some(Duration::ZERO),
+            ..Plan::status_only(status)
+        }
     }
 }
 
 fn native() -> SchedulingStatus {
-    SchedulingStatus { gang: "PodGroup".to_owned(), reason: "the cluster serves scheduling.k8s.io/v1beta1".to_owned() }
+    SchedulingStatus {
+        gang: "PodGroup".to_owned(),
+        reason: "the cluster serves scheduling.k8s.io/v1beta1".to_owned(),
+    }
 }
 
 /// Failures that a repetition cannot mend.
@@ -470,9 +777,14 @@ fn is_final(reason: FailureReason) -> bool {
 }
 
 fn is_of(pod: &Pod, attempt: i32) -> bool {
-    pod.labels().get(labels::ATTEMPT).is_some_and(|label| *label == attempt.to_string())
+    pod.labels()
+        .get(labels::ATTEMPT)
+        .is_some_and(|label| *label == attempt.to_string())
 }
 
 fn rank(pod: &Pod) -> Option<i32> {
-    pod.labels().get("batch.kubernetes.io/job-completion-index")?.parse().ok()
+    pod.labels()
+        .get("batch.kubernetes.io/job-completion-index")?
+        .parse()
+        .ok()
 }

@@ -21,7 +21,10 @@ fn children(world: &World) -> Vec<(String, i32)> {
 }
 
 fn named(children: &[(&str, i32)]) -> Vec<(String, i32)> {
-    children.iter().map(|(name, replicas)| ((*name).to_owned(), *replicas)).collect()
+    children
+        .iter()
+        .map(|(name, replicas)| ((*name).to_owned(), *replicas))
+        .collect()
 }
 
 #[test]
@@ -44,10 +47,16 @@ fn the_first_version_serves_when_all_its_pods_are_ready() {
     world.ready(1, 1).settle();
     assert_eq!(world.stable().as_deref(), Some("churn-1"));
     assert!(world.is(READY) && world.is(AVAILABLE));
-    assert_eq!(world.said(AVAILABLE), "True Serving: 3 pods of churn-1 are ready");
+    assert_eq!(
+        world.said(AVAILABLE),
+        "True Serving: 3 pods of churn-1 are ready"
+    );
     let writes = world.writes;
     world.wait(1000).settle();
-    assert_eq!(world.writes, writes, "nothing is written while nothing rolls");
+    assert_eq!(
+        world.writes, writes,
+        "nothing is written while nothing rolls"
+    );
 }
 
 #[test]
@@ -56,7 +65,13 @@ fn without_a_good_version_it_waits_and_says_for_what() {
         let mut world = World::new(json!({}));
         world.observed.versions = vec![version(1, '1', verdict)];
         world.settle();
-        assert!(world.said(READY).starts_with("False NoVersion: waiting until"), "{}", world.said(READY));
+        assert!(
+            world
+                .said(READY)
+                .starts_with("False NoVersion: waiting until"),
+            "{}",
+            world.said(READY)
+        );
         assert!(!world.is(STALLED) && world.is(RECONCILING) && world.observed.children.is_empty());
     }
 }
@@ -69,27 +84,48 @@ fn a_roll_out_goes_step_by_step_and_the_stable_version_keeps_all_its_pods() {
     world.all_ready().settle();
     assert_eq!(world.status().canary.map(|canary| canary.weight), Some(10));
     world.traffic(500, 0).wait(59).settle();
-    assert_eq!(world.status().canary.map(|canary| canary.step), Some(0), "a step lasts at least its hold");
+    assert_eq!(
+        world.status().canary.map(|canary| canary.step),
+        Some(0),
+        "a step lasts at least its hold"
+    );
     world.wait(2).settle();
     assert_eq!(children(&world), named(&[("churn-v1", 3), ("churn-v2", 3)]));
     world.step_passes();
     assert_eq!(world.stable().as_deref(), Some("churn-2"));
     assert_eq!(children(&world), named(&[("churn-v2", 3)]));
-    assert_eq!(world.status().last_rollout.map(|record| record.outcome), Some(RolloutOutcome::Promoted));
+    assert_eq!(
+        world.status().last_rollout.map(|record| record.outcome),
+        Some(RolloutOutcome::Promoted)
+    );
     assert!(world.is(READY), "{}", world.said(READY));
 }
 
 #[test]
 fn low_traffic_extends_a_step_and_never_passes_one() {
     let mut world = World::rolling(json!({}));
-    world.all_ready().settle().traffic(99, 0).wait(100_000).settle();
+    world
+        .all_ready()
+        .settle()
+        .traffic(99, 0)
+        .wait(100_000)
+        .settle();
     assert_eq!(world.status().canary.map(|canary| canary.step), Some(0));
-    assert!(world.said(READY).contains("99 of 100 requests"), "{}", world.said(READY));
+    assert!(
+        world.said(READY).contains("99 of 100 requests"),
+        "{}",
+        world.said(READY)
+    );
 }
 
 #[test]
 fn harm_at_any_moment_rolls_back_and_what_failed_is_never_tried_again() {
-    for moment in ["while the first pods start", "in the first step", "while the pods of the second step start", "in the second step"] {
+    for moment in [
+        "while the first pods start",
+        "in the first step",
+        "while the pods of the second step start",
+        "in the second step",
+    ] {
         let mut world = World::rolling(json!({}));
         match moment {
             "while the first pods start" => {}
@@ -100,26 +136,59 @@ fn harm_at_any_moment_rolls_back_and_what_failed_is_never_tried_again() {
         assert_eq!(world.canary().as_deref(), Some("churn-2"), "{moment}");
         world.traffic(500, 250).settle();
         assert_eq!(children(&world), named(&[("churn-v1", 3)]), "{moment}");
-        assert_eq!(world.status().last_rollout.map(|record| record.outcome), Some(RolloutOutcome::RolledBack), "{moment}");
-        assert!(world.said(READY).starts_with("True RolledBack: churn-2 was rolled back: errors 250/500"), "{moment}: {}", world.said(READY));
+        assert_eq!(
+            world.status().last_rollout.map(|record| record.outcome),
+            Some(RolloutOutcome::RolledBack),
+            "{moment}"
+        );
+        assert!(
+            world
+                .said(READY)
+                .starts_with("True RolledBack: churn-2 was rolled back: errors 250/500"),
+            "{moment}: {}",
+            world.said(READY)
+        );
         world.observed.traffic.clear();
         world.add(version(3, '2', Some("Pass"))).settle();
-        assert_eq!(world.canary(), None, "{moment}: another version of the same fingerprint");
+        assert_eq!(
+            world.canary(),
+            None,
+            "{moment}: another version of the same fingerprint"
+        );
         world.add(version(4, '4', Some("Pass"))).settle();
-        assert_eq!(world.canary().as_deref(), Some("churn-4"), "{moment}: a new one is tried");
+        assert_eq!(
+            world.canary().as_deref(),
+            Some("churn-4"),
+            "{moment}: a new one is tried"
+        );
     }
 }
 
 #[test]
 fn pods_that_never_get_ready_roll_back_with_the_reason() {
     let mut world = World::rolling(json!({}));
-    world.pod("churn-2", |pod| waiting(pod, "CrashLoopBackOff")).settle();
-    assert!(world.said(READY).contains("pod churn-2-pod"), "what holds it up is said: {}", world.said(READY));
-    assert!(!world.is(STALLED) && world.is(RECONCILING), "it ends by itself");
+    world
+        .pod("churn-2", |pod| waiting(pod, "CrashLoopBackOff"))
+        .settle();
+    assert!(
+        world.said(READY).contains("pod churn-2-pod"),
+        "what holds it up is said: {}",
+        world.said(READY)
+    );
+    assert!(
+        !world.is(STALLED) && world.is(RECONCILING),
+        "it ends by itself"
+    );
     world.wait(301).settle();
     let record = world.status().last_rollout.expect("a record");
     assert_eq!(record.outcome, RolloutOutcome::RolledBack);
-    assert!(record.message.contains("progressDeadlineSeconds (300 s): pod churn-2-pod"), "{}", record.message);
+    assert!(
+        record
+            .message
+            .contains("progressDeadlineSeconds (300 s): pod churn-2-pod"),
+        "{}",
+        record.message
+    );
     assert_eq!(world.capacity(), 3);
 }
 
@@ -127,33 +196,69 @@ fn pods_that_never_get_ready_roll_back_with_the_reason() {
 fn a_canary_whose_pods_are_lost_in_a_step_is_not_waited_for_for_ever() {
     let mut world = World::rolling(json!({}));
     world.all_ready().settle().ready(2, -1).wait(61).settle();
-    assert!(world.said(READY).contains("waiting until 1 pods are ready"), "{}", world.said(READY));
+    assert!(
+        world.said(READY).contains("waiting until 1 pods are ready"),
+        "{}",
+        world.said(READY)
+    );
     world.traffic(500, 0).wait(200).settle();
-    assert_eq!(world.status().canary.map(|canary| canary.step), Some(0), "no step passes without its pods");
+    assert_eq!(
+        world.status().canary.map(|canary| canary.step),
+        Some(0),
+        "no step passes without its pods"
+    );
     world.wait(200).settle();
-    assert_eq!(world.status().last_rollout.map(|record| record.outcome), Some(RolloutOutcome::RolledBack));
+    assert_eq!(
+        world.status().last_rollout.map(|record| record.outcome),
+        Some(RolloutOutcome::RolledBack)
+    );
 }
 
 #[test]
 fn what_serves_is_good_though_another_version_of_its_fingerprint_failed() {
     let mut world = World::serving(json!({}));
-    world.add(version(2, '1', Some("Pass"))).settle().traffic(500, 250).settle();
+    world
+        .add(version(2, '1', Some("Pass")))
+        .settle()
+        .traffic(500, 250)
+        .settle();
     assert_eq!(world.stable().as_deref(), Some("churn-1"));
     world.settle();
-    assert!(world.is(READY) && world.capacity() == 3, "{}", world.said(READY));
+    assert!(
+        world.is(READY) && world.capacity() == 3,
+        "{}",
+        world.said(READY)
+    );
 }
 
 #[test]
 fn a_version_that_cannot_be_had_is_named_and_what_served_serves_on() {
-    let rows = [(9, "VersionNotFound"), (3, "VersionRejected"), (2, "VersionQuarantined")];
+    let rows = [
+        (9, "VersionNotFound"),
+        (3, "VersionRejected"),
+        (2, "VersionQuarantined"),
+    ];
     for (number, reason) in rows {
         let mut world = World::rolling(json!({}));
-        world.traffic(500, 250).settle().add(version(3, '3', Some("Fail")));
-        world.edit(|spec| spec.version = IntOrString::Int(number)).settle();
-        assert!(world.said(STALLED).starts_with(&format!("True {reason}: spec.version")), "{}", world.said(STALLED));
+        world
+            .traffic(500, 250)
+            .settle()
+            .add(version(3, '3', Some("Fail")));
+        world
+            .edit(|spec| spec.version = IntOrString::Int(number))
+            .settle();
+        assert!(
+            world
+                .said(STALLED)
+                .starts_with(&format!("True {reason}: spec.version")),
+            "{}",
+            world.said(STALLED)
+        );
         assert!(world.is(AVAILABLE) && !world.is(READY));
         assert_eq!(children(&world), named(&[("churn-v1", 3)]));
-        world.edit(|spec| spec.version = IntOrString::Int(1)).settle();
+        world
+            .edit(|spec| spec.version = IntOrString::Int(1))
+            .settle();
         assert!(world.is(READY), "{}", world.said(READY));
     }
 }
@@ -161,8 +266,12 @@ fn a_version_that_cannot_be_had_is_named_and_what_served_serves_on() {
 #[test]
 fn a_fixed_version_is_served_unjudged_and_a_newer_one_is_left_alone() {
     let mut world = World::serving(json!({}));
-    world.add(version(2, '2', None)).add(version(3, '3', Some("Pass")));
-    world.edit(|spec| spec.version = IntOrString::Int(2)).settle();
+    world
+        .add(version(2, '2', None))
+        .add(version(3, '3', Some("Pass")));
+    world
+        .edit(|spec| spec.version = IntOrString::Int(2))
+        .settle();
     assert_eq!(world.canary().as_deref(), Some("churn-2"));
     world.step_passes().step_passes();
     assert_eq!(world.stable().as_deref(), Some("churn-2"));
@@ -170,18 +279,30 @@ fn a_fixed_version_is_served_unjudged_and_a_newer_one_is_left_alone() {
 
 #[test]
 fn what_served_serves_on_when_a_claim_or_a_runtime_is_missing() {
-    for (reason, field) in [("VolumeClaimNotFound", "spec.observe.logPayloads.uri"), ("RuntimeNotFound", "spec.runtime"), ("InvalidTemplate", "spec.template")] {
+    for (reason, field) in [
+        ("VolumeClaimNotFound", "spec.observe.logPayloads.uri"),
+        ("RuntimeNotFound", "spec.runtime"),
+        ("InvalidTemplate", "spec.template"),
+    ] {
         let mut world = World::serving(json!({}));
         match reason {
             "VolumeClaimNotFound" => drop(world.observed.claims.remove("predictions")),
             "RuntimeNotFound" => drop(world.edit(|spec| spec.runtime = Some("nosuch".to_owned()))),
             _ => drop(world.edit(|spec| {
                 spec.runtime = None;
-                spec.template = Some(windlass_api::PodTemplate(json!({"spec": {"containers": []}})));
+                spec.template = Some(windlass_api::PodTemplate(
+                    json!({"spec": {"containers": []}}),
+                ));
             })),
         }
         world.add(version(2, '2', Some("Pass"))).settle();
-        assert!(world.said(STALLED).starts_with(&format!("True {reason}: {field}")), "{}", world.said(STALLED));
+        assert!(
+            world
+                .said(STALLED)
+                .starts_with(&format!("True {reason}: {field}")),
+            "{}",
+            world.said(STALLED)
+        );
         assert!(world.is(AVAILABLE) && world.capacity() == 3, "{reason}");
         world.observed.claims.insert("predictions".to_owned());
         world.edit(|spec| {
@@ -189,7 +310,10 @@ fn what_served_serves_on_when_a_claim_or_a_runtime_is_missing() {
             spec.template = None;
         });
         world.settle();
-        assert!(!world.is(STALLED) && world.canary().is_some(), "{reason}: goes on when it is mended");
+        assert!(
+            !world.is(STALLED) && world.canary().is_some(),
+            "{reason}: goes on when it is mended"
+        );
     }
 }
 
@@ -198,10 +322,15 @@ fn a_bad_version_together_with_other_changes_touches_no_pod_that_serves() {
     let mut world = World::serving(json!({}));
     let before = world.observed.children[0].spec.template.clone();
     world.observed.agent_image = "agent:2".to_owned();
-    world.edit(|spec| spec.version = IntOrString::Int(9)).settle();
+    world
+        .edit(|spec| spec.version = IntOrString::Int(9))
+        .settle();
     assert_eq!(world.observed.children[0].spec.template, before);
     world.edit(|spec| spec.replicas = 5).settle();
-    assert_eq!((&world.observed.children[0].spec.template, children(&world)), (&before, named(&[("churn-v1", 5)])));
+    assert_eq!(
+        (&world.observed.children[0].spec.template, children(&world)),
+        (&before, named(&[("churn-v1", 5)]))
+    );
 }
 
 #[test]
@@ -217,37 +346,97 @@ fn an_upgrade_of_the_operator_changes_no_pod_until_the_object_is_changed() {
 #[test]
 fn each_version_runs_with_the_preset_for_its_own_format() {
     let mut world = World::serving(json!({}));
-    world.add(in_format(version(2, '2', Some("Pass")), "XGBoost")).settle();
+    world
+        .add(in_format(version(2, '2', Some("Pass")), "XGBoost"))
+        .settle();
     let implementation = |world: &World, at: usize| {
-        let spec = world.observed.children[at].spec.template.spec.clone().expect("pods");
-        let server = spec.init_containers.expect("sidecars").into_iter().find(|container| container.name == "server").expect("a server");
-        server.env.expect("variables").into_iter().find(|variable| variable.name == "MLSERVER_MODEL_IMPLEMENTATION").and_then(|variable| variable.value).expect("one")
+        let spec = world.observed.children[at]
+            .spec
+            .template
+            .spec
+            .clone()
+            .expect("pods");
+        let server = spec
+            .init_containers
+            .expect("sidecars")
+            .into_iter()
+            .find(|container| container.name == "server")
+            .expect("a server");
+        server
+            .env
+            .expect("variables")
+            .into_iter()
+            .find(|variable| variable.name == "MLSERVER_MODEL_IMPLEMENTATION")
+            .and_then(|variable| variable.value)
+            .expect("one")
     };
-    assert_eq!((implementation(&world, 0).as_str(), implementation(&world, 1).as_str()), ("mlserver_lightgbm.LightGBMModel", "mlserver_xgboost.XGBoostModel"));
+    assert_eq!(
+        (
+            implementation(&world, 0).as_str(),
+            implementation(&world, 1).as_str()
+        ),
+        (
+            "mlserver_lightgbm.LightGBMModel",
+            "mlserver_xgboost.XGBoostModel"
+        )
+    );
     world.edit(|spec| spec.replicas = 4).settle();
-    assert_eq!(implementation(&world, 0), "mlserver_lightgbm.LightGBMModel", "also when the object is changed meanwhile");
+    assert_eq!(
+        implementation(&world, 0),
+        "mlserver_lightgbm.LightGBMModel",
+        "also when the object is changed meanwhile"
+    );
     world.step_passes().step_passes();
-    assert_eq!(world.stable().as_deref(), Some("churn-2"), "{}", world.said(READY));
+    assert_eq!(
+        world.stable().as_deref(),
+        Some("churn-2"),
+        "{}",
+        world.said(READY)
+    );
     assert_eq!(implementation(&world, 0), "mlserver_xgboost.XGBoostModel");
 }
 
 #[test]
 fn pods_of_the_first_version_that_cannot_start_are_told_within_the_first_look() {
     let mut world = World::new(json!({}));
-    world.settle().pod("churn-1", |pod| waiting(pod, "ErrImagePull")).settle();
-    assert!(world.said(STALLED).starts_with("True ImageNotFound: pod churn-1-pod"), "{}", world.said(STALLED));
+    world
+        .settle()
+        .pod("churn-1", |pod| waiting(pod, "ErrImagePull"))
+        .settle();
+    assert!(
+        world
+            .said(STALLED)
+            .starts_with("True ImageNotFound: pod churn-1-pod"),
+        "{}",
+        world.said(STALLED)
+    );
 }
 
 #[test]
 fn a_newer_version_takes_over_from_one_that_is_still_starting_without_a_gap() {
     let mut world = World::new(json!({}));
-    world.settle().ready(1, 2).add(version(2, '2', Some("Pass"))).settle();
-    assert_eq!(children(&world), named(&[("churn-v1", 3), ("churn-v2", 3)]), "two pods answer: they stay until the others do");
+    world
+        .settle()
+        .ready(1, 2)
+        .add(version(2, '2', Some("Pass")))
+        .settle();
+    assert_eq!(
+        children(&world),
+        named(&[("churn-v1", 3), ("churn-v2", 3)]),
+        "two pods answer: they stay until the others do"
+    );
     world.ready(2, 3).settle();
-    assert_eq!((world.stable().as_deref(), children(&world)), (Some("churn-2"), named(&[("churn-v2", 3)])));
+    assert_eq!(
+        (world.stable().as_deref(), children(&world)),
+        (Some("churn-2"), named(&[("churn-v2", 3)]))
+    );
     let mut world = World::new(json!({}));
     world.settle().add(version(2, '2', Some("Pass"))).settle();
-    assert_eq!(children(&world), named(&[("churn-v2", 3)]), "one that never answered goes at once");
+    assert_eq!(
+        children(&world),
+        named(&[("churn-v2", 3)]),
+        "one that never answered goes at once"
+    );
 }
 
 #[test]
@@ -255,19 +444,40 @@ fn what_serves_stays_though_its_record_is_deleted() {
     let mut world = World::serving(json!({}));
     world.observed.versions = vec![version(2, '2', Some("Pass"))];
     world.settle();
-    assert!(world.capacity() == 3 && world.is(AVAILABLE), "{}", world.said(AVAILABLE));
+    assert!(
+        world.capacity() == 3 && world.is(AVAILABLE),
+        "{}",
+        world.said(AVAILABLE)
+    );
     world.observed.versions.clear();
     world.settle();
     assert_eq!(world.capacity(), 3);
+    let mut world = World::serving(json!({}));
+    world.edit(|spec| spec.replicas = 2).reconcile();
+    world.observed.versions = vec![version(2, '2', Some("Pass"))];
+    world.reconcile();
+    assert_eq!(
+        world.capacity(),
+        2,
+        "also when its Deployment has just been changed"
+    );
 }
 
 #[test]
 fn replicas_are_followed_while_nothing_rolls_and_while_something_does() {
     let mut world = World::serving(json!({}));
     world.edit(|spec| spec.replicas = 5).settle();
-    assert!(world.said(READY).starts_with("False Starting: 3 of 5"), "{}", world.said(READY));
+    assert!(
+        world.said(READY).starts_with("False Starting: 3 of 5"),
+        "{}",
+        world.said(READY)
+    );
     assert!(world.is(AVAILABLE));
-    world.all_ready().settle().edit(|spec| spec.replicas = 0).settle();
+    world
+        .all_ready()
+        .settle()
+        .edit(|spec| spec.replicas = 0)
+        .settle();
     assert!(world.is(READY) && children(&world) == named(&[("churn-v1", 0)]));
     let mut world = World::rolling(json!({}));
     world.step_passes().edit(|spec| spec.replicas = 6).settle();
@@ -278,8 +488,20 @@ fn replicas_are_followed_while_nothing_rolls_and_while_something_does() {
 
 #[test]
 fn no_step_asks_for_a_multiple_of_the_pods() {
-    for (weight, replicas, expected) in [(1, 3, 1), (10, 10, 1), (20, 10, 3), (50, 3, 3), (90, 4, 4), (99, 1000, 1000), (50, 0, 1)] {
-        assert_eq!(super::super::plan::canary_replicas(weight, replicas), expected, "{weight}% of {replicas}");
+    for (weight, replicas, expected) in [
+        (1, 3, 1),
+        (10, 10, 1),
+        (20, 10, 3),
+        (50, 3, 3),
+        (90, 4, 4),
+        (99, 1000, 1000),
+        (50, 0, 1),
+    ] {
+        assert_eq!(
+            super::super::plan::canary_replicas(weight, replicas),
+            expected,
+            "{weight}% of {replicas}"
+        );
     }
 }
 
@@ -287,17 +509,31 @@ fn no_step_asks_for_a_multiple_of_the_pods() {
 fn a_canary_that_is_no_longer_asked_for_goes() {
     let mut world = World::rolling(json!({}));
     world.add(version(3, '3', Some("Pass"))).settle();
-    assert_eq!((world.canary().as_deref(), children(&world)), (Some("churn-3"), named(&[("churn-v1", 3), ("churn-v3", 1)])));
-    world.edit(|spec| spec.version = IntOrString::Int(1)).settle();
-    assert_eq!((world.canary(), children(&world)), (None, named(&[("churn-v1", 3)])));
+    assert_eq!(
+        (world.canary().as_deref(), children(&world)),
+        (Some("churn-3"), named(&[("churn-v1", 3), ("churn-v3", 1)]))
+    );
+    world
+        .edit(|spec| spec.version = IntOrString::Int(1))
+        .settle();
+    assert_eq!(
+        (world.canary(), children(&world)),
+        (None, named(&[("churn-v1", 3)]))
+    );
 }
 
 #[test]
 fn every_pod_is_restricted_and_never_taken_before_another_is_ready() {
     for step in World::new(json!({})).plan().steps {
-        let Step::Apply(Child::Deployment(child)) = step else { continue };
+        let Step::Apply(Child::Deployment(child)) = step else {
+            continue;
+        };
         assert_restricted(child.spec.template.spec.as_ref().expect("pods"));
-        let rolling = child.spec.strategy.and_then(|strategy| strategy.rolling_update).expect("a rolling update");
+        let rolling = child
+            .spec
+            .strategy
+            .and_then(|strategy| strategy.rolling_update)
+            .expect("a rolling update");
         assert_eq!(rolling.max_unavailable, Some(IntOrString::Int(0)));
     }
 }
@@ -305,6 +541,8 @@ fn every_pod_is_restricted_and_never_taken_before_another_is_ready() {
 #[test]
 fn one_that_is_being_deleted_is_left_to_go() {
     let mut world = World::rolling(json!({}));
-    Arc::make_mut(&mut world.observed.deployment).metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(1)));
+    Arc::make_mut(&mut world.observed.deployment)
+        .metadata
+        .deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(1)));
     assert_eq!(steps(&world.plan()), Vec::<String>::new());
 }

@@ -60,7 +60,13 @@ fn happen(world: &mut World, event: Event) {
         Event::Ready(number, by) => drop(world.ready(number, by)),
         Event::AllReady => drop(world.all_ready()),
         Event::Version(fingerprint) => {
-            let newest = world.observed.versions.iter().map(|version| version.spec.version).max().unwrap_or(0);
+            let newest = world
+                .observed
+                .versions
+                .iter()
+                .map(|version| version.spec.version)
+                .max()
+                .unwrap_or(0);
             world.add(version(newest + 1, fingerprint, Some("Pass")));
         }
         Event::VersionIsDeleted => drop(world.observed.versions.pop()),
@@ -68,7 +74,9 @@ fn happen(world: &mut World, event: Event) {
         Event::Wait(seconds) => drop(world.wait(seconds)),
         Event::Replicas(replicas) => drop(world.edit(|spec| spec.replicas = replicas)),
         Event::Fixed(number) => drop(world.edit(|spec| spec.version = IntOrString::Int(number))),
-        Event::Latest => drop(world.edit(|spec| spec.version = IntOrString::String("Latest".to_owned()))),
+        Event::Latest => {
+            drop(world.edit(|spec| spec.version = IntOrString::String("Latest".to_owned())))
+        }
         Event::ClaimIsDeleted => drop(world.observed.claims.remove("predictions")),
         Event::ClaimIsMade => drop(world.observed.claims.insert("predictions".to_owned())),
         Event::Upgrade => world.observed.agent_image.push('1'),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use windlass_api::{ModelDeployment, ModelDeploymentStatus, ModelVersion, condition, is_true, labels};
+use windlass_api::{
+    ModelDeployment, ModelDeploymentStatus, ModelVersion, condition, is_true, labels,
+};
 
 use crate::fixtures::{at, is_so, object, pod, presets, said, version};
 use crate::modeldeployment::{Observed, Traffic, plan};
@@ -26,7 +28,9 @@ pub fn deployment(spec: Value) -> ModelDeployment {
         "rollout": {"steps": [{"weight": 10, "hold": "60s"}, {"weight": 50, "hold": "60s"}], "minRequests": 100},
         "progressDeadlineSeconds": 300
     });
-    let (Value::Object(all), Value::Object(more)) = (&mut whole, spec) else { panic!("objects") };
+    let (Value::Object(all), Value::Object(more)) = (&mut whole, spec) else {
+        panic!("objects")
+    };
     all.extend(more);
     object(json!({
         "apiVersion": "windlass.dev/v1alpha1", "kind": "ModelDeployment",
@@ -47,14 +51,23 @@ impl World {
             presets: presets(),
             agent_image: "agent:1".to_owned(),
         };
-        Self { observed, now: 0, writes: 0 }
+        Self {
+            observed,
+            now: 0,
+            writes: 0,
+        }
     }
 
     /// Version 1 serves.
     pub fn serving(spec: Value) -> Self {
         let mut world = Self::new(spec);
         world.settle().all_ready().settle();
-        assert_eq!(world.stable().as_deref(), Some("churn-1"), "{}", world.said(condition::READY));
+        assert_eq!(
+            world.stable().as_deref(),
+            Some("churn-1"),
+            "{}",
+            world.said(condition::READY)
+        );
         world
     }
 
@@ -62,7 +75,12 @@ impl World {
     pub fn rolling(spec: Value) -> Self {
         let mut world = Self::serving(spec);
         world.add(version(2, '2', Some("Pass"))).settle();
-        assert_eq!(world.canary().as_deref(), Some("churn-2"), "{}", world.said(condition::READY));
+        assert_eq!(
+            world.canary().as_deref(),
+            Some("churn-2"),
+            "{}",
+            world.said(condition::READY)
+        );
         world
     }
 
@@ -92,19 +110,35 @@ impl World {
 
     /// Pods that answer.
     pub fn capacity(&self) -> i32 {
-        self.observed.children.iter().filter_map(|child| child.status.as_ref()?.ready_replicas).sum()
+        self.observed
+            .children
+            .iter()
+            .filter_map(|child| child.status.as_ref()?.ready_replicas)
+            .sum()
     }
 
     /// Pods of the version that serves that answer; where none serves yet, all.
     fn answering(&self, stable: Option<String>) -> i32 {
-        let Some(stable) = stable else { return self.capacity() };
-        let of_stable = self.observed.children.iter().filter(|child| child.labels()[labels::VERSION] == stable);
-        of_stable.filter_map(|child| child.status.as_ref()?.ready_replicas).sum()
+        let Some(stable) = stable else {
+            return self.capacity();
+        };
+        let of_stable = self
+            .observed
+            .children
+            .iter()
+            .filter(|child| child.labels()[labels::VERSION] == stable);
+        of_stable
+            .filter_map(|child| child.status.as_ref()?.ready_replicas)
+            .sum()
     }
 
     /// Names of the Deployments and how many pods each is to have.
     pub fn children(&self) -> Vec<(String, i32)> {
-        self.observed.children.iter().map(|child| (child.name_any(), child.spec.replicas.unwrap_or(1))).collect()
+        self.observed
+            .children
+            .iter()
+            .map(|child| (child.name_any(), child.spec.replicas.unwrap_or(1)))
+            .collect()
     }
 
     pub fn reconcile(&mut self) -> bool {
@@ -116,20 +150,39 @@ impl World {
         let plan = self.plan();
         let (writes, answered) = (self.writes, self.answering(self.stable()));
         let crashed = plan.steps.len() >= crash;
-        let quarantined: Vec<String> = plan.status.quarantine.iter().map(|entry| entry.fingerprint.clone()).collect();
-        let stable = plan.status.stable.as_ref().map(|stable| stable.version.clone());
+        let quarantined: Vec<String> = plan
+            .status
+            .quarantine
+            .iter()
+            .map(|entry| entry.fingerprint.clone())
+            .collect();
+        let stable = plan
+            .status
+            .stable
+            .as_ref()
+            .map(|stable| stable.version.clone());
         for step in plan.steps.into_iter().take(crash) {
             if let Step::Apply(Child::Deployment(child)) = &step {
                 let name = child.labels()[labels::VERSION].clone();
-                let tried = self.observed.versions.iter().find(|version| version.name_any() == name && Some(&name) != stable.as_ref());
-                assert!(tried.is_none_or(|version| !quarantined.contains(version.spec.fingerprint.as_ref().expect("one"))), "{name} is in quarantine");
+                let tried =
+                    self.observed.versions.iter().find(|version| {
+                        version.name_any() == name && Some(&name) != stable.as_ref()
+                    });
+                assert!(
+                    tried.is_none_or(|version| !quarantined
+                        .contains(version.spec.fingerprint.as_ref().expect("one"))),
+                    "{name} is in quarantine"
+                );
             }
             self.apply(step);
         }
         let wanted = self.observed.deployment.spec.replicas;
         // A canary's pods come on top of what is asked for; those of the version that serves may not go for it.
         let answer = self.answering(stable);
-        assert!(answer >= answered.min(wanted), "{answered} pods answered, {answer} do now, {wanted} are asked for");
+        assert!(
+            answer >= answered.min(wanted),
+            "{answered} pods answered, {answer} do now, {wanted} are asked for"
+        );
         if !crashed && plan.status != self.status() {
             Arc::make_mut(&mut self.observed.deployment).status = Some(plan.status);
             self.writes += 1;
@@ -153,15 +206,23 @@ impl World {
         match step {
             Step::Apply(Child::Service(_)) => {}
             Step::Apply(Child::Deployment(wanted)) => {
-                match self.observed.children.iter_mut().find(|child| child.name_any() == wanted.name_any()) {
+                match self
+                    .observed
+                    .children
+                    .iter_mut()
+                    .find(|child| child.name_any() == wanted.name_any())
+                {
                     Some(live) if is_so(&*wanted, &**live) => {}
                     Some(live) => {
                         let live = Arc::make_mut(live);
                         live.spec = wanted.spec.clone();
-                        live.metadata.generation = live.metadata.generation.map(|generation| generation + 1);
+                        live.metadata.generation =
+                            live.metadata.generation.map(|generation| generation + 1);
                         // Pods go at once where fewer are asked for.
                         if let Some(status) = &mut live.status {
-                            status.ready_replicas = status.ready_replicas.map(|ready| ready.min(wanted.spec.replicas.unwrap_or(1)));
+                            status.ready_replicas = status
+                                .ready_replicas
+                                .map(|ready| ready.min(wanted.spec.replicas.unwrap_or(1)));
                         }
                         self.writes += 1;
                     }
@@ -174,7 +235,9 @@ impl World {
                 }
             }
             Step::Delete(Doomed::Deployment(name)) => {
-                self.observed.children.retain(|child| child.name_any() != name);
+                self.observed
+                    .children
+                    .retain(|child| child.name_any() != name);
                 self.writes += 1;
             }
             other => panic!("not a step of a ModelDeployment: {other:?}"),
@@ -186,7 +249,12 @@ impl World {
         for child in &mut self.observed.children {
             let child = Arc::make_mut(child);
             let replicas = child.spec.replicas.unwrap_or(1);
-            let ready = child.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0).min(replicas);
+            let ready = child
+                .status
+                .as_ref()
+                .and_then(|status| status.ready_replicas)
+                .unwrap_or(0)
+                .min(replicas);
             child.status = Some(DeploymentStatus {
                 observed_generation: child.metadata.generation,
                 replicas: Some(replicas),
@@ -201,7 +269,11 @@ impl World {
     fn change_ready(&mut self, change: impl Fn(&Deployment, i32) -> i32) -> &mut Self {
         for child in &mut self.observed.children {
             let child = Arc::make_mut(child);
-            let ready = child.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
+            let ready = child
+                .status
+                .as_ref()
+                .and_then(|status| status.ready_replicas)
+                .unwrap_or(0);
             let changed = change(child, ready);
             if let Some(status) = &mut child.status {
                 status.ready_replicas = Some(changed.clamp(0, status.replicas.unwrap_or(0)));
@@ -218,7 +290,13 @@ impl World {
     /// One pod more, or fewer, of the version of this number is ready.
     pub fn ready(&mut self, number: i64, by: i32) -> &mut Self {
         let name = format!("churn-v{number}");
-        self.change_ready(|child, ready| if child.name_any() == name { ready + by } else { ready })
+        self.change_ready(|child, ready| {
+            if child.name_any() == name {
+                ready + by
+            } else {
+                ready
+            }
+        })
     }
 
     pub fn add(&mut self, version: Arc<ModelVersion>) -> &mut Self {
@@ -228,15 +306,27 @@ impl World {
 
     /// What each side answers in the step.
     pub fn traffic(&mut self, requests: u64, canary_errors: u64) -> &mut Self {
-        let of = |errors| Traffic { requests, errors, bounds_ms: vec![10.0, 100.0], counts: vec![requests, 0, 0] };
-        let (Some(stable), Some(canary)) = (self.stable(), self.canary()) else { return self };
+        let of = |errors| Traffic {
+            requests,
+            errors,
+            bounds_ms: vec![10.0, 100.0],
+            counts: vec![requests, 0, 0],
+        };
+        let (Some(stable), Some(canary)) = (self.stable(), self.canary()) else {
+            return self;
+        };
         self.observed.traffic = [(stable, of(0)), (canary, of(canary_errors))].into();
         self
     }
 
     /// The canary's pods get ready, its hold passes, and its traffic is good.
     pub fn step_passes(&mut self) -> &mut Self {
-        self.all_ready().traffic(0, 0).settle().traffic(500, 0).wait(61).settle()
+        self.all_ready()
+            .traffic(0, 0)
+            .settle()
+            .traffic(500, 0)
+            .wait(61)
+            .settle()
     }
 
     pub fn wait(&mut self, seconds: i64) -> &mut Self {
@@ -244,15 +334,25 @@ impl World {
         self
     }
 
-    pub fn edit(&mut self, change: impl FnOnce(&mut windlass_api::ModelDeploymentSpec)) -> &mut Self {
+    pub fn edit(
+        &mut self,
+        change: impl FnOnce(&mut windlass_api::ModelDeploymentSpec),
+    ) -> &mut Self {
         let deployment = Arc::make_mut(&mut self.observed.deployment);
         change(&mut deployment.spec);
-        deployment.metadata.generation = deployment.metadata.generation.map(|generation| generation + 1);
+        deployment.metadata.generation = deployment
+            .metadata
+            .generation
+            .map(|generation| generation + 1);
         self
     }
 
     /// A pod of this version, changed so.
-    pub fn pod(&mut self, version: &str, change: impl Fn(k8s_openapi::api::core::v1::Pod) -> k8s_openapi::api::core::v1::Pod) -> &mut Self {
+    pub fn pod(
+        &mut self,
+        version: &str,
+        change: impl Fn(k8s_openapi::api::core::v1::Pod) -> k8s_openapi::api::core::v1::Pod,
+    ) -> &mut Self {
         let all = [(labels::VERSION.to_owned(), version.to_owned())].into();
         let made = change(pod(&format!("{version}-pod"), &all));
         assert!(pods::is_alive(&made));

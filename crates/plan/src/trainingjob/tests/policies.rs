@@ -16,16 +16,35 @@ fn gang() -> Value {
 fn a_normal_run_costs_one_job_one_version_and_two_statuses() {
     let mut world = World::new(json!({}));
     world.settle();
-    assert!(world.said(READY).starts_with("False Running: attempt 1 is under way"), "{}", world.said(READY));
+    assert!(
+        world
+            .said(READY)
+            .starts_with("False Running: attempt 1 is under way"),
+        "{}",
+        world.said(READY)
+    );
     assert!(world.is(RECONCILING));
     world.wait(60).succeeds(&trained()).settle();
     assert_eq!(world.changes, ["made a-1", "version churn-1"]);
     assert_eq!(world.writes, 2);
-    assert_eq!(world.said(COMPLETE), "True Complete: registered as ModelVersion churn-1");
+    assert_eq!(
+        world.said(COMPLETE),
+        "True Complete: registered as ModelVersion churn-1"
+    );
     assert_eq!(world.status().completion_time, Some(at(60)));
     let made = &world.observed.versions[0].spec;
-    assert_eq!(made.trained_by.as_ref().map(|by| by.name.as_str()), Some("a"));
-    assert_eq!((made.inputs.len(), made.images.len(), made.training_metrics["rocAuc"].0.as_str()), (1, 1, "0.8"));
+    assert_eq!(
+        made.trained_by.as_ref().map(|by| by.name.as_str()),
+        Some("a")
+    );
+    assert_eq!(
+        (
+            made.inputs.len(),
+            made.images.len(),
+            made.training_metrics["rocAuc"].0.as_str()
+        ),
+        (1, 1, "0.8")
+    );
 }
 
 #[test]
@@ -35,7 +54,10 @@ fn the_version_is_the_next_after_the_newest_and_names_its_parent() {
     world.observed.champion = Some("churn-2".to_owned());
     world.settle().succeeds(&trained()).settle();
     let made = world.observed.versions.last().expect("a version");
-    assert_eq!((made.spec.version, made.spec.parent.as_deref()), (8, Some("churn-2")));
+    assert_eq!(
+        (made.spec.version, made.spec.parent.as_deref()),
+        (8, Some("churn-2"))
+    );
 }
 
 #[test]
@@ -51,11 +73,22 @@ fn backoff_limit_is_counted_exactly() {
     for limit in 0..4 {
         let mut world = World::new(json!({"backoffLimit": limit}));
         for _ in 0..10 {
-            world.settle().fails(1, &failure("TrainerFailed", Some(1))).settle();
+            world
+                .settle()
+                .fails(1, &failure("TrainerFailed", Some(1)))
+                .settle();
         }
-        assert_eq!(i32::try_from(world.made()), Ok(limit + 1), "spec.backoffLimit {limit}");
+        assert_eq!(
+            i32::try_from(world.made()),
+            Ok(limit + 1),
+            "spec.backoffLimit {limit}"
+        );
         assert_eq!(world.status().failures, limit + 1);
-        assert!(world.said(FAILED).starts_with("True TrainerFailed"), "{}", world.said(FAILED));
+        assert!(
+            world.said(FAILED).starts_with("True TrainerFailed"),
+            "{}",
+            world.said(FAILED)
+        );
         assert!(world.is(STALLED));
     }
 }
@@ -67,9 +100,19 @@ fn a_preempted_worker_does_not_use_up_an_attempt() {
         for _ in 0..5 {
             world.settle().is_preempted(gone).settle();
         }
-        assert_eq!((world.made(), world.status().failures), (6, 0), "its pod is gone: {gone}");
+        assert_eq!(
+            (world.made(), world.status().failures),
+            (6, 0),
+            "its pod is gone: {gone}"
+        );
         assert!(!world.has_ended());
-        assert!(world.status().attempts.iter().all(|attempt| attempt.reason == "Disrupted"));
+        assert!(
+            world
+                .status()
+                .attempts
+                .iter()
+                .all(|attempt| attempt.reason == "Disrupted")
+        );
     }
 }
 
@@ -78,9 +121,16 @@ fn a_gang_goes_down_whole_as_soon_as_one_worker_is_preempted() {
     let mut world = World::new(gang());
     world.settle().is_being_preempted();
     assert!(world.reconcile());
-    assert_eq!(world.changes.last().map(String::as_str), Some("deleted a-1"));
+    assert_eq!(
+        world.changes.last().map(String::as_str),
+        Some("deleted a-1")
+    );
     world.settle();
-    assert!(world.said(READY).contains("WaitingForPods"), "{}", world.said(READY));
+    assert!(
+        world.said(READY).contains("WaitingForPods"),
+        "{}",
+        world.said(READY)
+    );
     world.pods_go().settle();
     assert_eq!((world.made(), world.status().failures), (2, 0));
 }
@@ -97,14 +147,30 @@ fn a_worker_that_ended_well_before_its_node_went_is_no_disruption() {
 
 #[test]
 fn what_a_repetition_cannot_mend_ends_the_job_at_once() {
-    for reason in ["InvalidArguments", "InputNotFound", "InputUnreadable", "ColumnNotFound", "DigestMismatch", "TrainerNotStarted", "OutputMissing"] {
+    for reason in [
+        "InvalidArguments",
+        "InputNotFound",
+        "InputUnreadable",
+        "ColumnNotFound",
+        "DigestMismatch",
+        "TrainerNotStarted",
+        "OutputMissing",
+    ] {
         let mut world = World::new(gang());
         world.settle().fails(1, &failure(reason, None)).settle();
         assert_eq!(world.made(), 1, "{reason}");
-        assert_eq!(world.said(FAILED), format!("True {reason}: it was {reason}"));
+        assert_eq!(
+            world.said(FAILED),
+            format!("True {reason}: it was {reason}")
+        );
         assert_eq!(world.status().attempts[0].reason, reason);
     }
-    for reason in ["TrainerFailed", "OutputNotWritten", "Interrupted", "Internal"] {
+    for reason in [
+        "TrainerFailed",
+        "OutputNotWritten",
+        "Interrupted",
+        "Internal",
+    ] {
         let mut world = World::new(json!({}));
         world.settle().fails(1, &failure(reason, Some(1))).settle();
         assert_eq!((world.made(), world.status().failures), (2, 1), "{reason}");
@@ -114,17 +180,31 @@ fn what_a_repetition_cannot_mend_ends_the_job_at_once() {
 #[test]
 fn the_cause_is_told_and_not_the_workers_that_were_stopped_for_it() {
     let mut world = World::new(gang());
-    world.settle().fails(2, "ValueError: no such layer").settle();
+    world
+        .settle()
+        .fails(2, "ValueError: no such layer")
+        .settle();
     let attempt = &world.status().attempts[0];
     assert_eq!(attempt.exit_code, Some(2));
-    assert!(attempt.message.contains("ValueError: no such layer"), "{}", attempt.message);
+    assert!(
+        attempt.message.contains("ValueError: no such layer"),
+        "{}",
+        attempt.message
+    );
 }
 
 #[test]
 fn a_worker_that_ended_well_without_an_output_is_a_failure_that_repetition_cannot_mend() {
     let mut world = World::new(json!({}));
-    world.settle().succeeds(r#"{"kind":"Training","inputs":[]}"#).settle();
-    assert!(world.said(FAILED).starts_with("True OutputMissing"), "{}", world.said(FAILED));
+    world
+        .settle()
+        .succeeds(r#"{"kind":"Training","inputs":[]}"#)
+        .settle();
+    assert!(
+        world.said(FAILED).starts_with("True OutputMissing"),
+        "{}",
+        world.said(FAILED)
+    );
 }
 
 #[test]
@@ -143,22 +223,55 @@ fn what_a_person_has_to_mend_is_named_with_its_field_and_then_goes_on() {
     let template = |spec: Value| json!({"workers": {"replicas": 1, "template": {"spec": spec}}});
     let good = json!({"name": "trainer", "image": "trainer:1", "command": ["train"]});
     let rows: Vec<(&str, Value, &str, &str)> = vec![
-        ("a missing claim of an input", json!({"inputs": [{"name": "x", "uri": "pvc://nowhere/x"}]}), "VolumeClaimNotFound", "spec.inputs[0].uri"),
-        ("a missing claim of the output", json!({"output": {"uri": "pvc://nowhere/x", "format": "ONNX"}}), "VolumeClaimNotFound", "spec.output.uri"),
+        (
+            "a missing claim of an input",
+            json!({"inputs": [{"name": "x", "uri": "pvc://nowhere/x"}]}),
+            "VolumeClaimNotFound",
+            "spec.inputs[0].uri",
+        ),
+        (
+            "a missing claim of the output",
+            json!({"output": {"uri": "pvc://nowhere/x", "format": "ONNX"}}),
+            "VolumeClaimNotFound",
+            "spec.output.uri",
+        ),
         (
             "a missing claim of the held-out rows",
             json!({"validation": {"dataset": {"uri": "pvc://nowhere/x", "label": "y"}, "metrics": [{"name": "rocAuc"}]}}),
             "VolumeClaimNotFound",
             "spec.validation.dataset.uri",
         ),
-        ("a missing service account", template(json!({"serviceAccountName": "nobody", "containers": [good]})), "ServiceAccountNotFound", "spec.workers.template.spec.serviceAccountName"),
-        ("a missing command", template(json!({"containers": [{"name": "trainer", "image": "trainer:1"}]})), "InvalidTemplate", "spec.workers.template.spec.containers[0].command"),
-        ("a field that is none", template(json!({"containers": [{"name": "t", "image": "i", "command": ["c"], "imagePullpolicy": "Never"}]})), "InvalidTemplate", "spec.workers.template.spec.containers[0].imagePullpolicy"),
+        (
+            "a missing service account",
+            template(json!({"serviceAccountName": "nobody", "containers": [good]})),
+            "ServiceAccountNotFound",
+            "spec.workers.template.spec.serviceAccountName",
+        ),
+        (
+            "a missing command",
+            template(json!({"containers": [{"name": "trainer", "image": "trainer:1"}]})),
+            "InvalidTemplate",
+            "spec.workers.template.spec.containers[0].command",
+        ),
+        (
+            "a field that is none",
+            template(
+                json!({"containers": [{"name": "t", "image": "i", "command": ["c"], "imagePullpolicy": "Never"}]}),
+            ),
+            "InvalidTemplate",
+            "spec.workers.template.spec.containers[0].imagePullpolicy",
+        ),
     ];
     for (name, spec, reason, field) in rows {
         let mut world = World::new(spec);
         world.settle();
-        assert!(world.said(STALLED).starts_with(&format!("True {reason}: {field}")), "{name}: {}", world.said(STALLED));
+        assert!(
+            world
+                .said(STALLED)
+                .starts_with(&format!("True {reason}: {field}")),
+            "{name}: {}",
+            world.said(STALLED)
+        );
         assert!(!world.is(RECONCILING) && world.made() == 0, "{name}");
         world.observed.claims.insert("nowhere".to_owned());
         world.observed.service_accounts.insert("nobody".to_owned());
@@ -168,25 +281,51 @@ fn what_a_person_has_to_mend_is_named_with_its_field_and_then_goes_on() {
             }
         });
         world.settle();
-        assert!(world.made() == 1 && !world.is(STALLED), "{name}: goes on when it is mended: {}", world.said(READY));
+        assert!(
+            world.made() == 1 && !world.is(STALLED),
+            "{name}: goes on when it is mended: {}",
+            world.said(READY)
+        );
     }
 }
 
 #[test]
 fn a_pod_that_cannot_start_is_told_and_the_attempt_goes_on_when_it_can() {
     let unschedulable = |mut pod: k8s_openapi::api::core::v1::Pod, reason: &str| {
-        pod.status = Some(object(json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": reason, "message": "0/3 nodes"}]})));
+        pod.status = Some(object(
+            json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": reason, "message": "0/3 nodes"}]}),
+        ));
         pod
     };
     let mut world = World::new(json!({}));
-    world.settle().pod(|pod| waiting(pod, "ImagePullBackOff")).settle();
-    assert!(world.said(STALLED).starts_with("True ImageNotFound: pod a-1-0, container trainer, image registry/missing:1"), "{}", world.said(STALLED));
+    world
+        .settle()
+        .pod(|pod| waiting(pod, "ImagePullBackOff"))
+        .settle();
+    assert!(
+        world.said(STALLED).starts_with(
+            "True ImageNotFound: pod a-1-0, container trainer, image registry/missing:1"
+        ),
+        "{}",
+        world.said(STALLED)
+    );
     world.pod(|pod| waiting(pod, "ContainerCreating")).settle();
     assert!(world.said(READY).contains("Running"));
-    world.pod(|pod| unschedulable(pod, "Unschedulable")).settle();
-    assert!(world.said(STALLED).starts_with("True Unschedulable"), "{}", world.said(STALLED));
-    world.pod(|pod| unschedulable(pod, "SchedulingGated")).settle();
-    assert!(!world.is(STALLED), "a pod that waits at a gate waits for somebody's go-ahead");
+    world
+        .pod(|pod| unschedulable(pod, "Unschedulable"))
+        .settle();
+    assert!(
+        world.said(STALLED).starts_with("True Unschedulable"),
+        "{}",
+        world.said(STALLED)
+    );
+    world
+        .pod(|pod| unschedulable(pod, "SchedulingGated"))
+        .settle();
+    assert!(
+        !world.is(STALLED),
+        "a pod that waits at a gate waits for somebody's go-ahead"
+    );
     assert_eq!(world.made(), 1);
 }
 
@@ -196,9 +335,20 @@ fn a_suspended_job_has_no_pod_and_goes_on_with_the_next_attempt() {
     world.settle().suspend(true).settle();
     assert!(world.is(SUSPENDED) && world.observed.children.is_empty());
     world.suspend(false).settle();
-    assert_eq!(world.made(), 1, "while pods of the attempt before go, no other starts");
+    assert_eq!(
+        world.made(),
+        1,
+        "while pods of the attempt before go, no other starts"
+    );
     world.pods_go().settle();
-    assert_eq!((world.made(), world.status().attempt, world.status().failures), (2, Some(2), 0));
+    assert_eq!(
+        (
+            world.made(),
+            world.status().attempt,
+            world.status().failures
+        ),
+        (2, Some(2), 0)
+    );
     assert_eq!(world.status().attempts[0].reason, "Suspended");
     world.succeeds(&trained()).settle();
     assert!(world.is(COMPLETE));
@@ -215,31 +365,63 @@ fn a_job_that_is_made_suspended_starts_nothing() {
 fn the_deadline_counts_from_the_last_resume() {
     let mut world = World::new(json!({"activeDeadlineSeconds": 100}));
     world.settle().wait(90).settle();
-    assert_eq!(world.plan().again, Some(std::time::Duration::from_secs(10)), "it is looked at again when the deadline comes");
-    world.suspend(true).settle().wait(1000).suspend(false).pods_go().settle().wait(99).settle();
+    assert_eq!(
+        world.plan().again,
+        Some(std::time::Duration::from_secs(10)),
+        "it is looked at again when the deadline comes"
+    );
+    world
+        .suspend(true)
+        .settle()
+        .wait(1000)
+        .suspend(false)
+        .pods_go()
+        .settle()
+        .wait(99)
+        .settle();
     assert!(!world.has_ended());
     world.wait(1).settle();
-    assert!(world.said(FAILED).starts_with("True DeadlineExceeded: spec.activeDeadlineSeconds"), "{}", world.said(FAILED));
+    assert!(
+        world
+            .said(FAILED)
+            .starts_with("True DeadlineExceeded: spec.activeDeadlineSeconds"),
+        "{}",
+        world.said(FAILED)
+    );
     assert!(world.observed.children.is_empty(), "its Job is taken away");
 }
 
 #[test]
 fn a_run_that_ended_well_in_time_is_kept_however_late_it_is_looked_at() {
     let mut world = World::new(json!({"activeDeadlineSeconds": 100}));
-    world.settle().wait(50).succeeds(&trained()).wait(500).settle();
+    world
+        .settle()
+        .wait(50)
+        .succeeds(&trained())
+        .wait(500)
+        .settle();
     assert!(world.is(COMPLETE), "{}", world.said(READY));
 }
 
 #[test]
 fn a_job_goes_when_its_time_to_live_is_over_and_not_before() {
     let mut world = World::new(json!({"ttlSecondsAfterFinished": 60}));
-    world.settle().succeeds(&trained()).settle().wait(59).settle();
+    world
+        .settle()
+        .succeeds(&trained())
+        .settle()
+        .wait(59)
+        .settle();
     assert!(!world.deleted);
     assert_eq!(world.plan().again, Some(std::time::Duration::from_secs(1)));
     world.wait(1).reconcile();
     assert!(world.deleted);
     let mut kept = World::new(json!({}));
-    kept.settle().succeeds(&trained()).settle().wait(1_000_000).reconcile();
+    kept.settle()
+        .succeeds(&trained())
+        .settle()
+        .wait(1_000_000)
+        .reconcile();
     assert!(!kept.deleted);
 }
 
@@ -251,8 +433,17 @@ fn a_job_that_has_ended_stays_ended_and_speaks_of_its_newest_generation() {
     world.observed.children.clear();
     world.observed.pods.clear();
     world.settle();
-    assert_eq!((world.status().observed_generation, world.made()), (Some(2), 1));
-    assert!(world.status().conditions.iter().all(|condition| condition.observed_generation == Some(2)));
+    assert_eq!(
+        (world.status().observed_generation, world.made()),
+        (Some(2), 1)
+    );
+    assert!(
+        world
+            .status()
+            .conditions
+            .iter()
+            .all(|condition| condition.observed_generation == Some(2))
+    );
 }
 
 #[test]
@@ -261,7 +452,9 @@ fn a_job_that_is_being_deleted_starts_nothing() {
     world.settle();
     world.observed.children.clear();
     world.observed.pods.clear();
-    Arc::make_mut(&mut world.observed.job).metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(1)));
+    Arc::make_mut(&mut world.observed.job)
+        .metadata
+        .deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(1)));
     assert_eq!(steps(&world.plan()), Vec::<String>::new());
 }
 
@@ -270,13 +463,24 @@ fn a_job_that_was_made_just_before_a_crash_is_taken_as_it_is() {
     let mut world = World::new(gang());
     let made_it = world.plan().steps.len();
     world.reconcile_until(made_it);
-    assert_eq!((world.made(), world.writes), (1, 0), "the Job is there, and the status is not");
+    assert_eq!(
+        (world.made(), world.writes),
+        (1, 0),
+        "the Job is there, and the status is not"
+    );
     world.observed.agent_image = "agent:2".to_owned();
     world.observed.gang_scheduler = crate::trainingjob::GangScheduler::None("gone".to_owned());
     world.settle();
     assert_eq!((world.made(), world.status().attempt), (1, Some(1)));
-    assert_eq!(world.status().agent_image.as_deref(), Some("agent:1"), "what its pods were made with");
-    assert_eq!(world.status().scheduling.map(|scheduling| scheduling.gang), Some("PodGroup".to_owned()));
+    assert_eq!(
+        world.status().agent_image.as_deref(),
+        Some("agent:1"),
+        "what its pods were made with"
+    );
+    assert_eq!(
+        world.status().scheduling.map(|scheduling| scheduling.gang),
+        Some("PodGroup".to_owned())
+    );
 }
 
 #[test]
@@ -298,7 +502,13 @@ fn a_version_made_just_before_a_crash_is_not_made_again() {
     world.reconcile_until(1);
     assert_eq!(world.observed.versions.len(), 1);
     world.settle();
-    assert_eq!((world.observed.versions.len(), world.status().model_version.as_deref()), (1, Some("churn-1")));
+    assert_eq!(
+        (
+            world.observed.versions.len(),
+            world.status().model_version.as_deref()
+        ),
+        (1, Some("churn-1"))
+    );
 }
 
 #[test]
@@ -307,8 +517,15 @@ fn an_upgrade_of_the_operator_changes_no_later_attempt() {
     world.settle();
     world.observed.agent_image = "agent:2".to_owned();
     world.fails(1, "").settle();
-    let spec = world.observed.children[1].spec.clone().and_then(|spec| spec.template.spec).expect("pods");
-    assert_eq!(spec.init_containers.expect("one")[0].image.as_deref(), Some("agent:1"));
+    let spec = world.observed.children[1]
+        .spec
+        .clone()
+        .and_then(|spec| spec.template.spec)
+        .expect("pods");
+    assert_eq!(
+        spec.init_containers.expect("one")[0].image.as_deref(),
+        Some("agent:1")
+    );
 }
 
 #[test]
@@ -318,5 +535,8 @@ fn the_status_keeps_ten_attempts() {
         world.settle().fails(1, "").settle();
     }
     let attempts = world.status().attempts;
-    assert_eq!((attempts.len(), attempts[0].number, attempts[9].number), (10, 6, 15));
+    assert_eq!(
+        (attempts.len(), attempts[0].number, attempts[9].number),
+        (10, 6, 15)
+    );
 }

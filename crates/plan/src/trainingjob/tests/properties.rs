@@ -57,11 +57,19 @@ fn happen(world: &mut World, event: Event) {
         Event::Suspend => drop(world.suspend(true)),
         Event::Resume => drop(world.suspend(false)),
         Event::JobIsDeleted => {
-            let Some(gone) = world.observed.children.pop() else { return };
+            let Some(gone) = world.observed.children.pop() else {
+                return;
+            };
             let name = gone.metadata.name.clone().unwrap_or_default();
             for pod in &mut world.observed.pods {
-                if pod.metadata.name.as_ref().is_some_and(|pod| pod.starts_with(&format!("{name}-"))) {
-                    Arc::make_mut(pod).metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)));
+                if pod
+                    .metadata
+                    .name
+                    .as_ref()
+                    .is_some_and(|pod| pod.starts_with(&format!("{name}-")))
+                {
+                    Arc::make_mut(pod).metadata.deletion_timestamp =
+                        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)));
                 }
             }
         }

@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true, labels};
 
-use crate::fixtures::{at, disrupted, digest, ended, is_so, object, pod, said};
+use crate::fixtures::{at, digest, disrupted, ended, is_so, object, pod, said};
 use crate::trainingjob::{GangScheduler, Observed, plan};
 use crate::{Child, Doomed, Plan, Step};
 
@@ -30,7 +30,9 @@ pub fn job(spec: Value) -> TrainingJob {
         "inputs": [{"name": "events", "uri": "pvc://events/2026-10", "format": "Parquet", "checks": [{"column": "age"}]}],
         "workers": {"replicas": 1, "template": {"spec": {"containers": [{"name": "trainer", "image": "trainer:1", "command": ["python", "train.py"]}]}}}
     });
-    let (Value::Object(all), Value::Object(more)) = (&mut whole, spec) else { panic!("objects") };
+    let (Value::Object(all), Value::Object(more)) = (&mut whole, spec) else {
+        panic!("objects")
+    };
     all.extend(more);
     object(json!({
         "apiVersion": "windlass.dev/v1alpha1", "kind": "TrainingJob",
@@ -64,7 +66,13 @@ impl World {
             gang_scheduler: GangScheduler::Native,
             agent_image: "agent:1".to_owned(),
         };
-        Self { observed, now: 0, deleted: false, changes: Vec::new(), writes: 0 }
+        Self {
+            observed,
+            now: 0,
+            deleted: false,
+            changes: Vec::new(),
+            writes: 0,
+        }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -124,20 +132,41 @@ impl World {
     fn apply(&mut self, step: Step) {
         match step {
             Step::Apply(Child::Job(wanted)) => {
-                match self.observed.children.iter().find(|child| child.name_any() == wanted.name_any()) {
-                    Some(live) => assert!(is_so(&*wanted, &**live), "the pods of a Job cannot be changed"),
+                match self
+                    .observed
+                    .children
+                    .iter()
+                    .find(|child| child.name_any() == wanted.name_any())
+                {
+                    Some(live) => assert!(
+                        is_so(&*wanted, &**live),
+                        "the pods of a Job cannot be changed"
+                    ),
                     None => self.make(*wanted),
                 }
             }
             Step::Apply(_) => {}
             Step::Create(Child::ModelVersion(version)) => {
-                assert!(self.observed.versions.iter().all(|made| made.name_any() != version.name_any()), "{} is there", version.name_any());
+                assert!(
+                    self.observed
+                        .versions
+                        .iter()
+                        .all(|made| made.name_any() != version.name_any()),
+                    "{} is there",
+                    version.name_any()
+                );
                 self.changes.push(format!("version {}", version.name_any()));
                 self.observed.versions.push(Arc::new(*version));
             }
             Step::Delete(Doomed::Job(name)) => {
-                self.observed.children.retain(|child| child.name_any() != name);
-                for pod in self.observed.pods.iter_mut().filter(|pod| pod.labels().get("batch.kubernetes.io/job-name") == Some(&name)) {
+                self.observed
+                    .children
+                    .retain(|child| child.name_any() != name);
+                for pod in
+                    self.observed.pods.iter_mut().filter(|pod| {
+                        pod.labels().get("batch.kubernetes.io/job-name") == Some(&name)
+                    })
+                {
                     Arc::make_mut(pod).metadata.deletion_timestamp = Some(Time(at(0)));
                 }
                 self.changes.push(format!("deleted {name}"));
@@ -148,38 +177,71 @@ impl World {
     }
 
     fn make(&mut self, job: Job) {
-        assert!(self.alive().is_empty(), "a new attempt while pods of another live: {:?}", self.alive());
+        assert!(
+            self.alive().is_empty(),
+            "a new attempt while pods of another live: {:?}",
+            self.alive()
+        );
         let (name, spec) = (job.name_any(), job.spec.clone().expect("a spec"));
         for index in 0..spec.completions.unwrap_or(1) {
-            let mut labels = spec.template.metadata.clone().and_then(|meta| meta.labels).unwrap_or_default();
+            let mut labels = spec
+                .template
+                .metadata
+                .clone()
+                .and_then(|meta| meta.labels)
+                .unwrap_or_default();
             labels.insert("batch.kubernetes.io/job-name".to_owned(), name.clone());
-            labels.insert("batch.kubernetes.io/job-completion-index".to_owned(), index.to_string());
-            self.observed.pods.push(Arc::new(pod(&format!("{name}-{index}"), &labels)));
+            labels.insert(
+                "batch.kubernetes.io/job-completion-index".to_owned(),
+                index.to_string(),
+            );
+            self.observed
+                .pods
+                .push(Arc::new(pod(&format!("{name}-{index}"), &labels)));
         }
         self.changes.push(format!("made {name}"));
         self.observed.children.push(Arc::new(job));
     }
 
     fn alive(&self) -> Vec<String> {
-        self.observed.pods.iter().filter(|pod| crate::pods::is_alive(pod)).map(|pod| pod.name_any()).collect()
+        self.observed
+            .pods
+            .iter()
+            .filter(|pod| crate::pods::is_alive(pod))
+            .map(|pod| pod.name_any())
+            .collect()
     }
 
     /// The newest attempt's Job, if it runs.
     fn running(&self) -> Option<usize> {
-        self.observed.children.iter().position(|child| !crate::jobs::has_ended(child))
+        self.observed
+            .children
+            .iter()
+            .position(|child| !crate::jobs::has_ended(child))
     }
 
     fn end(&mut self, at_index: usize, type_: &str, reason: &str) {
         let now = self.now();
         let child = Arc::make_mut(&mut self.observed.children[at_index]);
-        child.status = Some(object(json!({"conditions": [{"type": type_, "status": "True", "reason": reason, "message": "as its Job says", "lastTransitionTime": now}]})));
+        child.status = Some(object(
+            json!({"conditions": [{"type": type_, "status": "True", "reason": reason, "message": "as its Job says", "lastTransitionTime": now}]}),
+        ));
     }
 
     fn each_pod(&mut self, change: impl Fn(i32, Pod) -> Pod) {
-        let Some(running) = self.running() else { return };
+        let Some(running) = self.running() else {
+            return;
+        };
         let attempt = self.observed.children[running].labels()[labels::ATTEMPT].clone();
-        for pod in self.observed.pods.iter_mut().filter(|pod| pod.labels().get(labels::ATTEMPT) == Some(&attempt)) {
-            let index = pod.labels()["batch.kubernetes.io/job-completion-index"].parse().expect("a number");
+        for pod in self
+            .observed
+            .pods
+            .iter_mut()
+            .filter(|pod| pod.labels().get(labels::ATTEMPT) == Some(&attempt))
+        {
+            let index = pod.labels()["batch.kubernetes.io/job-completion-index"]
+                .parse()
+                .expect("a number");
             *pod = Arc::new(change(index, (**pod).clone()));
         }
     }
@@ -187,24 +249,44 @@ impl World {
     /// Every worker ends well; the first leaves this.
     pub fn succeeds(&mut self, message: &str) -> &mut Self {
         self.each_pod(|index, pod| ended(pod, "trainer", 0, if index == 0 { message } else { "" }));
-        self.running().into_iter().for_each(|at| self.end(at, "Complete", "CompletionsReached"));
+        self.running()
+            .into_iter()
+            .for_each(|at| self.end(at, "Complete", "CompletionsReached"));
         self
     }
 
     /// The last worker fails with this, the others are stopped for it.
     pub fn fails(&mut self, exit_code: i32, message: &str) -> &mut Self {
         let last = self.observed.job.spec.workers.replicas - 1;
-        self.each_pod(|index, pod| if index == last { ended(pod, "trainer", exit_code, message) } else { ended(pod, "trainer", 143, &failure("Interrupted", Some(143))) });
-        self.running().into_iter().for_each(|at| self.end(at, "Failed", "BackoffLimitExceeded"));
+        self.each_pod(|index, pod| {
+            if index == last {
+                ended(pod, "trainer", exit_code, message)
+            } else {
+                ended(pod, "trainer", 143, &failure("Interrupted", Some(143)))
+            }
+        });
+        self.running()
+            .into_iter()
+            .for_each(|at| self.end(at, "Failed", "BackoffLimitExceeded"));
         self
     }
 
     /// A worker is preempted; the rest of the gang fails for it, and the pod may already be gone.
     pub fn is_preempted(&mut self, gone: bool) -> &mut Self {
-        self.each_pod(|index, pod| if index == 0 { disrupted(ended(pod, "trainer", 143, "")) } else { ended(pod, "trainer", 1, &failure("TrainerFailed", Some(1))) });
-        self.running().into_iter().for_each(|at| self.end(at, "Failed", "PodFailurePolicy"));
+        self.each_pod(|index, pod| {
+            if index == 0 {
+                disrupted(ended(pod, "trainer", 143, ""))
+            } else {
+                ended(pod, "trainer", 1, &failure("TrainerFailed", Some(1)))
+            }
+        });
+        self.running()
+            .into_iter()
+            .for_each(|at| self.end(at, "Failed", "PodFailurePolicy"));
         if gone {
-            self.observed.pods.retain(|pod| !crate::pods::is_disrupted(pod));
+            self.observed
+                .pods
+                .retain(|pod| !crate::pods::is_disrupted(pod));
         }
         self
     }
@@ -217,7 +299,9 @@ impl World {
 
     /// Pods that were deleted are gone.
     pub fn pods_go(&mut self) -> &mut Self {
-        self.observed.pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+        self.observed
+            .pods
+            .retain(|pod| pod.metadata.deletion_timestamp.is_none());
         self
     }
 
@@ -243,6 +327,9 @@ impl World {
     }
 
     pub fn made(&self) -> usize {
-        self.changes.iter().filter(|change| change.starts_with("made")).count()
+        self.changes
+            .iter()
+            .filter(|change| change.starts_with("made"))
+            .count()
     }
 }
