@@ -106,12 +106,15 @@ fn midranks(values: &[f64]) -> Vec<f64> {
     {
         let (first, tied) = tied;
         let rank = crate::float(first) + crate::float(tied.len() + 1) / 2.0;
-        tied.iter().for_each(|row| ranks[*row] = rank);
+        for row in tied {
+            ranks[*row] = rank;
+        }
     }
     ranks
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // exact by construction
 mod tests {
     use super::*;
 

@@ -12,7 +12,7 @@ use crate::{Interval, float};
 pub struct Mean {
     /// How many values.
     pub count: u64,
-    mean: f64,
+    centre: f64,
     /// Sum of squared distances from the mean.
     squares: f64,
 }
@@ -21,9 +21,9 @@ impl Mean {
     /// Takes one more value, which is finite.
     pub fn add(&mut self, value: f64) {
         self.count += 1;
-        let before = value - self.mean;
-        self.mean += before / float(self.count);
-        self.squares += before * (value - self.mean);
+        let before = value - self.centre;
+        self.centre += before / float(self.count);
+        self.squares += before * (value - self.centre);
     }
 
     /// Takes the values that another has seen.
@@ -32,15 +32,15 @@ impl Mean {
             return;
         }
         let (mine, theirs) = (float(self.count), float(other.count));
-        let (total, apart) = (mine + theirs, other.mean - self.mean);
-        self.mean += apart * theirs / total;
+        let (total, apart) = (mine + theirs, other.centre - self.centre);
+        self.centre += apart * theirs / total;
         self.squares += other.squares + apart * apart * mine * theirs / total;
         self.count += other.count;
     }
 
     /// The arithmetic mean; absent without values.
     pub fn value(&self) -> Option<f64> {
-        (self.count > 0).then_some(self.mean)
+        (self.count > 0).then_some(self.centre)
     }
 
     /// The variance with n - 1 in the denominator; absent with fewer than two values.
@@ -65,7 +65,7 @@ impl Mean {
     /// enough of them (some hundreds for losses with a long tail).
     pub fn interval(&self, confidence: f64) -> Option<Interval> {
         Some(Interval::of_normal(
-            self.mean,
+            self.centre,
             self.standard_error()?,
             confidence,
         ))

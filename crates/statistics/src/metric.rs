@@ -186,7 +186,7 @@ impl Metric {
             if is_regression {
                 label.is_finite()
             } else {
-                *label == 0.0 || *label == 1.0
+                [0.0, 1.0].contains(label)
             }
         };
         if let Some(row) = labels.iter().position(|label| !is_label(label)) {

@@ -153,6 +153,7 @@ fn erfc_fraction(x: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, clippy::excessive_precision)] // as printed
 mod tests {
     use super::*;
 

@@ -41,6 +41,7 @@ impl Psi {
     /// Σ pᵢ aᵢ² - (Σ pᵢ aᵢ)² over n, with aᵢ = ln(pᵢ/qᵢ) + 1 - qᵢ/pᵢ, and likewise for the reference over m.
     /// The first rules without drift, where the second vanishes; the second rules far from it.
     /// Assumes independent rows, and some five expected in most cells.
+    #[allow(clippy::many_single_char_names)] // the names of the equations
     pub fn of_counts(reference: &[u64], window: &[u64]) -> Self {
         let cells: Vec<(f64, f64)> = reference
             .iter()

@@ -73,7 +73,8 @@ pub struct Arguments {
     /// Rows from it on are left out.
     #[arg(long, value_parser = time)]
     pub window_end: Option<Timestamp>,
-    /// A metric and what it has to reach: `rocAuc,min=0.65`, `logLoss,max=0.7`, or without either to see it only.
+    /// A metric and what it has to reach: `rocAuc,min=0.65`, `logLoss,max=0.7`. Without either it is seen,
+    /// and compared with the champion where there is one.
     #[arg(
         long = "metric",
         value_name = "METRIC[,min=X][,max=X]",

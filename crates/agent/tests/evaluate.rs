@@ -1,0 +1,406 @@
+//! `windlass-agent evaluate` against a server of the Open Inference Protocol in this process.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use clap::Parser;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use windlass_agent::evaluate;
+use windlass_api::agent::{
+    Distribution, EvaluationReport, FailureReason, FailureReport, Profile, Report, Verdict,
+};
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    arguments: evaluate::Arguments,
+}
+
+/// What the server makes of a row.
+#[derive(Clone, Copy)]
+enum Model {
+    /// 0.9 where the first feature is 1, else 0.1.
+    Knows,
+    /// The same for all.
+    Guesses,
+    /// An HTTP 500 on the row 900.
+    Breaks,
+    /// A null.
+    Nothing,
+    /// Never ready.
+    Absent,
+}
+
+fn answer(model: Model, body: &Value) -> (StatusCode, Value) {
+    let input = &body["inputs"][0];
+    let (count, width) = (
+        input["shape"][0].as_u64().expect("rows"),
+        input["shape"][1].as_u64().expect("columns"),
+    );
+    let data = input["data"].as_array().expect("data");
+    assert_eq!(
+        (data.len() as u64, input["datatype"].as_str()),
+        (count * width, Some("FP64"))
+    );
+    let is_one = |row: &[Value]| row[0].as_f64() == Some(1.0);
+    let first = body["id"]
+        .as_str()
+        .and_then(|id| id.strip_prefix("windlass-"))
+        .expect("an id")
+        .parse::<u64>()
+        .expect("a row");
+    if matches!(model, Model::Breaks) && first + count > 900 {
+        return (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            json!({"error": "out of luck"}),
+        );
+    }
+    let value = |row: &[Value]| match model {
+        Model::Knows => json!(if is_one(row) { 0.9 } else { 0.1 }),
+        Model::Guesses | Model::Breaks | Model::Absent => json!(0.5),
+        Model::Nothing => Value::Null,
+    };
+    let width = usize::try_from(width).expect("small");
+    let values: Vec<Value> = data.chunks(width).map(value).collect();
+    (
+        StatusCode::OK,
+        json!({"outputs": [{"name": "predict", "shape": [count, 1], "datatype": "FP64", "data": values}]}),
+    )
+}
+
+async fn serve(model: Model) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let handle = move |request: Request<Incoming>| async move {
+        let path = request.uri().path().to_owned();
+        let (status, body) = match path.as_str() {
+            "/v2/health/ready" | "/v2/models/flights/ready" => match model {
+                Model::Absent => (StatusCode::SERVICE_UNAVAILABLE, json!({})),
+                _ => (StatusCode::OK, json!({})),
+            },
+            "/v2/models/flights/infer" => {
+                let body = request
+                    .into_body()
+                    .collect()
+                    .await
+                    .expect("a body")
+                    .to_bytes();
+                answer(model, &serde_json::from_slice(&body).expect("JSON"))
+            }
+            other => panic!("the server was asked for {other}"),
+        };
+        Ok::<_, std::convert::Infallible>(
+            Response::builder()
+                .status(status)
+                .body(Full::new(Bytes::from(body.to_string())))
+                .expect("a response"),
+        )
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service_fn(handle));
+            tokio::spawn(connection);
+        }
+    });
+    address
+}
+
+/// 3,000 rows: `known` is the label but for one row of ten; a temperature that is sometimes not there.
+fn data(folder: &Path) {
+    let mut csv = "known,temp,origin,late,at\n".to_owned();
+    for row in 0..3000_u32 {
+        let label = row % 3 == 0;
+        let known = u8::from(label != (row * 7 % 10 == 0));
+        let temp = if row % 50 == 7 {
+            String::new()
+        } else {
+            format!("{}.5", row % 40)
+        };
+        let origin = match row % 100 {
+            0 => "LGA",
+            odd if odd % 2 == 1 => "JFK",
+            _ => "EWR",
+        };
+        let day = 1 + row / 300;
+        writeln!(
+            csv,
+            "{known},{temp},{origin},{label},2013-01-{day:02}T00:00:00Z"
+        )
+        .expect("a string");
+    }
+    std::fs::create_dir(folder.join("holdout")).expect("a folder");
+    let (first, rest) =
+        csv.split_at(csv.len() / 2 + csv[csv.len() / 2..].find('\n').expect("a line") + 1);
+    std::fs::write(folder.join("holdout/a.csv"), first).expect("written");
+    std::fs::write(
+        folder.join("holdout/b.csv"),
+        format!("known,temp,origin,late,at\n{rest}"),
+    )
+    .expect("written");
+    let signature = json!({"inputs": [
+        {"name": "known", "type": "Number"},
+        {"name": "temp", "type": "Number"},
+        {"name": "origin", "type": "Category", "categories": ["EWR", "JFK"]},
+    ]});
+    std::fs::write(folder.join("signature.json"), signature.to_string()).expect("written");
+}
+
+async fn evaluate(
+    folder: &Path,
+    model: Model,
+    more: &[&str],
+) -> Result<EvaluationReport, FailureReport> {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let server = format!("http://{}", serve(model).await);
+    let (dataset, signature, output) = (at("holdout"), at("signature.json"), at("out"));
+    let line = [
+        "x",
+        "--model-name",
+        "flights",
+        "--server",
+        &server,
+        "--signature",
+        &signature,
+        "--dataset",
+        &dataset,
+        "--format",
+        "CSV",
+        "--label",
+        "late",
+        "--output",
+        &output,
+        "--ready-timeout",
+        "1s",
+    ];
+    let arguments = Line::try_parse_from(line.into_iter().chain(more.iter().copied()))
+        .expect("arguments")
+        .arguments;
+    match evaluate::run(arguments).await? {
+        Report::Evaluation(report) => Ok(report),
+        other => panic!("not an evaluation: {other:?}"),
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    data(folder.path());
+    folder
+}
+
+#[tokio::test]
+async fn a_good_model_passes_and_leaves_a_baseline() {
+    let folder = folder();
+    let more = [
+        "--metric",
+        "rocAuc,min=0.75",
+        "--metric",
+        "accuracy",
+        "--segment",
+        "origin = 'JFK'",
+        "--segment-by",
+        "origin",
+    ];
+    let report = evaluate(folder.path(), Model::Knows, &more)
+        .await
+        .expect("a verdict");
+    assert_eq!(
+        (report.verdict, report.rows),
+        (Verdict::Pass, 3000),
+        "{}",
+        report.message
+    );
+    let accuracy = &report.metrics[1];
+    assert_eq!(
+        (accuracy.name.as_str(), accuracy.value, accuracy.verdict),
+        ("accuracy", Some(0.9), None)
+    );
+    let segments: Vec<&str> = report
+        .metrics
+        .iter()
+        .filter_map(|metric| metric.segment.as_deref())
+        .collect();
+    assert_eq!(segments.len(), 8);
+    assert_eq!(
+        (segments[0], segments[2], segments[6]),
+        ("origin = 'JFK'", "origin = 'EWR'", "origin = 'LGA'")
+    );
+    // Thirty rows of LGA are below the least: seen, not judged.
+    let rare = &report.metrics[8];
+    assert_eq!((rare.rows, rare.verdict), (30, None));
+
+    let baseline = std::fs::read(folder.path().join("out/baseline.json")).expect("a baseline");
+    let baseline: Profile = serde_json::from_slice(&baseline).expect("a profile");
+    let names: Vec<&str> = baseline
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .collect();
+    assert_eq!(
+        (baseline.rows, names),
+        (3000, vec!["known", "temp", "origin", "prediction"])
+    );
+    assert_eq!(baseline.columns[1].nulls, 60);
+    let Distribution::Category { counts } = &baseline.columns[2].distribution else {
+        panic!("a category")
+    };
+    assert_eq!((counts["JFK"], counts["LGA"]), (1500, 30));
+    assert_eq!(report.baseline.expect("written").files, 1);
+}
+
+#[tokio::test]
+async fn a_model_that_knows_nothing_fails() {
+    let folder = folder();
+    let report = evaluate(
+        folder.path(),
+        Model::Guesses,
+        &["--metric", "rocAuc,min=0.65"],
+    )
+    .await
+    .expect("a verdict");
+    assert_eq!(report.verdict, Verdict::Fail);
+    assert!(
+        report.message.contains("rocAuc 0.5000"),
+        "{}",
+        report.message
+    );
+}
+
+#[tokio::test]
+async fn a_window_with_too_few_rows_is_inconclusive() {
+    let folder = folder();
+    let window = [
+        "--time-column",
+        "at",
+        "--window-start",
+        "2013-01-02T00:00:00Z",
+        "--window-end",
+        "2013-01-03T00:00:00Z",
+    ];
+    let gate = ["--metric", "rocAuc,min=0.65", "--min-samples", "400"];
+    let report = evaluate(
+        folder.path(),
+        Model::Knows,
+        &[&window[..], &gate[..]].concat(),
+    )
+    .await
+    .expect("a verdict");
+    assert_eq!(
+        (report.verdict, report.rows),
+        (Verdict::Inconclusive, 300),
+        "{}",
+        report.message
+    );
+}
+
+#[tokio::test]
+async fn a_champion_is_compared_on_the_same_rows() {
+    let folder = folder();
+    let of = |model| {
+        let folder = folder.path();
+        async move { (folder, format!("http://{}", serve(model).await)) }
+    };
+    for (candidate, champion, expected) in [
+        (Model::Knows, Model::Guesses, Verdict::Pass),
+        (Model::Guesses, Model::Knows, Verdict::Fail),
+        (Model::Knows, Model::Knows, Verdict::Pass),
+    ] {
+        let (folder, champion) = of(champion).await;
+        let more = [
+            "--metric",
+            "rocAuc,min=0.4",
+            "--champion-server",
+            &champion,
+            "--champion-name",
+            "flights-1",
+        ];
+        let report = evaluate(folder, candidate, &more).await.expect("a verdict");
+        assert_eq!(report.verdict, expected, "{}", report.message);
+        assert_eq!(report.champion.as_deref(), Some("flights-1"));
+        assert!(report.metrics[0].champion.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_breaks_is_named() {
+    let folder = folder();
+    let gate = ["--metric", "rocAuc,min=0.65"];
+    for (model, reason, why) in [
+        (Model::Breaks, FailureReason::ServerFailed, "out of luck"),
+        (Model::Nothing, FailureReason::ServerFailed, "no number"),
+        (Model::Absent, FailureReason::ServerNotReady, "503"),
+    ] {
+        let failed = evaluate(folder.path(), model, &gate)
+            .await
+            .expect_err("a failure");
+        assert_eq!(failed.reason, reason, "{}", failed.message);
+        assert!(failed.message.contains(why), "{}", failed.message);
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_data_is_named() {
+    let folder = folder();
+    let gate = ["--metric", "rocAuc,min=0.65"];
+    for (more, reason, why) in [
+        (
+            vec!["--segment", "origin = = 1"],
+            FailureReason::InvalidArguments,
+            "origin = = 1",
+        ),
+        (
+            vec!["--segment", "nowhere = 1"],
+            FailureReason::ColumnNotFound,
+            "nowhere",
+        ),
+        (
+            vec!["--segment", "temp + 1"],
+            FailureReason::InvalidArguments,
+            "not true or false",
+        ),
+        (
+            vec!["--segment-by", "nowhere"],
+            FailureReason::ColumnNotFound,
+            "known, temp, origin, late, at",
+        ),
+        (
+            vec!["--time-column", "origin"],
+            FailureReason::DatasetUnreadable,
+            "'origin'",
+        ),
+    ] {
+        let failed = evaluate(folder.path(), Model::Knows, &[&gate[..], &more].concat())
+            .await
+            .expect_err("a failure");
+        assert_eq!(failed.reason, reason, "{}", failed.message);
+        assert!(failed.message.contains(why), "{}", failed.message);
+    }
+    std::fs::write(
+        folder.path().join("holdout/c.csv"),
+        "known,temp,origin,late,at\n1,2\n",
+    )
+    .expect("written");
+    let failed = evaluate(folder.path(), Model::Knows, &gate)
+        .await
+        .expect_err("a ragged file");
+    assert_eq!(failed.reason, FailureReason::DatasetUnreadable);
+    assert!(failed.message.contains("c.csv"), "{}", failed.message);
+    std::fs::write(
+        folder.path().join("holdout/c.csv"),
+        "known,temp,origin,late,at\n1,2,JFK,maybe,\n",
+    )
+    .expect("written");
+    let failed = evaluate(folder.path(), Model::Knows, &gate)
+        .await
+        .expect_err("a bad label");
+    assert_eq!(failed.reason, FailureReason::DatasetUnreadable);
+    assert!(failed.message.contains("maybe"), "{}", failed.message);
+}

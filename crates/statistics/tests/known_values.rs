@@ -1,0 +1,265 @@
+//! Metrics and comparisons against values of scikit-learn 1.9.1 and numpy, on rows with ties.
+
+#![allow(clippy::float_cmp)] // exact where it is used
+
+use windlass_statistics::auc::RocAuc;
+use windlass_statistics::metric::Metric;
+use windlass_statistics::paired::{Advantage, holm};
+use windlass_statistics::proportion::Proportion;
+use windlass_statistics::psi::{Categories, Psi};
+use windlass_statistics::{Interval, StatisticsError};
+
+const LABELS: [f64; 12] = [1., 0., 1., 1., 0., 0., 1., 0., 1., 0., 0., 1.];
+const ANSWERS: [f64; 12] = [
+    0.9, 0.4, 0.35, 0.8, 0.1, 0.6, 0.7, 0.4, 0.4, 0.2, 0.55, 0.65,
+];
+const OTHERS: [f64; 12] = [0.8, 0.5, 0.45, 0.6, 0.3, 0.4, 0.9, 0.2, 0.3, 0.35, 0.6, 0.7];
+
+fn assert_near(found: f64, expected: f64, what: &str) {
+    assert!(
+        (found - expected).abs() <= 1e-12 * expected.abs().max(1.0),
+        "{what}: {found} is not {expected}"
+    );
+}
+
+#[test]
+fn metrics_are_those_of_scikit_learn() {
+    for (metric, expected) in [
+        (Metric::Accuracy, 0.666_666_666_666_666_6),
+        (Metric::Precision, 0.666_666_666_666_666_6),
+        (Metric::Recall, 0.666_666_666_666_666_6),
+        (Metric::F1, 0.666_666_666_666_666_6),
+        (Metric::RocAuc, 0.805_555_555_555_555_6),
+        (Metric::LogLoss, 0.512_252_377_164_333_3),
+        (Metric::Brier, 0.173_125),
+        (Metric::Rmse, 0.416_082_924_427_330_97),
+        (Metric::Mae, 0.370_833_333_333_333_35),
+    ] {
+        let found = metric.estimate(&LABELS, &ANSWERS, 0.95).expect("a value");
+        assert_near(found.value, expected, metric.name());
+        let Interval { lower, upper } = found.interval.expect("an interval");
+        assert!(
+            lower < found.value && found.value < upper,
+            "{}",
+            metric.name()
+        );
+    }
+}
+
+#[test]
+fn intervals_are_those_of_their_definitions() {
+    let z = 1.959_963_984_540_054;
+    let interval = |metric: Metric| {
+        metric
+            .estimate(&LABELS, &ANSWERS, 0.95)
+            .expect("a value")
+            .interval
+            .expect("one")
+    };
+    assert_near(
+        interval(Metric::LogLoss).upper,
+        0.512_252_377_164_333_3 + z * 0.096_395_366_709_547_72,
+        "log loss",
+    );
+    assert_near(
+        interval(Metric::RocAuc).lower,
+        0.805_555_555_555_555_6 - z * 0.019_598_765_432_098_77_f64.sqrt(),
+        "area",
+    );
+    assert_eq!(interval(Metric::RocAuc).upper, 1.0);
+    assert_eq!(
+        interval(Metric::Accuracy),
+        Proportion {
+            successes: 8,
+            trials: 12
+        }
+        .wilson(0.95)
+    );
+}
+
+#[test]
+fn comparisons_are_paired() {
+    let area = Advantage::new(Metric::RocAuc, &LABELS, &ANSWERS, &OTHERS).expect("a difference");
+    assert_near(area.value, 0.0, "areas");
+    assert_near(
+        area.standard_error,
+        0.010_648_148_148_148_148_f64.sqrt(),
+        "DeLong's covariance",
+    );
+    let loss = Advantage::new(Metric::LogLoss, &LABELS, &ANSWERS, &OTHERS).expect("a difference");
+    assert_near(
+        loss.value,
+        0.015_193_463_066_162_894,
+        "the other's loss is higher",
+    );
+    assert_near(
+        loss.standard_error,
+        0.073_287_754_902_500_67,
+        "of the paired mean",
+    );
+    // One says 1 to all: right in 6 rows. The other is right in 8, of which 4 are 1: 2 rows to the first, 4 to the second.
+    let right =
+        Advantage::new(Metric::Accuracy, &LABELS, &[0.9; 12], &ANSWERS).expect("a difference");
+    let (better, worse) = (2.0, 4.0);
+    assert_near(right.value, (better - worse) / 12.0, "accuracy");
+    assert_near(right.centre, (better - worse) / 14.0, "accuracy, adjusted");
+    for metric in Metric::ALL {
+        let same = Advantage::new(metric, &LABELS, &ANSWERS, &ANSWERS).expect("a difference");
+        assert_near(same.value, 0.0, metric.name());
+        assert!(same.p_within(0.0) >= 0.05, "{}", metric.name());
+    }
+}
+
+/// The influence functions against a leave-one-out jackknife (Efron & Stein 1981), which they approach.
+#[test]
+fn standard_errors_agree_with_a_jackknife() {
+    let mut random = 9_u64;
+    let mut next = || {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        f64::from(u32::try_from(random >> 33).expect("31 bits")) / 2_147_483_648.0
+    };
+    let rows = 400;
+    let labels: Vec<f64> = (0..rows)
+        .map(|_| if next() < 0.4 { 1.0 } else { 0.0 })
+        .collect();
+    let mut noisy = |strength: f64| {
+        labels
+            .iter()
+            .map(|label| next() * (1.0 - strength) + label * strength)
+            .collect::<Vec<f64>>()
+    };
+    let (one, two) = (noisy(0.4), noisy(0.3));
+    for metric in Metric::ALL {
+        let found = Advantage::new(metric, &labels, &one, &two).expect("a difference");
+        let sign = if metric.is_higher_better() { 1.0 } else { -1.0 };
+        let without = |row: usize, values: &[f64]| {
+            values
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| *at != row)
+                .map(|(_, v)| *v)
+                .collect::<Vec<f64>>()
+        };
+        let left_out: Vec<f64> = (0..rows)
+            .map(|row| {
+                let labels = without(row, &labels);
+                let value = |answers: &[f64]| {
+                    metric
+                        .estimate(&labels, &without(row, answers), 0.95)
+                        .expect("a value")
+                        .value
+                };
+                sign * (value(&one) - value(&two))
+            })
+            .collect();
+        let n = f64::from(u32::try_from(rows).expect("small"));
+        let mean = left_out.iter().sum::<f64>() / n;
+        let jackknife = ((n - 1.0) / n
+            * left_out
+                .iter()
+                .map(|value| (value - mean).powi(2))
+                .sum::<f64>())
+        .sqrt();
+        let ratio = found.standard_error / jackknife;
+        assert!(
+            (0.97..1.05).contains(&ratio),
+            "{}: {} against {jackknife}",
+            metric.name(),
+            found.standard_error
+        );
+    }
+}
+
+#[test]
+fn holm_by_hand() {
+    let adjusted = holm(&[0.01, 0.04, 0.03, 0.005]);
+    for (found, expected) in adjusted.iter().zip([0.03, 0.06, 0.06, 0.02]) {
+        assert_near(*found, expected, "adjusted");
+    }
+    assert_eq!(holm(&[0.9, 0.8]), [1.0, 1.0]);
+    assert_eq!(holm(&[]), Vec::<f64>::new());
+}
+
+#[test]
+fn the_index_by_numpy() {
+    let psi = Psi::of_counts(&[100, 200, 300, 400], &[90, 110, 150, 150]);
+    assert_near(psi.raw, 0.077_535_530_468_858_18, "raw");
+    assert_near(psi.raw - psi.value, 0.009, "bias: 3 (1/1000 + 1/500)");
+    assert!(psi.lower(0.95) < psi.value);
+    assert_near(
+        Psi::of_counts(&[10, 20], &[10, 20]).raw,
+        0.0,
+        "the same counts",
+    );
+    assert_eq!(Psi::of_counts(&[5, 0, 5], &[5, 0, 5]).cells, 2);
+    assert_eq!(Psi::of_counts(&[5, 5], &[0, 0]).value, 0.0);
+}
+
+#[test]
+fn rare_levels_are_pooled_and_nulls_are_not() {
+    let categories = |levels: &[(&str, u64)], nulls| Categories {
+        levels: levels
+            .iter()
+            .map(|(level, count)| ((*level).to_owned(), *count))
+            .collect(),
+        nulls,
+    };
+    let reference = categories(&[("a", 600), ("b", 396), ("rare", 2), ("rarer", 2)], 0);
+    let window = categories(&[("a", 300), ("b", 198), ("new", 2)], 0);
+    assert_eq!(Psi::of_categories(&reference, &window).cells, 3);
+    let without = categories(&[("a", 300), ("b", 198)], 200);
+    let found = Psi::of_categories(&reference, &without);
+    assert_eq!(found.cells, 4);
+    assert!(found.lower(0.95) > 0.2, "{found:?}");
+    let new = categories(&[("a", 300), ("b", 198), ("new", 200)], 0);
+    assert!(Psi::of_categories(&reference, &new).lower(0.95) > 0.2);
+}
+
+#[test]
+fn rows_that_a_metric_cannot_take_are_named() {
+    let of = |metric: Metric, labels: &[f64], answers: &[f64]| {
+        metric
+            .estimate(labels, answers, 0.95)
+            .expect_err("no value")
+    };
+    assert_eq!(of(Metric::RocAuc, &[], &[]), StatisticsError::Empty);
+    assert_eq!(
+        of(Metric::RocAuc, &[1.0], &[0.1, 0.2]),
+        StatisticsError::Length {
+            labels: 1,
+            predictions: 2
+        }
+    );
+    assert_eq!(
+        of(Metric::RocAuc, &[1.0, 1.0], &[0.1, 0.2]),
+        StatisticsError::OneClass { rows: 2 }
+    );
+    assert!(matches!(
+        of(Metric::LogLoss, &[1.0, 2.0], &[0.1, 0.2]),
+        StatisticsError::Label { row: 1, .. }
+    ));
+    assert!(matches!(
+        of(Metric::LogLoss, &[1.0, 0.0], &[0.1, 1.2]),
+        StatisticsError::Prediction { row: 1, .. }
+    ));
+    assert!(matches!(
+        of(Metric::Mae, &[1.0, 0.0], &[f64::NAN, 0.1]),
+        StatisticsError::Prediction { row: 0, .. }
+    ));
+    assert!(matches!(
+        of(Metric::Precision, &[1.0], &[0.1]),
+        StatisticsError::Undefined { .. }
+    ));
+    let one = Metric::LogLoss
+        .estimate(&[1.0], &[0.5], 0.95)
+        .expect("a value");
+    assert_eq!((one.value, one.interval), (std::f64::consts::LN_2, None));
+    assert!(
+        RocAuc::new(&[true, false], &[0.9, 0.1])
+            .expect("both")
+            .variance()
+            .is_none()
+    );
+}
