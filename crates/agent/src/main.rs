@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::error;
 use tracing_subscriber::EnvFilter;
+use windlass_agent::report::OrFail;
 use windlass_agent::{drift, evaluate, fetch, install, profile, proxy, report, run};
 use windlass_api::agent::{FailureReason, FailureReport, Report};
 
@@ -75,14 +77,37 @@ fn main() -> ExitCode {
             return quietly(outcome);
         }
         Command::Run(arguments) => runtime.block_on(run::run(arguments)),
-        Command::Fetch(arguments) => runtime.block_on(fetch::run(arguments)),
-        Command::Evaluate(arguments) => runtime.block_on(evaluate::run(arguments)),
-        Command::Profile(arguments) => runtime.block_on(profile::run(arguments)),
-        Command::Drift(arguments) => runtime.block_on(drift::run(arguments)),
+        Command::Fetch(arguments) => runtime.block_on(unless_told_to_stop(fetch::run(arguments))),
+        Command::Evaluate(arguments) => {
+            runtime.block_on(unless_told_to_stop(evaluate::run(arguments)))
+        }
+        Command::Profile(arguments) => {
+            runtime.block_on(unless_told_to_stop(profile::run(arguments)))
+        }
+        Command::Drift(arguments) => runtime.block_on(unless_told_to_stop(drift::run(arguments))),
     };
     // What was interrupted may still copy files in a thread: nobody waits for that any more.
     runtime.shutdown_background();
     end(&outcome, path.as_deref())
+}
+
+/// The command's outcome, unless the agent is told to stop first. In a container the agent is the first process,
+/// which no signal ends that it does not listen to.
+async fn unless_told_to_stop(
+    work: impl Future<Output = Result<Report, FailureReport>>,
+) -> Result<Report, FailureReport> {
+    let listen = |kind| signal(kind).or_fail(FailureReason::Internal);
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    tokio::select! {
+        outcome = work => return outcome,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Err(report::failure(
+        FailureReason::Interrupted,
+        "the agent was told to stop before it was done",
+    ))
 }
 
 /// Writes the report and says how the program ends.

@@ -353,9 +353,7 @@ fn interrupted(place: &Place, grace: &str, script: &str) -> (common::Ended, Dura
         .expect("the program starts");
     wait_for(|| place.path("READY").exists());
     let told = Instant::now();
-    let id =
-        rustix::process::Pid::from_raw(i32::try_from(child.id()).expect("an id")).expect("an id");
-    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("told");
+    terminate(&child);
     let output = child.wait_with_output().expect("ended");
     (
         common::Ended {
@@ -364,6 +362,12 @@ fn interrupted(place: &Place, grace: &str, script: &str) -> (common::Ended, Dura
         },
         told.elapsed(),
     )
+}
+
+fn terminate(child: &std::process::Child) {
+    let id = i32::try_from(child.id()).expect("an id");
+    let id = rustix::process::Pid::from_raw(id).expect("an id");
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("told");
 }
 
 fn wait_for(condition: impl Fn() -> bool) {
@@ -437,6 +441,35 @@ fn a_model_is_fetched_only_when_it_is_the_one_that_was_recorded() {
     let refused = place.agent(&arguments);
     assert_eq!(refused.failure().reason, FailureReason::DigestMismatch);
     assert_eq!(names(&to), Vec::<String>::new());
+}
+
+#[test]
+fn a_fetch_that_is_told_to_stop_stops() {
+    let place = Place::new();
+    // A server that takes connections and never answers.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let uri = format!("http://{}/model", server.local_addr().expect("an address"));
+    let to = place.path("model");
+    let mut command = place.command(&[
+        "fetch",
+        "--uri",
+        &uri,
+        "--digest",
+        "sha256:0",
+        "--to",
+        &to.to_string_lossy(),
+    ]);
+    let child = command
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let (_connection, _) = server.accept().expect("it comes");
+    terminate(&child);
+    let output = child.wait_with_output().expect("ended");
+    let Report::Failure(failure) = place.report(&output) else {
+        panic!("no failure")
+    };
+    assert_eq!(failure.reason, FailureReason::Interrupted);
 }
 
 #[test]
