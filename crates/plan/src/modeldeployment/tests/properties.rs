@@ -75,7 +75,7 @@ fn happen(world: &mut World, event: Event) {
         Event::Replicas(replicas) => drop(world.edit(|spec| spec.replicas = replicas)),
         Event::Fixed(number) => drop(world.edit(|spec| spec.version = IntOrString::Int(number))),
         Event::Latest => {
-            drop(world.edit(|spec| spec.version = IntOrString::String("Latest".to_owned())))
+            world.edit(|spec| spec.version = IntOrString::String("Latest".to_owned()));
         }
         Event::ClaimIsDeleted => drop(world.observed.claims.remove("predictions")),
         Event::ClaimIsMade => drop(world.observed.claims.insert("predictions".to_owned())),
