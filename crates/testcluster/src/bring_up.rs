@@ -215,7 +215,7 @@ fn supervisor(record: &Record) -> Result<Option<Component>> {
         // Without it, what a killed test leaves behind waits for the next `up`.
         (_, Some(_)) => Ok(component
             .inspect_err(|error| {
-                eprintln!("nothing watches over '{}': {error:#}", record.options.name)
+                eprintln!("nothing watches over '{}': {error:#}", record.options.name);
             })
             .ok()),
     }

@@ -36,7 +36,6 @@ fn a_control_plane_makes_the_pods_of_a_job_and_leaves_nothing_behind() {
         Ok(kubectl.run(&["get", "pods", "-o", "name"])?.lines().count() == 4)
     })
     .unwrap();
-    // The namespace's name is only known to be in use: what matters is that the API is there.
     let kinds = kubectl
         .run(&["api-resources", "--api-group=scheduling.k8s.io"])
         .unwrap();

@@ -39,7 +39,7 @@ fn up(name: &str, gpus: u32) -> (Cluster, Kubectl) {
 
 fn wait_for_output(kubectl: &Kubectl, arguments: &[&str], wanted: impl Fn(&str) -> bool) -> String {
     let mut last = String::new();
-    wait_for(&format!("{arguments:?}"), Duration::from_secs(60), || {
+    wait_for(&format!("{arguments:?}"), Duration::from_mins(1), || {
         last = kubectl.run(arguments).unwrap_or_default();
         Ok(wanted(&last))
     })
