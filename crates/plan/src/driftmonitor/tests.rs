@@ -443,16 +443,16 @@ fn what_is_missing_is_named() {
     type Change = fn(&mut Observed);
     let rows: [(&str, bool, Change); 5] = [
         ("DeploymentNotFound", true, |observed| {
-            observed.deployment = None
+            observed.deployment = None;
         }),
         ("NothingServes", false, |observed| {
-            observed.deployment = Some(deployment(None, None))
+            observed.deployment = Some(deployment(None, None));
         }),
         ("NoBaseline", true, |observed| {
-            observed.serving = Some(version(1, '1', None))
+            observed.serving = Some(version(1, '1', None));
         }),
         ("VolumeClaimNotFound", true, |observed| {
-            observed.claims.clear()
+            observed.claims.clear();
         }),
         ("PayloadsNotLogged", true, |observed| {
             let deployment: &mut ModelDeployment =

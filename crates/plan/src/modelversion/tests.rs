@@ -292,7 +292,7 @@ fn what_a_person_has_to_mend_is_named_with_its_field_and_then_goes_on() {
     type Change = fn(&mut Observed);
     let rows: [(&str, &str, Change); 5] = [
         ("VolumeClaimNotFound", "spec.artifact.uri", |observed| {
-            observed.claims.retain(|claim| claim != "models")
+            observed.claims.retain(|claim| claim != "models");
         }),
         (
             "VolumeClaimNotFound",
@@ -301,13 +301,13 @@ fn what_a_person_has_to_mend_is_named_with_its_field_and_then_goes_on() {
         ),
         ("ReportNotWritable", "spec.artifact.uri", |observed| {
             Arc::make_mut(&mut observed.version).spec.artifact.uri =
-                "https://models.example/churn".into()
+                "https://models.example/churn".into();
         }),
         ("RuntimeNotFound", "spec.validation.runtime", |observed| {
-            observed.presets.presets.clear()
+            observed.presets.presets.clear();
         }),
         ("RuntimeNotFound", "spec.validation.runtime", |observed| {
-            "Unheard".clone_into(&mut Arc::make_mut(&mut observed.version).spec.artifact.format)
+            "Unheard".clone_into(&mut Arc::make_mut(&mut observed.version).spec.artifact.format);
         }),
     ];
     for (reason, field, change) in rows {
