@@ -82,7 +82,8 @@ impl Tensor {
                             .map(|text| text.as_ref().map_or(-1.0, |text| codes(text)))
                             .collect()
                     }
-                    (Encoding::Number, Values::Category(_)) => unreachable_column(features),
+                    // A category that was read for another signature: no number is in it.
+                    (Encoding::Number, Values::Category(texts)) => vec![f64::NAN; texts.len()],
                 },
             )
             .collect();
@@ -102,15 +103,6 @@ impl Tensor {
     pub fn rows(&self) -> usize {
         self.data.len().checked_div(self.width).unwrap_or(0)
     }
-}
-
-/// A category read for a signature that has a number there: no number is in it.
-fn unreachable_column(features: &[RawFeature]) -> Vec<f64> {
-    let rows = features.first().map_or(0, |feature| match &feature.values {
-        Values::Number(values) => values.len(),
-        Values::Category(values) => values.len(),
-    });
-    vec![f64::NAN; rows]
 }
 
 fn code_of(categories: &[String]) -> impl Fn(&str) -> f64 {

@@ -148,7 +148,8 @@ impl Dataset {
                 .collect::<Vec<_>>()
                 .join(", ");
             if names.len() > NAMED_COLUMNS {
-                there.push_str(&format!(" and {} more", names.len() - NAMED_COLUMNS));
+                let more = format!(" and {} more", names.len() - NAMED_COLUMNS);
+                there.push_str(&more);
             }
             let message = format!(
                 "{} at {} has no column '{name}'; its columns are {there}",

@@ -152,7 +152,7 @@ fn moved_number(old: &Numbers, new: &Numbers) -> String {
         return format!("no value {} → {}", percent(old_nulls), percent(new_nulls));
     }
     if (new.mean - old.mean).abs() >= NOTABLE_SHIFT * old.deviation
-        || new.deviation == old.deviation
+        || (new.deviation - old.deviation).abs() <= f64::EPSILON * old.deviation
     {
         return format!("mean {} → {}", short(old.mean), short(new.mean));
     }

@@ -312,10 +312,11 @@ fn decide(
         let value = performance
             .value
             .map_or_else(|| "not known".to_owned(), |value| format!("{value:.3}"));
-        message.push_str(&format!(
+        let measured = format!(
             "; {} is {value} on {} labelled rows",
             performance.metric, performance.rows
-        ));
+        );
+        message.push_str(&measured);
     }
     (WindowVerdict::Healthy, message)
 }

@@ -81,8 +81,8 @@ fn may_hold(file: &ObjectMeta, start: Timestamp, end: Timestamp) -> bool {
 }
 
 fn decode(content: Bytes) -> Result<Vec<RecordBatch>, String> {
-    let reader =
-        ParquetRecordBatchReaderBuilder::try_new(content).and_then(|builder| builder.build());
+    let reader = ParquetRecordBatchReaderBuilder::try_new(content)
+        .and_then(ParquetRecordBatchReaderBuilder::build);
     reader
         .map_err(|problem| problem.to_string())?
         .map(|batch| batch.map_err(|problem| problem.to_string()))

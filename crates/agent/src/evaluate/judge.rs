@@ -30,7 +30,27 @@ struct Found {
     /// Why it has no value.
     undefined: Option<String>,
     /// Against the champion, where that is asked for and the rows suffice.
-    against: Option<Option<Advantage>>,
+    against: Against,
+}
+
+/// A comparison with the champion.
+#[derive(Clone, Copy)]
+enum Against {
+    /// Not asked for, or too few rows to judge.
+    Nothing,
+    /// Asked for, but not defined on these rows.
+    Undefined,
+    /// Made.
+    Advantage(Advantage),
+}
+
+impl Against {
+    fn advantage(self) -> Option<Advantage> {
+        match self {
+            Self::Advantage(advantage) => Some(advantage),
+            Self::Nothing | Self::Undefined => None,
+        }
+    }
 }
 
 /// Judges answers, all rows first, then each segment.
@@ -61,11 +81,11 @@ pub fn judge(
         }
     }
     let compared: Vec<usize> = (0..found.len())
-        .filter(|at| found[*at].against.is_some())
+        .filter(|at| !matches!(found[*at].against, Against::Nothing))
         .collect();
     let advantages: Vec<Option<Advantage>> = compared
         .iter()
-        .map(|at| found[*at].against.flatten())
+        .map(|at| found[*at].against.advantage())
         .collect();
     for (at, verdict) in
         compared
@@ -131,10 +151,13 @@ fn one(
         Some(answers) => estimate(answers)?.ok().map(|estimate| estimate.value),
         None => None,
     };
-    let against =
-        rows.champion.as_ref().filter(|_| is_judged).map(|answers| {
-            Advantage::new(gate.metric, &rows.labels, &rows.candidate, answers).ok()
-        });
+    let against = match &rows.champion {
+        Some(answers) if is_judged => {
+            let advantage = Advantage::new(gate.metric, &rows.labels, &rows.candidate, answers);
+            advantage.map_or(Against::Undefined, Against::Advantage)
+        }
+        Some(_) | None => Against::Nothing,
+    };
     let result = MetricResult {
         name: gate.metric.name().to_owned(),
         segment: segment.cloned(),
@@ -221,7 +244,7 @@ fn message(
 }
 
 fn sentence(arguments: &Arguments, found: &Found) -> String {
-    let mut text = words(&found.result);
+    let mut parts = vec![words(&found.result)];
     if let Some(gate) = arguments
         .metrics
         .iter()
@@ -229,19 +252,19 @@ fn sentence(arguments: &Arguments, found: &Found) -> String {
     {
         for (limit, value) in [("min", gate.min), ("max", gate.max)] {
             if let Some(value) = value {
-                text.push_str(&format!(", {limit} {value}"));
+                parts.push(format!("{limit} {value}"));
             }
         }
     }
     if let Some(why) = &found.undefined {
-        text.push_str(&format!(": {why}"));
+        parts.push(why.clone());
     }
-    if let (Some(champion), Some(Some(advantage))) = (found.result.champion, found.against) {
+    if let (Some(champion), Some(advantage)) = (found.result.champion, found.against.advantage()) {
         let interval = advantage.interval(arguments.confidence);
-        text.push_str(&format!(
-            ", champion {champion:.4} (better by {:.4} [{:.4}, {:.4}], margin {})",
+        parts.push(format!(
+            "champion {champion:.4} (better by {:.4} [{:.4}, {:.4}], margin {})",
             advantage.value, interval.lower, interval.upper, arguments.margin
         ));
     }
-    text
+    parts.join(", ")
 }

@@ -12,7 +12,7 @@ use crate::report::{chain, failure};
 /// Rows in one request.
 const BATCH_ROWS: usize = 1000;
 /// How long one request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long between two looks at a server that is not ready.
 const POLL: Duration = Duration::from_millis(200);
 /// How much of an error's body a message holds.
@@ -170,7 +170,7 @@ fn flatten<'a>(value: &'a Value, into: &mut Vec<&'a Value>) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| flatten(value, into)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-            into.push(value)
+            into.push(value);
         }
     }
 }
