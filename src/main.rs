@@ -49,11 +49,17 @@ struct Arguments {
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .json()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
+        )
         .with_writer(std::io::stderr)
         .init();
     // Two worker threads: the operator waits more than it works, and each thread costs memory.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("the runtime starts");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("the runtime starts");
     match runtime.block_on(run(Arguments::parse())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -77,7 +83,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let metrics = Metrics::new();
     let health = Health::default();
     let server = runtime::health::serve(arguments.listen, health.clone(), metrics.clone()).await?;
-    let gang_scheduler = runtime::discovery::gang_scheduler(&client).await.context("asking the cluster what it serves")?;
+    let gang_scheduler = runtime::discovery::gang_scheduler(&client)
+        .await
+        .context("asking the cluster what it serves")?;
     tracing::info!(?gang_scheduler, "gang scheduling");
 
     let (context, watches, triggers) = Context::new(runtime::Settings {
@@ -89,13 +97,17 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         metrics,
     });
     let watches = tokio::spawn(watches);
-    context.stores.wait_until_ready().await.context("filling the caches")?;
+    context
+        .stores
+        .wait_until_ready()
+        .await
+        .context("filling the caches")?;
     health.set_ready();
     tracing::info!("the caches are filled");
 
     let mut shutdown = Box::pin(runtime::health::shutdown_signal());
     let lease = lease::acquire(client, &arguments.namespace, &arguments.identity);
-    let leadership = tokio::select! {
+    let mut leadership = tokio::select! {
         leadership = lease => leadership?,
         () = &mut shutdown => return Ok(()),
     };
@@ -119,6 +131,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 fn read_presets(path: &std::path::Path) -> anyhow::Result<Presets> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading the runtime presets, {}", path.display()))?;
-    serde_saphyr::from_str(&text).with_context(|| format!("{}: these are not runtime presets", path.display()))
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("reading the runtime presets, {}", path.display()))?;
+    serde_saphyr::from_str(&text)
+        .with_context(|| format!("{}: these are not runtime presets", path.display()))
 }

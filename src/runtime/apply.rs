@@ -20,7 +20,7 @@ use super::Context;
 use super::stores::Cache;
 
 /// How long a write may take. Shorter than what the Lease holds after a missed renewal.
-const WRITE: Duration = Duration::from_secs(4);
+pub(super) const WRITE: Duration = Duration::from_secs(4);
 /// How long the cache may take to show a write.
 const CATCH_UP: Duration = Duration::from_secs(10);
 
@@ -54,7 +54,9 @@ pub enum ApplyError {
         name: String,
     },
     /// An object has the name that we need.
-    #[error("{kind} {namespace}/{name} is there already and belongs to somebody else; delete or rename it")]
+    #[error(
+        "{kind} {namespace}/{name} is there already and belongs to somebody else; delete or rename it"
+    )]
     Taken {
         /// Kind of the object.
         kind: String,
@@ -74,7 +76,9 @@ pub enum ApplyError {
         name: String,
     },
     /// The cache does not show what was written.
-    #[error("the cache does not show {kind} {namespace}/{name} as it was written, after {CATCH_UP:?}")]
+    #[error(
+        "the cache does not show {kind} {namespace}/{name} as it was written, after {CATCH_UP:?}"
+    )]
     Behind {
         /// Kind of the object.
         kind: String,
@@ -97,8 +101,28 @@ pub struct Writer<'a> {
     pub owner: String,
 }
 
-pub trait Kind: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static {}
-impl<K> Kind for K where K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static {}
+pub trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
+}
+impl<K> Kind for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + Sync
+        + 'static
+{
+}
 
 impl Writer<'_> {
     /// Does the steps, in order.
@@ -109,25 +133,39 @@ impl Writer<'_> {
                 Step::Apply(child) | Step::Create(child) => match child {
                     Child::Job(job) => self.apply_once(&**job, &stores.jobs).await?,
                     Child::Service(service) => self.apply(&**service, &stores.services).await?,
-                    Child::Deployment(deployment) => self.apply(&**deployment, &stores.deployments).await?,
+                    Child::Deployment(deployment) => {
+                        self.apply(&**deployment, &stores.deployments).await?
+                    }
                     Child::PodGroup(group) => {
                         if let Some(cache) = &stores.pod_groups {
                             self.apply_once(&**group, cache).await?;
                         }
                     }
                     Child::TrainingJob(job) => self.create(&**job, &stores.training_jobs).await?,
-                    Child::ModelVersion(version) => self.create(&**version, &stores.model_versions).await?,
+                    Child::ModelVersion(version) => {
+                        self.create(&**version, &stores.model_versions).await?
+                    }
                 },
                 Step::Delete(Doomed::Job(name)) => self.delete(name, &stores.jobs).await?,
-                Step::Delete(Doomed::Deployment(name)) => self.delete(name, &stores.deployments).await?,
-                Step::Delete(Doomed::TrainingJob(name)) => self.delete(name, &stores.training_jobs).await?,
+                Step::Delete(Doomed::Deployment(name)) => {
+                    self.delete(name, &stores.deployments).await?
+                }
+                Step::Delete(Doomed::TrainingJob(name)) => {
+                    self.delete(name, &stores.training_jobs).await?
+                }
             }
         }
         Ok(())
     }
 
     /// Writes the status, where it differs from what is there.
-    pub async fn status<K: Kind>(&self, object: &K, before: Option<&Value>, status: &impl Serialize, cache: &Cache<K>) -> Result<(), ApplyError> {
+    pub async fn status<K: Kind>(
+        &self,
+        object: &K,
+        before: Option<&Value>,
+        status: &impl Serialize,
+        cache: &Cache<K>,
+    ) -> Result<(), ApplyError> {
         let wanted = serde_json::to_value(status).expect("a status always serializes");
         if before == Some(&wanted) {
             return Ok(());
@@ -140,7 +178,13 @@ impl Writer<'_> {
         let parameters = PatchParams::apply(self.manager).force();
         let api = self.api::<K>();
         let name = object.name_any();
-        let written = self.write("patch status of", &name, api.patch_status(&name, &parameters, &Patch::Apply(&patch))).await?;
+        let written = self
+            .write(
+                "patch status of",
+                &name,
+                api.patch_status(&name, &parameters, &Patch::Apply(&patch)),
+            )
+            .await?;
         self.caught_up(&written, cache).await
     }
 
@@ -159,7 +203,8 @@ impl Writer<'_> {
             };
             tracing::info!(kind = %K::kind(&()), namespace = self.namespace, name = object.name_any(), reason = note.reason, message = note.message, "event");
             let about = object.object_ref(&());
-            let published = tokio::time::timeout(WRITE, self.context.recorder.publish(&event, &about)).await;
+            let published =
+                tokio::time::timeout(WRITE, self.context.recorder.publish(&event, &about)).await;
             if let Ok(Err(error)) = published {
                 tracing::warn!(%error, "an Event was not published");
             }
@@ -170,14 +215,30 @@ impl Writer<'_> {
         Api::namespaced(self.context.client.clone(), &self.namespace)
     }
 
-    async fn write<K: Kind>(&self, verb: &'static str, name: &str, request: impl Future<Output = Result<K, kube::Error>>) -> Result<K, ApplyError> {
+    async fn write<K: Kind>(
+        &self,
+        verb: &'static str,
+        name: &str,
+        request: impl Future<Output = Result<K, kube::Error>>,
+    ) -> Result<K, ApplyError> {
         let kind = K::kind(&()).into_owned();
         self.context.metrics.written(&kind, verb);
         let (namespace, name) = (self.namespace.clone(), name.to_owned());
         match tokio::time::timeout(WRITE, request).await {
             Ok(Ok(written)) => Ok(written),
-            Ok(Err(source)) => Err(ApplyError::Write { verb, kind, namespace, name, source: Box::new(source) }),
-            Err(_) => Err(ApplyError::Timeout { verb, kind, namespace, name }),
+            Ok(Err(source)) => Err(ApplyError::Write {
+                verb,
+                kind,
+                namespace,
+                name,
+                source: Box::new(source),
+            }),
+            Err(_) => Err(ApplyError::Timeout {
+                verb,
+                kind,
+                namespace,
+                name,
+            }),
         }
     }
 
@@ -188,12 +249,22 @@ impl Writer<'_> {
         let mark = digest::of(&wanted);
         wanted["metadata"]["annotations"][APPLIED] = json!(mark);
         if let Some(live) = self.live(&name, cache)?
-            && is_so(&wanted, &serde_json::to_value(&*live).expect("an object always serializes"))
+            && is_so(
+                &wanted,
+                &serde_json::to_value(&*live).expect("an object always serializes"),
+            )
         {
             return Ok(());
         }
         let parameters = PatchParams::apply(self.manager).force();
-        let written = self.write("apply", &name, self.api::<K>().patch(&name, &parameters, &Patch::Apply(&wanted))).await?;
+        let written = self
+            .write(
+                "apply",
+                &name,
+                self.api::<K>()
+                    .patch(&name, &parameters, &Patch::Apply(&wanted)),
+            )
+            .await?;
         self.caught_up(&written, cache).await
     }
 
@@ -204,58 +275,138 @@ impl Writer<'_> {
             return Ok(());
         }
         let parameters = PatchParams::apply(self.manager).force();
-        let written = self.write("apply", &name, self.api::<K>().patch(&name, &parameters, &Patch::Apply(child))).await?;
+        let written = self
+            .write(
+                "apply",
+                &name,
+                self.api::<K>()
+                    .patch(&name, &parameters, &Patch::Apply(child)),
+            )
+            .await?;
         self.caught_up(&written, cache).await
     }
 
     /// The child as it is, if it is ours.
     fn live<K: Kind>(&self, name: &str, cache: &Cache<K>) -> Result<Option<Arc<K>>, ApplyError> {
-        let Some(live) = cache.get(&self.namespace, name) else { return Ok(None) };
-        let (kind, namespace, name) = (K::kind(&()).into_owned(), self.namespace.clone(), name.to_owned());
-        if !live.meta().owner_references.iter().flatten().any(|owner| owner.uid == self.owner) {
-            return Err(ApplyError::Taken { kind, namespace, name });
+        let Some(live) = cache.get(&self.namespace, name) else {
+            return Ok(None);
+        };
+        let (kind, namespace, name) = (
+            K::kind(&()).into_owned(),
+            self.namespace.clone(),
+            name.to_owned(),
+        );
+        if !live
+            .meta()
+            .owner_references
+            .iter()
+            .flatten()
+            .any(|owner| owner.uid == self.owner)
+        {
+            return Err(ApplyError::Taken {
+                kind,
+                namespace,
+                name,
+            });
         }
         if live.meta().deletion_timestamp.is_some() {
-            return Err(ApplyError::Leaving { kind, namespace, name });
+            return Err(ApplyError::Leaving {
+                kind,
+                namespace,
+                name,
+            });
         }
         Ok(Some(live))
     }
 
     /// Makes an object that has a life of its own.
     async fn create<K: Kind>(&self, object: &K, cache: &Cache<K>) -> Result<(), ApplyError> {
-        let parameters = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
-        let written = self.write("create", &object.name_any(), self.api::<K>().create(&parameters, object)).await?;
+        let parameters = PostParams {
+            field_manager: Some(self.manager.to_owned()),
+            ..PostParams::default()
+        };
+        let written = self
+            .write(
+                "create",
+                &object.name_any(),
+                self.api::<K>().create(&parameters, object),
+            )
+            .await?;
         self.caught_up(&written, cache).await
     }
 
     async fn delete<K: Kind>(&self, name: &str, cache: &Cache<K>) -> Result<(), ApplyError> {
-        let Some(live) = cache.get(&self.namespace, name).filter(|live| live.meta().deletion_timestamp.is_none()) else { return Ok(()) };
+        let Some(live) = cache
+            .get(&self.namespace, name)
+            .filter(|live| live.meta().deletion_timestamp.is_none())
+        else {
+            return Ok(());
+        };
         let kind = K::kind(&()).into_owned();
         self.context.metrics.written(&kind, "delete");
-        let parameters = DeleteParams { preconditions: Some(Preconditions { uid: live.uid(), resource_version: None }), ..DeleteParams::background() };
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: live.uid(),
+                resource_version: None,
+            }),
+            ..DeleteParams::background()
+        };
         let (namespace, owned) = (self.namespace.clone(), name.to_owned());
         match tokio::time::timeout(WRITE, self.api::<K>().delete(name, &parameters)).await {
             Ok(Ok(_)) => {}
             Ok(Err(kube::Error::Api(status))) if status.is_not_found() || status.is_conflict() => {}
-            Ok(Err(source)) => return Err(ApplyError::Write { verb: "delete", kind, namespace, name: owned, source: Box::new(source) }),
-            Err(_) => return Err(ApplyError::Timeout { verb: "delete", kind, namespace, name: owned }),
+            Ok(Err(source)) => {
+                return Err(ApplyError::Write {
+                    verb: "delete",
+                    kind,
+                    namespace,
+                    name: owned,
+                    source: Box::new(source),
+                });
+            }
+            Err(_) => {
+                return Err(ApplyError::Timeout {
+                    verb: "delete",
+                    kind,
+                    namespace,
+                    name: owned,
+                });
+            }
         }
         let uid = live.uid();
-        let gone = || cache.get(&self.namespace, name).is_none_or(|now| now.uid() != uid || now.meta().deletion_timestamp.is_some());
-        until(gone).await.map_err(|()| ApplyError::Behind { kind, namespace, name: owned })
+        let gone = || {
+            cache
+                .get(&self.namespace, name)
+                .is_none_or(|now| now.uid() != uid || now.meta().deletion_timestamp.is_some())
+        };
+        until(gone).await.map_err(|()| ApplyError::Behind {
+            kind,
+            namespace,
+            name: owned,
+        })
     }
 
     /// Waits until the cache shows what was written, or something newer.
     async fn caught_up<K: Kind>(&self, written: &K, cache: &Cache<K>) -> Result<(), ApplyError> {
         let name = written.name_any();
-        let wanted: Option<u64> = written.resource_version().and_then(|version| version.parse().ok());
+        let wanted: Option<u64> = written
+            .resource_version()
+            .and_then(|version| version.parse().ok());
         let uid = written.uid();
         let shows = || match cache.get(&self.namespace, &name) {
             None => false,
             Some(now) if now.uid() != uid => true,
-            Some(now) => now.resource_version().and_then(|version| version.parse().ok()) >= wanted,
+            Some(now) => {
+                now.resource_version()
+                    .and_then(|version| version.parse().ok())
+                    >= wanted
+            }
         };
-        until(shows).await.map_err(|()| ApplyError::Behind { kind: K::kind(&()).into_owned(), namespace: self.namespace.clone(), name })
+        until(shows).await.map_err(|()| ApplyError::Behind {
+            kind: K::kind(&()).into_owned(),
+            namespace: self.namespace.clone(),
+            name,
+        })
     }
 }
 
