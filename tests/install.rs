@@ -1,0 +1,582 @@
+//! The three ways to install Windlass: the same objects, and each of them on a real API server.
+//!
+//! ```text
+//!   charts/windlass ──scripts/generate.sh──> deploy/default ──kustomize──> deploy/windlass.yaml
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+use windlass_plan::presets::Presets;
+use windlass_testcluster::process::wait_for;
+use windlass_testcluster::programs::{Program, ensure};
+use windlass_testcluster::{Cluster, Kubectl, Options, Shape};
+
+const NAMESPACE: &str = "windlass-system";
+
+/// An object's kind, namespace and name.
+type Key = (String, String, String);
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn program(program: Program) -> PathBuf {
+    ensure(&[program]).unwrap().remove(&program).unwrap()
+}
+
+/// Helm, with folders of its own, so that it neither reads nor leaves anything of the user's.
+struct Helm {
+    program: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Helm {
+    fn new() -> Self {
+        Self {
+            program: program(Program::Helm),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).current_dir(root());
+        for name in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            command.env(name, self.folder.path());
+        }
+        command
+    }
+
+    fn template(&self, values: &[&str]) -> Output {
+        let mut arguments = vec![
+            "template",
+            "windlass",
+            "charts/windlass",
+            "--namespace",
+            NAMESPACE,
+        ];
+        arguments.extend(values);
+        self.command(&arguments).output().unwrap()
+    }
+
+    fn render(&self, values: &[&str]) -> BTreeMap<Key, Value> {
+        objects(&printed(&self.template(values)))
+    }
+}
+
+/// What a program printed; it has to have ended well.
+fn printed(output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn objects(yaml: &str) -> BTreeMap<Key, Value> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap();
+    let mut objects = BTreeMap::new();
+    for object in documents.into_iter().filter(|object| !object.is_null()) {
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let key = (
+            text("/kind"),
+            text("/metadata/namespace"),
+            text("/metadata/name"),
+        );
+        assert!(
+            objects.insert(key.clone(), object).is_none(),
+            "{key:?} is there twice"
+        );
+    }
+    objects
+}
+
+fn key(kind: &str, name: &str) -> Key {
+    (kind.to_owned(), NAMESPACE.to_owned(), name.to_owned())
+}
+
+/// Every string in a value, and every key.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| [name.as_str()].into_iter().chain(texts(value)))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn the_three_ways_hold_the_same_objects() {
+    let chart = Helm::new().render(&[]);
+    let kustomize = Command::new(program(Program::Kubectl))
+        .args(["kustomize", "deploy/default"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let kustomize = objects(&printed(&kustomize));
+    let rendered = objects(&fs::read_to_string(root().join("deploy/windlass.yaml")).unwrap());
+
+    let mut expected = chart;
+    // Helm makes the namespace itself (--create-namespace), so that the chart can go into any.
+    let namespace = ("Namespace".to_owned(), String::new(), NAMESPACE.to_owned());
+    let labels = &kustomize[&namespace]["metadata"]["labels"];
+    assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
+    expected.insert(namespace.clone(), kustomize[&namespace].clone());
+
+    for (name, found) in [
+        ("deploy/default", kustomize),
+        ("deploy/windlass.yaml", rendered),
+    ] {
+        assert_eq!(
+            found.keys().collect::<Vec<_>>(),
+            expected.keys().collect::<Vec<_>>(),
+            "{name}: run scripts/generate.sh"
+        );
+        for (key, object) in &expected {
+            assert!(
+                found[key] == *object,
+                "{key:?} differs in {name}: run scripts/generate.sh"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_operator_is_as_safe_as_is_said() {
+    let objects = Helm::new().render(&[]);
+    assert!(
+        objects.keys().all(|(kind, _, _)| kind != "Secret"),
+        "there is a Secret"
+    );
+    for ((kind, _, name), object) in &objects {
+        if kind != "ClusterRole" && kind != "Role" {
+            continue;
+        }
+        for rule in object["rules"].as_array().unwrap() {
+            let words = texts(rule);
+            for word in [
+                "*",
+                "secrets",
+                "pods/exec",
+                "rbac.authorization.k8s.io",
+                "admissionregistration.k8s.io",
+                "escalate",
+                "impersonate",
+                "bind",
+            ] {
+                assert!(!words.contains(&word), "{kind} {name} allows {word}");
+            }
+        }
+    }
+    let deployment = &objects[&key("Deployment", "windlass")]["spec"];
+    assert_eq!(deployment["replicas"], 2);
+    let pod = &deployment["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["runAsUser"], 65532);
+    assert_eq!(
+        pod["securityContext"]["seccompProfile"]["type"],
+        "RuntimeDefault"
+    );
+    let containers = pod["containers"].as_array().unwrap();
+    assert_eq!(containers.len(), 1);
+    assert_eq!(
+        containers[0]["securityContext"]["readOnlyRootFilesystem"],
+        true
+    );
+    assert_eq!(
+        containers[0]["securityContext"]["allowPrivilegeEscalation"],
+        false
+    );
+    assert_eq!(
+        containers[0]["securityContext"]["capabilities"]["drop"][0],
+        "ALL"
+    );
+}
+
+#[test]
+fn the_operator_can_read_the_presets_of_the_chart() {
+    let helm = Helm::new();
+    let presets = |values: &[&str]| -> Presets {
+        let objects = helm.render(values);
+        serde_saphyr::from_str(
+            objects[&key("ConfigMap", "windlass-presets")]["data"]["presets.yaml"]
+                .as_str()
+                .unwrap(),
+        )
+        .unwrap()
+    };
+    let shipped = presets(&[]);
+    for format in shipped.presets["mlserver"].formats.keys() {
+        let template = shipped
+            .template("spec.runtime", Some("mlserver"), format)
+            .unwrap();
+        let pod = windlass_plan::template::parse("presets.mlserver.template", &template)
+            .unwrap()
+            .spec
+            .unwrap();
+        let environment = pod.containers[0].env.as_ref().unwrap();
+        assert!(
+            environment
+                .iter()
+                .any(|variable| variable.name == "MLSERVER_MODEL_IMPLEMENTATION"),
+            "{format}"
+        );
+    }
+
+    let other = presets(&[
+        "--set",
+        "mlserver.image.repository=localhost/mlserver",
+        "--set-string",
+        "mlserver.image.tag=9",
+        "--set",
+        "mlserver.image.pullPolicy=Never",
+    ]);
+    let container = other.presets["mlserver"]
+        .template
+        .0
+        .pointer("/spec/containers/0")
+        .unwrap();
+    assert_eq!(
+        (&container["image"], &container["imagePullPolicy"]),
+        (&"localhost/mlserver:9".into(), &"Never".into())
+    );
+    assert!(
+        presets(&["--set", "presets.mlserver=null"])
+            .presets
+            .is_empty()
+    );
+}
+
+#[test]
+fn values_do_what_they_say_and_a_wrong_one_is_refused() {
+    let helm = Helm::new();
+    let objects = helm.render(&[
+        "--set",
+        "image.repository=localhost/windlass",
+        "--set-string",
+        "image.tag=dev",
+        "--set",
+        "image.pullPolicy=Never",
+        "--set",
+        "agent.image.repository=localhost/windlass-agent",
+        "--set-string",
+        "agent.image.tag=dev",
+        "--set",
+        "replicas=1",
+        "--set",
+        "networkPolicy.enabled=false",
+        "--set",
+        "crds.keep=false",
+        "--set",
+        "rbac.aggregate=false",
+    ]);
+    let container =
+        &objects[&key("Deployment", "windlass")]["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(
+        (&container["image"], &container["imagePullPolicy"]),
+        (&"localhost/windlass:dev".into(), &"Never".into())
+    );
+    let agent = container["env"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|variable| variable["name"] == "WINDLASS_AGENT_IMAGE")
+        .unwrap();
+    assert_eq!(agent["value"], "localhost/windlass-agent:dev");
+    assert!(
+        !objects.contains_key(&key("PodDisruptionBudget", "windlass")),
+        "the only replica could not be evicted"
+    );
+    assert!(!objects.contains_key(&key("NetworkPolicy", "windlass")));
+    for ((kind, _, name), object) in &objects {
+        assert!(
+            kind != "CustomResourceDefinition" || object["metadata"].get("annotations").is_none(),
+            "{name} is kept"
+        );
+        assert!(
+            !object.to_string().contains("aggregate-to"),
+            "{kind} {name} is aggregated"
+        );
+    }
+    assert!(
+        helm.render(&["--set", "crds.install=false"])
+            .keys()
+            .all(|(kind, _, _)| kind != "CustomResourceDefinition")
+    );
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let pinned = helm.render(&["--set", &format!("image.digest={digest}")]);
+    let image = &pinned[&key("Deployment", "windlass")]["spec"]["template"]["spec"]["containers"]
+        [0]["image"];
+    assert_eq!(*image, format!("ghcr.io/windlass-dev/windlass@{digest}"));
+
+    for (value, named) in [
+        ("image.repositry=x", "repositry"),
+        ("replicas=-1", "replicas"),
+        ("image.pullPolicy=Sometimes", "pullPolicy"),
+        ("metrics.port=80", "port"),
+        ("presets.own.formats.ONNX.A=b", "template"),
+    ] {
+        let output = helm.template(&["--set", value]);
+        assert!(!output.status.success(), "{value} is accepted");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(named), "{named} is not named in: {text}");
+    }
+}
+
+/// What has to be so after any way to install.
+fn assert_installed(kubectl: &Kubectl, expected: &BTreeMap<Key, Value>) {
+    kubectl
+        .run(&[
+            "wait",
+            "--for=condition=Established",
+            "--timeout=30s",
+            "crd",
+            "--all",
+        ])
+        .unwrap();
+    for (kind, namespace, name) in expected.keys() {
+        let namespace = if namespace.is_empty() {
+            "default"
+        } else {
+            namespace
+        };
+        kubectl
+            .run(&["get", kind, name, "-n", namespace, "-o", "name"])
+            .unwrap();
+    }
+    kubectl
+        .run(&["explain", "trainingjob.spec.workers"])
+        .unwrap();
+    // The pods come through admission, in a namespace that takes only restricted ones. No node runs them here.
+    wait_for("the operator's two pods", Duration::from_secs(30), || {
+        Ok(kubectl
+            .run(&[
+                "get",
+                "pods",
+                "-n",
+                NAMESPACE,
+                "-l",
+                "app.kubernetes.io/component=operator",
+                "-o",
+                "name",
+            ])?
+            .lines()
+            .count()
+            == 2)
+    })
+    .unwrap();
+}
+
+fn assert_gone(kubectl: &Kubectl) {
+    wait_for("the namespace to be gone", Duration::from_secs(60), || {
+        Ok(kubectl.run(&["get", "namespace", NAMESPACE]).is_err())
+    })
+    .unwrap();
+    let left = kubectl
+        .run(&[
+            "get",
+            "clusterroles,clusterrolebindings",
+            "-l",
+            "app.kubernetes.io/name=windlass",
+            "-o",
+            "name",
+        ])
+        .unwrap();
+    assert_eq!(left, "");
+}
+
+/// What the operator and people may do, as the API server sees it.
+fn assert_permissions(kubectl: &Kubectl) {
+    let can = |who: &str, [verb, resource]: [&str; 2]| {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let subresource = format!("--subresource={subresource}");
+        let arguments = [
+            "auth",
+            "can-i",
+            "--all-namespaces",
+            "--as",
+            who,
+            verb,
+            resource,
+            &subresource,
+        ];
+        kubectl
+            .command()
+            .args(arguments)
+            .output()
+            .unwrap()
+            .status
+            .success()
+    };
+    let operator = format!("system:serviceaccount:{NAMESPACE}:windlass");
+    for words in [
+        ["list", "trainingjobs.windlass.dev"],
+        ["create", "modelversions.windlass.dev"],
+        ["patch", "driftmonitors.windlass.dev/status"],
+        ["patch", "jobs.batch"],
+        ["watch", "pods"],
+        ["create", "events.events.k8s.io"],
+    ] {
+        assert!(can(&operator, words), "the operator may not {words:?}");
+    }
+    for words in [
+        ["list", "secrets"],
+        ["get", "secrets"],
+        ["create", "pods/exec"],
+        ["create", "pods"],
+        ["delete", "pods"],
+        ["patch", "trainingjobs.windlass.dev"],
+        ["delete", "modelversions.windlass.dev"],
+        ["create", "clusterroles.rbac.authorization.k8s.io"],
+        [
+            "create",
+            "validatingwebhookconfigurations.admissionregistration.k8s.io",
+        ],
+        ["get", "configmaps"],
+        ["get", "leases.coordination.k8s.io"],
+    ] {
+        assert!(!can(&operator, words), "the operator may {words:?}");
+    }
+    kubectl
+        .run(&[
+            "create",
+            "clusterrolebinding",
+            "test-reader",
+            "--clusterrole=view",
+            "--user=reader",
+        ])
+        .unwrap();
+    kubectl
+        .run(&[
+            "create",
+            "clusterrolebinding",
+            "test-writer",
+            "--clusterrole=edit",
+            "--user=writer",
+        ])
+        .unwrap();
+    wait_for("the aggregated roles", Duration::from_secs(30), || {
+        Ok(can("reader", ["list", "modeldeployments.windlass.dev"])
+            && can("writer", ["create", "trainingjobs.windlass.dev"]))
+    })
+    .unwrap();
+    assert!(!can("reader", ["create", "trainingjobs.windlass.dev"]));
+    assert!(
+        !can("writer", ["patch", "modelversions.windlass.dev/status"]),
+        "a verdict is the operator's to write"
+    );
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, target) = entry
+            .map(|entry| (entry.path(), to.join(entry.file_name())))
+            .unwrap();
+        if path.is_dir() {
+            copy(&path, &target)
+        } else {
+            fs::copy(&path, &target).map(drop).unwrap()
+        }
+    }
+}
+
+#[test]
+fn all_three_install_on_a_real_api_server() {
+    let cluster = Cluster::up(&Options::new("test-install", Shape::Api)).unwrap();
+    let kubectl = cluster.kubectl().unwrap();
+    let helm = Helm::new();
+    let expected = helm.render(&[]);
+    let helm_run = |arguments: &[&str]| {
+        printed(
+            &helm
+                .command(arguments)
+                .env("KUBECONFIG", cluster.kubeconfig_path())
+                .output()
+                .unwrap(),
+        )
+    };
+
+    // Helm, from a release whose CRDs are older: an upgrade brings the new ones, which Helm's own crds/ folder does not.
+    let older = tempfile::tempdir().unwrap();
+    copy(&root().join("charts/windlass"), older.path());
+    let crd = older.path().join("files/crds/driftmonitors.yaml");
+    let text = fs::read_to_string(&crd).unwrap();
+    assert!(text.contains("- dm\n"));
+    fs::write(&crd, text.replace("- dm\n", "- drm\n")).unwrap();
+    let short_name = || {
+        kubectl
+            .run(&[
+                "get",
+                "crd",
+                "driftmonitors.windlass.dev",
+                "-o",
+                "jsonpath={.spec.names.shortNames[0]}",
+            ])
+            .unwrap()
+    };
+    let manifest = fs::read_to_string(root().join("deploy/default/namespace.yaml")).unwrap();
+    kubectl.apply(&manifest).unwrap();
+    helm_run(&[
+        "install",
+        "windlass",
+        older.path().to_str().unwrap(),
+        "--namespace",
+        NAMESPACE,
+    ]);
+    assert_eq!(short_name(), "drm");
+    helm_run(&[
+        "upgrade",
+        "windlass",
+        "charts/windlass",
+        "--namespace",
+        NAMESPACE,
+    ]);
+    assert_eq!(short_name(), "dm");
+    assert_installed(&kubectl, &expected);
+    assert_permissions(&kubectl);
+    // What users have made outlives the release.
+    helm_run(&["uninstall", "windlass", "--namespace", NAMESPACE]);
+    assert_eq!(
+        kubectl
+            .run(&["get", "crd", "-o", "name"])
+            .unwrap()
+            .lines()
+            .count(),
+        4
+    );
+    kubectl.run(&["delete", "namespace", NAMESPACE]).unwrap();
+    kubectl.run(&["delete", "crd", "--all"]).unwrap();
+    assert_gone(&kubectl);
+
+    // The other two, client-side as people do it: a CRD that is too large for that would show here.
+    let path = |path: &str| root().join(path).to_str().unwrap().to_owned();
+    for (flag, path) in [
+        ("-k", path("deploy/default")),
+        ("-f", path("deploy/windlass.yaml")),
+    ] {
+        kubectl
+            .run(&["apply", "--validate=strict", flag, &path])
+            .unwrap();
+        assert_installed(&kubectl, &expected);
+        // Applied a second time, nothing would change: what was written is what the API server keeps.
+        kubectl.run(&["diff", flag, &path]).unwrap();
+        kubectl.run(&["delete", flag, &path]).unwrap();
+        assert_gone(&kubectl);
+    }
+}
