@@ -12,8 +12,9 @@
 mod layer;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Seek as _, SeekFrom};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -170,6 +171,10 @@ impl Image {
         tar.append_data(&mut layer::header(length, 0o644), "layer.tar", &mut layer)?;
         tar.finish()?;
         drop(tar);
+        // A temporary file is its maker's alone to read.
+        partial
+            .as_file()
+            .set_permissions(Permissions::from_mode(0o644))?;
         partial
             .persist(path)
             .with_context(|| format!("writing {}", path.display()))?;
