@@ -19,7 +19,7 @@ OPERATOR := $(CARGO_TARGET_DIR)/$(CARGO_BUILD_TARGET)/release/windlass
 export TESTCLUSTER := $(BIN)/testcluster
 export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
-IMAGES ?= $(CACHE)/images
+export IMAGES ?= $(CACHE)/images
 
 .PHONY: help packages build programs images check test demo demo-down generate bench-operator docs clean-clusters
 
@@ -60,7 +60,7 @@ generate: ## Write the CRDs, the chart's copies and deploy/windlass.yaml anew
 	scripts/generate.sh
 
 bench-operator: build programs ## 1,000 TrainingJobs on fake nodes: none lost, none twice, and how much is written
-	cargo test --locked --release -p windlass --test bench_operator -- --ignored --nocapture
+	cargo bench --locked -p windlass --bench operator
 
 docs: ## Build the book
 	mdbook build docs

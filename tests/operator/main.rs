@@ -1,0 +1,67 @@
+//! The operator against a real API server, as a process of its own with no more than the shipped rights.
+//!
+//! No pod runs in this cluster (etcd, API server, controller manager): where a test needs the end of a pod, it plays
+//! the kubelet by writing the pod's status, and says so. One cluster serves all tests, a namespace each. They run one
+//! after the other: a Lease has one holder, and what an operator wrote is counted.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod leading;
+mod mending;
+mod objects;
+mod seeing;
+mod waiting;
+mod writing;
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use anyhow::Result;
+use tokio::sync::{Mutex, MutexGuard};
+use windlass_testcluster::programs::Program;
+use windlass_testcluster::{Cluster, Options, Shape};
+
+use support::Bed;
+
+/// The cluster, in one test's hands. It goes down when this process ends.
+pub struct Turn {
+    /// The cluster and what is in it.
+    pub bed: &'static Bed,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// Waits for one's turn at the cluster; none, said aloud, where there can be no cluster.
+pub async fn turn() -> Option<Turn> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    static BED: OnceLock<Option<Bed>> = OnceLock::new();
+    let guard = TURN.lock().await;
+    let bed = BED.get_or_init(|| {
+        if let Some(missing) = missing_program() {
+            println!(
+                "skipped: {} is not built; `make programs` builds it",
+                missing.display()
+            );
+            return None;
+        }
+        Some(set_up().expect("a cluster with Windlass' objects in it"))
+    });
+    Some(Turn {
+        bed: bed.as_ref()?,
+        _turn: guard,
+    })
+}
+
+fn set_up() -> Result<Bed> {
+    Bed::new(Cluster::up(
+        &Options::new("test-operator", Shape::Api).with_audit_log(),
+    )?)
+}
+
+/// A program of the cluster that is not there: building it takes minutes, and is no test's business.
+fn missing_program() -> Option<PathBuf> {
+    let programs = Program::of(Shape::Api).iter().chain([&Program::Kubectl]);
+    programs
+        .filter_map(|program| program.path().ok())
+        .find(|path| !path.exists())
+}

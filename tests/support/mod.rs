@@ -1,0 +1,140 @@
+//! What the tests of the operator and its benchmark share: a cluster with Windlass' objects in it, the operator as
+//! a process of its own with no more than the shipped rights, and what it wrote, by the API server's audit log.
+
+#![allow(
+    dead_code,
+    reason = "not every program that includes this module uses all of it"
+)]
+
+pub mod audit;
+pub mod operator;
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use windlass_testcluster::Cluster;
+
+/// The namespace of the operator and its Lease.
+pub const NAMESPACE: &str = "windlass-system";
+/// The group that the operators of a test are in; it has the rights of the chart's service account.
+const GROUP: &str = "windlass-operators";
+
+/// A cluster with Windlass' CRDs, roles and presets in it; operators are started beside it.
+pub struct Bed {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Where kubeconfigs and logs of operators go.
+    pub folder: PathBuf,
+}
+
+impl Bed {
+    /// Puts what `deploy/windlass.yaml` holds into a cluster, the operator's own Deployment apart.
+    pub fn new(cluster: Cluster) -> Result<Self> {
+        let folder = cluster.folder().join("operators");
+        std::fs::create_dir_all(&folder)?;
+        let kubectl = cluster.kubectl()?;
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/windlass.yaml");
+        kubectl.run(&[
+            "apply",
+            "--server-side",
+            "-f",
+            &manifest.display().to_string(),
+        ])?;
+        kubectl.run(&[
+            "delete",
+            "deployment,poddisruptionbudget",
+            "--all",
+            "-n",
+            NAMESPACE,
+        ])?;
+        kubectl.run(&[
+            "wait",
+            "--for=condition=Established",
+            "--timeout=30s",
+            "crd",
+            "--all",
+        ])?;
+        kubectl.apply(&rights())?;
+        let presets = kubectl.run(&[
+            "get",
+            "configmap",
+            "windlass-presets",
+            "-n",
+            NAMESPACE,
+            "-o",
+            r"jsonpath={.data.presets\.yaml}",
+        ])?;
+        std::fs::write(folder.join("presets.yaml"), presets)?;
+        Ok(Self { cluster, folder })
+    }
+
+    /// A client with all rights. It belongs to the runtime that it is made in.
+    pub async fn client(&self) -> Result<Client> {
+        let file = Kubeconfig::read_from(self.cluster.kubeconfig_path())?;
+        let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+        Ok(Client::try_from(config)?)
+    }
+
+    /// A kubeconfig of a user who has the operator's rights.
+    fn kubeconfig_of(&self, user: &str) -> Result<PathBuf> {
+        let mut file: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(self.cluster.kubeconfig_path())?)?;
+        let identity = file
+            .pointer_mut("/users/0/user")
+            .context("a kubeconfig with a user")?;
+        identity["as"] = user.into();
+        identity["as-groups"] = serde_json::json!([GROUP]);
+        let path = self.folder.join(format!("{user}.kubeconfig"));
+        std::fs::write(&path, file.to_string())?;
+        Ok(path)
+    }
+}
+
+/// The group gets what the chart gives to the operator's service account.
+fn rights() -> String {
+    let subjects = format!("[{{kind: Group, name: {GROUP}, apiGroup: rbac.authorization.k8s.io}}]");
+    format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: test-operators}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: windlass}}\nsubjects: {subjects}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: test-operators, namespace: {NAMESPACE}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: windlass}}\nsubjects: {subjects}\n"
+    )
+}
+
+/// Waits until a question has an answer; `what` is for the person who reads that it had none.
+pub async fn wait<T>(what: &str, within: Duration, question: impl AsyncFn() -> Option<T>) -> T {
+    let end = Instant::now() + within;
+    loop {
+        if let Some(answer) = question().await {
+            return answer;
+        }
+        assert!(Instant::now() < end, "waited {within:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Waits until a value does not change for a while, and returns it.
+pub async fn settled<T: PartialEq + Debug>(
+    still: Duration,
+    within: Duration,
+    value: impl AsyncFn() -> T,
+) -> T {
+    let end = Instant::now() + within;
+    let (mut last, mut since) = (value().await, Instant::now());
+    while since.elapsed() < still {
+        assert!(
+            Instant::now() < end,
+            "does not settle within {within:?}: {last:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = value().await;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    last
+}
