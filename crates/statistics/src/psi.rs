@@ -36,10 +36,11 @@ impl Psi {
     ///
     /// Source: Lewis (1994) for the index (Jeffreys' divergence, Jeffreys 1946); Yurdakul (2018), "Statistical
     /// properties of the Population Stability Index", for its law without drift: (1/n + 1/m) χ² with B - 1 degrees,
-    /// whose mean is taken off. The variance is the sum of two terms, as that of a noncentral χ² is (2k + 4λ):
-    /// 2 (B - 1)(1/n + 1/m)², and the delta method's
-    /// Σ pᵢ aᵢ² - (Σ pᵢ aᵢ)² over n, with aᵢ = ln(pᵢ/qᵢ) + 1 - qᵢ/pᵢ, and likewise for the reference over m.
-    /// The first rules without drift, where the second vanishes; the second rules far from it.
+    /// whose mean is taken off. Away from that the law is about that of a noncentral χ², whose variance is 2k + 4λ in
+    /// units of (1/n + 1/m)², with k = B - 1. The delta method's variance,
+    /// Σ pᵢ aᵢ² - (Σ pᵢ aᵢ)² over n, with aᵢ = ln(pᵢ/qᵢ) + 1 - qᵢ/pᵢ, and likewise for the reference over m,
+    /// is that of 4λ but at the observed shares, where it is on average 4(λ + k). So 2k is taken off it; 2k is also the
+    /// least that the variance can be.
     /// Assumes independent rows, and some five expected in most cells.
     #[allow(clippy::many_single_char_names)] // the names of the equations
     pub fn of_counts(reference: &[u64], window: &[u64]) -> Self {
@@ -76,8 +77,9 @@ impl Psi {
             |(mean, square): (f64, f64), rows: f64| (square - mean * mean).max(0.0) / rows;
         let each = 1.0 / n + 1.0 / m;
         let degrees = count - 1.0;
-        let variance =
-            2.0 * degrees * each * each + variance_of(new_part, n) + variance_of(old_part, m);
+        let without_drift = 2.0 * degrees * each * each;
+        let observed = variance_of(new_part, n) + variance_of(old_part, m);
+        let variance = (observed - without_drift).max(without_drift);
         Self {
             raw,
             value: raw - degrees * each,

@@ -59,6 +59,7 @@ fn without_drift_a_column_drifts_in_fewer_than_one_window_of_a_hundred() {
     let mut random = Random(1);
     for size in [500, 1000, 5000] {
         let (mut alarms, mut windows, mut sum) = (0, 0, 0.0);
+        let (mut squares, mut variances) = (0.0, 0.0);
         for _ in 0..100 {
             let reference: Vec<f64> = (0..size).map(|_| random.normal()).collect();
             let window: Vec<f64> = (0..size).map(|_| random.normal()).collect();
@@ -66,12 +67,20 @@ fn without_drift_a_column_drifts_in_fewer_than_one_window_of_a_hundred() {
             alarms += u32::from(psi.lower(0.95) > 0.1);
             windows += 1;
             sum += psi.value;
+            squares += psi.value * psi.value;
+            variances += psi.standard_error * psi.standard_error;
         }
         let mean = sum / f64::from(windows);
         let bias = 18.0 / f64::from(u32::try_from(size).expect("small"));
         assert!(
             mean.abs() < bias * 0.12,
             "{size} rows: the mean is {mean}, the bias that was taken off {bias}"
+        );
+        // Above 1: the variance is cut from below where it is least.
+        let ratio = variances / squares;
+        assert!(
+            (1.0..1.9).contains(&ratio),
+            "{size} rows: the variance is taken {ratio} times as large as it is"
         );
         assert_eq!(alarms, 0, "{size} rows of a number");
         for levels in [10, 100, 1000] {
