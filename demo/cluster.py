@@ -56,9 +56,11 @@ class Cluster:
         """The full name that pods use for one of the demo's images."""
         return f"localhost/{name}:dev"
 
-    def apply(self, path: Path) -> None:
-        """Applies a manifest, with the images' names as this cluster knows them."""
+    def apply(self, path: Path, changes: dict[str, str] | None = None) -> None:
+        """Applies a manifest, with the images' names as this cluster knows them, and with other changes."""
         text = path.read_text()
+        for old, new in (changes or {}).items():
+            text = text.replace(old, new)
         for name in IMAGES:
             text = text.replace(f"localhost/{name}:dev", self.image(name))
         self.kubectl("apply", "--server-side", "-f", "-", text=text)

@@ -27,18 +27,38 @@ impl Planned for DriftMonitor {
 
     fn observe(self: Arc<Self>, context: &Context) -> Observed {
         let stores = &context.stores;
-        let (namespace, name, uid) = (self.namespace().unwrap_or_default(), self.name_any(), self.uid().unwrap_or_default());
-        let deployment = stores.model_deployments.get(&namespace, &self.spec.deployment);
-        let stable = deployment.as_ref().and_then(|deployment| deployment.status.as_ref()?.stable.as_ref().map(|stable| stable.version.clone()));
+        let (namespace, name, uid) = (
+            self.namespace().unwrap_or_default(),
+            self.name_any(),
+            self.uid().unwrap_or_default(),
+        );
+        let deployment = stores
+            .model_deployments
+            .get(&namespace, &self.spec.deployment);
+        let stable = deployment.as_ref().and_then(|deployment| {
+            deployment
+                .status
+                .as_ref()?
+                .stable
+                .as_ref()
+                .map(|stable| stable.version.clone())
+        });
         let jobs = stores.jobs.owned(&namespace, labels::MONITOR, &name, &uid);
         let mut pods = stores.pods.labelled(&namespace, labels::MONITOR, &name);
-        pods.retain(|pod| pod.metadata.owner_references.iter().flatten().any(|owner| jobs.iter().any(|job| job.uid().as_ref() == Some(&owner.uid))));
+        pods.retain(|pod| {
+            pod.metadata.owner_references.iter().flatten().any(|owner| {
+                jobs.iter()
+                    .any(|job| job.uid().as_ref() == Some(&owner.uid))
+            })
+        });
         Observed {
             serving: stable.and_then(|stable| stores.model_versions.get(&namespace, &stable)),
             deployment,
             jobs,
             pods,
-            training_jobs: stores.training_jobs.labelled(&namespace, labels::MONITOR, &name),
+            training_jobs: stores
+                .training_jobs
+                .labelled(&namespace, labels::MONITOR, &name),
             claims: stores.claims_in(&namespace),
             agent_image: context.agent_image.clone(),
             monitor: self,

@@ -10,6 +10,7 @@ use windlass_plan::modeldeployment::{Observed, plan};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
+use crate::runtime::scrape::counted_since;
 use crate::runtime::stores::{Cache, Stores};
 use crate::trainingjob::versions_of;
 
@@ -28,14 +29,31 @@ impl Planned for ModelDeployment {
 
     fn observe(self: Arc<Self>, context: &Context) -> Observed {
         let stores = &context.stores;
-        let (namespace, name, uid) = (self.namespace().unwrap_or_default(), self.name_any(), self.uid().unwrap_or_default());
+        let (namespace, name, uid) = (
+            self.namespace().unwrap_or_default(),
+            self.name_any(),
+            self.uid().unwrap_or_default(),
+        );
         let mut pods = stores.pods.labelled(&namespace, labels::DEPLOYMENT, &name);
-        pods.retain(|pod| pod.labels().get(labels::ROLE).is_some_and(|role| role == "serving") && pod.metadata.deletion_timestamp.is_none());
-        let step_started = self.status.as_ref().and_then(|status| status.canary.as_ref()).and_then(|canary| canary.step_started);
-        let traffic = step_started.map(|since| context.scraper.traffic(&pods, since)).unwrap_or_default();
+        pods.retain(|pod| {
+            pod.labels()
+                .get(labels::ROLE)
+                .is_some_and(|role| role == "serving")
+                && pod.metadata.deletion_timestamp.is_none()
+        });
+        let since = self
+            .status
+            .as_ref()
+            .and_then(|status| status.canary.as_ref())
+            .map(counted_since);
+        let traffic = since
+            .map(|since| context.scraper.traffic(&pods, since))
+            .unwrap_or_default();
         Observed {
             versions: versions_of(stores, &namespace, &self.spec.model),
-            children: stores.deployments.owned(&namespace, labels::DEPLOYMENT, &name, &uid),
+            children: stores
+                .deployments
+                .owned(&namespace, labels::DEPLOYMENT, &name, &uid),
             pods,
             traffic,
             claims: stores.claims_in(&namespace),

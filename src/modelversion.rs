@@ -28,12 +28,27 @@ impl Planned for ModelVersion {
 
     fn observe(self: Arc<Self>, context: &Context) -> Observed {
         let stores = &context.stores;
-        let (namespace, name, uid) = (self.namespace().unwrap_or_default(), self.name_any(), self.uid().unwrap_or_default());
-        let job = stores.jobs.owned(&namespace, labels::VERSION, &name, &uid).into_iter().next();
+        let (namespace, name, uid) = (
+            self.namespace().unwrap_or_default(),
+            self.name_any(),
+            self.uid().unwrap_or_default(),
+        );
+        let job = stores
+            .jobs
+            .owned(&namespace, labels::VERSION, &name, &uid)
+            .into_iter()
+            .next();
         let mut pods = stores.pods.labelled(&namespace, labels::VERSION, &name);
         let job_uid = job.as_ref().and_then(|job| job.uid());
-        pods.retain(|pod| pod.metadata.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == job_uid.as_ref()));
-        let champion = champion(stores, &namespace, &self.spec.model).and_then(|champion| stores.model_versions.get(&namespace, &champion));
+        pods.retain(|pod| {
+            pod.metadata
+                .owner_references
+                .iter()
+                .flatten()
+                .any(|owner| Some(&owner.uid) == job_uid.as_ref())
+        });
+        let champion = champion(stores, &namespace, &self.spec.model)
+            .and_then(|champion| stores.model_versions.get(&namespace, &champion));
         Observed {
             job,
             pods,

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, TrainingJob, TrainingJobStatus, labels};
 use windlass_plan::Plan;
+use windlass_plan::pods::is_alive;
 use windlass_plan::trainingjob::{Observed, plan};
 
 use crate::runtime::Context;
@@ -27,10 +29,26 @@ impl Planned for TrainingJob {
 
     fn observe(self: Arc<Self>, context: &Context) -> Observed {
         let stores = &context.stores;
-        let (namespace, name, uid) = (self.namespace().unwrap_or_default(), self.name_any(), self.uid().unwrap_or_default());
-        let children = stores.jobs.owned(&namespace, labels::TRAINING_JOB, &name, &uid);
-        let mut pods = stores.pods.labelled(&namespace, labels::TRAINING_JOB, &name);
-        pods.retain(|pod| pod.metadata.owner_references.iter().flatten().any(|owner| children.iter().any(|child| child.uid().as_ref() == Some(&owner.uid))));
+        let (namespace, name, uid) = (
+            self.namespace().unwrap_or_default(),
+            self.name_any(),
+            self.uid().unwrap_or_default(),
+        );
+        let children = stores
+            .jobs
+            .owned(&namespace, labels::TRAINING_JOB, &name, &uid);
+        let mut pods = stores
+            .pods
+            .labelled(&namespace, labels::TRAINING_JOB, &name);
+        // The pods of a Job that was taken away are still ours to wait for, until they are gone.
+        let is_owned = |pod: &Pod| {
+            pod.metadata.owner_references.iter().flatten().any(|owner| {
+                children
+                    .iter()
+                    .any(|child| child.uid().as_ref() == Some(&owner.uid))
+            })
+        };
+        pods.retain(|pod| is_owned(pod) || is_alive(pod));
         let model = self.spec.model.clone().unwrap_or_default();
         Observed {
             children,
@@ -51,20 +69,35 @@ impl Planned for TrainingJob {
 }
 
 /// The versions of a model, those that a person applied without labels too.
-pub fn versions_of(stores: &Stores, namespace: &str, model: &str) -> Vec<Arc<windlass_api::ModelVersion>> {
+pub fn versions_of(
+    stores: &Stores,
+    namespace: &str,
+    model: &str,
+) -> Vec<Arc<windlass_api::ModelVersion>> {
     if model.is_empty() {
         return Vec::new();
     }
-    let mut all = stores.model_versions.store.state_filter(|version| version.namespace().as_deref() == Some(namespace) && version.spec.model == model);
+    let mut all = stores.model_versions.store.state_filter(|version| {
+        version.namespace().as_deref() == Some(namespace) && version.spec.model == model
+    });
     all.sort_by_key(|version| version.spec.version);
     all
 }
 
 /// Name of the version that serves a model now.
 pub fn champion(stores: &Stores, namespace: &str, model: &str) -> Option<String> {
-    let serving = |deployment: &ModelDeployment| deployment.status.as_ref()?.stable.as_ref().map(|stable| stable.version.clone());
+    let serving = |deployment: &ModelDeployment| {
+        deployment
+            .status
+            .as_ref()?
+            .stable
+            .as_ref()
+            .map(|stable| stable.version.clone())
+    };
     let mut all: Vec<_> = stores.model_deployments.store.state();
-    all.retain(|deployment| deployment.namespace().as_deref() == Some(namespace) && deployment.spec.model == model);
+    all.retain(|deployment| {
+        deployment.namespace().as_deref() == Some(namespace) && deployment.spec.model == model
+    });
     all.sort_by_key(|deployment| deployment.name_any());
     all.iter().find_map(|deployment| serving(deployment))
 }

@@ -383,7 +383,7 @@ fn assert_installed(kubectl: &Kubectl, expected: &BTreeMap<Key, Value>) {
 }
 
 fn assert_gone(kubectl: &Kubectl) {
-    wait_for("the namespace to be gone", Duration::from_secs(60), || {
+    wait_for("the namespace to be gone", Duration::from_mins(1), || {
         Ok(kubectl.run(&["get", "namespace", NAMESPACE]).is_err())
     })
     .unwrap();
@@ -489,9 +489,9 @@ fn copy(from: &Path, to: &Path) {
             .map(|entry| (entry.path(), to.join(entry.file_name())))
             .unwrap();
         if path.is_dir() {
-            copy(&path, &target)
+            copy(&path, &target);
         } else {
-            fs::copy(&path, &target).map(drop).unwrap()
+            fs::copy(&path, &target).unwrap();
         }
     }
 }

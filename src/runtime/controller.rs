@@ -30,7 +30,16 @@ const CONCURRENCY: u16 = 8;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 
 /// A kind that is planned.
-pub trait Planned: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static {
+pub trait Planned:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
     /// Its status.
     type Status: Serialize + Send + Sync;
     /// What is known of it.
@@ -77,7 +86,10 @@ struct Backoff<K: Resource<DynamicType = ()>>(Mutex<HashMap<ObjectRef<K>, Durati
 impl<K: Resource<DynamicType = ()> + Clone> Backoff<K> {
     fn next(&self, object: &K) -> Duration {
         let mut map = self.0.lock().expect("no holder panics");
-        let pause = map.entry(ObjectRef::from_obj(object)).and_modify(|pause| *pause = (*pause * 2).min(BACKOFF.1)).or_insert(BACKOFF.0);
+        let pause = map
+            .entry(ObjectRef::from_obj(object))
+            .and_modify(|pause| *pause = (*pause * 2).min(BACKOFF.1))
+            .or_insert(BACKOFF.0);
         *pause
     }
 
@@ -93,8 +105,15 @@ struct Running<K: Resource<DynamicType = ()>> {
 
 async fn run<K: Planned>(context: Arc<Context>, triggers: UnboundedReceiver<ObjectRef<K>>) {
     let store = K::cache(&context.stores).store.clone();
-    let all: Vec<_> = store.state().iter().map(|object| ObjectRef::from_obj(&**object)).collect();
-    let running = Arc::new(Running { context, backoff: Backoff(Mutex::default()) });
+    let all: Vec<_> = store
+        .state()
+        .iter()
+        .map(|object| ObjectRef::from_obj(&**object))
+        .collect();
+    let running = Arc::new(Running {
+        context,
+        backoff: Backoff(Mutex::default()),
+    });
     let kind = K::kind(&()).into_owned();
     let dropping = running.clone();
     Controller::for_stream(stream::pending(), store)
@@ -104,7 +123,14 @@ async fn run<K: Planned>(context: Arc<Context>, triggers: UnboundedReceiver<Obje
         .for_each(|outcome| {
             if let Err(kube::runtime::controller::Error::ObjectNotFound(object)) = outcome {
                 // It is gone, and what was remembered of it goes too.
-                dropping.backoff.0.lock().expect("no holder panics").retain(|kept, _| kept.name != object.name || kept.namespace != object.namespace);
+                dropping
+                    .backoff
+                    .0
+                    .lock()
+                    .expect("no holder panics")
+                    .retain(|kept, _| {
+                        kept.name != object.name || kept.namespace != object.namespace
+                    });
             }
             futures::future::ready(())
         })
@@ -112,22 +138,39 @@ async fn run<K: Planned>(context: Arc<Context>, triggers: UnboundedReceiver<Obje
     tracing::error!(kind, "a controller ended");
 }
 
-fn error_policy<K: Planned>(object: Arc<K>, error: &ReconcileError, running: Arc<Running<K>>) -> Action {
+fn error_policy<K: Planned>(
+    object: Arc<K>,
+    error: &ReconcileError,
+    running: Arc<Running<K>>,
+) -> Action {
     let again = running.backoff.next(&object);
     let kind = K::kind(&()).into_owned();
     match error {
-        ReconcileError::Apply(ApplyError::Leaving { .. }) => tracing::debug!(kind, namespace = object.namespace(), name = object.name_any(), %error, ?again, "waiting"),
-        _ => tracing::warn!(kind, namespace = object.namespace(), name = object.name_any(), %error, ?again, "a reconcile failed"),
+        ReconcileError::Apply(ApplyError::Leaving { .. }) => {
+            tracing::debug!(kind, namespace = object.namespace(), name = object.name_any(), %error, ?again, "waiting")
+        }
+        _ => {
+            tracing::warn!(kind, namespace = object.namespace(), name = object.name_any(), %error, ?again, "a reconcile failed")
+        }
     }
     Action::requeue(again)
 }
 
-async fn reconcile<K: Planned>(object: Arc<K>, running: Arc<Running<K>>) -> Result<Action, ReconcileError> {
+async fn reconcile<K: Planned>(
+    object: Arc<K>,
+    running: Arc<Running<K>>,
+) -> Result<Action, ReconcileError> {
     let started = Instant::now();
-    let outcome = AssertUnwindSafe(attempt(object.clone(), &running.context)).catch_unwind().await.unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(ReconcileError::Panic(said.unwrap_or_default()))
-    });
+    let outcome = AssertUnwindSafe(attempt(object.clone(), &running.context))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| {
+            let said = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(ReconcileError::Panic(said.unwrap_or_default()))
+        });
     let word = match &outcome {
         Ok(_) => {
             running.backoff.reset(&ObjectRef::from_obj(&*object));
@@ -136,7 +179,10 @@ async fn reconcile<K: Planned>(object: Arc<K>, running: Arc<Running<K>>) -> Resu
         Err(ReconcileError::Apply(_)) => "error",
         Err(ReconcileError::Panic(_)) => "panic",
     };
-    running.context.metrics.reconciled(&K::kind(&()), word, started.elapsed());
+    running
+        .context
+        .metrics
+        .reconciled(&K::kind(&()), word, started.elapsed());
     outcome
 }
 
@@ -153,12 +199,23 @@ async fn attempt<K: Planned>(object: Arc<K>, context: &Context) -> Result<Action
         owner: object.uid().unwrap_or_default(),
     };
     writer.steps(&plan.steps).await?;
-    let before = object.status().map(|status| serde_json::to_value(status).expect("a status always serializes"));
+    let before = object
+        .status()
+        .map(|status| serde_json::to_value(status).expect("a status always serializes"));
     if !is_deleted(&plan, &object.name_any()) {
-        writer.status(&*object, before.as_ref(), &plan.status, K::cache(&context.stores)).await?;
+        writer
+            .status(
+                &*object,
+                before.as_ref(),
+                &plan.status,
+                K::cache(&context.stores),
+            )
+            .await?;
     }
     writer.notes(&*object, &plan.notes).await;
-    Ok(plan.again.map_or_else(Action::await_change, Action::requeue))
+    Ok(plan
+        .again
+        .map_or_else(Action::await_change, Action::requeue))
 }
 
 /// Whether the plan took the object itself away.

@@ -28,14 +28,31 @@ impl Health {
 }
 
 /// Serves the endpoints.
-pub async fn serve(address: SocketAddr, health: Health, metrics: Metrics) -> anyhow::Result<JoinHandle<std::io::Result<()>>> {
-    let ready = move || async move { if health.is_ready() { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "the caches are being filled\n") } };
+pub async fn serve(
+    address: SocketAddr,
+    health: Health,
+    metrics: Metrics,
+) -> anyhow::Result<JoinHandle<std::io::Result<()>>> {
+    let ready = move || async move {
+        if health.is_ready() {
+            (StatusCode::OK, "ok\n")
+        } else {
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the caches are being filled\n",
+            )
+        }
+    };
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(move || async move { metrics.text() }));
-    let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
-    Ok(tokio::spawn(async move { axum::serve(listener, router).await }))
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on {address}"))?;
+    Ok(tokio::spawn(
+        async move { axum::serve(listener, router).await },
+    ))
 }
 
 /// Ends when the process is asked to stop.

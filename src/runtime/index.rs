@@ -7,7 +7,13 @@ use kube::ResourceExt;
 use windlass_api::labels;
 
 /// The labels by which children are looked up.
-const INDEXED: [&str; 5] = [labels::TRAINING_JOB, labels::VERSION, labels::DEPLOYMENT, labels::MONITOR, labels::MODEL];
+const INDEXED: [&str; 5] = [
+    labels::TRAINING_JOB,
+    labels::VERSION,
+    labels::DEPLOYMENT,
+    labels::MONITOR,
+    labels::MODEL,
+];
 
 type Key = (String, &'static str, String);
 
@@ -40,11 +46,19 @@ impl Index {
     /// Names of the objects that carry a label, in order. One may be gone by now.
     pub fn names(&self, namespace: &str, label: &'static str, value: &str) -> Vec<String> {
         let map = self.0.read().expect("no holder panics");
-        map.get(&(namespace.to_owned(), label, value.to_owned())).map(|names| names.iter().cloned().collect()).unwrap_or_default()
+        map.get(&(namespace.to_owned(), label, value.to_owned()))
+            .map(|names| names.iter().cloned().collect())
+            .unwrap_or_default()
     }
 }
 
 fn keys<K: ResourceExt>(object: &K) -> impl Iterator<Item = Key> {
     let namespace = object.namespace().unwrap_or_default();
-    INDEXED.iter().filter_map(move |label| Some((namespace.clone(), *label, object.labels().get(*label)?.clone())))
+    INDEXED.iter().filter_map(move |label| {
+        Some((
+            namespace.clone(),
+            *label,
+            object.labels().get(*label)?.clone(),
+        ))
+    })
 }

@@ -47,37 +47,99 @@ impl Metrics {
     /// Metrics, all at zero.
     pub fn new() -> Self {
         let reconciles = Family::<Reconciled, Counter<u64, AtomicU64>>::default();
-        let durations = Family::<Kind, Histogram>::new_with_constructor(|| Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0]));
-        let (writes, watch_failures, unreadable, leading) = (Family::default(), Family::default(), Family::default(), Gauge::default());
+        let durations = Family::<Kind, Histogram>::new_with_constructor(|| {
+            Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0])
+        });
+        let (writes, watch_failures, unreadable, leading) = (
+            Family::default(),
+            Family::default(),
+            Family::default(),
+            Gauge::default(),
+        );
         let mut registry = Registry::with_prefix("windlass");
-        registry.register("reconciles", "Reconciles, by kind and outcome", reconciles.clone());
-        registry.register("reconcile_duration_seconds", "Seconds that a reconcile took", durations.clone());
-        registry.register("writes", "Requests that change the cluster, by kind of object and verb", writes.clone());
-        registry.register("watch_failures", "Watches that failed and were taken up again", watch_failures.clone());
-        registry.register("unreadable_objects", "Objects that could not be read", unreadable.clone());
+        registry.register(
+            "reconciles",
+            "Reconciles, by kind and outcome",
+            reconciles.clone(),
+        );
+        registry.register(
+            "reconcile_duration_seconds",
+            "Seconds that a reconcile took",
+            durations.clone(),
+        );
+        registry.register(
+            "writes",
+            "Requests that change the cluster, by kind of object and verb",
+            writes.clone(),
+        );
+        registry.register(
+            "watch_failures",
+            "Watches that failed and were taken up again",
+            watch_failures.clone(),
+        );
+        registry.register(
+            "unreadable_objects",
+            "Objects that could not be read",
+            unreadable.clone(),
+        );
         registry.register("leading", "1 while this replica leads", leading.clone());
-        Self(Arc::new(Inner { registry, reconciles, durations, writes, watch_failures, unreadable, leading }))
+        Self(Arc::new(Inner {
+            registry,
+            reconciles,
+            durations,
+            writes,
+            watch_failures,
+            unreadable,
+            leading,
+        }))
     }
 
     /// A reconcile ended.
     pub fn reconciled(&self, kind: &str, outcome: &'static str, took: Duration) {
-        self.0.reconciles.get_or_create(&Reconciled { kind: kind.to_owned(), outcome }).inc();
-        self.0.durations.get_or_create(&Kind { kind: kind.to_owned() }).observe(took.as_secs_f64());
+        self.0
+            .reconciles
+            .get_or_create(&Reconciled {
+                kind: kind.to_owned(),
+                outcome,
+            })
+            .inc();
+        self.0
+            .durations
+            .get_or_create(&Kind {
+                kind: kind.to_owned(),
+            })
+            .observe(took.as_secs_f64());
     }
 
     /// Something was written.
     pub fn written(&self, kind: &str, verb: &'static str) {
-        self.0.writes.get_or_create(&Written { kind: kind.to_owned(), verb }).inc();
+        self.0
+            .writes
+            .get_or_create(&Written {
+                kind: kind.to_owned(),
+                verb,
+            })
+            .inc();
     }
 
     /// A watch failed.
     pub fn watch_failed(&self, kind: &str) {
-        self.0.watch_failures.get_or_create(&Kind { kind: kind.to_owned() }).inc();
+        self.0
+            .watch_failures
+            .get_or_create(&Kind {
+                kind: kind.to_owned(),
+            })
+            .inc();
     }
 
     /// An object could not be read.
     pub fn unreadable(&self, kind: &str) {
-        self.0.unreadable.get_or_create(&Kind { kind: kind.to_owned() }).inc();
+        self.0
+            .unreadable
+            .get_or_create(&Kind {
+                kind: kind.to_owned(),
+            })
+            .inc();
     }
 
     /// Whether this replica leads.

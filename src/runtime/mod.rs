@@ -63,10 +63,16 @@ pub struct Context {
 
 impl Context {
     /// The context, the watches that fill its stores (to be polled), and the triggers that they give.
-    pub fn new(settings: Settings) -> (Arc<Self>, impl Future<Output = ()> + Send + use<>, Triggers) {
+    pub fn new(
+        settings: Settings,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + use<>, Triggers) {
         let native_gangs = settings.gang_scheduler == GangScheduler::Native;
-        let (stores, watches, triggers) = watches::start(&settings.client, native_gangs, settings.metrics.clone());
-        let reporter = Reporter { controller: "windlass".to_owned(), instance: Some(settings.identity) };
+        let (stores, watches, triggers) =
+            watches::start(&settings.client, native_gangs, settings.metrics.clone());
+        let reporter = Reporter {
+            controller: "windlass".to_owned(),
+            instance: Some(settings.identity),
+        };
         let context = Arc::new(Self {
             recorder: Recorder::new(settings.client.clone(), reporter),
             client: settings.client,

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use windlass_api::agent::Observations;
-use windlass_api::{ModelDeployment, labels};
+use windlass_api::{CanaryStatus, ModelDeployment, labels};
 use windlass_plan::modeldeployment::{METRICS_PORT, Traffic};
 
 use super::Context;
@@ -41,12 +41,26 @@ struct Seen {
 
 impl Scraper {
     /// The traffic of each version since a step began.
-    pub fn traffic<'a>(&self, pods: impl IntoIterator<Item = &'a Arc<Pod>>, since: Timestamp) -> BTreeMap<String, Traffic> {
+    pub fn traffic<'a>(
+        &self,
+        pods: impl IntoIterator<Item = &'a Arc<Pod>>,
+        since: Timestamp,
+    ) -> BTreeMap<String, Traffic> {
         let seen = self.0.lock().expect("no holder panics");
         let mut all: BTreeMap<String, Traffic> = BTreeMap::new();
         for pod in pods {
-            let Some(seen) = pod.uid().and_then(|uid| seen.get(&uid)).filter(|seen| seen.since == since) else { continue };
-            let version = pod.labels().get(labels::VERSION).cloned().unwrap_or_default();
+            let Some(seen) = pod
+                .uid()
+                .and_then(|uid| seen.get(&uid))
+                .filter(|seen| seen.since == since)
+            else {
+                continue;
+            };
+            let version = pod
+                .labels()
+                .get(labels::VERSION)
+                .cloned()
+                .unwrap_or_default();
             add(all.entry(version).or_default(), &seen.first, &seen.last);
         }
         all
@@ -56,15 +70,27 @@ impl Scraper {
         let mut seen = self.0.lock().expect("no holder panics");
         match seen.get_mut(&pod) {
             // A proxy that was started again counts from nothing.
-            Some(entry) if entry.since == since && now.requests >= entry.last.requests => entry.last = now,
+            Some(entry) if entry.since == since && now.requests >= entry.last.requests => {
+                entry.last = now
+            }
             _ => {
-                seen.insert(pod, Seen { since, first: now.clone(), last: now });
+                seen.insert(
+                    pod,
+                    Seen {
+                        since,
+                        first: now.clone(),
+                        last: now,
+                    },
+                );
             }
         }
     }
 
     fn forget_all_but(&self, kept: &[String]) {
-        self.0.lock().expect("no holder panics").retain(|pod, _| kept.contains(pod));
+        self.0
+            .lock()
+            .expect("no holder panics")
+            .retain(|pod, _| kept.contains(pod));
     }
 }
 
@@ -81,32 +107,86 @@ fn add(traffic: &mut Traffic, first: &Observations, last: &Observations) {
 
 /// Asks the pods of every roll-out that is in a step, for ever.
 pub async fn run(context: Arc<Context>) {
-    let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build_http();
+    let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(1)
+        .build_http();
     loop {
         tokio::time::sleep(EVERY).await;
-        let targets: Vec<(Timestamp, Arc<Pod>)> = context.stores.model_deployments.store.state().iter().flat_map(|deployment| targets(&context, deployment)).collect();
-        let asked = targets.iter().map(|(since, pod)| ask(&client, &context.scraper, *since, pod));
+        let targets: Vec<(Timestamp, Arc<Pod>)> = context
+            .stores
+            .model_deployments
+            .store
+            .state()
+            .iter()
+            .flat_map(|deployment| targets(&context, deployment))
+            .collect();
+        let asked = targets
+            .iter()
+            .map(|(since, pod)| ask(&client, &context.scraper, *since, pod));
         join_all(asked).await;
         let kept: Vec<String> = targets.iter().filter_map(|(_, pod)| pod.uid()).collect();
         context.scraper.forget_all_but(&kept);
     }
 }
 
-fn targets(context: &Context, deployment: &ModelDeployment) -> Vec<(Timestamp, Arc<Pod>)> {
-    let since = deployment.status.as_ref().and_then(|status| status.canary.as_ref()).and_then(|canary| canary.step_started);
-    let Some(since) = since else { return Vec::new() };
-    let namespace = deployment.namespace().unwrap_or_default();
-    let pods = context.stores.pods.labelled(&namespace, labels::DEPLOYMENT, &deployment.name_any());
-    pods.into_iter().filter(|pod| pod.labels().get(labels::ROLE).is_some_and(|role| role == "serving")).map(|pod| (since, pod)).collect()
+/// Since when a canary's traffic is counted: the start of its step, or, while the step's pods start, of the wait for them.
+pub fn counted_since(canary: &CanaryStatus) -> Timestamp {
+    canary.step_started.unwrap_or(canary.since)
 }
 
-async fn ask(client: &Client<HttpConnector, Empty<Bytes>>, scraper: &Scraper, since: Timestamp, pod: &Pod) {
-    let (Some(uid), Some(address)) = (pod.uid(), pod.status.as_ref().and_then(|status| status.pod_ip.as_ref())) else { return };
-    let host = if address.contains(':') { format!("[{address}]") } else { address.clone() };
-    let Ok(uri) = format!("http://{host}:{METRICS_PORT}/observations").parse() else { return };
+fn targets(context: &Context, deployment: &ModelDeployment) -> Vec<(Timestamp, Arc<Pod>)> {
+    let since = deployment
+        .status
+        .as_ref()
+        .and_then(|status| status.canary.as_ref())
+        .map(counted_since);
+    let Some(since) = since else {
+        return Vec::new();
+    };
+    let namespace = deployment.namespace().unwrap_or_default();
+    let pods = context
+        .stores
+        .pods
+        .labelled(&namespace, labels::DEPLOYMENT, &deployment.name_any());
+    pods.into_iter()
+        .filter(|pod| {
+            pod.labels()
+                .get(labels::ROLE)
+                .is_some_and(|role| role == "serving")
+        })
+        .map(|pod| (since, pod))
+        .collect()
+}
+
+async fn ask(
+    client: &Client<HttpConnector, Empty<Bytes>>,
+    scraper: &Scraper,
+    since: Timestamp,
+    pod: &Pod,
+) {
+    let (Some(uid), Some(address)) = (
+        pod.uid(),
+        pod.status
+            .as_ref()
+            .and_then(|status| status.pod_ip.as_ref()),
+    ) else {
+        return;
+    };
+    let host = if address.contains(':') {
+        format!("[{address}]")
+    } else {
+        address.clone()
+    };
+    let Ok(uri) = format!("http://{host}:{METRICS_PORT}/observations").parse() else {
+        return;
+    };
     let answer = tokio::time::timeout(TIMEOUT, async {
         let response = client.get(uri).await.ok()?;
-        let body = Limited::new(response.into_body(), MAX_BYTES).collect().await.ok()?.to_bytes();
+        let body = Limited::new(response.into_body(), MAX_BYTES)
+            .collect()
+            .await
+            .ok()?
+            .to_bytes();
         serde_json::from_slice::<Observations>(&body).ok()
     });
     if let Ok(Some(observations)) = answer.await {
@@ -119,7 +199,12 @@ mod tests {
     use super::*;
 
     fn seen(requests: u64) -> Observations {
-        Observations { requests, latency_bounds_ms: vec![1.0], latency_counts: vec![requests, 0], ..Observations::default() }
+        Observations {
+            requests,
+            latency_bounds_ms: vec![1.0],
+            latency_counts: vec![requests, 0],
+            ..Observations::default()
+        }
     }
 
     #[test]
@@ -130,13 +215,22 @@ mod tests {
         pod.metadata.labels = Some([(labels::VERSION.to_owned(), "m-1".to_owned())].into());
         let pods = [Arc::new(pod)];
         let since = Timestamp::UNIX_EPOCH;
-        let requests = |scraper: &Scraper| scraper.traffic(&pods, since).get("m-1").map_or(0, |traffic| traffic.requests);
+        let requests = |scraper: &Scraper| {
+            scraper
+                .traffic(&pods, since)
+                .get("m-1")
+                .map_or(0, |traffic| traffic.requests)
+        };
         scraper.note("a".to_owned(), since, seen(100));
         scraper.note("a".to_owned(), since, seen(130));
         assert_eq!(requests(&scraper), 30);
         scraper.note("a".to_owned(), since, seen(5));
         scraper.note("a".to_owned(), since, seen(9));
         assert_eq!(requests(&scraper), 4);
-        assert!(scraper.traffic(&pods, "2026-01-01T00:00:00Z".parse().expect("a time")).is_empty());
+        assert!(
+            scraper
+                .traffic(&pods, "2026-01-01T00:00:00Z".parse().expect("a time"))
+                .is_empty()
+        );
     }
 }

@@ -32,13 +32,30 @@ impl<K: Resource<DynamicType = ()> + Clone> Cache<K> {
 
     /// The objects that carry a label.
     pub fn labelled(&self, namespace: &str, label: &'static str, value: &str) -> Vec<Arc<K>> {
-        self.index.names(namespace, label, value).iter().filter_map(|name| self.get(namespace, name)).collect()
+        self.index
+            .names(namespace, label, value)
+            .iter()
+            .filter_map(|name| self.get(namespace, name))
+            .collect()
     }
 
     /// The objects that carry a label and belong to the object with this uid.
-    pub fn owned(&self, namespace: &str, label: &'static str, value: &str, uid: &str) -> Vec<Arc<K>> {
+    pub fn owned(
+        &self,
+        namespace: &str,
+        label: &'static str,
+        value: &str,
+        uid: &str,
+    ) -> Vec<Arc<K>> {
         let mut all = self.labelled(namespace, label, value);
-        all.retain(|object| object.meta().owner_references.iter().flatten().any(|owner| owner.uid == uid));
+        all.retain(|object| {
+            object
+                .meta()
+                .owner_references
+                .iter()
+                .flatten()
+                .any(|owner| owner.uid == uid)
+        });
         all
     }
 }
@@ -105,6 +122,14 @@ where
     K: Resource + Clone + 'static,
     K::DynamicType: Eq + Hash + Clone,
 {
-    let here = |object: &K| object.meta().namespace.as_deref() == Some(namespace) && object.meta().deletion_timestamp.is_none();
-    store.state().into_iter().filter(|object| here(object)).filter_map(|object| object.meta().name.clone()).collect()
+    let here = |object: &K| {
+        object.meta().namespace.as_deref() == Some(namespace)
+            && object.meta().deletion_timestamp.is_none()
+    };
+    store
+        .state()
+        .into_iter()
+        .filter(|object| here(object))
+        .filter_map(|object| object.meta().name.clone())
+        .collect()
 }
