@@ -30,7 +30,8 @@ packages: ## Install the Debian packages that are needed
 	@scripts/install-packages.sh
 
 build: ## Build the operator, the agent and the test cluster's program
-	cargo build --locked --workspace --bins
+	@# With an example among the targets, features are resolved as for tests: DataFusion is built once, not twice.
+	cargo build --locked --workspace --bins --examples
 	cargo build --locked --release -p windlass
 
 programs: packages ## Build Kubernetes and what belongs to it (some 20 minutes the first time)
