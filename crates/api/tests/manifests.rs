@@ -209,12 +209,16 @@ fn every_crd_explains_every_field() {
     assert!(found.is_empty(), "without a description: {found:#?}");
 }
 
-#[test]
-fn a_real_api_server_takes_what_is_good_and_says_what_is_wrong() {
-    let cluster = Cluster::up(&Options::new("test-manifests", Shape::Api)).unwrap();
-    let kubectl = cluster.kubectl().unwrap();
+/// Server-side apply that changes nothing and takes no field that is not known.
+const DRY_RUN: [&str; 4] = [
+    "apply",
+    "--server-side",
+    "--dry-run=server",
+    "--validate=strict",
+];
 
-    // The CRDs, rule cost and all. Client-side, since that is what the size is kept small for.
+/// The CRDs, rule cost and all. Client-side, since that is what the size is kept small for.
+fn crds_are_accepted(kubectl: &Kubectl) {
     for (path, _) in yaml_files(&root().join("crds")) {
         kubectl
             .run(&["apply", "--validate=strict", "-f", path.to_str().unwrap()])
@@ -229,23 +233,17 @@ fn a_real_api_server_takes_what_is_good_and_says_what_is_wrong() {
             "--all",
         ])
         .unwrap();
+}
 
+/// Returns how many there are.
+fn examples_are_accepted(kubectl: &Kubectl) -> usize {
     let examples = yaml_files(&root().join("deploy/examples"));
     assert!(!examples.is_empty());
     for namespace in namespaces(&examples) {
         kubectl.run(&["create", "namespace", &namespace]).unwrap();
     }
     let wrong = each(&examples, |text| {
-        let output = feed(
-            &kubectl,
-            &[
-                "apply",
-                "--server-side",
-                "--dry-run=server",
-                "--validate=strict",
-            ],
-            text,
-        );
+        let output = feed(kubectl, &DRY_RUN, text);
         if output.status.success() {
             Ok(())
         } else {
@@ -257,22 +255,27 @@ fn a_real_api_server_takes_what_is_good_and_says_what_is_wrong() {
         "examples that are not accepted:\n{}",
         wrong.join("\n")
     );
+    examples.len()
+}
 
+/// Returns how many there are.
+fn wrong_manifests_are_refused(kubectl: &Kubectl) -> usize {
     let files = yaml_files(&root().join("crates/api/tests/wrong-manifests"));
     assert!(
         files.len() >= 60,
         "{} wrong manifests; there have to be at least 60",
         files.len()
     );
+
+    // Each update has a namespace of its own, so that none meets what another one made.
     let updates = files.values().filter(|text| is_update(text)).count();
+    let namespace = |number| {
+        format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: update-{number}}}}}")
+    };
     kubectl
         .create(
             &(0..updates)
-                .map(|number| {
-                    format!(
-                        "{{apiVersion: v1, kind: Namespace, metadata: {{name: update-{number}}}}}"
-                    )
-                })
+                .map(namespace)
                 .collect::<Vec<_>>()
                 .join("\n---\n"),
         )
@@ -284,13 +287,12 @@ fn a_real_api_server_takes_what_is_good_and_says_what_is_wrong() {
         } else {
             "default".to_owned()
         };
-        is_refused(&kubectl, &namespace, text)
+        is_refused(kubectl, &namespace, text)
     });
+    let (some, all) = (wrong.len(), files.len());
     assert!(
         wrong.is_empty(),
-        "{} of {} wrong manifests are not refused as they should be:\n{}",
-        wrong.len(),
-        files.len(),
+        "{some} of {all} wrong manifests are not refused as they should be:\n{}",
         wrong.join("\n")
     );
 
@@ -300,27 +302,25 @@ fn a_real_api_server_takes_what_is_good_and_says_what_is_wrong() {
         .map(String::as_str)
         .filter(|text| !is_update(text))
         .collect();
-    let output = feed(
-        &kubectl,
-        &[
-            "apply",
-            "--server-side",
-            "--dry-run=server",
-            "--validate=strict",
-        ],
-        &single.join("\n---\n"),
-    );
+    let output = feed(kubectl, &DRY_RUN, &single.join("\n---\n"));
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
         "",
         "accepted by server-side apply"
     );
+    all
+}
 
-    println!(
-        "{} examples accepted, {} wrong manifests refused",
-        examples.len(),
-        files.len()
+#[test]
+fn a_real_api_server_takes_what_is_good_and_says_what_is_wrong() {
+    let cluster = Cluster::up(&Options::new("test-manifests", Shape::Api)).unwrap();
+    let kubectl = cluster.kubectl().unwrap();
+    crds_are_accepted(&kubectl);
+    let (examples, wrong) = (
+        examples_are_accepted(&kubectl),
+        wrong_manifests_are_refused(&kubectl),
     );
+    println!("{examples} examples accepted, {wrong} wrong manifests refused");
 }
 
 /// The namespaces that manifests name.
