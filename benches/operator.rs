@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use windlass_api::{TrainingJob, condition, is_true};
 use windlass_testcluster::{Cluster, Options, Shape};
 
-use support::audit::{Mark, by_kind, mark, writes_of};
+use support::audit::{by_kind, mark, writes_of};
 use support::operator::Operator;
 use support::{Bed, settled};
 
@@ -158,7 +158,7 @@ async fn trained(
     figures.push(goal("twice", count(twice), "1", "0", twice == 0));
 
     let wrote = || async { writes_of(&bed.cluster, USER, start).len() };
-    settled(Duration::from_secs(5), Duration::from_secs(120), wrote).await;
+    settled(Duration::from_secs(5), Duration::from_mins(2), wrote).await;
     let writes = writes_of(&bed.cluster, USER, start);
     let each = count(writes.len()) / count(jobs);
     figures.push(goal(
@@ -202,7 +202,7 @@ async fn restarted(bed: &Bed, jobs: usize, figures: &mut Vec<Figure>) -> Result<
         line.and_then(|line| line.rsplit(' ').next()?.parse::<usize>().ok())
             .unwrap_or_default()
     };
-    let reconciled = settled(Duration::from_secs(5), Duration::from_secs(120), looked_at).await;
+    let reconciled = settled(Duration::from_secs(5), Duration::from_mins(2), looked_at).await;
     ensure!(
         reconciled >= jobs,
         "only {reconciled} of {jobs} TrainingJobs were looked at after the restart"
@@ -254,7 +254,7 @@ async fn until_complete<F: Future<Output = Result<usize>>>(
             (best, since) = (now, Instant::now());
             eprintln!("{what}: {best} of {all} have ended");
         }
-        if best >= all || since.elapsed() > Duration::from_secs(120) {
+        if best >= all || since.elapsed() > Duration::from_mins(2) {
             return Ok(best);
         }
         // Each look reads everything: seldom enough that it is not what is measured.

@@ -10,7 +10,7 @@ use windlass_testcluster::{Cluster, Options, Shape, check_machine_for_node};
 /// Seconds that a condition may take from when its cause can be seen.
 const SOON: Duration = Duration::from_secs(10);
 /// Seconds for pods to start and end on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 struct Bench {
     cluster: Cluster,
@@ -84,7 +84,7 @@ impl Bench {
             "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{pod-security.kubernetes.io/enforce: restricted}}}}\n---\n\
              apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: data, namespace: {name}}}\nspec: {{accessModes: [ReadWriteMany], resources: {{requests: {{storage: 1Gi}}}}}}\n"
         ));
-        self.until(PATIENCE, "the claim is bound", || {
+        Self::until(PATIENCE, "the claim is bound", || {
             self.kubectl(&[
                 "-n",
                 name,
@@ -117,7 +117,7 @@ impl Bench {
         (next(), next(), next())
     }
 
-    fn until(&self, patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    fn until(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
         let start = Instant::now();
         while !is_so() {
             assert!(
@@ -325,7 +325,7 @@ fn labels_that_are_garbage(bench: &Bench) {
         "import os; open(os.environ['WINDLASS_OUTPUT'] + '/model.bst', 'w').write('x')",
         &format!("  model: garbage\n{output}\n{validation}"),
     ));
-    bench.until(PATIENCE, "the version is registered", || {
+    Bench::until(PATIENCE, "the version is registered", || {
         bench
             .kubectl(&["-n", "labels", "get", "mv", "-o", "name"])
             .contains("garbage-1")
@@ -368,7 +368,7 @@ fn a_server_that_never_gets_ready(bench: &Bench) {
             &script,
             &format!("  model: m\n{OUTPUT}"),
         ));
-        bench.until(PATIENCE, "the training is complete", || {
+        Bench::until(PATIENCE, "the training is complete", || {
             bench.condition(SPACE, &format!("tj/{name}"), "Complete").0 == "True"
         });
     };
@@ -380,12 +380,12 @@ fn a_server_that_never_gets_ready(bench: &Bench) {
     };
     train("good", "good");
     serve(1);
-    bench.until(PATIENCE, "version 1 serves", || {
+    Bench::until(PATIENCE, "version 1 serves", || {
         bench.condition(SPACE, "md/m", "Ready").0 == "True"
     });
     train("bad", "bad");
     serve(2);
-    bench.until(PATIENCE, "version 2 is rolled back", || {
+    Bench::until(PATIENCE, "version 2 is rolled back", || {
         assert_eq!(
             bench.condition(SPACE, "md/m", "Available").0,
             "True",

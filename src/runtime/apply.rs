@@ -134,7 +134,7 @@ impl Writer<'_> {
                     Child::Job(job) => self.apply_once(&**job, &stores.jobs).await?,
                     Child::Service(service) => self.apply(&**service, &stores.services).await?,
                     Child::Deployment(deployment) => {
-                        self.apply(&**deployment, &stores.deployments).await?
+                        self.apply(&**deployment, &stores.deployments).await?;
                     }
                     Child::PodGroup(group) => {
                         if let Some(cache) = &stores.pod_groups {
@@ -143,15 +143,15 @@ impl Writer<'_> {
                     }
                     Child::TrainingJob(job) => self.create(&**job, &stores.training_jobs).await?,
                     Child::ModelVersion(version) => {
-                        self.create(&**version, &stores.model_versions).await?
+                        self.create(&**version, &stores.model_versions).await?;
                     }
                 },
                 Step::Delete(Doomed::Job(name)) => self.delete(name, &stores.jobs).await?,
                 Step::Delete(Doomed::Deployment(name)) => {
-                    self.delete(name, &stores.deployments).await?
+                    self.delete(name, &stores.deployments).await?;
                 }
                 Step::Delete(Doomed::TrainingJob(name)) => {
-                    self.delete(name, &stores.training_jobs).await?
+                    self.delete(name, &stores.training_jobs).await?;
                 }
             }
         }

@@ -27,7 +27,7 @@ use super::{Context, scrape};
 /// Reconciles of one kind at once.
 const CONCURRENCY: u16 = 8;
 /// The first and the longest pause after an error.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
 
 /// A kind that is planned.
 pub trait Planned:
@@ -138,6 +138,7 @@ async fn run<K: Planned>(context: Arc<Context>, triggers: UnboundedReceiver<Obje
     tracing::error!(kind, "a controller ended");
 }
 
+#[allow(clippy::needless_pass_by_value)] // kube's signature
 fn error_policy<K: Planned>(
     object: Arc<K>,
     error: &ReconcileError,
@@ -147,10 +148,10 @@ fn error_policy<K: Planned>(
     let kind = K::kind(&()).into_owned();
     match error {
         ReconcileError::Apply(ApplyError::Leaving { .. }) => {
-            tracing::debug!(kind, namespace = object.namespace(), name = object.name_any(), %error, ?again, "waiting")
+            tracing::debug!(kind, namespace = object.namespace(), name = object.name_any(), %error, ?again, "waiting");
         }
         _ => {
-            tracing::warn!(kind, namespace = object.namespace(), name = object.name_any(), %error, ?again, "a reconcile failed")
+            tracing::warn!(kind, namespace = object.namespace(), name = object.name_any(), %error, ?again, "a reconcile failed");
         }
     }
     Action::requeue(again)

@@ -250,7 +250,7 @@ impl Held {
                     }
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "the Lease was not renewed, and is tried again")
+                    tracing::warn!(%error, "the Lease was not renewed, and is tried again");
                 }
                 Err(_) => tracing::warn!(
                     "the API server did not answer to the renewal of the Lease, which is tried again"

@@ -71,7 +71,7 @@ impl Scraper {
         match seen.get_mut(&pod) {
             // A proxy that was started again counts from nothing.
             Some(entry) if entry.since == since && now.requests >= entry.last.requests => {
-                entry.last = now
+                entry.last = now;
             }
             _ => {
                 seen.insert(

@@ -203,16 +203,14 @@ pub fn start(
     };
     let stores = Stores {
         training_jobs: starting.ours(|senders, job, _| senders.training_job(job)),
-        model_versions: starting
-            .ours(|senders, version, stores| senders.model_version(version, stores)),
-        model_deployments: starting
-            .ours(|senders, deployment, stores| senders.model_deployment(deployment, stores)),
+        model_versions: starting.ours(Senders::model_version),
+        model_deployments: starting.ours(Senders::model_deployment),
         drift_monitors: starting.ours(|senders, monitor, _| {
             send(
                 &senders.drift_monitors,
                 &monitor.name_any(),
                 &monitor.namespace().unwrap_or_default(),
-            )
+            );
         }),
         jobs: starting.children(|_| {}),
         pods: starting.children(trim_pod),
@@ -312,7 +310,7 @@ impl Starting {
             object.annotations_mut().clear();
         });
         self.add(stream, |senders, object, stores| {
-            senders.namespace(&object.namespace().unwrap_or_default(), stores)
+            senders.namespace(&object.namespace().unwrap_or_default(), stores);
         })
     }
 
@@ -330,7 +328,7 @@ impl Starting {
         let (mine, metrics) = (cache.clone(), self.metrics.clone());
         let run = move |stores: Stores, senders: Senders| {
             follow(stream, writer, mine, metrics, move |object: &K| {
-                touch(&senders, object, &stores)
+                touch(&senders, object, &stores);
             })
             .boxed()
         };

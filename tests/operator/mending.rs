@@ -32,9 +32,9 @@ async fn another_s_edit_of_the_service_is_mended() -> Result<()> {
     let selector = async || look.services.get_opt("churn").await.ok()??.spec?.selector;
     let wanted = wait("the deployment's Service", PATIENCE, selector).await;
     let mut edited = wanted.clone();
-    edited
-        .values_mut()
-        .for_each(|value| "nobody".clone_into(value));
+    for value in edited.values_mut() {
+        "nobody".clone_into(value);
+    }
     let edit = json!({"spec": {"selector": edited}});
     look.services
         .patch("churn", &PatchParams::default(), &Patch::Merge(edit))

@@ -14,7 +14,7 @@ use crate::support::settled;
 use crate::turn;
 
 const SETTLED: Duration = Duration::from_secs(3);
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// All four kinds, in states that differ: running, complete, suspended, stalled, waiting.
 #[tokio::test]

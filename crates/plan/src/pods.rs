@@ -9,8 +9,9 @@ use k8s_openapi::api::batch::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Container, ContainerStatus, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimVolumeSource,
-    Pod, PodSpec, Volume, VolumeMount,
+    Pod, PodSpec, ResourceRequirements, Volume, VolumeMount,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 use windlass_api::agent::{FailureReport, Report, environment, paths};
@@ -166,6 +167,15 @@ pub fn agent_container(
     container.security_context = Some(k8s_openapi::api::core::v1::SecurityContext {
         read_only_root_filesystem: Some(true),
         ..Default::default()
+    });
+    // Without a request, a busy node would give it next to nothing.
+    container.resources = Some(ResourceRequirements {
+        requests: Some(
+            [("cpu", "100m"), ("memory", "64Mi")]
+                .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))
+                .into(),
+        ),
+        ..ResourceRequirements::default()
     });
     mount_empty(spec, &mut container, "windlass-tmp", "/tmp", false);
     container
