@@ -8,13 +8,13 @@ use k8s_openapi::api::batch::v1::{
     PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{
-    Container, ContainerStatus, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimVolumeSource,
-    Pod, PodSpec, ResourceRequirements, Volume, VolumeMount,
+    Container, ContainerStateTerminated, ContainerStatus, EmptyDirVolumeSource, EnvVar,
+    PersistentVolumeClaimVolumeSource, Pod, PodSpec, ResourceRequirements, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
-use windlass_api::agent::{FailureReport, Report, environment, paths};
+use windlass_api::agent::{FailureReason, FailureReport, Report, environment, paths};
 use windlass_api::{Address, labels};
 
 use crate::Problem;
@@ -329,33 +329,38 @@ pub fn report(pod: &Pod, name: &str) -> Option<Report> {
 }
 
 /// The failure that an agent or a container left in a pod, in words.
+///
+/// What an agent says comes first: a model server beside it is ended with it, and its exit code tells nothing.
 pub fn failure(pod: &Pod) -> Option<FailureReport> {
-    statuses(pod).find_map(|status| {
-        let ended = status.state.as_ref()?.terminated.as_ref()?;
-        if ended.exit_code == 0 {
-            return None;
+    let said = statuses(pod).find_map(|status| {
+        let message = ended_badly(status)?.message.as_deref()?;
+        match serde_json::from_str(message) {
+            Ok(Report::Failure(failure)) => Some(failure),
+            Ok(_) | Err(_) => None,
         }
-        if let Some(Ok(Report::Failure(failure))) =
-            ended.message.as_deref().map(serde_json::from_str)
-        {
-            return Some(failure);
-        }
-        Some(FailureReport {
-            reason: windlass_api::agent::FailureReason::TrainerFailed,
-            message: format!(
-                "container {} ended with exit code {}{}",
-                status.name,
-                ended.exit_code,
-                ended
-                    .reason
-                    .as_deref()
-                    .map(|reason| format!(" ({reason})"))
-                    .unwrap_or_default()
-            ),
-            exit_code: Some(ended.exit_code),
-            log_tail: ended.message.clone().unwrap_or_default(),
-        })
+    });
+    said.or_else(|| {
+        statuses(pod).find_map(|status| Some(exit_failure(&status.name, ended_badly(status)?)))
     })
+}
+
+fn ended_badly(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    let ended = status.state.as_ref()?.terminated.as_ref()?;
+    (ended.exit_code != 0).then_some(ended)
+}
+
+fn exit_failure(container: &str, ended: &ContainerStateTerminated) -> FailureReport {
+    let reason = ended.reason.as_deref().map(|reason| format!(" ({reason})"));
+    FailureReport {
+        reason: FailureReason::TrainerFailed,
+        message: format!(
+            "container {container} ended with exit code {}{}",
+            ended.exit_code,
+            reason.unwrap_or_default()
+        ),
+        exit_code: Some(ended.exit_code),
+        log_tail: ended.message.clone().unwrap_or_default(),
+    }
 }
 
 /// Whether a pod was taken away by the cluster: preempted, evicted, drained, its node lost.
@@ -493,4 +498,26 @@ pub fn check_claims<'a>(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_agent_says_of_a_failure_comes_before_the_exit_code_of_the_server_beside_it() {
+        let said = serde_json::json!({"kind": "Failure", "reason": "DatasetUnreadable", "message": "row 0 holds 'perhaps'"});
+        let ended = |name: &str, code: i32, message: &str| serde_json::json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": code, "message": message}}});
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": {},
+            "status": {
+                "initContainerStatuses": [ended("server", 137, "")],
+                "containerStatuses": [ended(AGENT, 1, &said.to_string())],
+            }
+        }))
+        .expect("a pod");
+        let failure = failure(&pod).expect("a failure");
+        assert_eq!(failure.reason, FailureReason::DatasetUnreadable);
+        assert_eq!(failure.message, "row 0 holds 'perhaps'");
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use windlass_api::agent::{EvaluationReport, MetricResult, Report, Tree, Verdict};
+use windlass_api::agent::{EvaluationReport, FailureReason, MetricResult, Report, Tree, Verdict};
 use windlass_api::{
     Address, Decimal, MetricStatus, ModelVersion, ModelVersionStatus, Opponent, Stored, Validation,
     ValidationStatus, condition,
@@ -188,6 +188,8 @@ impl Reconcile<'_> {
                 again: Some(Duration::from_secs(1)),
                 ..Plan::status_only(self.before.clone())
             },
+            // The servers beside the agent may take their time to end; its word is final before that.
+            JobState::Running if self.has_given_up() => self.no_verdict(&job.name_any()),
             JobState::Running => match self.pods.iter().copied().find_map(pods::problem) {
                 Some(problem) => self.stalled(&problem),
                 None => Plan::status_only(self.validating(
@@ -196,6 +198,23 @@ impl Reconcile<'_> {
                 )),
             },
         }
+    }
+
+    /// Whether the agent has said that it comes to no verdict, in a pod that is not made again.
+    fn has_given_up(&self) -> bool {
+        self.pods
+            .iter()
+            .filter(|pod| !pods::is_disrupted(pod))
+            .any(|pod| match pods::report(pod, pods::AGENT) {
+                Some(Report::Failure(failure)) => failure.reason != FailureReason::Interrupted,
+                Some(
+                    Report::Training(_)
+                    | Report::Evaluation(_)
+                    | Report::Drift(_)
+                    | Report::Fetch(_),
+                )
+                | None => false,
+            })
     }
 
     fn no_verdict(&self, name: &str) -> Plan<ModelVersionStatus> {
