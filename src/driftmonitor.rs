@@ -10,7 +10,7 @@ use windlass_plan::driftmonitor::{Observed, plan};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
-use crate::runtime::stores::{Cache, Stores};
+use crate::runtime::stores::{Cache, Stores, is_owned_by_any};
 
 impl Planned for DriftMonitor {
     type Status = DriftMonitorStatus;
@@ -45,12 +45,7 @@ impl Planned for DriftMonitor {
         });
         let jobs = stores.jobs.owned(&namespace, labels::MONITOR, &name, &uid);
         let mut pods = stores.pods.labelled(&namespace, labels::MONITOR, &name);
-        pods.retain(|pod| {
-            pod.metadata.owner_references.iter().flatten().any(|owner| {
-                jobs.iter()
-                    .any(|job| job.uid().as_ref() == Some(&owner.uid))
-            })
-        });
+        pods.retain(|pod| is_owned_by_any(&**pod, &jobs));
         Observed {
             serving: stable.and_then(|stable| stores.model_versions.get(&namespace, &stable)),
             deployment,

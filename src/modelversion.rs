@@ -10,7 +10,7 @@ use windlass_plan::modelversion::{Observed, plan};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
-use crate::runtime::stores::{Cache, Stores};
+use crate::runtime::stores::{Cache, Stores, is_owned_by_any};
 use crate::trainingjob::champion;
 
 impl Planned for ModelVersion {
@@ -39,14 +39,7 @@ impl Planned for ModelVersion {
             .into_iter()
             .next();
         let mut pods = stores.pods.labelled(&namespace, labels::VERSION, &name);
-        let job_uid = job.as_ref().and_then(|job| job.uid());
-        pods.retain(|pod| {
-            pod.metadata
-                .owner_references
-                .iter()
-                .flatten()
-                .any(|owner| Some(&owner.uid) == job_uid.as_ref())
-        });
+        pods.retain(|pod| is_owned_by_any(&**pod, &job));
         let champion = champion(stores, &namespace, &self.spec.model)
             .and_then(|champion| stores.model_versions.get(&namespace, &champion));
         Observed {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, TrainingJob, TrainingJobStatus, labels};
 use windlass_plan::Plan;
@@ -12,7 +11,7 @@ use windlass_plan::trainingjob::{Observed, plan};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
-use crate::runtime::stores::{Cache, Stores};
+use crate::runtime::stores::{Cache, Stores, is_owned_by_any};
 
 impl Planned for TrainingJob {
     type Status = TrainingJobStatus;
@@ -41,14 +40,7 @@ impl Planned for TrainingJob {
             .pods
             .labelled(&namespace, labels::TRAINING_JOB, &name);
         // The pods of a Job that was taken away are still ours to wait for, until they are gone.
-        let is_owned = |pod: &Pod| {
-            pod.metadata.owner_references.iter().flatten().any(|owner| {
-                children
-                    .iter()
-                    .any(|child| child.uid().as_ref() == Some(&owner.uid))
-            })
-        };
-        pods.retain(|pod| is_owned(pod) || is_alive(pod));
+        pods.retain(|pod| is_owned_by_any(&**pod, &children) || is_alive(pod));
         let model = self.spec.model.clone().unwrap_or_default();
         Observed {
             children,

@@ -17,7 +17,7 @@ use windlass_plan::compare::{APPLIED, is_so};
 use windlass_plan::{Child, Doomed, Note, Severity, Step, digest};
 
 use super::Context;
-use super::stores::Cache;
+use super::stores::{Cache, is_owned_by};
 
 /// How long a write may take. Shorter than what the Lease holds after a missed renewal.
 pub(super) const WRITE: Duration = Duration::from_secs(4);
@@ -296,13 +296,7 @@ impl Writer<'_> {
             self.namespace.clone(),
             name.to_owned(),
         );
-        if !live
-            .meta()
-            .owner_references
-            .iter()
-            .flatten()
-            .any(|owner| owner.uid == self.owner)
-        {
+        if !is_owned_by(&*live, &self.owner) {
             return Err(ApplyError::Taken {
                 kind,
                 namespace,

@@ -48,16 +48,26 @@ impl<K: Resource<DynamicType = ()> + Clone> Cache<K> {
         uid: &str,
     ) -> Vec<Arc<K>> {
         let mut all = self.labelled(namespace, label, value);
-        all.retain(|object| {
-            object
-                .meta()
-                .owner_references
-                .iter()
-                .flatten()
-                .any(|owner| owner.uid == uid)
-        });
+        all.retain(|object| is_owned_by(&**object, uid));
         all
     }
+}
+
+/// Whether an object belongs to the one with this uid.
+pub fn is_owned_by(object: &impl Resource, uid: &str) -> bool {
+    let mut owners = object.meta().owner_references.iter().flatten();
+    owners.any(|owner| owner.uid == uid)
+}
+
+/// Whether an object belongs to one of these.
+pub fn is_owned_by_any<'a, K: Resource + 'a>(
+    object: &impl Resource,
+    owners: impl IntoIterator<Item = &'a Arc<K>>,
+) -> bool {
+    owners.into_iter().any(|owner| {
+        let uid = owner.meta().uid.as_deref();
+        uid.is_some_and(|uid| is_owned_by(object, uid))
+    })
 }
 
 /// The caches.
