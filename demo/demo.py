@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from cluster import ROOT, Api, Cluster, CommandFailed, CurrentCluster, TestCluster, run
-from loop import GROUP, KINDS, MILESTONES, Loop
+from loop import GROUP, KINDS, MILESTONES, Loop, condition
 
 NAMESPACE = "flights"
 EXAMPLE = ROOT / "deploy" / "examples" / "flights"
@@ -125,25 +125,21 @@ def compare(cluster: Cluster, api: Api, loop: Loop, world: World) -> dict:
     )  # fmt: skip
 
 
-def added_latency(api: Api) -> float | None:
-    """Mean milliseconds that the agent's proxy adds to a request, over the pods that serve now."""
-    total = count = 0.0
-    pods = api.items(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=windlass.dev%2Fdeployment") or []
-    for pod in pods:
-        text = api.text(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}:9464/proxy/metrics")
-        for line in text.splitlines():
-            if "added" in line and not line.startswith("#"):
-                series, value = line.rsplit(" ", 1)
-                total += float(value) if "_sum" in series else 0
-                count += float(value) if "_count" in series else 0
-    return 1000 * total / count if count else None
+def added_latency(cluster: Cluster, api: Api) -> dict:
+    """What the agent's proxy adds to a request, measured in a pod that serves while nothing else is asked of it."""
+    pods = api.items(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=windlass.dev%2Fdeployment%3Dflights") or []
+    serving = [pod["metadata"]["name"] for pod in pods if condition(pod, "Ready").get("status") == "True"]
+    if not serving:
+        return {}
+    words = ("exec", serving[0], "-c", "server", "--", "python3", "/opt/flights/latency.py")
+    return json.loads(cluster.kubectl("-n", NAMESPACE, *words))
 
 
 def figure(name: str, value: float | bool | None, unit: str, goal: float | bool | str | None = None, holds: bool | None = None) -> dict:
     return {"name": name, "value": round(value, 4) if isinstance(value, float) else value, "unit": unit, "goal": goal, "holds": holds}
 
 
-def summary(loop: Loop, applied: float, totals: dict, comparison: dict, latency: float | None) -> list[dict]:
+def summary(loop: Loop, applied: float, totals: dict, comparison: dict, latency: dict) -> list[dict]:
     """All figures of a run, in the form that every benchmark of the project has."""
     closed = loop.is_closed()
     seconds = loop.reached["healthy_again"] - applied if closed else None
@@ -166,7 +162,10 @@ def summary(loop: Loop, applied: float, totals: dict, comparison: dict, latency:
         figure("new_version_auc_gain", gain, "ROC AUC", "> 0", gain is not None and gain > 0),
         figure("old_version_log_loss", comparison.get("old_version_log_loss"), "nats"),
         figure("new_version_log_loss", comparison.get("new_version_log_loss"), "nats"),
-        figure("proxy_added_latency", latency, "ms"),
+        figure("model_server_p50", latency.get("direct_p50_ms"), "ms"),
+        figure("model_server_p99", latency.get("direct_p99_ms"), "ms"),
+        figure("proxy_added_latency_p50", latency.get("added_p50_ms"), "ms"),
+        figure("proxy_added_latency_p99", latency.get("added_p99_ms"), "ms"),
     ]
     return figures
 
@@ -174,7 +173,8 @@ def summary(loop: Loop, applied: float, totals: dict, comparison: dict, latency:
 def table(figures: list[dict], loop: Loop) -> None:
     print()
     for one in figures:
-        value = f"{one['value']:.1f}" if one["unit"] in ("s", "ms") and one["value"] is not None else str(one["value"])
+        digits = {"s": 1, "ms": 2}.get(one["unit"])
+        value = str(one["value"]) if digits is None or one["value"] is None else f"{one['value']:.{digits}f}"
         goal = "" if one["holds"] is None else f"goal {one['goal']}: {'holds' if one['holds'] else 'MISSED'}"
         print(f"  {one['name']:<24} {value:>10} {one['unit']:<9} {goal}".rstrip())
     for milestone, words in MILESTONES.items():
@@ -197,9 +197,9 @@ def up(cluster: Cluster, args: argparse.Namespace) -> int:
         watch(api, loop, world, applied + args.timeout)
         if loop.failure:
             say(loop.failure)
-        latency = added_latency(api)
         comparison = compare(cluster, api, loop, world) if "promoted" in loop.reached else {}
-        figures = summary(loop, applied, stop_world(cluster, world), comparison, latency)
+        totals = stop_world(cluster, world)
+        figures = summary(loop, applied, totals, comparison, added_latency(cluster, api))
     finally:
         api.close()
     args.summary.parent.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,12 @@
 
 import csv
 import gzip
+import http.server
 import json
 import sys
 import tempfile
+import threading
+import time
 import unittest
 from datetime import datetime, timedelta, timezone
 from itertools import islice
@@ -13,6 +16,7 @@ from pathlib import Path
 DEMO = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(DEMO), str(DEMO / "flights")]
 
+import latency  # noqa: E402
 from flights import CATEGORIES, COLUMNS, FEATURES, is_held_out  # noqa: E402
 from loop import MILESTONES, Loop  # noqa: E402
 from world import Encoder, Landing, batches  # noqa: E402
@@ -78,6 +82,37 @@ class World(unittest.TestCase):
         landing.flush()
         self.assertEqual([row["request_id"] for row in self.rows("labels")], ["again"])
         self.assertEqual(self.rows("history") + self.rows("holdout"), [])
+
+
+class Latency(unittest.TestCase):
+    """`latency.py` against two servers, of which one answers later."""
+
+    def serve(self, seconds: float) -> latency.Server:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                time.sleep(seconds)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        one = latency.Server(f"127.0.0.1:{server.server_port}", "flights")
+        self.addCleanup(one.connection.close)
+        return one
+
+    def test_what_the_way_through_the_proxy_takes_longer_is_added(self) -> None:
+        figures = latency.measure(self.serve(0), self.serve(0.02), 10, b"{}")
+        self.assertGreaterEqual(figures["added_p50_ms"], 10)
+        self.assertLess(figures["direct_p50_ms"], figures["proxied_p50_ms"])
 
 
 def item(name: str, spec: dict | None = None, **status: object) -> dict:
