@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::WindowVerdict;
 use crate::quantities::{where_decimal, where_duration};
+use crate::shared::default_format;
 use crate::{Address, Decimal, Format, GoDuration, MetricName, TrainingJobSpec};
 
 /// What a user says of how a deployment is watched.
@@ -170,10 +171,6 @@ pub struct Labels {
     /// Name of the column with the true answer.
     #[schemars(length(min = 1, max = 128))]
     pub column: String,
-}
-
-fn default_format() -> Format {
-    Format::Parquet
 }
 
 /// When windows together are drift.

@@ -185,7 +185,8 @@ pub struct Dataset {
     pub time_column: Option<String>,
 }
 
-fn default_format() -> Format {
+/// Format of files where none is named.
+pub(crate) fn default_format() -> Format {
     Format::Parquet
 }
 
