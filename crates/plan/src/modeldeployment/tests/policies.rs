@@ -487,25 +487,6 @@ fn replicas_are_followed_while_nothing_rolls_and_while_something_does() {
 }
 
 #[test]
-fn no_step_asks_for_a_multiple_of_the_pods() {
-    for (weight, replicas, expected) in [
-        (1, 3, 1),
-        (10, 10, 1),
-        (20, 10, 3),
-        (50, 3, 3),
-        (90, 4, 4),
-        (99, 1000, 1000),
-        (50, 0, 1),
-    ] {
-        assert_eq!(
-            super::super::plan::canary_replicas(weight, replicas),
-            expected,
-            "{weight}% of {replicas}"
-        );
-    }
-}
-
-#[test]
 fn a_canary_that_is_no_longer_asked_for_goes() {
     let mut world = World::rolling(json!({}));
     world.add(version(3, '3', Some("Pass"))).settle();

@@ -1,0 +1,180 @@
+//! What is said of it all: the phase, the conditions and the counts of pods.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use windlass_api::{CanaryStatus, ModelDeploymentStatus, RolloutOutcome, condition};
+
+use super::{Reconcile, replicas};
+use crate::conditions::Conditions;
+use crate::{Note, Plan, Problem, pods};
+
+/// What Ready, Reconciling and Stalled say.
+struct Said {
+    phase: &'static str,
+    ready: bool,
+    stalled: bool,
+    reason: String,
+    message: String,
+}
+
+impl Said {
+    fn under_way(phase: &'static str, message: String) -> Self {
+        Self {
+            phase,
+            ready: false,
+            stalled: false,
+            reason: phase.to_owned(),
+            message,
+        }
+    }
+
+    fn so(phase: &'static str, message: String) -> Self {
+        Self {
+            phase,
+            ready: true,
+            stalled: false,
+            reason: phase.to_owned(),
+            message,
+        }
+    }
+}
+
+impl Reconcile<'_> {
+    /// The conditions, from what is planned and what is there.
+    pub(super) fn say(&self, plan: &mut Plan<ModelDeploymentStatus>, problem: Option<Problem>) {
+        let status = &plan.status;
+        let wanted = self.deployment.spec.replicas;
+        let stable = status.stable.as_ref().map(|stable| stable.version.as_str());
+        let serving = stable.and_then(|stable| self.child_of(stable));
+        let stable_ready = replicas::answering(serving);
+        let available = stable.is_some() && (stable_ready > 0 || wanted == 0);
+        let Said {
+            phase,
+            ready,
+            stalled,
+            reason,
+            message,
+        } = self.said(status, problem, serving);
+        let conditions = Conditions::new(
+            &self.before.conditions,
+            self.deployment.metadata.generation,
+            self.now,
+        )
+        .with(condition::READY, ready, &reason, &message)
+        .with(
+            condition::AVAILABLE,
+            available,
+            if available { "Serving" } else { "NotServing" },
+            &available_message(stable, stable_ready),
+        )
+        .with(
+            condition::RECONCILING,
+            !ready && !stalled,
+            &reason,
+            &message,
+        )
+        .with(condition::STALLED, stalled, &reason, &message)
+        .finish();
+        let known = windlass_api::find_condition(&self.before.conditions, condition::READY)
+            .is_some_and(|before| before.reason == reason);
+        if stalled && !known {
+            plan.notes.push(Note::warning(&reason, &message));
+        }
+        let status = &mut plan.status;
+        status.phase = Some(phase.to_owned());
+        status.conditions = conditions;
+        (status.replicas, status.ready_replicas) = replicas::total(&self.observed.children);
+    }
+
+    /// What Ready, Reconciling and Stalled say. What a person has to mend comes first, but a roll-out that does not
+    /// get on ends by itself, and a pod that has no part in what is asked for says nothing.
+    fn said(
+        &self,
+        status: &ModelDeploymentStatus,
+        problem: Option<Problem>,
+        serving: Option<&Deployment>,
+    ) -> Said {
+        let wanted = self.deployment.spec.replicas;
+        if let Some(problem) = problem {
+            let waits = problem.reason == "NoVersion" && status.stable.is_none();
+            return Said {
+                phase: if waits { "Pending" } else { "Degraded" },
+                ready: false,
+                stalled: !waits,
+                reason: problem.reason,
+                message: problem.message,
+            };
+        }
+        if let Some(canary) = &status.canary {
+            return self.rolling(canary);
+        }
+        let Some(stable) = &status.stable else {
+            let ready: i32 = self
+                .observed
+                .children
+                .iter()
+                .map(|child| replicas::ready(Some(child)))
+                .sum();
+            return self.starting(None, format!("{ready} of {wanted} pods are ready"));
+        };
+        let (ready, updated) = (replicas::ready(serving), replicas::updated(serving));
+        if ready.min(updated) < wanted {
+            return self.starting(
+                Some(&stable.version),
+                format!(
+                    "{ready} of {wanted} pods are ready, {updated} of them are as spec asks for"
+                ),
+            );
+        }
+        match status
+            .last_rollout
+            .as_ref()
+            .filter(|record| record.outcome == RolloutOutcome::RolledBack)
+        {
+            Some(record) => Said::so(
+                "RolledBack",
+                format!("{} was rolled back: {}", record.version, record.message),
+            ),
+            None => Said::so("Serving", format!("{} serves", stable.version)),
+        }
+    }
+
+    fn rolling(&self, canary: &CanaryStatus) -> Said {
+        let held_up = self
+            .pod_problem(&canary.version)
+            .map(|problem| format!("; {}", problem.message))
+            .unwrap_or_default();
+        let said = canary.analysis.clone().unwrap_or_default();
+        let message = format!(
+            "{} is tried, step {}, {}% of the traffic: {said}{held_up}",
+            canary.version,
+            canary.step + 1,
+            canary.weight
+        );
+        Said::under_way("Rolling", message)
+    }
+
+    /// Pods are on their way; or one of them does not start, which nobody but a person will mend.
+    fn starting(&self, version: Option<&str>, message: String) -> Said {
+        let problem = match version {
+            Some(version) => self.pod_problem(version),
+            None => self.pods.iter().copied().find_map(pods::problem),
+        };
+        match problem {
+            Some(problem) => Said {
+                phase: "Degraded",
+                ready: false,
+                stalled: true,
+                reason: problem.reason,
+                message: problem.message,
+            },
+            None => Said::under_way("Starting", message),
+        }
+    }
+}
+
+fn available_message(stable: Option<&str>, ready: i32) -> String {
+    stable.map_or_else(
+        || "no version serves yet".to_owned(),
+        |stable| format!("{ready} pods of {stable} are ready"),
+    )
+}

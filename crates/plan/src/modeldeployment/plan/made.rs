@@ -1,0 +1,103 @@
+//! What pods are made from: the user's own template, or the runtime preset for the model's format.
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use kube::ResourceExt;
+use windlass_api::{ModelDeploymentStatus, ModelVersion, PodTemplate, Resolved};
+
+use super::Reconcile;
+use crate::{Problem, template};
+
+/// On the template of a runtime preset: the format of the models that it was made for.
+const FORMAT: &str = "windlass.dev/format";
+
+/// What the pods are made from.
+pub(super) struct Made {
+    pub(super) server: PodTemplateSpec,
+    pub(super) agent_image: String,
+}
+
+impl Reconcile<'_> {
+    /// What pods are made from: taken down once for each change of the object, so that an upgrade changes nothing that runs.
+    pub(super) fn made(
+        &self,
+        target: &ModelVersion,
+        status: &mut ModelDeploymentStatus,
+    ) -> Result<Made, Problem> {
+        let generation = self.deployment.metadata.generation.unwrap_or_default();
+        let resolved = match &self.before.resolved {
+            Some(resolved) if resolved.generation == generation => resolved.clone(),
+            _ => {
+                let template = match &self.deployment.spec.template {
+                    Some(template) => template.clone(),
+                    None => self.preset(&target.spec.artifact.format)?,
+                };
+                Resolved {
+                    generation,
+                    agent_image: self.observed.agent_image.clone(),
+                    template,
+                }
+            }
+        };
+        let made = self.made_from(&resolved, target)?;
+        // Once a version in another format serves, what is taken down is what its pods are made from.
+        let is_tried = self
+            .before
+            .stable
+            .as_ref()
+            .is_some_and(|stable| stable.version != target.name_any());
+        let template = if is_tried || is_for(&resolved.template, &target.spec.artifact.format) {
+            resolved.template
+        } else {
+            self.preset(&target.spec.artifact.format)?
+        };
+        status.resolved = Some(Resolved {
+            template,
+            ..resolved
+        });
+        Ok(made)
+    }
+
+    /// The runtime preset's template for a format, which is written on it.
+    fn preset(&self, format: &str) -> Result<PodTemplate, Problem> {
+        let mut template = self.observed.presets.template(
+            "spec.runtime",
+            self.deployment.spec.runtime.as_deref(),
+            format,
+        )?;
+        template.0["metadata"]["annotations"][FORMAT] = format.into();
+        Ok(template)
+    }
+
+    /// What the pods of a version are made from: what was taken down, or, where that is for another format, the preset for its own.
+    pub(super) fn made_from(
+        &self,
+        resolved: &Resolved,
+        version: &ModelVersion,
+    ) -> Result<Made, Problem> {
+        let format = &version.spec.artifact.format;
+        let field = if self.deployment.spec.template.is_some() {
+            "spec.template"
+        } else {
+            "the runtime preset"
+        };
+        let server = if is_for(&resolved.template, format) {
+            template::parse(field, &resolved.template)?
+        } else {
+            template::parse(field, &self.preset(format)?)?
+        };
+        Ok(Made {
+            server,
+            agent_image: resolved.agent_image.clone(),
+        })
+    }
+}
+
+/// Whether a template is for models of this format; a user's own is for every one.
+fn is_for(template: &PodTemplate, format: &str) -> bool {
+    let written = template
+        .0
+        .pointer("/metadata/annotations")
+        .and_then(|annotations| annotations.get(FORMAT))
+        .and_then(serde_json::Value::as_str);
+    written.is_none_or(|written| written == format)
+}

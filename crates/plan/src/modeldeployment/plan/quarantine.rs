@@ -1,0 +1,78 @@
+//! What was rolled back is not tried again, under whatever number it comes.
+
+use kube::ResourceExt;
+use windlass_api::{
+    ModelDeploymentStatus, ModelVersion, Quarantined, RolloutOutcome, RolloutRecord,
+};
+
+use super::Reconcile;
+use crate::modeldeployment::children;
+use crate::{Child, Doomed, Note, Plan, Step};
+
+/// Records of quarantine that are kept.
+const KEPT_QUARANTINE: usize = 50;
+
+impl Reconcile<'_> {
+    pub(super) fn is_quarantined(&self, version: &ModelVersion) -> bool {
+        // What serves is good, whatever else has its fingerprint.
+        let serves = self
+            .before
+            .stable
+            .as_ref()
+            .is_some_and(|stable| stable.version == version.name_any());
+        !serves
+            && self
+                .before
+                .quarantine
+                .iter()
+                .any(|entry| entry.fingerprint == fingerprint(version))
+    }
+
+    /// Takes the canary away, and writes down why.
+    pub(super) fn roll_back(
+        &self,
+        stable: &ModelVersion,
+        target: &ModelVersion,
+        why: &str,
+        plan: &mut Plan<ModelDeploymentStatus>,
+    ) {
+        let name = target.name_any();
+        // The steps so far would keep the canary: it goes instead.
+        let doomed = children::deployment_name(self.deployment, target);
+        plan.steps.retain(|step| !matches!(step, Step::Apply(Child::Deployment(child)) if child.name_any() == doomed));
+        if self.child(target).is_some() {
+            plan.steps.push(Step::Delete(Doomed::Deployment(doomed)));
+        }
+        plan.status.canary = None;
+        plan.status.quarantine.push(Quarantined {
+            version: name.clone(),
+            fingerprint: fingerprint(target).to_owned(),
+            reason: why.to_owned(),
+            time: self.now,
+        });
+        let surplus = plan.status.quarantine.len().saturating_sub(KEPT_QUARANTINE);
+        plan.status.quarantine.drain(..surplus);
+        plan.status.last_rollout = Some(RolloutRecord {
+            version: name.clone(),
+            outcome: RolloutOutcome::RolledBack,
+            message: why.to_owned(),
+            time: self.now,
+        });
+        plan.notes.push(Note::warning(
+            "RolledBack",
+            format!(
+                "{name} was rolled back, {} serves on: {why}",
+                stable.name_any()
+            ),
+        ));
+    }
+}
+
+/// By what a version is known in quarantine.
+fn fingerprint(version: &ModelVersion) -> &str {
+    version
+        .spec
+        .fingerprint
+        .as_deref()
+        .unwrap_or(&version.spec.artifact.digest)
+}

@@ -1,0 +1,47 @@
+//! What the status of a Deployment says of its pods; one that is not there has none.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
+
+/// Pods that answer, as was last seen: a Deployment that has just been changed serves on.
+pub(super) fn answering(child: Option<&Deployment>) -> i32 {
+    child
+        .and_then(|child| child.status.as_ref()?.ready_replicas)
+        .unwrap_or(0)
+}
+
+/// Pods that are ready, once the controller has seen what was applied last.
+pub(super) fn ready(child: Option<&Deployment>) -> i32 {
+    caught_up(child)
+        .and_then(|status| status.ready_replicas)
+        .unwrap_or(0)
+}
+
+/// Pods of the template that was applied last.
+pub(super) fn updated(child: Option<&Deployment>) -> i32 {
+    caught_up(child)
+        .and_then(|status| status.updated_replicas)
+        .unwrap_or(0)
+}
+
+/// Pods of all these, and how many of them answer.
+pub(super) fn total(children: &[Arc<Deployment>]) -> (i32, i32) {
+    children
+        .iter()
+        .filter_map(|child| child.status.as_ref())
+        .fold((0, 0), |(all, ready), status| {
+            (
+                all + status.replicas.unwrap_or(0),
+                ready + status.ready_replicas.unwrap_or(0),
+            )
+        })
+}
+
+fn caught_up(child: Option<&Deployment>) -> Option<&DeploymentStatus> {
+    let child = child?;
+    child
+        .status
+        .as_ref()
+        .filter(|status| status.observed_generation >= child.metadata.generation)
+}

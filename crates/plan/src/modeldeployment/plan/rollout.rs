@@ -1,0 +1,285 @@
+//! How a roll-out gets on: step by step, each with its pods, its hold and its evidence.
+//!
+//! ```text
+//!   pods awaited ──ready──> step begins ──hold has passed, on good evidence──> next step … ──no more──> promoted
+//!        ^                        │
+//!        └── pods no longer ready ┘      (harm at any moment, or pods never ready: rolled back)
+//! ```
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use kube::ResourceExt;
+use windlass_api::{
+    CanaryStatus, ModelDeploymentStatus, ModelVersion, RolloutOutcome, RolloutRecord, RolloutStep,
+    StableStatus,
+};
+
+use super::Reconcile;
+use super::made::Made;
+use crate::modeldeployment::analysis::{self, Finding};
+use crate::{Note, Plan};
+
+/// How often a roll-out is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// A roll-out's two sides.
+pub(super) struct Pair<'a> {
+    pub(super) stable: &'a ModelVersion,
+    pub(super) target: &'a ModelVersion,
+    pub(super) of_stable: &'a Made,
+    pub(super) of_target: &'a Made,
+}
+
+/// What comes next in a roll-out.
+enum Next<'a> {
+    /// The pods of a step are awaited before it begins.
+    AwaitPods,
+    /// The pods of a step that has begun are no longer ready.
+    AwaitPodsAnew,
+    /// A step begins.
+    Begin(&'a RolloutStep),
+    /// A step goes on, and what is known so far.
+    Hold(String),
+    /// A step has passed, on this evidence.
+    Pass(String),
+    /// All steps have passed.
+    Promote,
+    /// The canary does harm, or its pods never get ready.
+    RollBack(String),
+}
+
+impl<'a> Reconcile<'a> {
+    /// One look at the roll-out: both sides are as the step asks for, and what comes next is written down.
+    pub(super) fn roll(&self, pair: &Pair<'_>, plan: &mut Plan<ModelDeploymentStatus>) {
+        let Pair { stable, target, .. } = *pair;
+        let mut canary = self.canary(stable, target, plan);
+        let wanted = self.canary_wanted(&canary, target);
+        self.apply(stable, self.deployment.spec.replicas, pair.of_stable, plan);
+        self.apply(target, wanted, pair.of_target, plan);
+        self.delete_others(&[stable, target], plan);
+        plan.again = Some(LOOK);
+
+        let is_ready = self.has_ready(target, wanted);
+        let finding = self.judge(&canary.version, &stable.name_any());
+        match self.next(&canary, is_ready, finding) {
+            Next::AwaitPods => {
+                canary.analysis = Some(format!("waiting until {wanted} pods are ready"));
+            }
+            // They are awaited for as long as at the step's beginning.
+            Next::AwaitPodsAnew => {
+                canary.step_started = None;
+                canary.since = self.now;
+                canary.analysis = Some(format!(
+                    "pods of the step are no longer ready; waiting until {wanted} are"
+                ));
+            }
+            Next::Begin(step) => {
+                canary.step_started = Some(self.now);
+                canary.weight = step.weight;
+                canary.analysis = Some("the step begins".to_owned());
+                plan.notes.push(self.step_started(&canary, wanted));
+            }
+            Next::Hold(said) => canary.analysis = Some(said),
+            Next::Pass(said) => {
+                canary.step += 1;
+                canary.step_started = None;
+                canary.since = self.now;
+                canary.analysis = Some(said);
+            }
+            Next::Promote => return self.promote(target, plan),
+            Next::RollBack(why) => return self.roll_back(stable, target, &why, plan),
+        }
+        plan.status.canary = Some(canary);
+    }
+
+    /// How far the canary has come; one that is new is at its beginning.
+    fn canary(
+        &self,
+        stable: &ModelVersion,
+        target: &ModelVersion,
+        plan: &mut Plan<ModelDeploymentStatus>,
+    ) -> CanaryStatus {
+        let name = target.name_any();
+        match &self.before.canary {
+            Some(canary) if canary.version == name => canary.clone(),
+            _ => {
+                plan.notes.push(Note::normal(
+                    "RolloutStarted",
+                    format!("{name} is tried beside {}", stable.name_any()),
+                ));
+                CanaryStatus {
+                    version: name,
+                    step: 0,
+                    weight: 0,
+                    started: self.now,
+                    since: self.now,
+                    step_started: None,
+                    analysis: None,
+                }
+            }
+        }
+    }
+
+    /// The step that the canary is at; none when all have passed.
+    fn step(&self, canary: &CanaryStatus) -> Option<&'a RolloutStep> {
+        let at = usize::try_from(canary.step).unwrap_or(0);
+        self.deployment.spec.rollout.steps.get(at)
+    }
+
+    /// How many pods the canary is to have.
+    fn canary_wanted(&self, canary: &CanaryStatus, target: &ModelVersion) -> i32 {
+        let all = self.deployment.spec.replicas;
+        let wanted = self
+            .step(canary)
+            .map_or(all.max(1), |step| canary_replicas(step.weight, all));
+        // A canary never shrinks on its way up.
+        wanted.max(
+            self.child(target)
+                .and_then(|child| child.spec.replicas)
+                .unwrap_or(0)
+                .min(all),
+        )
+    }
+
+    fn judge(&self, canary: &str, stable: &str) -> Finding {
+        let rollout = &self.deployment.spec.rollout;
+        let of = |version: &str| {
+            self.observed
+                .traffic
+                .get(version)
+                .cloned()
+                .unwrap_or_default()
+        };
+        analysis::judge(
+            &rollout.analysis,
+            &of(canary),
+            &of(stable),
+            rollout.min_requests.unsigned_abs(),
+        )
+    }
+
+    /// What comes next, told from how far the canary is, whether its pods are ready and how it does.
+    fn next(&self, canary: &CanaryStatus, is_ready: bool, finding: Finding) -> Next<'a> {
+        let (said, is_good) = match finding {
+            // Harm counts at any moment, also while the pods of a step are still starting.
+            Finding::Harm(why) => return Next::RollBack(why),
+            Finding::Good(said) => (said, true),
+            Finding::Wait(said) => (said, false),
+        };
+        match (canary.step_started, self.step(canary)) {
+            (None, _) if !is_ready => self.overdue(canary).map_or(Next::AwaitPods, Next::RollBack),
+            (None, Some(step)) => Next::Begin(step),
+            (_, None) => Next::Promote,
+            // A step passes with all its pods or not at all.
+            (Some(_), Some(_)) if !is_ready => Next::AwaitPodsAnew,
+            (Some(started), Some(step)) => {
+                if is_good && self.now.duration_since(started) >= hold(step) {
+                    Next::Pass(said)
+                } else {
+                    Next::Hold(said)
+                }
+            }
+        }
+    }
+
+    /// Why the pods of a step are not waited for any longer.
+    fn overdue(&self, canary: &CanaryStatus) -> Option<String> {
+        let seconds = self.deployment.spec.progress_deadline_seconds;
+        if self.now.duration_since(canary.since) <= SignedDuration::from_secs(seconds.into()) {
+            return None;
+        }
+        let why = self
+            .pod_problem(&canary.version)
+            .map_or_else(String::new, |problem| format!(": {}", problem.message));
+        Some(format!(
+            "its pods were not ready within spec.progressDeadlineSeconds ({seconds} s){why}"
+        ))
+    }
+
+    fn step_started(&self, canary: &CanaryStatus, wanted: i32) -> Note {
+        Note::normal(
+            "StepStarted",
+            format!(
+                "step {} of {}: {} takes {}% of the traffic",
+                canary.step + 1,
+                self.deployment.spec.rollout.steps.len(),
+                canary.version,
+                share(wanted, self.deployment.spec.replicas)
+            ),
+        )
+    }
+
+    fn promote(&self, target: &ModelVersion, plan: &mut Plan<ModelDeploymentStatus>) {
+        let name = target.name_any();
+        let evidence = self
+            .before
+            .canary
+            .as_ref()
+            .and_then(|canary| canary.analysis.clone())
+            .unwrap_or_default();
+        plan.status.canary = None;
+        plan.status.stable = Some(StableStatus {
+            version: name.clone(),
+            since: self.now,
+        });
+        plan.status.last_rollout = Some(RolloutRecord {
+            version: name.clone(),
+            outcome: RolloutOutcome::Promoted,
+            message: evidence.clone(),
+            time: self.now,
+        });
+        plan.notes.push(Note::normal(
+            "Promoted",
+            format!("{name} serves all traffic: {evidence}"),
+        ));
+    }
+}
+
+/// How long a step lasts at least.
+fn hold(step: &RolloutStep) -> SignedDuration {
+    step.hold
+        .value()
+        .ok()
+        .and_then(|hold| SignedDuration::try_from(hold).ok())
+        .unwrap_or_default()
+}
+
+/// How many pods a canary of this weight has, beside all of the stable version's.
+///
+/// At most as many as the stable version has, which is half of the traffic: more would cost a multiple of what was asked for.
+fn canary_replicas(weight: i32, replicas: i32) -> i32 {
+    let (weight, replicas) = (i64::from(weight.clamp(0, 99)), i64::from(replicas));
+    // canary / (canary + replicas) = weight / 100, rounded to the nearest pod, and never none.
+    let rounded = (weight * replicas * 2 + (100 - weight)) / ((100 - weight) * 2);
+    i32::try_from(rounded.min(replicas).max(1)).unwrap_or(i32::MAX)
+}
+
+/// The share of the traffic that a canary gets, in percent.
+fn share(canary: i32, stable: i32) -> i32 {
+    canary * 100 / (canary + stable).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canary_replicas;
+
+    #[test]
+    fn no_step_asks_for_a_multiple_of_the_pods() {
+        for (weight, replicas, expected) in [
+            (1, 3, 1),
+            (10, 10, 1),
+            (20, 10, 3),
+            (50, 3, 3),
+            (90, 4, 4),
+            (99, 1000, 1000),
+            (50, 0, 1),
+        ] {
+            assert_eq!(
+                canary_replicas(weight, replicas),
+                expected,
+                "{weight}% of {replicas}"
+            );
+        }
+    }
+}

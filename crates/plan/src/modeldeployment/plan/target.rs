@@ -1,0 +1,72 @@
+//! Which version is asked for: the one of a number, or the newest that is good.
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use windlass_api::ModelVersion;
+use windlass_api::agent::Verdict;
+
+use super::Reconcile;
+use crate::Problem;
+use crate::modelversion::is_good;
+
+impl<'a> Reconcile<'a> {
+    /// The version that is asked for.
+    pub(super) fn target(&self) -> Result<&'a ModelVersion, Problem> {
+        match &self.deployment.spec.version {
+            IntOrString::Int(number) => self.numbered(*number),
+            IntOrString::String(_) => self.latest(),
+        }
+    }
+
+    /// The version of this number, unless it is known to be bad.
+    fn numbered(&self, number: i32) -> Result<&'a ModelVersion, Problem> {
+        let name = format!("{}-{number}", self.deployment.spec.model);
+        let version = self.version(&name).ok_or_else(|| {
+            Problem::new(
+                "VersionNotFound",
+                format!(
+                    "spec.version: there is no ModelVersion {name:?}; register it, or name another"
+                ),
+            )
+        })?;
+        if version
+            .status
+            .as_ref()
+            .and_then(|status| status.validation.as_ref())
+            .is_some_and(|found| found.verdict == Verdict::Fail)
+        {
+            return Err(Problem::new(
+                "VersionRejected",
+                format!("spec.version: the validation of {name} failed; name another version"),
+            ));
+        }
+        if self.is_quarantined(version) {
+            return Err(Problem::new(
+                "VersionQuarantined",
+                format!(
+                    "spec.version: {name} was rolled back before (status.quarantine says why); name another version"
+                ),
+            ));
+        }
+        Ok(version)
+    }
+
+    /// The newest version that passed its validation and was not rolled back before.
+    fn latest(&self) -> Result<&'a ModelVersion, Problem> {
+        let newest = self
+            .observed
+            .versions
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|version| is_good(version) && !self.is_quarantined(version))
+            .max_by_key(|version| version.spec.version);
+        newest.ok_or_else(|| {
+            Problem::new(
+                "NoVersion",
+                format!(
+                    "waiting until a version of the model {:?} passes its validation",
+                    self.deployment.spec.model
+                ),
+            )
+        })
+    }
+}

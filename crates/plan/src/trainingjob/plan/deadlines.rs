@@ -1,0 +1,68 @@
+//! How long a job may take, and how long it is kept once it has ended.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use windlass_api::{TrainingJob, TrainingJobStatus};
+
+use super::Reconcile;
+use crate::{Doomed, Plan, Problem, Step};
+
+/// A job that has ended waits for its time to live.
+pub(super) fn finished(
+    job: &TrainingJob,
+    mut status: TrainingJobStatus,
+    now: Timestamp,
+) -> Plan<TrainingJobStatus> {
+    status.observed_generation = job.metadata.generation;
+    for condition in &mut status.conditions {
+        condition.observed_generation = job.metadata.generation;
+    }
+    let mut plan = Plan::status_only(status);
+    if let (Some(ttl), Some(ended)) = (
+        job.spec.ttl_seconds_after_finished,
+        plan.status.completion_time,
+    ) {
+        let left = ended + SignedDuration::from_secs(ttl) - now;
+        match Duration::try_from(SignedDuration::try_from(left).unwrap_or_default()) {
+            Ok(left) if !left.is_zero() => plan.again = Some(left),
+            _ => plan
+                .steps
+                .push(Step::Delete(Doomed::TrainingJob(job.name_any()))),
+        }
+    }
+    plan
+}
+
+impl Reconcile<'_> {
+    /// The time that is left until the deadline; zero when it has passed.
+    pub(super) fn deadline_left(&self, status: &TrainingJobStatus) -> Option<Duration> {
+        let end =
+            status.start_time? + SignedDuration::from_secs(self.job.spec.active_deadline_seconds?);
+        Some(Duration::try_from(end.duration_since(self.now)).unwrap_or(Duration::ZERO))
+    }
+
+    /// The deadline has passed: the job fails, and its pods go.
+    pub(super) fn overdue(&self) -> Plan<TrainingJobStatus> {
+        let seconds = self.job.spec.active_deadline_seconds.unwrap_or_default();
+        let mut plan = self.failed(
+            self.before.clone(),
+            &Problem::new(
+                "DeadlineExceeded",
+                format!("spec.activeDeadlineSeconds: the job did not end within {seconds} seconds"),
+            ),
+        );
+        plan.steps = self.end_attempts();
+        plan
+    }
+
+    /// How long a job that ends now is kept; for ever, where nothing is said.
+    pub(super) fn time_to_live(&self) -> Option<Duration> {
+        self.job
+            .spec
+            .ttl_seconds_after_finished
+            .and_then(|ttl| u64::try_from(ttl).ok())
+            .map(Duration::from_secs)
+    }
+}
