@@ -1,10 +1,13 @@
 //! How a Job stands, told from its status and its pods together: the two caches need not be of the same moment.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 
-use crate::pods;
+use crate::{Problem, pods};
 
 /// How long the pods of a Job that has ended are waited for in the cache.
 const SETTLING: SignedDuration = SignedDuration::from_secs(10);
@@ -38,6 +41,44 @@ pub fn state<'a>(
     } else {
         state
     }
+}
+
+/// How long a Job that was started may have no pod: making one takes milliseconds.
+const MAKING: SignedDuration = SignedDuration::from_secs(8);
+
+/// A Job without pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Without {
+    /// They may still come; look again after this time.
+    Awaited(Duration),
+    /// Something does not let them be made, which the Job itself does not say.
+    Refused(Problem),
+}
+
+/// What to think of a Job that has been started, has not ended and has never had a pod; nothing where it has one.
+pub fn without_pods<'a>(
+    job: &Job,
+    its_pods: impl IntoIterator<Item = &'a Pod>,
+    now: Timestamp,
+) -> Option<Without> {
+    let status = job.status.as_ref()?;
+    let started = status.start_time.as_ref()?.0;
+    let counts = [status.active, status.succeeded, status.failed];
+    if counts.iter().flatten().any(|count| *count > 0) || its_pods.into_iter().next().is_some() {
+        return None;
+    }
+    let left = (started + MAKING).duration_since(now);
+    Some(match Duration::try_from(left) {
+        Ok(left) if !left.is_zero() => Without::Awaited(left),
+        _ => Without::Refused(Problem::new(
+            "PodsNotCreated",
+            format!(
+                "no pod of Job {0} could be made: a quota, a policy or an admission webhook does not let it; `kubectl describe job {0} -n {1}` says which",
+                job.name_any(),
+                job.namespace().unwrap_or_default()
+            ),
+        )),
+    })
 }
 
 /// Whether a Job failed by its policy for pods that the cluster took away, see [`pods::fail_on_disruption`].

@@ -11,4 +11,4 @@ mod plan;
 mod tests;
 
 pub use observed::Observed;
-pub use plan::plan;
+pub use plan::{plan, refused};

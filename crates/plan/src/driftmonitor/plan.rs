@@ -38,6 +38,20 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<DriftMonitorStatus> {
     )
 }
 
+/// What is to be said when the API server refused a step of the plan.
+pub fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<DriftMonitorStatus> {
+    let monitor = &*observed.monitor;
+    let before = monitor.status.clone().unwrap_or_default();
+    Reconcile {
+        observed,
+        pods: pods::in_order(&observed.pods),
+        monitor,
+        before: &before,
+        now,
+    }
+    .stopped(&Stop::Mend(problem.clone()))
+}
+
 /// What windows are compared with.
 struct Watched<'a> {
     version: &'a ModelVersion,

@@ -18,4 +18,4 @@ mod tests;
 pub use analysis::Traffic;
 pub use children::METRICS_PORT;
 pub use observed::Observed;
-pub use plan::plan;
+pub use plan::{plan, refused};

@@ -47,6 +47,26 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelDeploymentStatus> 
     plan
 }
 
+/// What is to be said when the API server refused a step of the plan: what serves is as it was.
+pub fn refused(
+    observed: &Observed,
+    problem: &Problem,
+    now: Timestamp,
+) -> Plan<ModelDeploymentStatus> {
+    let deployment = &*observed.deployment;
+    let before = deployment.status.clone().unwrap_or_default();
+    let reconcile = Reconcile {
+        observed,
+        pods: pods::in_order(&observed.pods),
+        deployment,
+        before: &before,
+        now,
+    };
+    let mut plan = Plan::status_only(reconcile.base());
+    reconcile.say(&mut plan, Some(problem.clone()));
+    plan
+}
+
 struct Reconcile<'a> {
     observed: &'a Observed,
     /// The pods of all versions, in order.

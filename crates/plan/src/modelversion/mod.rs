@@ -14,4 +14,4 @@ mod plan;
 mod tests;
 
 pub use observed::Observed;
-pub use plan::{is_good, plan};
+pub use plan::{is_good, plan, refused};

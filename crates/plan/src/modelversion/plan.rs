@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use windlass_api::agent::{EvaluationReport, FailureReason, MetricResult, Report, Tree, Verdict};
@@ -14,7 +15,7 @@ use windlass_api::{
 use super::children;
 use super::observed::Observed;
 use crate::conditions::{Conditions, Truth};
-use crate::jobs::{self, JobState};
+use crate::jobs::{self, JobState, Without};
 use crate::{Child, Note, Plan, Problem, Step, pods, template};
 
 /// Whether a version may serve as `Latest`: its validation passed.
@@ -50,6 +51,20 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
         (Some(_), Some(found)) => Plan::status_only(reconcile.judged(found.clone())),
         (Some(validation), None) => reconcile.validate(validation),
     }
+}
+
+/// What is to be said when the API server refused a step of the plan.
+pub fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<ModelVersionStatus> {
+    let version = &*observed.version;
+    let before = version.status.clone().unwrap_or_default();
+    Reconcile {
+        observed,
+        pods: pods::in_order(&observed.pods),
+        version,
+        before: &before,
+        now,
+    }
+    .stalled(problem)
 }
 
 struct Reconcile<'a> {
@@ -190,13 +205,23 @@ impl Reconcile<'_> {
             },
             // The servers beside the agent may take their time to end; its word is final before that.
             JobState::Running if self.has_given_up() => self.no_verdict(&job.name_any()),
-            JobState::Running => match self.pods.iter().copied().find_map(pods::problem) {
-                Some(problem) => self.stalled(&problem),
-                None => Plan::status_only(self.validating(
-                    &format!("Job {} judges the model", job.name_any()),
-                    children::champion(job),
-                )),
+            JobState::Running => self.under_way(job),
+        }
+    }
+
+    fn under_way(&self, job: &Job) -> Plan<ModelVersionStatus> {
+        if let Some(problem) = self.pods.iter().copied().find_map(pods::problem) {
+            return self.stalled(&problem);
+        }
+        let message = format!("Job {} judges the model", job.name_any());
+        let status = self.validating(&message, children::champion(job));
+        match jobs::without_pods(job, self.pods.iter().copied(), self.now) {
+            Some(Without::Refused(problem)) => self.stalled(&problem),
+            Some(Without::Awaited(left)) => Plan {
+                again: Some(left),
+                ..Plan::status_only(status)
             },
+            None => Plan::status_only(status),
         }
     }
 

@@ -13,4 +13,4 @@ mod plan;
 mod tests;
 
 pub use observed::{GangScheduler, Observed};
-pub use plan::plan;
+pub use plan::{plan, refused};

@@ -21,13 +21,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true};
 
 use self::attempt::AttemptState;
 use super::observed::Observed;
-use crate::{Doomed, Plan, Step, jobs, pods};
+use crate::jobs::Without;
+use crate::{Doomed, Plan, Problem, Step, jobs, pods};
 
 /// What is to be done about a TrainingJob.
 pub fn plan(observed: &Observed, now: Timestamp) -> Plan<TrainingJobStatus> {
@@ -52,6 +54,25 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<TrainingJobStatus> {
     .plan()
 }
 
+/// What is to be said when the API server refused a step of the plan.
+pub fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<TrainingJobStatus> {
+    let job = &*observed.job;
+    let before = job.status.clone().unwrap_or_default();
+    if is_true(&before.conditions, condition::COMPLETE)
+        || is_true(&before.conditions, condition::FAILED)
+    {
+        return Plan::status_only(before);
+    }
+    Reconcile {
+        observed,
+        pods: pods::in_order(&observed.pods),
+        job,
+        before: &before,
+        now,
+    }
+    .stalled(problem)
+}
+
 struct Reconcile<'a> {
     observed: &'a Observed,
     /// The pods of all attempts, in order.
@@ -64,7 +85,9 @@ struct Reconcile<'a> {
 impl Reconcile<'_> {
     fn plan(&self) -> Plan<TrainingJobStatus> {
         let mut plan = self.advance();
+        // One that has passed does not hurry what is waited for in spite of it.
         if let Some(left) = self.deadline_left(&plan.status)
+            && !left.is_zero()
             && !is_true(&plan.status.conditions, condition::FAILED)
             && !is_true(&plan.status.conditions, condition::COMPLETE)
         {
@@ -85,11 +108,11 @@ impl Reconcile<'_> {
                 .deadline_left(self.before)
                 .is_some_and(|left| left.is_zero())
         {
-            return self.overdue();
+            return self.overdue(&attempt);
         }
         match attempt {
             AttemptState::None | AttemptState::Gone => self.start(),
-            AttemptState::Running => self.running(),
+            AttemptState::Running(child) => self.running(child),
             AttemptState::Settling => Plan {
                 again: Some(Duration::from_secs(1)),
                 ..Plan::status_only(self.before.clone())
@@ -119,7 +142,7 @@ impl Reconcile<'_> {
             .collect()
     }
 
-    fn running(&self) -> Plan<TrainingJobStatus> {
+    fn running(&self, child: &Job) -> Plan<TrainingJobStatus> {
         let number = self.before.attempt.unwrap_or(1);
         // The gang goes down whole, now: a pod that is taken away is soon gone, and with it the reason why the others failed.
         if self
@@ -133,7 +156,14 @@ impl Reconcile<'_> {
         if let Some(problem) = self.pods_of(number).find_map(pods::problem) {
             return self.stalled(&problem);
         }
-        Plan::status_only(self.under_way(number))
+        match jobs::without_pods(child, self.pods_of(number), self.now) {
+            Some(Without::Refused(problem)) => self.stalled(&problem),
+            Some(Without::Awaited(left)) => Plan {
+                again: Some(left),
+                ..Plan::status_only(self.under_way(number))
+            },
+            None => Plan::status_only(self.under_way(number)),
+        }
     }
 
     fn suspended(&self) -> Plan<TrainingJobStatus> {
@@ -148,7 +178,7 @@ impl Reconcile<'_> {
             .with(condition::STALLED, false, "Suspended", message)
             .with(condition::SUSPENDED, true, "Suspended", message)
             .finish();
-        if let AttemptState::Running = self.attempt() {
+        if let AttemptState::Running(_) = self.attempt() {
             self.record(
                 &mut status,
                 "Suspended",

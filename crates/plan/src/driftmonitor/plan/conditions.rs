@@ -5,7 +5,8 @@ use windlass_api::{DriftMonitorStatus, WindowStatus, condition};
 
 use super::windows::window_end;
 use super::{Reconcile, Stop};
-use crate::conditions::Conditions;
+use crate::conditions::{Conditions, Truth};
+use crate::jobs::{self, Without};
 use crate::{Plan, Problem, pods};
 
 impl Reconcile<'_> {
@@ -36,6 +37,12 @@ impl Reconcile<'_> {
             .with(
                 condition::STALLED,
                 stalled,
+                &problem.reason,
+                &problem.message,
+            )
+            .with(
+                condition::DRIFTED,
+                Truth::Unknown,
                 &problem.reason,
                 &problem.message,
             )
@@ -88,7 +95,13 @@ impl Reconcile<'_> {
             .jobs
             .iter()
             .find(|job| window_end(job) > recorded)?;
-        self.pods_of(job).find_map(pods::problem)
+        self.pods_of(job).find_map(pods::problem).or_else(|| {
+            match jobs::without_pods(job, self.pods_of(job), self.now)? {
+                Without::Refused(problem) => Some(problem),
+                // An evaluation that is under way is looked at again and again.
+                Without::Awaited(_) => None,
+            }
+        })
     }
 }
 

@@ -1,11 +1,15 @@
 //! What is said of it all: the phase, the conditions and the counts of pods.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use windlass_api::{CanaryStatus, ModelDeploymentStatus, RolloutOutcome, condition};
+use kube::ResourceExt;
+use windlass_api::{CanaryStatus, ModelDeploymentStatus, RolloutOutcome, condition, labels};
 
 use super::{Reconcile, replicas};
 use crate::conditions::Conditions;
 use crate::{Note, Plan, Problem, pods};
+
+/// Why pods that run are not ready, as far as can be told from outside of them.
+pub(super) const NEVER_READY: &str = "the model server runs, and does not say that it is ready; its log (kubectl logs POD -c server) says why";
 
 /// What Ready, Reconciling and Stalled say.
 struct Said {
@@ -144,12 +148,17 @@ impl Reconcile<'_> {
             .map(|problem| format!("; {}", problem.message))
             .unwrap_or_default();
         let said = canary.analysis.clone().unwrap_or_default();
-        let message = format!(
-            "{} is tried, step {}, {}% of the traffic: {said}{held_up}",
-            canary.version,
-            canary.step + 1,
-            canary.weight
-        );
+        let version = &canary.version;
+        let message = match self.step(canary) {
+            Some(_) => format!(
+                "{version} is tried, step {}, {}% of the traffic: {said}{held_up}",
+                canary.step + 1,
+                canary.weight
+            ),
+            None => format!(
+                "{version} has passed all steps, and takes over when all its pods are ready: {said}{held_up}"
+            ),
+        };
         Said::under_way("Rolling", message)
     }
 
@@ -159,7 +168,19 @@ impl Reconcile<'_> {
             Some(version) => self.pod_problem(version),
             None => self.pods.iter().copied().find_map(pods::problem),
         };
-        match problem {
+        let of_version = |child: &&Deployment| {
+            version.is_none_or(|version| {
+                child.labels().get(labels::VERSION).map(String::as_str) == Some(version)
+            })
+        };
+        let deployments = self.observed.children.iter().map(AsRef::as_ref);
+        let stuck = || {
+            let seconds = self.deployment.spec.progress_deadline_seconds;
+            deployments
+                .filter(of_version)
+                .find_map(|child| replicas::problem(child, seconds))
+        };
+        match problem.or_else(stuck) {
             Some(problem) => Said {
                 phase: "Degraded",
                 ready: false,

@@ -3,6 +3,10 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
+use kube::ResourceExt;
+
+use super::conditions::NEVER_READY;
+use crate::Problem;
 
 /// Pods that answer, as was last seen: a Deployment that has just been changed serves on.
 pub(super) fn answering(child: Option<&Deployment>) -> i32 {
@@ -34,6 +38,34 @@ pub(super) fn total(children: &[Arc<Deployment>]) -> (i32, i32) {
             (
                 all + status.replicas.unwrap_or(0),
                 ready + status.ready_replicas.unwrap_or(0),
+            )
+        })
+}
+
+/// Why a Deployment does not get on, if a person has to do something about it.
+pub(super) fn problem(child: &Deployment, deadline_seconds: i32) -> Option<Problem> {
+    let name = child.name_any();
+    let conditions = caught_up(Some(child))?.conditions.as_ref()?;
+    let found = |type_: &str, status: &str| {
+        conditions.iter().find(|condition| {
+            condition.type_.as_deref() == Some(type_) && condition.status.as_deref() == Some(status)
+        })
+    };
+    if let Some(refused) = found("ReplicaFailure", "True") {
+        let why = refused.message.as_deref().unwrap_or("no reason is given");
+        return Some(Problem::new(
+            "PodsNotCreated",
+            format!("the pods of Deployment {name} cannot be made: {why}"),
+        ));
+    }
+    found("Progressing", "False")
+        .filter(|condition| condition.reason.as_deref() == Some("ProgressDeadlineExceeded"))
+        .map(|_| {
+            Problem::new(
+                "ProgressDeadlineExceeded",
+                format!(
+                    "the pods of Deployment {name} were not ready within spec.progressDeadlineSeconds ({deadline_seconds} s): {NEVER_READY}"
+                ),
             )
         })
 }

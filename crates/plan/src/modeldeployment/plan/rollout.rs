@@ -16,6 +16,7 @@ use windlass_api::{
 };
 
 use super::Reconcile;
+use super::conditions::NEVER_READY;
 use super::made::Made;
 use crate::modeldeployment::analysis::{self, Finding};
 use crate::{Note, Plan};
@@ -55,6 +56,10 @@ impl<'a> Reconcile<'a> {
         let Pair { stable, target, .. } = *pair;
         let mut canary = self.canary(stable, target, plan);
         let wanted = self.canary_wanted(&canary, target);
+        // Pods that are asked for only now have the whole deadline before them.
+        if canary.step_started.is_none() && self.asked(target) < wanted {
+            canary.since = self.now;
+        }
         self.apply(stable, self.deployment.spec.replicas, pair.of_stable, plan);
         self.apply(target, wanted, pair.of_target, plan);
         self.delete_others(&[stable, target], plan);
@@ -64,15 +69,16 @@ impl<'a> Reconcile<'a> {
         let finding = self.judge(&canary.version, &stable.name_any());
         match self.next(&canary, is_ready, finding) {
             Next::AwaitPods => {
-                canary.analysis = Some(format!("waiting until {wanted} pods are ready"));
+                let said = format!("waiting until {wanted} pods are ready");
+                self.await_pods(&mut canary, said);
             }
             // They are awaited for as long as at the step's beginning.
             Next::AwaitPodsAnew => {
                 canary.step_started = None;
                 canary.since = self.now;
-                canary.analysis = Some(format!(
-                    "pods of the step are no longer ready; waiting until {wanted} are"
-                ));
+                let said =
+                    format!("pods of the step are no longer ready; waiting until {wanted} are");
+                self.await_pods(&mut canary, said);
             }
             Next::Begin(step) => {
                 canary.step_started = Some(self.now);
@@ -121,8 +127,15 @@ impl<'a> Reconcile<'a> {
         }
     }
 
+    /// Says that pods are awaited; once all steps have passed, on what evidence they did is kept for the record.
+    fn await_pods(&self, canary: &mut CanaryStatus, said: String) {
+        if self.step(canary).is_some() {
+            canary.analysis = Some(said);
+        }
+    }
+
     /// The step that the canary is at; none when all have passed.
-    fn step(&self, canary: &CanaryStatus) -> Option<&'a RolloutStep> {
+    pub(super) fn step(&self, canary: &CanaryStatus) -> Option<&'a RolloutStep> {
         let at = usize::try_from(canary.step).unwrap_or(0);
         self.deployment.spec.rollout.steps.get(at)
     }
@@ -134,12 +147,14 @@ impl<'a> Reconcile<'a> {
             .step(canary)
             .map_or(all.max(1), |step| canary_replicas(step.weight, all));
         // A canary never shrinks on its way up.
-        wanted.max(
-            self.child(target)
-                .and_then(|child| child.spec.replicas)
-                .unwrap_or(0)
-                .min(all),
-        )
+        wanted.max(self.asked(target).min(all))
+    }
+
+    /// How many pods a version's Deployment asks for.
+    fn asked(&self, version: &ModelVersion) -> i32 {
+        self.child(version)
+            .and_then(|child| child.spec.replicas)
+            .unwrap_or(0)
     }
 
     fn judge(&self, canary: &str, stable: &str) -> Finding {
@@ -167,12 +182,12 @@ impl<'a> Reconcile<'a> {
             Finding::Good(said) => (said, true),
             Finding::Wait(said) => (said, false),
         };
+        // A step passes with all its pods or not at all, and so does the last one: also where there are fewer now.
         match (canary.step_started, self.step(canary)) {
             (None, _) if !is_ready => self.overdue(canary).map_or(Next::AwaitPods, Next::RollBack),
+            (Some(_), _) if !is_ready => Next::AwaitPodsAnew,
             (None, Some(step)) => Next::Begin(step),
             (_, None) => Next::Promote,
-            // A step passes with all its pods or not at all.
-            (Some(_), Some(_)) if !is_ready => Next::AwaitPodsAnew,
             (Some(started), Some(step)) => {
                 if is_good && self.now.duration_since(started) >= hold(step) {
                     Next::Pass(said)
@@ -191,9 +206,9 @@ impl<'a> Reconcile<'a> {
         }
         let why = self
             .pod_problem(&canary.version)
-            .map_or_else(String::new, |problem| format!(": {}", problem.message));
+            .map_or_else(|| NEVER_READY.to_owned(), |problem| problem.message);
         Some(format!(
-            "its pods were not ready within spec.progressDeadlineSeconds ({seconds} s){why}"
+            "its pods were not ready within spec.progressDeadlineSeconds ({seconds} s): {why}"
         ))
     }
 

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::DeploymentCondition;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
 use serde_json::json;
 use windlass_api::condition::{AVAILABLE, READY, RECONCILING, STALLED};
 use windlass_api::{ModelVersion, RolloutOutcome};
 
 use super::world::World;
 use crate::fixtures::{assert_restricted, at, readable, steps, version, waiting};
-use crate::{Child, Step};
+use crate::modeldeployment::refused;
+use crate::{Child, Problem, Step};
 
 fn in_format(mut version: Arc<ModelVersion>, format: &str) -> Arc<ModelVersion> {
     Arc::make_mut(&mut version).spec.artifact.format = format.to_owned();
@@ -526,4 +529,123 @@ fn one_that_is_being_deleted_is_left_to_go() {
         .metadata
         .deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(1)));
     assert_eq!(steps(&world.plan()), Vec::<String>::new());
+}
+
+/// The Deployment controller says that the pods of version `number` do not get on.
+fn does_not_get_on(world: &mut World, number: i64, type_: &str, status: &str, reason: &str) {
+    let name = format!("churn-v{number}");
+    let children = &mut world.observed.children;
+    let child = children.iter_mut().find(|child| child.name_any() == name);
+    let child = Arc::make_mut(child.expect("a Deployment"));
+    child.status.as_mut().expect("a status").conditions = Some(vec![DeploymentCondition {
+        type_: Some(type_.to_owned()),
+        status: Some(status.to_owned()),
+        reason: Some(reason.to_owned()),
+        message: Some("exceeded quota: pods=1".to_owned()),
+        ..DeploymentCondition::default()
+    }]);
+}
+
+#[test]
+fn a_first_version_that_never_gets_ready_is_a_person_s_to_look_at_after_the_deadline() {
+    let mut world = World::new(json!({}));
+    world.settle();
+    does_not_get_on(
+        &mut world,
+        1,
+        "Progressing",
+        "False",
+        "ProgressDeadlineExceeded",
+    );
+    world.reconcile();
+    assert!(world.is(STALLED) && !world.is(RECONCILING));
+    let said = world.said(STALLED);
+    assert!(
+        said.starts_with("True ProgressDeadlineExceeded: the pods of Deployment churn-v1")
+            && said.contains("spec.progressDeadlineSeconds (300 s)")
+            && said.contains("the model server runs, and does not say that it is ready"),
+        "{said}"
+    );
+}
+
+#[test]
+fn pods_that_may_not_be_made_are_told_in_the_api_server_s_words() {
+    let mut world = World::new(json!({}));
+    world.settle();
+    does_not_get_on(&mut world, 1, "ReplicaFailure", "True", "FailedCreate");
+    world.reconcile();
+    let said = world.said(STALLED);
+    assert!(
+        said.starts_with("True PodsNotCreated") && said.ends_with("exceeded quota: pods=1"),
+        "{said}"
+    );
+}
+
+#[test]
+fn steps_that_are_taken_away_under_way_leave_no_promotion_without_pods() {
+    let steps = json!({"replicas": 10, "rollout": {"minRequests": 100, "steps": [
+        {"weight": 10, "hold": "60s"}, {"weight": 20, "hold": "60s"}, {"weight": 50, "hold": "60s"}]}});
+    let mut world = World::rolling(steps);
+    world.step_passes();
+    world.all_ready().settle();
+    assert_eq!(world.status().canary.map(|canary| canary.step), Some(1));
+    world.edit(|spec| spec.rollout.steps.truncate(1)).settle();
+    assert_eq!(world.stable().as_deref(), Some("churn-1"));
+    assert_eq!(
+        children(&world),
+        named(&[("churn-v1", 10), ("churn-v2", 10)]),
+        "all its pods are made first"
+    );
+    world.all_ready().settle();
+    assert_eq!(world.stable().as_deref(), Some("churn-2"));
+}
+
+#[test]
+fn the_record_of_a_promotion_has_the_evidence_also_when_pods_were_awaited_after_the_last_step() {
+    let rollout = json!({"minRequests": 100, "steps": [{"weight": 10, "hold": "60s"}]});
+    let mut world = World::rolling(json!({"replicas": 10, "rollout": rollout}));
+    world.step_passes();
+    assert_eq!(world.stable().as_deref(), Some("churn-1"));
+    assert!(
+        world.said(READY).contains("has passed all steps"),
+        "{}",
+        world.said(READY)
+    );
+    world.all_ready().settle();
+    let record = world.status().last_rollout.expect("a record");
+    assert_eq!(record.outcome, RolloutOutcome::Promoted);
+    assert!(
+        record.message.contains("500") && !record.message.contains("waiting"),
+        "{}",
+        record.message
+    );
+}
+
+#[test]
+fn pods_that_are_asked_for_late_have_the_whole_deadline_before_them() {
+    let mut world = World::rolling(json!({}));
+    world.wait(299).edit(|spec| spec.replicas = 60).settle();
+    world.wait(299).settle();
+    assert_eq!(world.canary().as_deref(), Some("churn-2"));
+    world.wait(2).settle();
+    assert_eq!(world.canary(), None, "and no more than that");
+}
+
+#[test]
+fn what_the_api_server_refuses_is_said_and_what_serves_is_said_to_serve() {
+    let mut world = World::serving(json!({}));
+    world.add(version(2, '2', Some("Pass")));
+    let problem = Problem::new(
+        "Refused",
+        "the API server refuses Deployment growth/churn-v2",
+    );
+    let plan = refused(&world.observed, &problem, at(world.now));
+    assert!(plan.steps.is_empty());
+    Arc::make_mut(&mut world.observed.deployment).status = Some(plan.status);
+    assert!(world.is(STALLED) && world.is(AVAILABLE) && !world.is(READY));
+    assert!(world.said(STALLED).starts_with("True Refused"));
+    assert_eq!(plan.notes.len(), 1, "one Event");
+    let again = refused(&world.observed, &problem, at(world.now + 60));
+    assert_eq!(again.status, world.status(), "nothing new is written");
+    assert!(again.notes.is_empty());
 }

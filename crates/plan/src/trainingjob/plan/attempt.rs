@@ -16,7 +16,7 @@ pub(super) enum AttemptState<'a> {
     /// It was started, and its Job is not there: somebody took it away.
     Gone,
     /// Its Job is there and has not ended.
-    Running,
+    Running(&'a Job),
     /// Its Job has ended, and its pods are still to be seen to.
     Settling,
     /// Its Job ended well.
@@ -49,7 +49,7 @@ impl Reconcile<'_> {
             Some(child) => match jobs::state(child, self.pods_of(number), self.now) {
                 JobState::Complete => AttemptState::Succeeded,
                 JobState::Failed => AttemptState::Failed(child),
-                JobState::Running => AttemptState::Running,
+                JobState::Running => AttemptState::Running(child),
                 JobState::Settling => AttemptState::Settling,
             },
         }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use windlass_api::{TrainingJob, TrainingJobStatus};
+use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true};
 
 use super::Reconcile;
+use super::attempt::AttemptState;
 use crate::{Doomed, Plan, Problem, Step};
 
 /// A job that has ended waits for its time to live.
@@ -43,16 +44,29 @@ impl Reconcile<'_> {
         Some(Duration::try_from(end.duration_since(self.now)).unwrap_or(Duration::ZERO))
     }
 
-    /// The deadline has passed: the job fails, and its pods go.
-    pub(super) fn overdue(&self) -> Plan<TrainingJobStatus> {
+    /// The deadline has passed: the job fails, and its pods go. How the attempt ended that was the last is written down.
+    pub(super) fn overdue(&self, attempt: &AttemptState<'_>) -> Plan<TrainingJobStatus> {
         let seconds = self.job.spec.active_deadline_seconds.unwrap_or_default();
-        let mut plan = self.failed(
-            self.before.clone(),
-            &Problem::new(
-                "DeadlineExceeded",
-                format!("spec.activeDeadlineSeconds: the job did not end within {seconds} seconds"),
-            ),
-        );
+        let message =
+            format!("spec.activeDeadlineSeconds: the job did not end within {seconds} seconds");
+        let problem = Problem::new("DeadlineExceeded", message.clone());
+        let mut status = self.base();
+        match attempt {
+            AttemptState::Failed(child) => {
+                let plan = self.attempt_failed(child);
+                // It would have failed without a deadline, too.
+                if is_true(&plan.status.conditions, condition::FAILED) {
+                    return plan;
+                }
+                (status.attempts, status.failures) = (plan.status.attempts, plan.status.failures);
+            }
+            AttemptState::Running(_) => self.record(&mut status, &problem.reason, message, None),
+            AttemptState::None
+            | AttemptState::Gone
+            | AttemptState::Settling
+            | AttemptState::Succeeded => {}
+        }
+        let mut plan = self.failed(status, &problem);
         plan.steps = self.end_attempts();
         plan
     }

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use windlass_api::condition::{COMPLETE, FAILED, READY, RECONCILING, STALLED, SUSPENDED};
 
 use super::world::{World, failure, trained};
+use crate::Problem;
 use crate::fixtures::{at, disrupted, object, steps, version, waiting};
+use crate::trainingjob::refused;
 
 fn gang() -> Value {
     json!({"workers": {"replicas": 3, "template": {"spec": {"containers": [{"name": "trainer", "image": "trainer:1", "command": ["train"]}]}}}})
@@ -539,4 +541,79 @@ fn the_status_keeps_ten_attempts() {
         (attempts.len(), attempts[0].number, attempts[9].number),
         (10, 6, 15)
     );
+}
+
+#[test]
+fn a_deadline_that_has_passed_does_not_hurry_the_wait_for_pods() {
+    let mut world = World::new(json!({"activeDeadlineSeconds": 100}));
+    world.settle().wait(100).succeeds(&trained());
+    // The cache shows the Job's end before its pods'.
+    for pod in &mut world.observed.pods {
+        Arc::make_mut(pod).status = None;
+    }
+    let again = world.plan().again;
+    assert_eq!(again, Some(std::time::Duration::from_secs(1)));
+}
+
+#[test]
+fn a_failure_for_good_is_told_also_when_the_deadline_has_passed() {
+    let mut world = World::new(json!({"activeDeadlineSeconds": 100}));
+    let said = failure("InvalidArguments", Some(64));
+    world.settle().wait(50).fails(64, &said).wait(500).settle();
+    assert!(
+        world.said(FAILED).starts_with("True InvalidArguments"),
+        "{}",
+        world.said(FAILED)
+    );
+}
+
+#[test]
+fn the_attempt_that_the_deadline_ends_is_written_down() {
+    let mut world = World::new(json!({"activeDeadlineSeconds": 100}));
+    world.settle().wait(100).settle();
+    let reasons = |world: &World| -> Vec<String> {
+        let attempts = world.status().attempts;
+        attempts.into_iter().map(|ended| ended.reason).collect()
+    };
+    assert_eq!(reasons(&world), ["DeadlineExceeded"]);
+
+    let mut world = World::new(json!({"activeDeadlineSeconds": 100, "backoffLimit": 3}));
+    world.settle().wait(50);
+    let said = failure("TrainerFailed", Some(1));
+    world.fails(1, &said).wait(500).settle();
+    assert_eq!(reasons(&world), ["TrainerFailed"]);
+    assert!(world.said(FAILED).starts_with("True DeadlineExceeded"));
+    assert_eq!(world.status().failures, 1);
+}
+
+#[test]
+fn a_job_whose_pods_may_not_be_made_is_said_to_be_so_after_seconds() {
+    let mut world = World::new(json!({}));
+    world.settle();
+    world.observed.pods.clear();
+    let started = json!({"startTime": at(0)});
+    Arc::make_mut(&mut world.observed.children[0]).status = Some(object(started));
+    assert_eq!(world.plan().again, Some(std::time::Duration::from_secs(8)));
+    world.settle();
+    assert!(!world.is(STALLED));
+    world.wait(8).settle();
+    let said = world.said(STALLED);
+    assert!(
+        said.starts_with("True PodsNotCreated: no pod of Job a-1")
+            && said.contains("kubectl describe job a-1 -n growth"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_the_api_server_refuses_is_said_once() {
+    let mut world = World::new(json!({}));
+    let problem = Problem::new("Refused", "the API server refuses Job growth/a-1: no");
+    let plan = refused(&world.observed, &problem, at(0));
+    assert_eq!(plan.notes.len(), 1);
+    Arc::make_mut(&mut world.observed.job).status = Some(plan.status);
+    assert!(world.said(STALLED).starts_with("True Refused: the API"));
+    let again = refused(&world.observed, &problem, at(60));
+    assert_eq!(again.status, world.status());
+    assert!(again.notes.is_empty());
 }
