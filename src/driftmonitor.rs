@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use windlass_api::{DriftMonitor, DriftMonitorStatus, labels};
-use windlass_plan::Plan;
-use windlass_plan::driftmonitor::{Observed, plan};
+use windlass_plan::driftmonitor::{Observed, plan, refused};
+use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
@@ -54,6 +54,9 @@ impl Planned for DriftMonitor {
             training_jobs: stores
                 .training_jobs
                 .labelled(&namespace, labels::MONITOR, &name),
+            trained: stores
+                .model_versions
+                .labelled(&namespace, labels::MONITOR, &name),
             claims: stores.claims_in(&namespace),
             agent_image: context.agent_image.clone(),
             monitor: self,
@@ -62,5 +65,9 @@ impl Planned for DriftMonitor {
 
     fn plan(observed: &Observed, now: Timestamp) -> Plan<DriftMonitorStatus> {
         plan(observed, now)
+    }
+
+    fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<DriftMonitorStatus> {
+        refused(observed, problem, now)
     }
 }

@@ -25,6 +25,9 @@ use windlass_plan::presets::Presets;
 
 use crate::runtime::{Context, health::Health, lease, metrics::Metrics};
 
+/// How long the cluster may take to say what it serves; the pod is started again after that.
+const DISCOVERY: Duration = Duration::from_secs(30);
+
 /// The operator of Windlass.
 #[derive(Parser, Debug)]
 #[command(version, about)]
@@ -83,8 +86,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let metrics = Metrics::new();
     let health = Health::default();
     let server = runtime::health::serve(arguments.listen, health.clone(), metrics.clone()).await?;
-    let gang_scheduler = runtime::discovery::gang_scheduler(&client)
+    let asked = runtime::discovery::gang_scheduler(&client);
+    let gang_scheduler = tokio::time::timeout(DISCOVERY, asked)
         .await
+        .context("asking the cluster what it serves: no answer")?
         .context("asking the cluster what it serves")?;
     tracing::info!(?gang_scheduler, "gang scheduling");
 
@@ -97,16 +102,16 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         metrics,
     });
     let watches = tokio::spawn(watches);
-    context
-        .stores
-        .wait_until_ready()
-        .await
-        .context("filling the caches")?;
+    let mut shutdown = Box::pin(runtime::health::shutdown_signal());
+    tokio::select! {
+        filled = context.stores.wait_until_ready() => filled.context("filling the caches")?,
+        () = &mut shutdown => return Ok(()),
+    }
     health.set_ready();
     tracing::info!("the caches are filled");
 
-    let mut shutdown = Box::pin(runtime::health::shutdown_signal());
-    let lease = lease::acquire(client, &arguments.namespace, &arguments.identity);
+    let (namespace, identity) = (&arguments.namespace, &arguments.identity);
+    let lease = lease::acquire(client, namespace, identity, context.term.clone());
     let mut leadership = tokio::select! {
         leadership = lease => leadership?,
         () = &mut shutdown => return Ok(()),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, ModelDeploymentStatus, labels};
-use windlass_plan::Plan;
-use windlass_plan::modeldeployment::{Observed, plan};
+use windlass_plan::modeldeployment::{Observed, plan, refused};
+use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
@@ -65,5 +65,13 @@ impl Planned for ModelDeployment {
 
     fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelDeploymentStatus> {
         plan(observed, now)
+    }
+
+    fn refused(
+        observed: &Observed,
+        problem: &Problem,
+        now: Timestamp,
+    ) -> Plan<ModelDeploymentStatus> {
+        refused(observed, problem, now)
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use windlass_api::{ModelVersion, ModelVersionStatus, labels};
-use windlass_plan::Plan;
-use windlass_plan::modelversion::{Observed, plan};
+use windlass_plan::modelversion::{Observed, plan, refused};
+use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
@@ -55,5 +55,9 @@ impl Planned for ModelVersion {
 
     fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
         plan(observed, now)
+    }
+
+    fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<ModelVersionStatus> {
+        refused(observed, problem, now)
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, TrainingJob, TrainingJobStatus, labels};
-use windlass_plan::Plan;
 use windlass_plan::pods::is_alive;
-use windlass_plan::trainingjob::{Observed, plan};
+use windlass_plan::trainingjob::{Observed, plan, refused};
+use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
@@ -57,6 +57,10 @@ impl Planned for TrainingJob {
 
     fn plan(observed: &Observed, now: Timestamp) -> Plan<TrainingJobStatus> {
         plan(observed, now)
+    }
+
+    fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<TrainingJobStatus> {
+        refused(observed, problem, now)
     }
 }
 

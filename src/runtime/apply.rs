@@ -2,6 +2,8 @@
 //!
 //! Each write has a deadline well inside the Lease, and is waited for in the cache before anything is planned again.
 
+mod error;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,78 +18,17 @@ use serde_json::{Value, json};
 use windlass_plan::compare::{APPLIED, is_so};
 use windlass_plan::{Child, Doomed, Note, Severity, Step, digest};
 
+pub use error::ApplyError;
+
 use super::Context;
 use super::stores::{Cache, is_owned_by};
 
 /// How long a write may take. Shorter than what the Lease holds after a missed renewal.
 pub(super) const WRITE: Duration = Duration::from_secs(4);
+/// Bytes of an Event's note; the API server takes 1,024.
+const MAX_NOTE: usize = 1000;
 /// How long the cache may take to show a write.
 const CATCH_UP: Duration = Duration::from_secs(10);
-
-/// Why a plan did not become so.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// The API server said no, or did not answer as it should.
-    #[error("{verb} {kind} {namespace}/{name}: {source}")]
-    Write {
-        /// What was tried.
-        verb: &'static str,
-        /// Kind of the object.
-        kind: String,
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// What was answered.
-        source: Box<kube::Error>,
-    },
-    /// The API server did not answer in time.
-    #[error("{verb} {kind} {namespace}/{name}: no answer within {WRITE:?}")]
-    Timeout {
-        /// What was tried.
-        verb: &'static str,
-        /// Kind of the object.
-        kind: String,
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-    /// An object has the name that we need.
-    #[error(
-        "{kind} {namespace}/{name} is there already and belongs to somebody else; delete or rename it"
-    )]
-    Taken {
-        /// Kind of the object.
-        kind: String,
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-    /// The object of this name is on its way out.
-    #[error("waiting until the old {kind} {namespace}/{name} is gone")]
-    Leaving {
-        /// Kind of the object.
-        kind: String,
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-    /// The cache does not show what was written.
-    #[error(
-        "the cache does not show {kind} {namespace}/{name} as it was written, after {CATCH_UP:?}"
-    )]
-    Behind {
-        /// Kind of the object.
-        kind: String,
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-}
 
 /// Writes for one object, as one field manager.
 pub struct Writer<'a> {
@@ -197,7 +138,7 @@ impl Writer<'_> {
                     Severity::Warning => EventType::Warning,
                 },
                 reason: note.reason.clone(),
-                note: Some(note.message.chars().take(1000).collect()),
+                note: Some(note.message[..note.message.floor_char_boundary(MAX_NOTE)].to_owned()),
                 action: "Reconcile".to_owned(),
                 secondary: None,
             };
@@ -221,6 +162,7 @@ impl Writer<'_> {
         name: &str,
         request: impl Future<Output = Result<K, kube::Error>>,
     ) -> Result<K, ApplyError> {
+        self.may_write()?;
         let kind = K::kind(&()).into_owned();
         self.context.metrics.written(&kind, verb);
         let (namespace, name) = (self.namespace.clone(), name.to_owned());
@@ -242,30 +184,31 @@ impl Writer<'_> {
         }
     }
 
+    /// A write is begun only where it ends within the Lease.
+    fn may_write(&self) -> Result<(), ApplyError> {
+        if self.context.term.holds() {
+            Ok(())
+        } else {
+            Err(ApplyError::Deposed)
+        }
+    }
+
     /// Makes a child so, where it is not.
     async fn apply<K: Kind>(&self, child: &K, cache: &Cache<K>) -> Result<(), ApplyError> {
         let name = child.name_any();
         let mut wanted = serde_json::to_value(child).expect("a child always serializes");
         let mark = digest::of(&wanted);
         wanted["metadata"]["annotations"][APPLIED] = json!(mark);
-        if let Some(live) = self.live(&name, cache)?
+        let live = self.live(&name, cache)?;
+        if let Some(live) = &live
             && is_so(
                 &wanted,
-                &serde_json::to_value(&*live).expect("an object always serializes"),
+                &serde_json::to_value(&**live).expect("an object always serializes"),
             )
         {
             return Ok(());
         }
-        let parameters = PatchParams::apply(self.manager).force();
-        let written = self
-            .write(
-                "apply",
-                &name,
-                self.api::<K>()
-                    .patch(&name, &parameters, &Patch::Apply(&wanted)),
-            )
-            .await?;
-        self.caught_up(&written, cache).await
+        self.make(&name, &wanted, live.is_some(), cache).await
     }
 
     /// Makes a child that never changes afterwards.
@@ -274,16 +217,38 @@ impl Writer<'_> {
         if self.live(&name, cache)?.is_some() {
             return Ok(());
         }
-        let parameters = PatchParams::apply(self.manager).force();
-        let written = self
-            .write(
-                "apply",
-                &name,
-                self.api::<K>()
-                    .patch(&name, &parameters, &Patch::Apply(child)),
-            )
-            .await?;
+        self.make(&name, child, false, cache).await
+    }
+
+    /// Applies a child. One that is there already and ours is made so against whoever changed it; one that is new to
+    /// us is not forced: the caches hold only what is ours, and another's object of this name stays as it is.
+    async fn make<K: Kind>(
+        &self,
+        name: &str,
+        wanted: &(impl Serialize + Debug),
+        is_ours: bool,
+        cache: &Cache<K>,
+    ) -> Result<(), ApplyError> {
+        let parameters = PatchParams {
+            force: is_ours,
+            ..PatchParams::apply(self.manager)
+        };
+        let api = self.api::<K>();
+        let patch = Patch::Apply(wanted);
+        let request = api.patch(name, &parameters, &patch);
+        let written = match self.write("apply", name, request).await {
+            Err(error) if !is_ours && error.is_conflict() => return Err(self.taken::<K>(name)),
+            outcome => outcome?,
+        };
         self.caught_up(&written, cache).await
+    }
+
+    fn taken<K: Kind>(&self, name: &str) -> ApplyError {
+        ApplyError::Taken {
+            kind: K::kind(&()).into_owned(),
+            namespace: self.namespace.clone(),
+            name: name.to_owned(),
+        }
     }
 
     /// The child as it is, if it is ours.
@@ -291,23 +256,14 @@ impl Writer<'_> {
         let Some(live) = cache.get(&self.namespace, name) else {
             return Ok(None);
         };
-        let (kind, namespace, name) = (
-            K::kind(&()).into_owned(),
-            self.namespace.clone(),
-            name.to_owned(),
-        );
         if !is_owned_by(&*live, &self.owner) {
-            return Err(ApplyError::Taken {
-                kind,
-                namespace,
-                name,
-            });
+            return Err(self.taken::<K>(name));
         }
         if live.meta().deletion_timestamp.is_some() {
             return Err(ApplyError::Leaving {
-                kind,
-                namespace,
-                name,
+                kind: K::kind(&()).into_owned(),
+                namespace: self.namespace.clone(),
+                name: name.to_owned(),
             });
         }
         Ok(Some(live))
@@ -319,13 +275,16 @@ impl Writer<'_> {
             field_manager: Some(self.manager.to_owned()),
             ..PostParams::default()
         };
-        let written = self
-            .write(
-                "create",
-                &object.name_any(),
-                self.api::<K>().create(&parameters, object),
-            )
-            .await?;
+        let name = object.name_any();
+        let api = self.api::<K>();
+        let request = api.create(&parameters, object);
+        let written = match self.write("create", &name, request).await {
+            // What the cache does not show yet was made just now, and is seen at the next look.
+            Err(error) if error.is_conflict() && cache.get(&self.namespace, &name).is_some() => {
+                return Err(self.taken::<K>(&name));
+            }
+            outcome => outcome?,
+        };
         self.caught_up(&written, cache).await
     }
 
@@ -336,6 +295,7 @@ impl Writer<'_> {
         else {
             return Ok(());
         };
+        self.may_write()?;
         let kind = K::kind(&()).into_owned();
         self.context.metrics.written(&kind, "delete");
         let parameters = DeleteParams {

@@ -17,11 +17,11 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
-use windlass_plan::Plan;
+use windlass_plan::{Plan, Problem};
 
 use super::apply::{ApplyError, Writer};
 use super::stores::{Cache, Stores};
-use super::watches::Triggers;
+use super::triggers::Triggers;
 use super::{Context, scrape};
 
 /// Reconciles of one kind at once.
@@ -55,6 +55,8 @@ pub trait Planned:
     fn observe(self: Arc<Self>, context: &Context) -> Self::Observed;
     /// What is to be done.
     fn plan(observed: &Self::Observed, now: Timestamp) -> Plan<Self::Status>;
+    /// What is to be said when a step of the plan was refused, which a person has to mend.
+    fn refused(observed: &Self::Observed, problem: &Problem, now: Timestamp) -> Plan<Self::Status>;
 }
 
 /// Why a reconcile did not end well.
@@ -192,31 +194,44 @@ async fn attempt<K: Planned>(object: Arc<K>, context: &Context) -> Result<Action
         return Ok(Action::await_change());
     }
     let observed = object.clone().observe(context);
-    let plan = K::plan(&observed, Timestamp::now());
+    let now = Timestamp::now();
+    let plan = K::plan(&observed, now);
     let writer = Writer {
         context,
         manager: K::MANAGER,
         namespace: object.namespace().unwrap_or_default(),
         owner: object.uid().unwrap_or_default(),
     };
-    writer.steps(&plan.steps).await?;
-    let before = object
-        .status()
-        .map(|status| serde_json::to_value(status).expect("a status always serializes"));
-    if !is_deleted(&plan, &object.name_any()) {
-        writer
-            .status(
-                &*object,
-                before.as_ref(),
-                &plan.status,
-                K::cache(&context.stores),
-            )
-            .await?;
+    if let Err(error) = writer.steps(&plan.steps).await {
+        // Tried again, since what stands in the way may be no object of ours; and said where its owner looks.
+        if let Some(problem) = error.problem() {
+            tell(&writer, &*object, &K::refused(&observed, &problem, now)).await?;
+        }
+        return Err(error.into());
     }
-    writer.notes(&*object, &plan.notes).await;
+    if !is_deleted(&plan, &object.name_any()) {
+        tell(&writer, &*object, &plan).await?;
+    }
     Ok(plan
         .again
         .map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Writes a plan's status, where it differs, and publishes its notes.
+async fn tell<K: Planned>(
+    writer: &Writer<'_>,
+    object: &K,
+    plan: &Plan<K::Status>,
+) -> Result<(), ApplyError> {
+    let before = object
+        .status()
+        .map(|status| serde_json::to_value(status).expect("a status always serializes"));
+    let cache = K::cache(&writer.context.stores);
+    writer
+        .status(object, before.as_ref(), &plan.status, cache)
+        .await?;
+    writer.notes(object, &plan.notes).await;
+    Ok(())
 }
 
 /// Whether the plan took the object itself away.

@@ -10,6 +10,7 @@
 //! Each replica measures by its own clock how long a Lease has not changed: clocks of two nodes need not agree.
 //! A holder that cannot renew gives up while the Lease still has longer to run than any write of its may take.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -44,6 +45,23 @@ pub struct Leadership {
     holder: JoinHandle<Option<Held>>,
 }
 
+/// Until when this replica may write, for all who write. A process that was stopped for a while (a frozen node, a
+/// paused machine) goes on in the midst of its work, before it hears that it leads no longer.
+#[derive(Clone, Default)]
+pub struct Term(Arc<Mutex<Option<Instant>>>);
+
+impl Term {
+    /// Whether a write that is begun now ends before the Lease does.
+    pub fn holds(&self) -> bool {
+        let renewed = *self.0.lock().expect("no holder panics");
+        renewed.is_some_and(|renewed| renewed.elapsed() < GIVE_UP)
+    }
+
+    fn renewed_at(&self, sent: Instant) {
+        *self.0.lock().expect("no holder panics") = Some(sent);
+    }
+}
+
 /// The Lease in our hands.
 struct Held {
     api: Api<Lease>,
@@ -51,6 +69,7 @@ struct Held {
     version: String,
     /// When the request was sent that renewed it last.
     renewed: Instant,
+    term: Term,
 }
 
 /// What the one who waits has seen, and since when it has been so.
@@ -64,6 +83,7 @@ pub async fn acquire(
     client: Client,
     namespace: &str,
     identity: &str,
+    term: Term,
 ) -> anyhow::Result<Leadership> {
     let api = Api::<Lease>::namespaced(client, namespace);
     let mut seen = Seen {
@@ -72,7 +92,18 @@ pub async fn acquire(
     };
     let held = loop {
         match timeout(REQUEST, look(&api, identity, &mut seen)).await {
-            Ok(Ok(Some(held))) => break held,
+            Ok(Ok(Some(taken))) => {
+                let (version, renewed) = taken;
+                let identity = identity.to_owned();
+                term.renewed_at(renewed);
+                break Held {
+                    api,
+                    identity,
+                    version,
+                    renewed,
+                    term,
+                };
+            }
             Ok(Ok(None)) => {}
             // The namespace or the right is missing: nothing that waiting mends.
             Ok(Err(kube::Error::Api(status))) if status.is_forbidden() || status.is_not_found() => {
@@ -110,12 +141,12 @@ impl Leadership {
     }
 }
 
-/// Looks at the Lease, and takes it where it may be taken.
+/// Looks at the Lease, and takes it where it may be taken: its version then, and when the request was sent.
 async fn look(
     api: &Api<Lease>,
     identity: &str,
     seen: &mut Seen,
-) -> Result<Option<Held>, kube::Error> {
+) -> Result<Option<(String, Instant)>, kube::Error> {
     let now = Instant::now();
     let time = MicroTime(Timestamp::now());
     let taken = match api.get_opt(NAME).await? {
@@ -166,12 +197,7 @@ async fn look(
         }
     };
     match taken {
-        Ok(lease) => Ok(Some(Held {
-            api: api.clone(),
-            identity: identity.to_owned(),
-            version: lease.resource_version().unwrap_or_default(),
-            renewed: now,
-        })),
+        Ok(lease) => Ok(Some((lease.resource_version().unwrap_or_default(), now))),
         // Another was quicker.
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
             Ok(None)
@@ -229,6 +255,7 @@ impl Held {
                 Ok(Ok(lease)) => {
                     self.version = lease.resource_version().unwrap_or_default();
                     self.renewed = sent;
+                    self.term.renewed_at(sent);
                     return Renewal::Done;
                 }
                 Ok(Err(kube::Error::Api(status))) if status.is_not_found() => {

@@ -35,6 +35,7 @@ pub struct Metrics(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
+    resident: Gauge<i64, std::sync::atomic::AtomicI64>,
     reconciles: Family<Reconciled, Counter>,
     durations: Family<Kind, Histogram>,
     writes: Family<Written, Counter>,
@@ -56,7 +57,14 @@ impl Metrics {
             Family::default(),
             Gauge::default(),
         );
-        let mut registry = Registry::with_prefix("windlass");
+        let mut all = Registry::default();
+        let resident = Gauge::default();
+        all.register(
+            "process_resident_memory_bytes",
+            "Memory of this process that is resident",
+            resident.clone(),
+        );
+        let registry = all.sub_registry_with_prefix("windlass");
         registry.register(
             "reconciles",
             "Reconciles, by kind and outcome",
@@ -84,7 +92,8 @@ impl Metrics {
         );
         registry.register("leading", "1 while this replica leads", leading.clone());
         Self(Arc::new(Inner {
-            registry,
+            registry: all,
+            resident,
             reconciles,
             durations,
             writes,
@@ -149,8 +158,19 @@ impl Metrics {
 
     /// All of them, in Prometheus' text format.
     pub fn text(&self) -> String {
+        if let Some(bytes) = resident_bytes() {
+            self.0.resident.set(bytes);
+        }
         let mut text = String::new();
         encode(&mut text, &self.0.registry).expect("writing to a string does not fail");
         text
     }
+}
+
+/// What the kernel says of this process' memory; nothing where it does not say so as Linux does.
+fn resident_bytes() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kilobytes: i64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
 }

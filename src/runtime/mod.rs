@@ -11,6 +11,7 @@ pub mod lease;
 pub mod metrics;
 pub mod scrape;
 pub mod stores;
+pub mod triggers;
 pub mod watches;
 
 use std::sync::Arc;
@@ -20,10 +21,11 @@ use kube::runtime::events::{Recorder, Reporter};
 use windlass_plan::presets::Presets;
 use windlass_plan::trainingjob::GangScheduler;
 
+use lease::Term;
 use metrics::Metrics;
 use scrape::Scraper;
 use stores::Stores;
-use watches::Triggers;
+use triggers::Triggers;
 
 /// What the operator was started with.
 pub struct Settings {
@@ -57,6 +59,8 @@ pub struct Context {
     pub gang_scheduler: GangScheduler,
     /// The metrics.
     pub metrics: Metrics,
+    /// Until when this replica may write.
+    pub term: Term,
     /// What proxies have seen.
     pub scraper: Scraper,
 }
@@ -81,6 +85,7 @@ impl Context {
             presets: settings.presets,
             gang_scheduler: settings.gang_scheduler,
             metrics: settings.metrics,
+            term: Term::default(),
             scraper: Scraper::default(),
         });
         (context, watches, triggers)

@@ -1,11 +1,8 @@
-//! One watch a kind, and which objects each change is news for.
+//! One watch a kind: what it brings goes into the store first, and is then told to those that it is news for.
 
 use std::fmt::Debug;
 use std::future::ready;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Container, PersistentVolumeClaim, Pod, PodSpec, ServiceAccount};
@@ -16,170 +13,12 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob, labels};
+use windlass_api::labels;
 
 use super::index::Index;
 use super::metrics::Metrics;
 use super::stores::{Cache, Stores};
-
-/// What each controller is to look at.
-pub struct Triggers {
-    /// TrainingJobs.
-    pub training_jobs: UnboundedReceiver<ObjectRef<TrainingJob>>,
-    /// ModelVersions.
-    pub model_versions: UnboundedReceiver<ObjectRef<ModelVersion>>,
-    /// ModelDeployments.
-    pub model_deployments: UnboundedReceiver<ObjectRef<ModelDeployment>>,
-    /// DriftMonitors.
-    pub drift_monitors: UnboundedReceiver<ObjectRef<DriftMonitor>>,
-    open: Arc<AtomicBool>,
-}
-
-impl Triggers {
-    /// From now on triggers are taken out. What happened before is seen by looking at everything once.
-    pub fn open(&self) {
-        self.open.store(true, Ordering::Release);
-    }
-}
-
-#[derive(Clone)]
-struct Senders {
-    training_jobs: Sender<TrainingJob>,
-    model_versions: Sender<ModelVersion>,
-    model_deployments: Sender<ModelDeployment>,
-    drift_monitors: Sender<DriftMonitor>,
-}
-
-/// A sender of triggers for one kind, shut until this replica leads: until then nobody would take them out.
-struct Sender<K: Resource<DynamicType = ()>> {
-    open: Arc<AtomicBool>,
-    channel: UnboundedSender<ObjectRef<K>>,
-}
-
-impl<K: Resource<DynamicType = ()>> Clone for Sender<K> {
-    fn clone(&self) -> Self {
-        Self {
-            open: self.open.clone(),
-            channel: self.channel.clone(),
-        }
-    }
-}
-
-fn send<K: Resource<DynamicType = ()>>(sender: &Sender<K>, name: &str, namespace: &str) {
-    if sender.open.load(Ordering::Acquire) {
-        // The receiver is gone only while the process ends.
-        let _ = sender
-            .channel
-            .unbounded_send(ObjectRef::new(name).within(namespace));
-    }
-}
-
-impl Senders {
-    /// A child is news for whatever its labels name.
-    fn child<K: ResourceExt>(&self, child: &K) {
-        let namespace = child.namespace().unwrap_or_default();
-        let label = |name: &str| child.labels().get(name).map(String::as_str);
-        match label(labels::ROLE) {
-            Some("training") => label(labels::TRAINING_JOB)
-                .into_iter()
-                .for_each(|name| send(&self.training_jobs, name, &namespace)),
-            Some("validation") => label(labels::VERSION)
-                .into_iter()
-                .for_each(|name| send(&self.model_versions, name, &namespace)),
-            Some("serving") => label(labels::DEPLOYMENT)
-                .into_iter()
-                .for_each(|name| send(&self.model_deployments, name, &namespace)),
-            Some("drift") => label(labels::MONITOR)
-                .into_iter()
-                .for_each(|name| send(&self.drift_monitors, name, &namespace)),
-            _ => {}
-        }
-    }
-
-    fn training_job(&self, job: &TrainingJob) {
-        let namespace = job.namespace().unwrap_or_default();
-        send(&self.training_jobs, &job.name_any(), &namespace);
-        if let Some(monitor) = job.labels().get(labels::MONITOR) {
-            send(&self.drift_monitors, monitor, &namespace);
-        }
-    }
-
-    fn model_version(&self, version: &ModelVersion, stores: &Stores) {
-        let namespace = version.namespace().unwrap_or_default();
-        send(&self.model_versions, &version.name_any(), &namespace);
-        if let Some(by) = &version.spec.trained_by {
-            send(&self.training_jobs, &by.name, &namespace);
-        }
-        for deployment in stores.model_deployments.store.state() {
-            if deployment.namespace().as_deref() == Some(&namespace)
-                && deployment.spec.model == version.spec.model
-            {
-                self.model_deployment(&deployment, stores);
-            }
-        }
-    }
-
-    fn model_deployment(&self, deployment: &ModelDeployment, stores: &Stores) {
-        let namespace = deployment.namespace().unwrap_or_default();
-        send(&self.model_deployments, &deployment.name_any(), &namespace);
-        for monitor in stores.drift_monitors.store.state() {
-            if monitor.namespace().as_deref() == Some(&namespace)
-                && monitor.spec.deployment == deployment.name_any()
-            {
-                send(&self.drift_monitors, &monitor.name_any(), &namespace);
-            }
-        }
-    }
-
-    /// A claim or an account may be what an object waits for; only those that are stalled ask.
-    fn namespace(&self, namespace: &str, stores: &Stores) {
-        fn stalled<K: ResourceExt>(
-            object: &K,
-            namespace: &str,
-            conditions: Option<&[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]>,
-        ) -> bool {
-            object.namespace().as_deref() == Some(namespace)
-                && conditions
-                    .is_some_and(|all| windlass_api::is_true(all, windlass_api::condition::STALLED))
-        }
-        for job in stores.training_jobs.store.state() {
-            if stalled(
-                &*job,
-                namespace,
-                job.status.as_ref().map(|status| &*status.conditions),
-            ) {
-                send(&self.training_jobs, &job.name_any(), namespace);
-            }
-        }
-        for version in stores.model_versions.store.state() {
-            if stalled(
-                &*version,
-                namespace,
-                version.status.as_ref().map(|status| &*status.conditions),
-            ) {
-                send(&self.model_versions, &version.name_any(), namespace);
-            }
-        }
-        for deployment in stores.model_deployments.store.state() {
-            if stalled(
-                &*deployment,
-                namespace,
-                deployment.status.as_ref().map(|status| &*status.conditions),
-            ) {
-                send(&self.model_deployments, &deployment.name_any(), namespace);
-            }
-        }
-        for monitor in stores.drift_monitors.store.state() {
-            if stalled(
-                &*monitor,
-                namespace,
-                monitor.status.as_ref().map(|status| &*status.conditions),
-            ) {
-                send(&self.drift_monitors, &monitor.name_any(), namespace);
-            }
-        }
-    }
-}
+use super::triggers::{Senders, Triggers, channels};
 
 struct Starting {
     client: Client,
@@ -205,13 +44,7 @@ pub fn start(
         training_jobs: starting.ours(|senders, job, _| senders.training_job(job)),
         model_versions: starting.ours(Senders::model_version),
         model_deployments: starting.ours(Senders::model_deployment),
-        drift_monitors: starting.ours(|senders, monitor, _| {
-            send(
-                &senders.drift_monitors,
-                &monitor.name_any(),
-                &monitor.namespace().unwrap_or_default(),
-            );
-        }),
+        drift_monitors: starting.ours(|senders, monitor, _| senders.drift_monitor(monitor)),
         jobs: starting.children(|_| {}),
         pods: starting.children(trim_pod),
         services: starting.children(|_| {}),
@@ -229,41 +62,6 @@ pub fn start(
     (stores, join_all(all).map(|_| ()), triggers)
 }
 
-fn channels() -> (Senders, Triggers) {
-    let open = Arc::new(AtomicBool::new(false));
-    let (training_jobs, for_training_jobs) = unbounded();
-    let (model_versions, for_model_versions) = unbounded();
-    let (model_deployments, for_model_deployments) = unbounded();
-    let (drift_monitors, for_drift_monitors) = unbounded();
-    (
-        Senders {
-            training_jobs: Sender {
-                open: open.clone(),
-                channel: training_jobs,
-            },
-            model_versions: Sender {
-                open: open.clone(),
-                channel: model_versions,
-            },
-            model_deployments: Sender {
-                open: open.clone(),
-                channel: model_deployments,
-            },
-            drift_monitors: Sender {
-                open: open.clone(),
-                channel: drift_monitors,
-            },
-        },
-        Triggers {
-            training_jobs: for_training_jobs,
-            model_versions: for_model_versions,
-            model_deployments: for_model_deployments,
-            drift_monitors: for_drift_monitors,
-            open,
-        },
-    )
-}
-
 impl Starting {
     /// A watch of one of our four kinds; one that cannot be read holds up no other.
     fn ours<K>(&mut self, touch: Touch<K>) -> Cache<K>
@@ -271,11 +69,12 @@ impl Starting {
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let api: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
-        let metrics = self.metrics.clone();
+        let (cache, writer) = empty_cache();
+        let (known, metrics) = (cache.clone(), self.metrics.clone());
         let stream = watch(api, watcher::Config::default().any_semantic())
             .default_backoff()
-            .filter_map(move |event| ready(readable(event, &metrics)));
-        self.add(stream, touch)
+            .filter_map(move |event| ready(readable(event, &known, &metrics)));
+        self.add(stream, cache, writer, touch)
     }
 
     /// A watch of the children of a kind, less what nothing reads.
@@ -292,7 +91,10 @@ impl Starting {
                 object.managed_fields_mut().clear();
                 trim(object);
             });
-        self.add(stream, |senders, child, _| senders.child(child))
+        let (cache, writer) = empty_cache();
+        self.add(stream, cache, writer, |senders, child, _| {
+            senders.child(child);
+        })
     }
 
     /// A watch of metadata only: that something is there.
@@ -309,7 +111,8 @@ impl Starting {
             object.managed_fields_mut().clear();
             object.annotations_mut().clear();
         });
-        self.add(stream, |senders, object, stores| {
+        let (cache, writer) = empty_cache();
+        self.add(stream, cache, writer, |senders, object, stores| {
             senders.namespace(&object.namespace().unwrap_or_default(), stores);
         })
     }
@@ -317,14 +120,13 @@ impl Starting {
     fn add<K>(
         &mut self,
         stream: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+        cache: Cache<K>,
+        writer: Writer<K>,
         touch: Touch<K>,
     ) -> Cache<K>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
     {
-        let (store, writer) = reflector::store();
-        let index = Index::default();
-        let cache = Cache { store, index };
         let (mine, metrics) = (cache.clone(), self.metrics.clone());
         let run = move |stores: Stores, senders: Senders| {
             follow(stream, writer, mine, metrics, move |object: &K| {
@@ -335,6 +137,15 @@ impl Starting {
         self.running.push(Box::new(run));
         cache
     }
+}
+
+fn empty_cache<K>() -> (Cache<K>, Writer<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let (store, writer) = reflector::store();
+    let index = Index::default();
+    (Cache { store, index }, writer)
 }
 
 /// Fills a store from a watch, and tells whom it concerns, after the store shows it.
@@ -358,7 +169,15 @@ async fn follow<K>(
                 continue;
             }
         };
+        // The store shows what a list brings only when the list is whole; until then it shows what was there before.
+        let listed_before = matches!(event, Event::InitDone).then(|| cache.store.state());
         if let Event::Apply(object) | Event::InitApply(object) = &event {
+            let before = cache.store.get(&ObjectRef::from_obj(object));
+            if let Some(before) = before.filter(|before| before.labels() != object.labels()) {
+                cache.index.remove(&*before);
+                // News for whom it was labelled for, too.
+                touch(&before);
+            }
             cache.index.insert(object);
         }
         writer.apply_watcher_event(&event);
@@ -368,12 +187,18 @@ async fn follow<K>(
                 cache.index.remove(object);
                 touch(object);
             }
-            // What changed while the watch was away is seen only by looking at everything once.
-            Event::InitDone => cache
-                .store
-                .state()
-                .iter()
-                .for_each(|object: &Arc<K>| touch(object)),
+            // What changed while the watch was away is seen only by looking at everything once, and at what is gone.
+            Event::InitDone => {
+                for before in listed_before.into_iter().flatten() {
+                    if cache.store.get(&ObjectRef::from_obj(&*before)).is_none() {
+                        cache.index.remove(&*before);
+                        touch(&before);
+                    }
+                }
+                for object in cache.store.state() {
+                    touch(&object);
+                }
+            }
             Event::Init | Event::InitApply(_) => {}
         }
     }
@@ -397,11 +222,17 @@ fn trim_pod(pod: &mut Pod) {
     pod.annotations_mut().clear();
 }
 
-/// Takes objects that cannot be read out of a watch, and says so.
-fn readable<K: Resource<DynamicType = ()>>(
+/// Takes objects that cannot be read out of a watch, and says so. One that could be read before, and goes, goes.
+fn readable<K: Resource<DynamicType = ()> + Clone + 'static>(
     event: watcher::Result<Event<DeserializeGuard<K>>>,
+    known: &Cache<K>,
     metrics: &Metrics,
 ) -> Option<watcher::Result<Event<K>>> {
+    if let Ok(Event::Delete(DeserializeGuard(Err(invalid)))) = &event {
+        let (namespace, name) = (&invalid.metadata.namespace, &invalid.metadata.name);
+        let known = known.get(namespace.as_deref()?, name.as_deref()?)?;
+        return Some(Ok(Event::Delete(K::clone(&known))));
+    }
     let read = |guard: DeserializeGuard<K>| match guard.0 {
         Ok(mut object) => {
             // Who owns which field is a large part of an object, and nothing reads it here.
@@ -423,4 +254,91 @@ fn readable<K: Resource<DynamicType = ()>>(
         Ok(Event::InitDone) => Event::InitDone,
         Err(error) => return Some(Err(error)),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures::stream;
+    use k8s_openapi::api::batch::v1::Job;
+    use kube::core::error_boundary::InvalidObject;
+
+    use super::*;
+
+    fn job(name: &str, owner: &str) -> Job {
+        let mut job = Job::default();
+        job.metadata.name = Some(name.to_owned());
+        job.metadata.namespace = Some("growth".to_owned());
+        job.metadata.labels = Some([(labels::TRAINING_JOB.to_owned(), owner.to_owned())].into());
+        job
+    }
+
+    /// What the cache holds after these events, and what was touched, in order.
+    async fn followed(events: Vec<Event<Job>>) -> (Cache<Job>, Vec<(String, String)>) {
+        let (cache, writer) = empty_cache();
+        let touched = Mutex::new(Vec::new());
+        let touch = |job: &Job| {
+            let owner = job.labels()[labels::TRAINING_JOB].clone();
+            touched
+                .lock()
+                .expect("a list")
+                .push((job.name_any(), owner));
+        };
+        let events = stream::iter(events.into_iter().map(Ok));
+        follow(events, writer, cache.clone(), Metrics::new(), touch).await;
+        (cache, touched.into_inner().expect("a list"))
+    }
+
+    fn pair(name: &str, owner: &str) -> (String, String) {
+        (name.to_owned(), owner.to_owned())
+    }
+
+    #[tokio::test]
+    async fn what_went_while_the_watch_was_away_is_news_for_its_owner() {
+        let (cache, touched) = followed(vec![
+            Event::Init,
+            Event::InitApply(job("a-1", "a")),
+            Event::InitApply(job("b-1", "b")),
+            Event::InitDone,
+            Event::Init,
+            Event::InitApply(job("b-1", "b")),
+            Event::InitDone,
+        ])
+        .await;
+        assert_eq!(touched[2..], [pair("a-1", "a"), pair("b-1", "b")]);
+        let names = |owner| cache.index.names("growth", labels::TRAINING_JOB, owner);
+        assert!(names("a").is_empty());
+        assert_eq!(names("b"), ["b-1"]);
+    }
+
+    #[tokio::test]
+    async fn an_object_whose_label_was_changed_is_found_by_the_new_one_alone_and_is_news_for_both()
+    {
+        let (cache, touched) = followed(vec![
+            Event::Apply(job("a-1", "a")),
+            Event::Apply(job("a-1", "b")),
+        ])
+        .await;
+        let names = |owner| cache.index.names("growth", labels::TRAINING_JOB, owner);
+        assert!(names("a").is_empty());
+        assert_eq!(names("b"), ["a-1"]);
+        assert_eq!(touched[1..], [pair("a-1", "a"), pair("a-1", "b")]);
+    }
+
+    #[tokio::test]
+    async fn an_object_that_has_become_unreadable_goes_when_it_is_deleted() {
+        let (cache, _) = followed(vec![Event::Apply(job("a-1", "a"))]).await;
+        let unreadable = |name: &str| {
+            let metadata = job(name, "a").metadata;
+            let error = "no longer a Job".to_owned();
+            DeserializeGuard(Err(InvalidObject { error, metadata }))
+        };
+        let metrics = Metrics::new();
+        let read = |event| readable(Ok(event), &cache, &metrics);
+        assert!(read(Event::Apply(unreadable("a-1"))).is_none());
+        let gone = read(Event::Delete(unreadable("a-1")));
+        assert!(matches!(gone, Some(Ok(Event::Delete(job))) if job.name_any() == "a-1"));
+        assert!(read(Event::Delete(unreadable("a-2"))).is_none());
+    }
 }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use windlass_testcluster::process::Identity;
+
 use super::{Bed, NAMESPACE};
 
 /// The agent's image that the operator puts into pods; nothing pulls it here.
@@ -107,6 +109,12 @@ impl Operator {
     pub fn leads(&self) -> bool {
         self.get("/metrics")
             .is_ok_and(|text| text.lines().any(|line| line == "windlass_leading 1"))
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        let pid = i32::try_from(self.process.id()).expect("a process id");
+        Identity::of(pid).is_none()
     }
 
     /// What it wrote to its log.

@@ -17,8 +17,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The kubelet cuts a termination message at 4,096 bytes.
+/// The kubelet cuts a termination message at 4,096 bytes, in a pod of up to three containers.
 pub const MAX_REPORT_BYTES: usize = 4096;
+
+/// The kubelet keeps this many bytes of the messages of all containers of a pod, init containers among them: each
+/// message is cut at its even share (`pkg/kubelet/container`, `MaxPodTerminationMessageLogLength`).
+pub const MAX_POD_REPORT_BYTES: usize = 12 * 1024;
 
 /// Names of environment variables.
 pub mod environment {
@@ -42,6 +46,8 @@ pub mod environment {
     pub const ATTEMPT: &str = "WINDLASS_ATTEMPT";
     /// Port that a model server listens on for HTTP. A preset's own variables refer to it as `$(WINDLASS_PORT)`.
     pub const PORT: &str = "WINDLASS_PORT";
+    /// How many bytes a report may have, which depends on how many containers the pod has.
+    pub const REPORT_BYTES: &str = "WINDLASS_REPORT_BYTES";
     /// A second port that is free for the model server (gRPC).
     pub const PORT_GRPC: &str = "WINDLASS_PORT_GRPC";
     /// A third port that is free for the model server (its own metrics).

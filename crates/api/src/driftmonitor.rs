@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::WindowVerdict;
 use crate::quantities::{where_decimal, where_duration};
 use crate::shared::default_format;
-use crate::{Address, Decimal, Format, GoDuration, MetricName, TrainingJobSpec};
+use crate::{Address, Decimal, Format, GoDuration, MetricName, Storage, TrainingJobSpec};
 
 /// What a user says of how a deployment is watched.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -46,6 +46,9 @@ pub struct DriftMonitorSpec {
     /// The quality of the answers, where true outcomes come in later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub performance: Option<PerformanceWatch>,
+    /// How the evaluation of a window reaches `s3://` addresses: the payload log, the baseline and the labels. `pvc://` needs none. `retrain.template` has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
     /// When windows together are drift.
     #[serde(default)]
     pub trigger_when: TriggerWhen,
@@ -150,7 +153,8 @@ pub struct PerformanceWatch {
     #[serde(default = "default_join")]
     #[schemars(length(min = 1, max = 128))]
     pub join_on: String,
-    /// The metric: `accuracy`, `precision`, `recall`, `f1`, `rocAuc`, `logLoss`, `brier`, `rmse`, `mae`.
+    /// The metric, one that is better when it is higher: `accuracy`, `precision`, `recall`, `f1`, `rocAuc`.
+    #[x_kube(validation = Rule::new("!(self in ['logLoss', 'brier', 'rmse', 'mae'])").message("must be one that is better when it is higher: accuracy, precision, recall, f1 or rocAuc"))]
     pub metric: MetricName,
     /// Performance has fallen when the whole confidence interval lies below this.
     pub min: Decimal,

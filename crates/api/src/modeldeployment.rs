@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quantities::where_decimal;
-use crate::{Address, Decimal, GoDuration, PodTemplate};
+use crate::{Address, Decimal, GoDuration, PodTemplate, Storage};
 
 /// What a user says of how a model serves.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -56,6 +56,9 @@ pub struct ModelDeploymentSpec {
     /// What is recorded of the traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observe: Option<Observe>,
+    /// How `s3://` addresses are reached: to fetch the model, and to write the payload log. `pvc://` needs none. The model server gets no keys. A change makes new pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
     /// How a new version replaces the old one.
     #[serde(default)]
     pub rollout: Rollout,
@@ -292,9 +295,17 @@ pub struct CanaryStatus {
     /// When all pods of the step were ready; absent while they start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_started: Option<Timestamp>,
+    /// How often pods of this step were lost after it had begun.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub interruptions: i32,
     /// What the analysis says, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde wants it
+fn is_zero(number: &i32) -> bool {
+    *number == 0
 }
 
 /// How a roll-out ended.
@@ -338,6 +349,9 @@ pub struct Quarantined {
 pub struct Resolved {
     /// The generation of the object that it was taken down for.
     pub generation: i64,
+    /// Digest of the spec that it was taken down for, without the number of replicas: another number changes no pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec_digest: Option<String>,
     /// The agent's image.
     pub agent_image: String,
     /// The model server's pod.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Verdict;
-use crate::{Address, Decimal, Source, Stored, Validation, Window};
+use crate::{Address, Decimal, Source, Storage, Stored, Validation, Window};
 
 /// What is recorded of a model. All of it is immutable.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -74,6 +74,9 @@ pub struct ModelVersionSpec {
     /// What makes the model good enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
+    /// How validation reaches `s3://` addresses: the model, its champion and the data set, and to write the report. `pvc://` needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
 }
 
 /// The files of a model.

@@ -91,6 +91,9 @@ text_type!(
         "x-kubernetes-validations": [{
             "rule": format!("self.matches('{DURATION}')"),
             "message": "must be a duration such as 90s, 10m or 1h30m"
+        }, {
+            "rule": format!("!self.matches('{DURATION}') || duration(self) <= duration('87600h')"),
+            "message": "must be at most 87600h, which is ten years"
         }]
     })
 );
@@ -124,10 +127,17 @@ impl Decimal {
             })
     }
 
-    /// A number with at most six decimals, as short as it can be.
-    pub fn from_f64(number: f64) -> Self {
-        let text = format!("{number:.6}");
-        Self(text.trim_end_matches('0').trim_end_matches('.').to_owned())
+    /// A number with at most six decimals, as short as it can be. What has more than 24 digits before the point stands
+    /// for 'very much' and is cut there; what is no finite number is none.
+    pub fn from_f64(number: f64) -> Option<Self> {
+        /// Past this, the text would be longer than the schema lets in.
+        const MOST: f64 = 1e23;
+        if !number.is_finite() {
+            return None;
+        }
+        let text = format!("{:.6}", number.clamp(-MOST, MOST));
+        let text = text.trim_end_matches('0').trim_end_matches('.');
+        Some(Self(if text == "-0" { "0" } else { text }.to_owned()))
     }
 }
 
@@ -213,9 +223,21 @@ mod tests {
 
     #[test]
     fn a_decimal_is_written_as_short_as_it_can_be() {
-        assert_eq!(Decimal::from_f64(0.75).0, "0.75");
-        assert_eq!(Decimal::from_f64(3.0).0, "3");
-        assert_eq!(Decimal::from_f64(0.123_456_78).0, "0.123457");
+        let decimal = |number| Decimal::from_f64(number).map(|decimal| decimal.0);
+        assert_eq!(decimal(0.75), Some("0.75".to_owned()));
+        assert_eq!(decimal(3.0), Some("3".to_owned()));
+        assert_eq!(decimal(0.123_456_78), Some("0.123457".to_owned()));
+        assert_eq!(decimal(-1e-9), Some("0".to_owned()));
+        assert_eq!((decimal(f64::NAN), decimal(f64::INFINITY)), (None, None));
+        for huge in [
+            f64::MAX,
+            -f64::MAX,
+            1e30,
+            -123_456_789_012_345_678_901_234.5,
+        ] {
+            let text = decimal(huge).expect("a number");
+            assert!(text.len() <= 32, "{text}");
+        }
     }
 
     #[test]

@@ -132,6 +132,31 @@ pub struct Stored {
     pub digest: String,
 }
 
+/// What the name of a Secret or a ServiceAccount looks like: a DNS subdomain.
+const SUBDOMAIN: &str =
+    "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
+/// The same in words.
+const SUBDOMAIN_MESSAGE: &str = "must be a DNS name: lower-case letters, digits, '-' and '.', starting and ending with a letter or a digit";
+
+/// How the agent reaches object stores: with a Secret's keys, as a service account, or both.
+///
+/// The operator reads neither: the kubelet hands them to the pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.secretName) || has(self.serviceAccountName)").message("must have at least one of secretName (keys) and serviceAccountName (workload identity)"))]
+pub struct Storage {
+    /// Name of a Secret in this namespace. Its keys become environment variables of the containers that run the agent: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION` (default us-east-1), and for a store other than Amazon's `AWS_ENDPOINT`, with `AWS_ALLOW_HTTP` = `true` where that is http://.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new(SUBDOMAIN).message(SUBDOMAIN_MESSAGE))]
+    pub secret_name: Option<String>,
+    /// Name of a ServiceAccount in this namespace that the pods run as, for workload identity; where a pod template names one, that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new(SUBDOMAIN).message(SUBDOMAIN_MESSAGE))]
+    pub service_account_name: Option<String>,
+}
+
 /// What makes a model good enough.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Format, PodTemplate, Source, Validation, Window};
+use crate::{Address, Format, PodTemplate, Source, Storage, Validation, Window};
 
 /// What a user says of a training run.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -79,6 +79,9 @@ pub struct TrainingJobSpec {
     /// What makes the model good enough. Without it, the model is registered unjudged and never serves as `Latest`. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
+    /// How `s3://` addresses are reached: the inputs and the output, and by the ModelVersion's validation, which gets the same. `pvc://` needs none. A change takes effect with the next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
     /// While true, no pod runs. Suspending a running job ends its pods; resuming starts a new attempt.
     #[serde(default)]
     pub suspend: bool,

@@ -159,6 +159,21 @@ pub fn assert_restricted(spec: &PodSpec) {
     }
 }
 
+/// The containers of a pod that are handed this Secret, in whatever way, by name and in order.
+pub fn given(spec: &PodSpec, secret: &str) -> Vec<String> {
+    let all = spec.init_containers.iter().flatten();
+    let mut names: Vec<String> = all
+        .chain(&spec.containers)
+        .filter(|container| {
+            let written = serde_json::to_string(container).expect("JSON");
+            written.contains(&format!("{secret:?}"))
+        })
+        .map(|container| container.name.clone())
+        .collect();
+    names.sort();
+    names
+}
+
 /// A pod that runs.
 pub fn pod(name: &str, labels: &BTreeMap<String, String>) -> Pod {
     object(

@@ -73,7 +73,7 @@ pub fn without_pods<'a>(
         _ => Without::Refused(Problem::new(
             "PodsNotCreated",
             format!(
-                "no pod of Job {0} could be made: a quota, a policy or an admission webhook does not let it; `kubectl describe job {0} -n {1}` says which",
+                "no pod of Job {0} could be made: a quota, a policy, an admission webhook or a missing service account does not let it; `kubectl describe job {0} -n {1}` says which",
                 job.name_any(),
                 job.namespace().unwrap_or_default()
             ),

@@ -19,6 +19,8 @@ pub mod modelversion;
 pub mod outcome;
 pub mod pods;
 pub mod presets;
+pub mod reports;
+pub mod storage;
 pub mod template;
 pub mod trainingjob;
 

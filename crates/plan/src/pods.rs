@@ -15,9 +15,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 use windlass_api::agent::{FailureReason, FailureReport, Report, environment, paths};
-use windlass_api::{Address, labels};
+use windlass_api::{Address, Storage, labels};
 
-use crate::Problem;
+use crate::{Problem, storage};
 
 /// Name of the container that the agent is, or runs in.
 pub const AGENT: &str = "windlass-agent";
@@ -150,16 +150,25 @@ pub fn mount_empty(
         });
 }
 
+/// The agent, as the containers of a pod run it.
+#[derive(Clone, Copy, Debug)]
+pub struct Agent<'a> {
+    /// Its image.
+    pub image: &'a str,
+    /// How it reaches object stores.
+    pub storage: Option<&'a Storage>,
+}
+
 /// A container that is the agent, with a writable `/tmp`.
 pub fn agent_container(
     spec: &mut PodSpec,
     name: &str,
-    image: &str,
+    agent: Agent<'_>,
     arguments: Vec<String>,
 ) -> Container {
     let mut container = Container {
         name: name.to_owned(),
-        image: Some(image.to_owned()),
+        image: Some(agent.image.to_owned()),
         command: Some(vec!["/windlass-agent".to_owned()]),
         args: Some(arguments),
         ..Container::default()
@@ -177,6 +186,7 @@ pub fn agent_container(
         ),
         ..ResourceRequirements::default()
     });
+    storage::give_keys(&mut container, agent.storage);
     mount_empty(spec, &mut container, "windlass-tmp", "/tmp", false);
     container
 }
@@ -238,7 +248,7 @@ pub fn server_sidecar(
 pub fn fetch_model(
     spec: &mut PodSpec,
     name: &str,
-    image: &str,
+    agent: Agent<'_>,
     artifact: &windlass_api::Artifact,
     volume: &str,
     folder: &str,
@@ -254,7 +264,7 @@ pub fn fetch_model(
     ]
     .map(str::to_owned)
     .to_vec();
-    let mut container = agent_container(spec, name, image, arguments);
+    let mut container = agent_container(spec, name, agent, arguments);
     mount_empty(spec, &mut container, volume, folder, false);
     mount_claims(spec, &mut container, [&artifact.uri], []);
     spec.init_containers.get_or_insert_default().push(container);

@@ -8,8 +8,8 @@ use windlass_api::{
     Address, DriftMonitor, Mode, ModelVersion, Retrain, Stored, TrainingJob, Window, labels,
 };
 
-use crate::pods::{self, flag};
-use crate::template;
+use crate::pods::{self, Agent, flag};
+use crate::{reports, storage, template};
 
 /// Seconds that a window's Job is kept for its logs.
 const KEPT_SECONDS: i32 = 600;
@@ -32,10 +32,14 @@ pub fn window_job(
     agent_image: &str,
 ) -> Job {
     let mut spec = PodSpec::default();
-    let mut agent = pods::agent_container(
+    let agent = Agent {
+        image: agent_image,
+        storage: monitor.spec.storage.as_ref(),
+    };
+    let mut drift = pods::agent_container(
         &mut spec,
         pods::AGENT,
-        agent_image,
+        agent,
         arguments(monitor, &version.name_any(), baseline, payloads, window),
     );
     let labels_address = monitor
@@ -45,13 +49,15 @@ pub fn window_job(
         .map(|performance| &performance.labels.uri);
     pods::mount_claims(
         &mut spec,
-        &mut agent,
+        &mut drift,
         [&baseline.uri, payloads].into_iter().chain(labels_address),
         [],
     );
-    spec.containers.push(agent);
+    spec.containers.push(drift);
+    storage::run_as(&mut spec, agent.storage);
     spec.restart_policy = Some("Never".to_owned());
     template::harden(&mut spec);
+    reports::limit(&mut spec);
     let (name, version_name) = (monitor.name_any(), version.name_any());
     let more = [
         (labels::MONITOR, name.as_str()),

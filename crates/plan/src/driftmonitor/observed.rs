@@ -22,6 +22,8 @@ pub struct Observed {
     pub pods: Vec<Arc<Pod>>,
     /// The TrainingJobs that it asked for.
     pub training_jobs: Vec<Arc<TrainingJob>>,
+    /// The versions that came of them.
+    pub trained: Vec<Arc<ModelVersion>>,
     /// The claims of the namespace.
     pub claims: BTreeSet<String>,
     /// The agent's image.

@@ -60,6 +60,8 @@ struct Watched<'a> {
     since: Timestamp,
     /// The version that is being tried beside it.
     canary: Option<&'a str>,
+    /// Versions that were rolled back.
+    quarantined: Vec<String>,
 }
 
 /// Why nothing can be watched now.
@@ -115,7 +117,14 @@ impl Reconcile<'_> {
             .as_ref()
             .and_then(|status| status.canary.as_ref())
             .map(|canary| canary.version.as_str());
+        let quarantined = deployment
+            .status
+            .iter()
+            .flat_map(|status| &status.quarantine)
+            .map(|entry| entry.version.clone())
+            .collect();
         Ok(Watched {
+            quarantined,
             version,
             baseline,
             payloads,

@@ -11,8 +11,8 @@ use windlass_api::{DriftMonitor, DriftMonitorStatus, ModelDeployment, TrainingJo
 
 use super::{Observed, plan};
 use crate::fixtures::{
-    assert_restricted, at, digest, disrupted, ended, is_so, object, pod, readable, said, version,
-    waiting,
+    assert_restricted, at, digest, disrupted, ended, given, is_so, object, pod, readable, said,
+    version, waiting,
 };
 use crate::{Child, Plan, Step};
 
@@ -70,6 +70,7 @@ impl World {
             jobs: Vec::new(),
             pods: Vec::new(),
             training_jobs: Vec::new(),
+            trained: Vec::new(),
             claims: ["labels".to_owned()].into(),
             agent_image: "agent:1".to_owned(),
         };
@@ -377,6 +378,44 @@ fn no_training_is_asked_for_while_a_new_version_is_tried() {
 }
 
 #[test]
+fn no_training_is_asked_for_while_what_came_of_the_last_one_is_not_settled() {
+    let rows: [(&str, Option<&str>, bool); 5] = [
+        ("it has no verdict yet", None, false),
+        (
+            "it is good, and its roll-out has not begun",
+            Some("Pass"),
+            false,
+        ),
+        ("it was found bad", Some("Fail"), true),
+        (
+            "it was found neither good nor bad",
+            Some("Inconclusive"),
+            true,
+        ),
+        ("it was good and was rolled back", Some("Pass"), true),
+    ];
+    for (name, verdict, asks) in rows {
+        let mut world = World::new(json!({}));
+        world.windows(&["Drifted", "Drifted"]).training_ends();
+        assert_eq!(world.observed.training_jobs.len(), 1);
+        let mut trained = version(2, '2', verdict);
+        Arc::make_mut(&mut trained).spec.validation = Some(object(
+            json!({"dataset": {"uri": "pvc://data/h", "label": "late"}, "metrics": [{"name": "rocAuc", "min": "0.5"}]}),
+        ));
+        world.observed.trained = vec![trained];
+        if name.contains("rolled back") {
+            let deployment = Arc::make_mut(world.observed.deployment.as_mut().expect("one"));
+            let quarantine = &mut deployment.status.as_mut().expect("one").quarantine;
+            quarantine.push(object(json!({"version": "churn-2", "fingerprint": "x", "reason": "errors", "time": at(0)})));
+        }
+        // Long after the cooldown, and it still drifts.
+        world.now += 1_000_000;
+        world.windows(&["Drifted", "Drifted"]);
+        assert_eq!(world.observed.training_jobs.len() == 2, asks, "{name}");
+    }
+}
+
+#[test]
 fn after_a_promotion_the_reference_follows_and_only_its_own_windows_count() {
     let mut world = World::new(json!({"mode": "Observe"}));
     world.windows(&["Drifted", "Drifted"]);
@@ -546,6 +585,30 @@ fn every_pod_is_restricted_and_none_hangs_for_ever() {
             .spec
             .and_then(|spec| spec.containers[0].args.clone())
             .is_some_and(|arguments| arguments.contains(&digest('b')))
+    );
+}
+
+#[test]
+fn the_storage_is_handed_to_the_evaluation_and_the_training_has_its_own() {
+    let mut world =
+        World::new(json!({"storage": {"secretName": "keys", "serviceAccountName": "reader"}}));
+    world.windows(&["Drifted", "Drifted"]);
+    let spec = world.observed.jobs[0].spec.clone().expect("a spec");
+    let pods = spec.template.spec.expect("pods");
+    assert_eq!(given(&pods, "keys"), ["windlass-agent"]);
+    assert_eq!(pods.service_account_name.as_deref(), Some("reader"));
+    assert_restricted(&pods);
+    assert_eq!(world.observed.training_jobs[0].spec.storage, None);
+    let own = object(json!({"secretName": "of-the-training"}));
+    let mut world = World::new(json!({}));
+    let monitor = Arc::make_mut(&mut world.observed.monitor);
+    let retrain = monitor.spec.retrain.as_mut().expect("a template");
+    retrain.template.spec.storage = Some(own);
+    world.windows(&["Drifted", "Drifted"]);
+    let made = world.observed.training_jobs[0].spec.storage.clone();
+    assert_eq!(
+        made.and_then(|storage| storage.secret_name).as_deref(),
+        Some("of-the-training")
     );
 }
 

@@ -12,8 +12,8 @@ use kube::ResourceExt;
 use windlass_api::agent::{SIGNATURE_FILE, paths};
 use windlass_api::{ModelDeployment, ModelVersion, labels};
 
-use crate::pods::{self, CANDIDATE_PORTS, flag};
-use crate::template;
+use crate::pods::{self, Agent, CANDIDATE_PORTS, flag};
+use crate::{reports, storage, template};
 
 /// Port of the Service and of the proxy.
 const PORT: i32 = 8080;
@@ -79,10 +79,14 @@ pub fn version_deployment(
     let mut spec = server.spec.take().unwrap_or_default();
     let container = spec.containers.remove(0);
     let model = &deployment.spec.model;
+    let agent = Agent {
+        image: agent_image,
+        storage: deployment.spec.storage.as_ref(),
+    };
     pods::fetch_model(
         &mut spec,
         "windlass-fetch",
-        agent_image,
+        agent,
         &version.spec.artifact,
         "windlass-model",
         paths::MODEL,
@@ -105,7 +109,7 @@ pub fn version_deployment(
     let mut proxy = pods::agent_container(
         &mut spec,
         pods::AGENT,
-        agent_image,
+        agent,
         arguments(deployment, version),
     );
     proxy.ports = Some(vec![
@@ -126,9 +130,11 @@ pub fn version_deployment(
     pods::mount_empty(&mut spec, &mut proxy, "windlass-model", paths::MODEL, true);
     pods::mount_claims(&mut spec, &mut proxy, [], log.map(|log| &log.uri));
     spec.containers.insert(0, proxy);
+    storage::run_as(&mut spec, agent.storage);
     spec.termination_grace_period_seconds
         .get_or_insert(GRACE_SECONDS);
     template::harden(&mut spec);
+    reports::limit(&mut spec);
 
     let (name, version_name) = (deployment.name_any(), version.name_any());
     let more = [

@@ -6,8 +6,8 @@ use kube::ResourceExt;
 use windlass_api::agent::{SIGNATURE_FILE, paths};
 use windlass_api::{Address, MetricGate, ModelVersion, Validation, labels};
 
-use crate::pods::{self, CANDIDATE_PORTS, CHAMPION_PORTS, flag};
-use crate::template;
+use crate::pods::{self, Agent, CANDIDATE_PORTS, CHAMPION_PORTS, flag};
+use crate::{reports, storage, template};
 
 /// Seconds that a model server has to become ready.
 const READY_SECONDS: u32 = 120;
@@ -40,11 +40,16 @@ pub fn validation_job(
     let mut spec = server.spec.take().unwrap_or_default();
     let container = spec.containers.remove(0);
     let model = &version.spec.model;
+    // The champion is read with it as well.
+    let agent = Agent {
+        image: agent_image,
+        storage: version.spec.storage.as_ref(),
+    };
 
     pods::fetch_model(
         &mut spec,
         "windlass-fetch",
-        agent_image,
+        agent,
         &version.spec.artifact,
         "windlass-model",
         paths::MODEL,
@@ -53,7 +58,7 @@ pub fn validation_job(
         pods::fetch_model(
             &mut spec,
             "windlass-fetch-champion",
-            agent_image,
+            agent,
             &champion.spec.artifact,
             "windlass-champion",
             paths::CHAMPION,
@@ -79,17 +84,24 @@ pub fn validation_job(
     );
 
     let output = evaluation_address(version);
-    let mut agent = pods::agent_container(
+    let mut evaluate = pods::agent_container(
         &mut spec,
         pods::AGENT,
-        agent_image,
+        agent,
         arguments(version, validation, champion, &output),
     );
-    pods::mount_claims(&mut spec, &mut agent, [&validation.dataset.uri], [&output]);
-    mount_model(&mut spec, &mut agent, champion.is_some());
-    spec.containers.insert(0, agent);
+    pods::mount_claims(
+        &mut spec,
+        &mut evaluate,
+        [&validation.dataset.uri],
+        [&output],
+    );
+    mount_model(&mut spec, &mut evaluate, champion.is_some());
+    spec.containers.insert(0, evaluate);
+    storage::run_as(&mut spec, agent.storage);
     spec.restart_policy = Some("Never".to_owned());
     template::harden(&mut spec);
+    reports::limit(&mut spec);
 
     let name = version.name_any();
     let more = [

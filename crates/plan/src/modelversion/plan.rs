@@ -338,14 +338,14 @@ fn metric(result: &MetricResult) -> MetricStatus {
         name: result.name.clone(),
         segment: result.segment.clone(),
         rows: i64::try_from(result.rows).unwrap_or(i64::MAX),
-        value: result.value.map(Decimal::from_f64),
+        value: result.value.and_then(Decimal::from_f64),
         lower: result
             .interval
-            .map(|interval| Decimal::from_f64(interval[0])),
+            .and_then(|interval| Decimal::from_f64(interval[0])),
         upper: result
             .interval
-            .map(|interval| Decimal::from_f64(interval[1])),
-        champion: result.champion.map(Decimal::from_f64),
+            .and_then(|interval| Decimal::from_f64(interval[1])),
+        champion: result.champion.and_then(Decimal::from_f64),
         verdict: result.verdict,
     }
 }

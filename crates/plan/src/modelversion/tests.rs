@@ -9,8 +9,8 @@ use windlass_api::{ModelVersion, ModelVersionStatus, is_true};
 
 use super::{Observed, is_good, plan};
 use crate::fixtures::{
-    assert_restricted, at, digest, disrupted, ended, is_so, object, pod, presets, readable, said,
-    steps, version, waiting,
+    assert_restricted, at, digest, disrupted, ended, given, is_so, object, pod, presets, readable,
+    said, steps, version, waiting,
 };
 use crate::{Child, Plan, Step};
 
@@ -364,6 +364,32 @@ fn every_pod_is_restricted() {
         .as_ref()
         .and_then(|job| job.spec.clone()?.template.spec)
         .expect("pods");
+    assert_restricted(&spec);
+}
+
+#[test]
+fn the_candidate_s_storage_is_handed_to_every_agent_and_to_no_model_server() {
+    let mut world = world(true);
+    let mut champion = version(1, '1', Some("Pass"));
+    Arc::make_mut(&mut champion).spec.storage = Some(object(
+        json!({"secretName": "keys-of-the-champion", "serviceAccountName": "champion"}),
+    ));
+    world.observed.champion = Some(champion);
+    Arc::make_mut(&mut world.observed.version).spec.storage = Some(object(
+        json!({"secretName": "keys", "serviceAccountName": "reader"}),
+    ));
+    world.settle();
+    let job = world.observed.job.as_ref().expect("a Job");
+    let spec = job.spec.clone().and_then(|spec| spec.template.spec);
+    let spec = spec.expect("pods");
+    let agents = [
+        "windlass-agent",
+        "windlass-fetch",
+        "windlass-fetch-champion",
+    ];
+    assert_eq!(given(&spec, "keys"), agents);
+    assert_eq!(given(&spec, "keys-of-the-champion"), Vec::<String>::new());
+    assert_eq!(spec.service_account_name.as_deref(), Some("reader"));
     assert_restricted(&spec);
 }
 

@@ -15,10 +15,12 @@ use windlass_api::{
     TrainingJob, agent, labels,
 };
 
-use crate::pods::{self, flag, variable};
-use crate::{digest, template};
+use crate::pods::{self, Agent, flag, variable};
+use crate::{digest, reports, storage, template};
 
 const PORT: &str = "29500";
+/// Metrics of a training that its record holds; the schema lets no more in.
+const KEPT_METRICS: usize = 100;
 /// Name of the container that copies the agent in.
 const INSTALL: &str = "windlass-install";
 
@@ -116,6 +118,7 @@ pub fn indexed_job(
     let mut spec = worker.spec.take().unwrap_or_default();
     wrap_trainer(job, attempt, &mut spec, agent_image);
     rendezvous(job, attempt, &mut spec);
+    storage::run_as(&mut spec, job.spec.storage.as_ref());
     spec.restart_policy = Some("Never".to_owned());
     if gang {
         spec.scheduling_group = Some(PodSchedulingGroup {
@@ -123,6 +126,7 @@ pub fn indexed_job(
         });
     }
     template::harden(&mut spec);
+    reports::limit(&mut spec);
     let metadata = meta(job, job_name(job, attempt), Some(attempt));
     let mut pod_meta = worker.metadata.take().unwrap_or_default();
     pod_meta
@@ -178,7 +182,10 @@ fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, agent_image
     let mut install = pods::agent_container(
         spec,
         INSTALL,
-        agent_image,
+        Agent {
+            image: agent_image,
+            storage: None,
+        },
         vec!["install".to_owned(), paths::BIN.to_owned()],
     );
     pods::mount_empty(spec, &mut install, "windlass-bin", paths::BIN, false);
@@ -228,6 +235,7 @@ fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, agent_image
     arguments.extend(trainer.args.take().unwrap_or_default());
     trainer.command = Some(vec![format!("{}/windlass-agent", paths::BIN)]);
     trainer.args = Some(arguments);
+    storage::give_keys(&mut trainer, job.spec.storage.as_ref());
     pods::mount_empty(spec, &mut trainer, "windlass-bin", paths::BIN, true);
     pods::mount_empty(spec, &mut trainer, "windlass-work", paths::WORK, false);
     pods::mount_claims(
@@ -343,9 +351,11 @@ pub fn model_version(
             training_metrics: training
                 .metrics
                 .iter()
-                .map(|(name, value)| (name.clone(), Decimal::from_f64(*value)))
+                .filter_map(|(name, value)| Some((name.clone(), Decimal::from_f64(*value)?)))
+                .take(KEPT_METRICS)
                 .collect(),
             validation: spec.validation.clone(),
+            storage: spec.storage.clone(),
         },
     );
     version.metadata.namespace = job.namespace();

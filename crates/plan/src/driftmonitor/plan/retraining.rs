@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use windlass_api::agent::WindowVerdict;
+use windlass_api::agent::{Verdict, WindowVerdict};
 use windlass_api::{
     DriftMonitorStatus, Mode, Retrain, TrainingJob, Trigger, Window, WindowStatus, condition,
     is_true,
@@ -145,6 +145,9 @@ impl Reconcile<'_> {
         if let Some(canary) = watched.canary {
             return Some(format!("the roll-out of {canary} is under way"));
         }
+        if let Some(why) = self.in_hand(watched) {
+            return Some(why);
+        }
         if let Some(until) = self.cooldown_end(retrain, status)
             && until > self.now
         {
@@ -154,6 +157,27 @@ impl Reconcile<'_> {
             ));
         }
         None
+    }
+
+    /// What came of an earlier training and may yet serve: until that is settled, another would be a second for one drift.
+    fn in_hand(&self, watched: &Watched<'_>) -> Option<String> {
+        let newer = self
+            .observed
+            .trained
+            .iter()
+            .filter(|version| version.spec.version > watched.version.spec.version)
+            .max_by_key(|version| version.spec.version)?;
+        let name = newer.name_any();
+        let status = newer.status.as_ref();
+        let verdict = status.and_then(|status| status.validation.as_ref());
+        match verdict.map(|found| found.verdict) {
+            Some(Verdict::Fail | Verdict::Inconclusive) => None,
+            Some(Verdict::Pass) if watched.quarantined.contains(&name) => None,
+            Some(Verdict::Pass) => Some(format!("ModelVersion {name} is good and is yet to serve")),
+            // A version that nobody asked to be validated is for a person to roll out.
+            None if newer.spec.validation.is_none() => None,
+            None => Some(format!("ModelVersion {name} is yet to be judged")),
+        }
     }
 
     /// When a training may be asked for again: counted from the newest one, be it only in the cluster (we stopped before writing it down).

@@ -153,7 +153,7 @@ impl Reconcile<'_> {
             Some(_) => format!(
                 "{version} is tried, step {}, {}% of the traffic: {said}{held_up}",
                 canary.step + 1,
-                canary.weight
+                self.canary_share(&canary.version)
             ),
             None => format!(
                 "{version} has passed all steps, and takes over when all its pods are ready: {said}{held_up}"

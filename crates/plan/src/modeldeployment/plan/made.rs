@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use windlass_api::{ModelDeploymentStatus, ModelVersion, PodTemplate, Resolved};
 
 use super::Reconcile;
-use crate::{Problem, template};
+use crate::{Problem, digest, template};
 
 /// On the template of a runtime preset: the format of the models that it was made for.
 const FORMAT: &str = "windlass.dev/format";
@@ -24,15 +24,21 @@ impl Reconcile<'_> {
         status: &mut ModelDeploymentStatus,
     ) -> Result<Made, Problem> {
         let generation = self.deployment.metadata.generation.unwrap_or_default();
-        let resolved = match &self.before.resolved {
-            Some(resolved) if resolved.generation == generation => resolved.clone(),
-            _ => {
+        let digest = self.spec_digest();
+        let is_for_spec = |resolved: &&Resolved| match &resolved.spec_digest {
+            Some(before) => *before == digest,
+            None => resolved.generation == generation,
+        };
+        let resolved = match self.before.resolved.as_ref().filter(is_for_spec) {
+            Some(resolved) => resolved.clone(),
+            None => {
                 let template = match &self.deployment.spec.template {
                     Some(template) => template.clone(),
                     None => self.preset(&target.spec.artifact.format)?,
                 };
                 Resolved {
                     generation,
+                    spec_digest: Some(digest),
                     agent_image: self.observed.agent_image.clone(),
                     template,
                 }
@@ -55,6 +61,13 @@ impl Reconcile<'_> {
             ..resolved
         });
         Ok(made)
+    }
+
+    /// What of the spec is in the pods, and more: all but how many there are, which an autoscaler changes as it likes.
+    fn spec_digest(&self) -> String {
+        let mut spec = self.deployment.spec.clone();
+        spec.replicas = 0;
+        digest::of(&spec)
     }
 
     /// The runtime preset's template for a format, which is written on it.

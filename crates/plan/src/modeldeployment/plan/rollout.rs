@@ -15,14 +15,17 @@ use windlass_api::{
     StableStatus,
 };
 
-use super::Reconcile;
 use super::conditions::NEVER_READY;
 use super::made::Made;
+use super::{Reconcile, replicas};
 use crate::modeldeployment::analysis::{self, Finding};
 use crate::{Note, Plan};
 
 /// How often a roll-out is looked at.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// How often pods of a step may be lost, each time to be awaited anew: a node may go, a server that ends by itself may not.
+const MOST_INTERRUPTIONS: i32 = 3;
 
 /// A roll-out's two sides.
 pub(super) struct Pair<'a> {
@@ -76,6 +79,7 @@ impl<'a> Reconcile<'a> {
             Next::AwaitPodsAnew => {
                 canary.step_started = None;
                 canary.since = self.now;
+                canary.interruptions += 1;
                 let said =
                     format!("pods of the step are no longer ready; waiting until {wanted} are");
                 self.await_pods(&mut canary, said);
@@ -90,6 +94,7 @@ impl<'a> Reconcile<'a> {
             Next::Pass(said) => {
                 canary.step += 1;
                 canary.step_started = None;
+                canary.interruptions = 0;
                 canary.since = self.now;
                 canary.analysis = Some(said);
             }
@@ -121,6 +126,7 @@ impl<'a> Reconcile<'a> {
                     started: self.now,
                     since: self.now,
                     step_started: None,
+                    interruptions: 0,
                     analysis: None,
                 }
             }
@@ -157,6 +163,13 @@ impl<'a> Reconcile<'a> {
             .unwrap_or(0)
     }
 
+    /// The share of the traffic that the canary has now, in percent: by pods that answer.
+    pub(super) fn canary_share(&self, version: &str) -> i32 {
+        let canary = replicas::answering(self.child_of(version));
+        let (_, all) = replicas::total(&self.observed.children);
+        share(canary, all - canary)
+    }
+
     fn judge(&self, canary: &str, stable: &str) -> Finding {
         let rollout = &self.deployment.spec.rollout;
         let of = |version: &str| {
@@ -185,7 +198,10 @@ impl<'a> Reconcile<'a> {
         // A step passes with all its pods or not at all, and so does the last one: also where there are fewer now.
         match (canary.step_started, self.step(canary)) {
             (None, _) if !is_ready => self.overdue(canary).map_or(Next::AwaitPods, Next::RollBack),
-            (Some(_), _) if !is_ready => Next::AwaitPodsAnew,
+            (Some(_), _) if !is_ready && canary.interruptions < MOST_INTERRUPTIONS => {
+                Next::AwaitPodsAnew
+            }
+            (Some(_), _) if !is_ready => Next::RollBack(self.flaps(canary)),
             (None, Some(step)) => Next::Begin(step),
             (_, None) => Next::Promote,
             (Some(started), Some(step)) => {
@@ -210,6 +226,17 @@ impl<'a> Reconcile<'a> {
         Some(format!(
             "its pods were not ready within spec.progressDeadlineSeconds ({seconds} s): {why}"
         ))
+    }
+
+    /// What is said of a canary whose pods come and go.
+    fn flaps(&self, canary: &CanaryStatus) -> String {
+        let why = self
+            .pod_problem(&canary.version)
+            .map_or_else(String::new, |problem| format!(": {}", problem.message));
+        format!(
+            "its pods were lost again and again, {} times in one step{why}",
+            canary.interruptions + 1
+        )
     }
 
     fn step_started(&self, canary: &CanaryStatus, wanted: i32) -> Note {

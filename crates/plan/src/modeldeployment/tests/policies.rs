@@ -10,7 +10,7 @@ use windlass_api::condition::{AVAILABLE, READY, RECONCILING, STALLED};
 use windlass_api::{ModelVersion, RolloutOutcome};
 
 use super::world::World;
-use crate::fixtures::{assert_restricted, at, readable, steps, version, waiting};
+use crate::fixtures::{assert_restricted, at, given, object, readable, steps, version, waiting};
 use crate::modeldeployment::refused;
 use crate::{Child, Problem, Step};
 
@@ -523,6 +523,36 @@ fn every_pod_is_restricted_and_never_taken_before_another_is_ready() {
 }
 
 #[test]
+fn the_storage_is_handed_to_fetch_and_proxy_and_never_to_the_model_server() {
+    let own = json!({"spec": {"serviceAccountName": "own", "containers": [{"name": "server", "image": "server:1"}, {"name": "beside", "image": "beside:1"}]}});
+    let rows = [
+        (json!({}), "reader"),
+        (json!({"runtime": null, "template": own}), "own"),
+    ];
+    for (mut spec, account) in rows {
+        let is_own = account == "own";
+        spec["storage"] = json!({"secretName": "keys", "serviceAccountName": "reader"});
+        let mut world = World::serving(spec);
+        let pods = |world: &World| world.observed.children[0].spec.template.spec.clone();
+        let before = pods(&world).expect("pods");
+        assert_eq!(given(&before, "keys"), ["windlass-agent", "windlass-fetch"]);
+        assert_eq!(before.service_account_name.as_deref(), Some(account));
+        assert_restricted(&before);
+        world
+            .edit(|spec| spec.storage = Some(object(json!({"secretName": "others"}))))
+            .settle();
+        let after = pods(&world).expect("pods");
+        assert_eq!(given(&after, "keys"), Vec::<String>::new());
+        assert_eq!(
+            given(&after, "others"),
+            ["windlass-agent", "windlass-fetch"]
+        );
+        let names = [&after.service_account_name, &after.service_account];
+        assert_eq!(names, [&is_own.then(|| account.to_owned()); 2]);
+    }
+}
+
+#[test]
 fn one_that_is_being_deleted_is_left_to_go() {
     let mut world = World::rolling(json!({}));
     Arc::make_mut(&mut world.observed.deployment)
@@ -648,4 +678,37 @@ fn what_the_api_server_refuses_is_said_and_what_serves_is_said_to_serve() {
     let again = refused(&world.observed, &problem, at(world.now + 60));
     assert_eq!(again.status, world.status(), "nothing new is written");
     assert!(again.notes.is_empty());
+}
+
+#[test]
+fn a_canary_whose_pods_come_and_go_is_rolled_back() {
+    let mut world = World::rolling(json!({}));
+    for _ in 0..3 {
+        world.all_ready().settle().wait(30).settle();
+        world.ready(2, -1).settle();
+        assert_eq!(world.canary().as_deref(), Some("churn-2"));
+    }
+    world.all_ready().settle().ready(2, -1).settle();
+    assert_eq!(world.canary(), None);
+    let record = world.status().last_rollout.expect("a record");
+    assert!(
+        record.message.contains("4 times in one step"),
+        "{}",
+        record.message
+    );
+}
+
+#[test]
+fn an_autoscaler_changes_no_pod_after_an_upgrade_of_the_operator() {
+    let mut world = World::serving(json!({}));
+    let image = |world: &World| {
+        let spec = &world.observed.children[0].spec.template.spec;
+        spec.as_ref().expect("a pod").containers[0].image.clone()
+    };
+    world.observed.agent_image = "agent:2".to_owned();
+    world.edit(|spec| spec.replicas = 5).settle();
+    assert_eq!(children(&world), named(&[("churn-v1", 5)]));
+    assert_eq!(image(&world).as_deref(), Some("agent:1"));
+    world.edit(|spec| spec.rollout.min_requests = 7).settle();
+    assert_eq!(image(&world).as_deref(), Some("agent:2"));
 }

@@ -103,19 +103,27 @@ impl Reconcile<'_> {
                 ),
             ));
         }
-        if let Some(name) = &spec.service_account_name
-            && !self.observed.service_accounts.contains(name)
-        {
-            return Err(Problem::new(
-                "ServiceAccountNotFound",
-                format!(
-                    "{TEMPLATE}.spec.serviceAccountName: the ServiceAccount {name:?} does not exist in namespace {:?}; create it, or correct the name",
-                    self.job.namespace().unwrap_or_default()
-                ),
-            ));
-        }
+        let account = spec.service_account_name.as_deref();
+        self.check_account(&format!("{TEMPLATE}.spec.serviceAccountName"), account)?;
+        let storage = self.job.spec.storage.as_ref();
+        let account = storage.and_then(|storage| storage.service_account_name.as_deref());
+        self.check_account("spec.storage.serviceAccountName", account)?;
         self.check_claims()?;
         Ok(worker)
+    }
+
+    /// The service account that a field names has to be there.
+    fn check_account(&self, field: &str, account: Option<&str>) -> Result<(), Problem> {
+        match account {
+            Some(name) if !self.observed.service_accounts.contains(name) => Err(Problem::new(
+                "ServiceAccountNotFound",
+                format!(
+                    "{field}: the ServiceAccount {name:?} does not exist in namespace {:?}; create it, or correct the name",
+                    self.job.namespace().unwrap_or_default()
+                ),
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The claims that the job reads from and writes to have to be there.

@@ -50,6 +50,7 @@ impl Reconcile<'_> {
             .versions
             .iter()
             .map(|version| version.spec.version)
+            .chain(self.champion_number())
             .max()
             .unwrap_or(0);
         let version = children::model_version(
@@ -68,6 +69,12 @@ impl Reconcile<'_> {
         plan.steps
             .push(Step::Create(Child::ModelVersion(Box::new(version))));
         plan
+    }
+
+    /// The number of the version that serves, whose record may have been deleted: its number is not given again.
+    fn champion_number(&self) -> Option<i64> {
+        let (_, number) = self.observed.champion.as_ref()?.rsplit_once('-')?;
+        number.parse().ok()
     }
 
     fn training_report(&self, attempt: i32) -> Option<(&Pod, TrainingReport)> {

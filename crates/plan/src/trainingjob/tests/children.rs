@@ -1,10 +1,10 @@
 //! What is made: a whole plan to review, and what must hold of every pod.
 
 use k8s_openapi::api::batch::v1::Job;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::world::World;
-use crate::fixtures::{assert_restricted, readable, steps};
+use super::world::{World, trained};
+use crate::fixtures::{assert_restricted, given, object, readable, steps};
 use crate::trainingjob::GangScheduler;
 use crate::{Child, Step};
 
@@ -115,6 +115,80 @@ fn every_pod_is_restricted_and_no_worker_is_replaced_alone() {
     );
 }
 
+/// A job with a trainer that has variables of its own, a container beside it, and this storage.
+fn reading_from(storage: &Value, account: Option<&str>) -> World {
+    let trainer = json!({"name": "trainer", "image": "trainer:1", "command": ["train"],
+        "env": [{"name": "AWS_REGION", "value": "eu-central-1"}], "envFrom": [{"secretRef": {"name": "own"}}]});
+    let beside = json!({"name": "beside", "image": "beside:1"});
+    let spec = json!({"serviceAccountName": account, "initContainers": [{"name": "before", "image": "before:1"}], "containers": [trainer, beside]});
+    let mut world = World::new(
+        json!({"storage": storage, "workers": {"replicas": 1, "template": {"spec": spec}}}),
+    );
+    let accounts = ["reader", "own"].map(str::to_owned);
+    world.observed.service_accounts.extend(accounts);
+    world
+}
+
+#[test]
+fn the_keys_of_a_storage_land_in_the_container_that_runs_the_agent_and_in_no_other() {
+    let world = reading_from(&json!({"secretName": "keys"}), None);
+    let pods = job(&world).spec.and_then(|spec| spec.template.spec);
+    let pods = pods.expect("pods");
+    assert_eq!(given(&pods, "keys"), ["trainer"]);
+    assert_eq!(given(&pods, "own"), ["trainer"], "the user's own stay");
+    let sources = pods.containers[0].env_from.clone().expect("sources");
+    let names: Vec<_> = sources
+        .into_iter()
+        .filter_map(|source| source.secret_ref.map(|secret| secret.name))
+        .collect();
+    assert_eq!(
+        names,
+        ["keys", "own"],
+        "of the same key the last one counts"
+    );
+    let variables = pods.containers[0].env.clone().expect("variables");
+    let region = variables.iter().find(|one| one.name == "AWS_REGION");
+    assert_eq!(
+        region.and_then(|one| one.value.as_deref()),
+        Some("eu-central-1")
+    );
+    assert_eq!(pods.service_account_name, None);
+}
+
+#[test]
+fn workers_run_as_the_account_of_the_storage_where_their_template_names_none() {
+    for (account, expected) in [(None, "reader"), (Some("own"), "own")] {
+        let world = reading_from(&json!({"serviceAccountName": "reader"}), account);
+        let pods = job(&world).spec.and_then(|spec| spec.template.spec);
+        let pods = pods.expect("pods");
+        assert_eq!(pods.service_account_name.as_deref(), Some(expected));
+        assert_restricted(&pods);
+        assert_eq!(given(&pods, "reader"), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn the_version_that_is_registered_has_the_storage_of_its_job() {
+    let storage = json!({"secretName": "keys", "serviceAccountName": "reader"});
+    let mut world = reading_from(&storage, None);
+    world.settle().succeeds(&trained()).settle();
+    let made = world.observed.versions.last().expect("a version");
+    assert_eq!(made.spec.storage, world.observed.job.spec.storage);
+    assert_eq!(
+        serde_json::to_value(&made.spec).expect("JSON")["storage"],
+        storage
+    );
+    let mut without = World::new(json!({}));
+    without.settle().succeeds(&trained()).settle();
+    let made = without.observed.versions.last().expect("a version");
+    let written = serde_json::to_value(&made.spec).expect("JSON");
+    assert_eq!(
+        written.get("storage"),
+        None,
+        "what is not given is not written"
+    );
+}
+
 #[test]
 fn the_fingerprint_is_of_what_makes_the_model_and_of_nothing_else() {
     let of = |change: fn(&mut windlass_api::TrainingJobSpec)| {
@@ -125,6 +199,10 @@ fn the_fingerprint_is_of_what_makes_the_model_and_of_nothing_else() {
     let same = of(|_| ());
     assert_eq!(same, of(|spec| spec.backoff_limit = 9));
     assert_eq!(same, of(|spec| spec.ttl_seconds_after_finished = Some(5)));
+    assert_eq!(
+        same,
+        of(|spec| spec.storage = Some(object(json!({"secretName": "keys"}))))
+    );
     assert_ne!(
         same,
         of(|spec| drop(spec.parameters.insert("seed".to_owned(), "7".to_owned())))

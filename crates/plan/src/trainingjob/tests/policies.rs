@@ -250,6 +250,12 @@ fn what_a_person_has_to_mend_is_named_with_its_field_and_then_goes_on() {
             "spec.workers.template.spec.serviceAccountName",
         ),
         (
+            "a missing service account of the storage",
+            json!({"storage": {"serviceAccountName": "nobody"}}),
+            "ServiceAccountNotFound",
+            "spec.storage.serviceAccountName",
+        ),
+        (
             "a missing command",
             template(json!({"containers": [{"name": "trainer", "image": "trainer:1"}]})),
             "InvalidTemplate",
