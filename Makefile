@@ -2,8 +2,12 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+# Where rustup and Go's own installer put their programs.
+export PATH := $(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH)
+
 CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/windlass
-HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+# An older make does not show $(shell) what it exports.
+HOST := $(shell PATH='$(PATH)' rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
 # The programs go into images of any base, so they are linked statically; naming the target keeps that away from
 # procedural macros. The target folder lies outside of the checkout, so that every checkout builds on the same one.
@@ -11,7 +15,6 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export CARGO_BUILD_TARGET ?= $(HOST)
 export RUSTFLAGS ?= -C target-feature=+crt-static
 export CARGO_TERM_COLOR ?= auto
-export PATH := $(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH)
 
 BIN := $(CARGO_TARGET_DIR)/$(CARGO_BUILD_TARGET)/debug
 # The operator goes into its image optimised: it is small, and its memory is a promise.
@@ -21,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages build programs images check test demo demo-down generate bench-operator docs
+.PHONY: help packages target build programs images check test demo demo-down generate bench-operator docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -29,38 +32,42 @@ help: ## List the targets
 packages: ## Install the Debian packages that are needed
 	@scripts/install-packages.sh
 
-build: ## Build the operator, the agent and the test cluster's program
+target:
+	@scripts/claim-target.sh
+
+build: target ## Build the operator, the agent and the test cluster's program
 	@# With an example among the targets, features are resolved as for tests: DataFusion is built once, not twice.
 	cargo build --locked --workspace --bins --examples
 	cargo build --locked --release -p windlass
 
-programs: packages ## Build Kubernetes and what belongs to it (some 20 minutes the first time)
+programs: packages target ## Build Kubernetes and what belongs to it (some 20 minutes the first time)
 	cargo build --locked -p windlass-testcluster
 	$(TESTCLUSTER) programs
 
-images: build programs ## Make the images of the demo and of the end-to-end tests
+images: packages build ## Make the images of the operator, the agent, the demo and the end-to-end tests
 	demo/build-images.sh $(IMAGES)
 
-check: ## Format, lint, and the tests that need no cluster
+check: target ## Format, lint, and the tests that need no cluster
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace --lib --bins
 	python3 -m unittest discover -q demo/tests
 
-test: images ## Everything: unit, planners, real API server, end to end on a real node, chart and manifests
+test: images programs ## Everything: unit, planners, real API server, end to end on a real node, chart and manifests
 	cargo test --locked --workspace --no-fail-fast -- --test-threads=2
 	python3 -m unittest discover demo/tests
 
-demo: images ## Go round the loop once, on a real cluster, with real flights
+# Kubernetes is built only where it is run.
+demo: images $(if $(filter current,$(CLUSTER)),,programs) ## Go round the loop once, on a real cluster, with real flights
 	python3 demo/demo.py up
 
 demo-down: ## Take away all that the demo made
 	python3 demo/demo.py down
 
-generate: ## Write the CRDs, the chart's copies and deploy/windlass.yaml anew
+generate: target ## Write the CRDs, the chart's copies and deploy/windlass.yaml anew
 	scripts/generate.sh
 
-bench-operator: build programs ## 1,000 TrainingJobs on fake nodes: none lost, none twice, and how much is written
+bench-operator: packages build programs ## 1,000 TrainingJobs on fake nodes: none lost, none twice, and how much is written
 	@# The operator that is measured is the optimised one; what drives it need not be.
 	WINDLASS_OPERATOR=$(OPERATOR) cargo test --locked --workspace --bench operator
 

@@ -46,6 +46,9 @@ class Cluster:
     def __init__(self) -> None:
         self.env: dict[str, str] = {}
 
+    def check(self) -> None:
+        """Whether the demo can run here; ends the program with the reason where it cannot."""
+
     def kubectl(self, *words: str | Path, text: str | None = None) -> str:
         return run(self.kubectl_program, *words, env=self.env, text=text)
 
@@ -99,34 +102,39 @@ class TestCluster(Cluster):
 class CurrentCluster(Cluster):
     """The cluster of the current kubeconfig context; images go through a registry that it can pull from."""
 
-    def __init__(self, registry: str | None) -> None:
+    def __init__(self, registry: str) -> None:
         super().__init__()
-        if not registry:
-            sys.exit("CLUSTER=current needs REGISTRY=host/path: where images can be pushed to, and pulled from by the cluster")
         self.registry = registry.rstrip("/")
+        self.engine = next((one for one in ("skopeo", "docker", "podman") if shutil.which(one)), None)
 
     def image(self, name: str) -> str:
         return f"{self.registry}/{name}:dev"
 
-    def up(self) -> None:
+    def check(self) -> None:
         """Refuses a cluster in which something would be changed that the demo did not make."""
+        if not self.registry:
+            sys.exit("CLUSTER=current needs REGISTRY=host/path: where images can be pushed to, and pulled from by the cluster")
+        if self.engine is None:
+            sys.exit("REGISTRY needs one of skopeo, docker and podman to push the images")
+        if missing := [one for one in (self.kubectl_program, self.helm_program) if not shutil.which(one)]:
+            sys.exit(f"CLUSTER=current needs {' and '.join(missing)} on the PATH")
         self.kubectl("get", "--raw", "/readyz")
         found = self.kubectl("get", "namespaces", "flights", "windlass-system", "--ignore-not-found", "-o", "name").split()
         if found:
             sys.exit(f"{' and '.join(found)} exist already: `make demo-down` removes what an earlier demo made")
 
+    def up(self) -> None:
+        """It is up."""
+
     def load(self, folder: Path) -> None:
-        engine = next((one for one in ("skopeo", "docker", "podman") if shutil.which(one)), None)
-        if engine is None:
-            sys.exit("REGISTRY needs one of skopeo, docker and podman to push the images")
         for name in IMAGES:
             tar = folder / f"{name}.tar"
-            if engine == "skopeo":
+            if self.engine == "skopeo":
                 run("skopeo", "copy", f"docker-archive:{tar}", f"docker://{self.image(name)}")
             else:
-                run(engine, "load", "--input", tar)
-                run(engine, "tag", f"localhost/{name}:dev", self.image(name))
-                run(engine, "push", self.image(name))
+                run(self.engine, "load", "--input", tar)
+                run(self.engine, "tag", f"localhost/{name}:dev", self.image(name))
+                run(self.engine, "push", self.image(name))
 
     def down(self) -> None:
         ours = ("namespace", "--selector", "app.kubernetes.io/part-of=windlass-demo", "--ignore-not-found")

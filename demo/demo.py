@@ -16,12 +16,14 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from cluster import ROOT, Api, Cluster, CommandFailed, CurrentCluster, TestCluster, run
 from loop import GROUP, KINDS, MILESTONES, Loop, condition
 
 NAMESPACE = "flights"
+SYSTEM = "windlass-system"
 EXAMPLE = ROOT / "deploy" / "examples" / "flights"
 MANIFESTS = ROOT / "demo" / "manifests"
 BEGAN = time.monotonic()
@@ -66,12 +68,15 @@ class World:
 
 def prepare(cluster: Cluster, images: Path) -> None:
     """A cluster with Windlass in it, and a claim with January to March."""
+    cluster.check()
     say("making images")
     run(ROOT / "demo" / "build-images.sh", images, shown=True)
     say("starting the cluster")
     cluster.up()
     say("loading images")
     cluster.load(images)
+    # First of all, so that `down` knows what the demo made, however far it came.
+    cluster.apply(MANIFESTS / "namespace.yaml")
     say("installing the chart")
     values = []
     for key, name in (("image", "windlass"), ("agent.image", "windlass-agent"), ("mlserver.image", "flights")):
@@ -79,10 +84,9 @@ def prepare(cluster: Cluster, images: Path) -> None:
         values += ["--set", f"{key}.repository={repository}", "--set-string", f"{key}.tag={tag}"]
     cluster.helm(
         "upgrade", "--install", "windlass", ROOT / "charts" / "windlass",
-        "--namespace", "windlass-system", "--create-namespace", "--wait", "--timeout", "2m", *values,
+        "--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "2m", *values,
     )
     say("making January to March")
-    cluster.apply(MANIFESTS / "namespace.yaml")
     cluster.apply(MANIFESTS / "data.yaml")
     cluster.kubectl("-n", NAMESPACE, "wait", "--for=condition=Complete", "job/prepare", "--timeout=180s")
 
@@ -135,16 +139,67 @@ def added_latency(cluster: Cluster, api: Api) -> dict:
     return json.loads(cluster.kubectl("-n", NAMESPACE, *words))
 
 
+def owned(api: Api) -> dict[str, str]:
+    """Everything of the loop and its version as the API server counts them, but for what a monitor does for each window."""
+    apps, batch, core = "/apis/apps/v1", "/apis/batch/v1", "/api/v1"
+    kinds = [(GROUP, KINDS["tj"]), (GROUP, KINDS["mv"]), (GROUP, KINDS["md"]), (apps, "deployments"), (batch, "jobs"), (core, "services")]
+    items = [
+        (kind, item["metadata"])
+        for group, kind in kinds
+        for item in api.items(f"{group}/namespaces/{NAMESPACE}/{kind}") or []
+    ]
+    return {
+        f"{kind}/{metadata['name']}": metadata["resourceVersion"]
+        for kind, metadata in items
+        if metadata.get("labels", {}).get("windlass.dev/role") != "drift"
+    }
+
+
+def operator_pods(api: Api) -> list[str]:
+    """Names of the operator's pods that are ready."""
+    pods = api.items(f"/api/v1/namespaces/{SYSTEM}/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Doperator") or []
+    ready = [pod for pod in pods if condition(pod, "Ready").get("status") == "True"]
+    return [pod["metadata"]["name"] for pod in ready if "deletionTimestamp" not in pod["metadata"]]
+
+
+def operator_metric(api: Api, pod: str, name: str) -> float | None:
+    """A metric of one of the operator's pods."""
+    text = api.text(f"/api/v1/namespaces/{SYSTEM}/pods/{pod}:8080/proxy/metrics")
+    return next((float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(f"{name} ")), None)
+
+
+def restart(cluster: Cluster, api: Api) -> dict:
+    """Both replicas of the operator are started again over all the demo's objects: what changes by that, and its memory then."""
+    before, old = owned(api), operator_pods(api)
+    cluster.kubectl("-n", SYSTEM, "delete", "pod", *old, "--wait=false")
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        new = [pod for pod in operator_pods(api) if pod not in old]
+        if any(operator_metric(api, pod, "windlass_leading") == 1 for pod in new) and len(new) >= len(old):
+            break
+        time.sleep(1)
+    else:
+        return {}
+    time.sleep(10)  # long enough for every object to be looked at
+    after = owned(api)
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if changed:
+        say(f"the operator's restart changed {', '.join(changed)}")
+    memory = [bytes for pod in new if (bytes := operator_metric(api, pod, "process_resident_memory_bytes"))]
+    return {"changed": len(changed), "memory": max(memory) / 1e6 if memory else None}
+
+
 def figure(name: str, value: float | bool | None, unit: str, goal: float | bool | str | None = None, holds: bool | None = None) -> dict:
     return {"name": name, "value": round(value, 4) if isinstance(value, float) else value, "unit": unit, "goal": goal, "holds": holds}
 
 
-def summary(loop: Loop, applied: float, totals: dict, comparison: dict, latency: dict) -> list[dict]:
+def summary(loop: Loop, applied: float, totals: dict, comparison: dict, latency: dict, restarted: dict) -> list[dict]:
     """All figures of a run, in the form that every benchmark of the project has."""
     closed = loop.is_closed()
     seconds = loop.reached["healthy_again"] - applied if closed else None
     old, new = comparison.get("old_version_auc"), comparison.get("new_version_auc")
     gain = new - old if comparison else None
+    memory = restarted.get("memory")
     figures = [
         figure("loop_closed", closed, "", True, closed),
         figure("loop_seconds", seconds, "s", "< 600", seconds is not None and seconds < 600),
@@ -166,14 +221,25 @@ def summary(loop: Loop, applied: float, totals: dict, comparison: dict, latency:
         figure("model_server_p99", latency.get("direct_p99_ms"), "ms"),
         figure("proxy_added_latency_p50", latency.get("added_p50_ms"), "ms"),
         figure("proxy_added_latency_p99", latency.get("added_p99_ms"), "ms"),
+        figure("changed_by_restart", restarted.get("changed"), "objects", 0, restarted.get("changed") == 0),
+        figure("operator_resident", memory, "MB", "< 25", memory is not None and memory < 25),
     ]
     return figures
+
+
+def measured(measure: Callable[[], dict]) -> dict:
+    """What was measured; where that went wrong, it is said, and the other figures are not lost for it."""
+    try:
+        return measure()
+    except (CommandFailed, ValueError, KeyError, StopIteration) as error:
+        say(f"a figure is missing: {error}")
+        return {}
 
 
 def table(figures: list[dict], loop: Loop) -> None:
     print()
     for one in figures:
-        digits = {"s": 1, "ms": 2}.get(one["unit"])
+        digits = {"s": 1, "ms": 2, "MB": 1}.get(one["unit"])
         value = str(one["value"]) if digits is None or one["value"] is None else f"{one['value']:.{digits}f}"
         goal = "" if one["holds"] is None else f"goal {one['goal']}: {'holds' if one['holds'] else 'MISSED'}"
         print(f"  {one['name']:<24} {value:>10} {one['unit']:<9} {goal}".rstrip())
@@ -186,20 +252,25 @@ def table(figures: list[dict], loop: Loop) -> None:
 def up(cluster: Cluster, args: argparse.Namespace) -> int:
     prepare(cluster, args.images)
     changes = QUICK if args.quick else {}
+    manifests = [path for path in sorted(EXAMPLE.glob("*.yaml")) if path.name != "kustomization.yaml"]
+    texts = [path.read_text() for path in (*manifests, MANIFESTS / "world.yaml")]
+    if missing := [old for old in changes if not any(old in text for text in texts)]:
+        raise CommandFailed(f"--quick changes what no manifest says any more: {missing}")
     api, loop = Api(cluster), Loop()
     try:
-        say(f"applying {', '.join(path.name for path in sorted(EXAMPLE.glob('*.yaml')))}, and starting the world")
-        for path in sorted(EXAMPLE.glob("*.yaml")):
-            if path.name != "kustomization.yaml":
-                cluster.apply(path, changes)
+        say(f"applying {', '.join(path.name for path in manifests)}, and starting the world")
+        for path in manifests:
+            cluster.apply(path, changes)
         cluster.apply(MANIFESTS / "world.yaml", changes)
         applied, world = time.monotonic(), World(api)
         watch(api, loop, world, applied + args.timeout)
         if loop.failure:
             say(loop.failure)
-        comparison = compare(cluster, api, loop, world) if "promoted" in loop.reached else {}
-        totals = stop_world(cluster, world)
-        figures = summary(loop, applied, totals, comparison, added_latency(cluster, api))
+        comparison = measured(lambda: compare(cluster, api, loop, world)) if "promoted" in loop.reached else {}
+        totals = measured(lambda: stop_world(cluster, world))
+        latency = measured(lambda: added_latency(cluster, api))
+        restarted = measured(lambda: restart(cluster, api))
+        figures = summary(loop, applied, totals, comparison, latency, restarted)
     finally:
         api.close()
     args.summary.parent.mkdir(parents=True, exist_ok=True)
@@ -222,7 +293,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a month passes in half the time")
     args = parser.parse_args()
     current = os.environ.get("CLUSTER") == "current"
-    cluster = CurrentCluster(os.environ.get("REGISTRY")) if current else TestCluster(args.name)
+    cluster = CurrentCluster(os.environ.get("REGISTRY", "")) if current else TestCluster(args.name)
     try:
         if args.action == "up":
             return up(cluster, args)
