@@ -2,7 +2,10 @@
 //!
 //! Runs as root with the images of `make images`; says so and passes over it where they are not there.
 
+use std::io::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use windlass_testcluster::{Cluster, Options, Shape, check_machine_for_node};
@@ -10,7 +13,7 @@ use windlass_testcluster::{Cluster, Options, Shape, check_machine_for_node};
 /// Seconds that a condition may take from when its cause can be seen.
 const SOON: Duration = Duration::from_secs(10);
 /// Seconds for pods to start and end on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 struct Bench {
     cluster: Cluster,
@@ -107,6 +110,18 @@ impl Bench {
         std::fs::write(file, content).expect("the file is written");
     }
 
+    /// Asks the model `m`, with as many rows.
+    fn ask(&self, namespace: &str, rows: usize) {
+        let data: Vec<usize> = (0..rows).map(|row| row % 2).collect();
+        let body = format!(
+            "{{\"inputs\": [{{\"name\": \"predict\", \"datatype\": \"FP64\", \"shape\": [{rows}, 1], \"data\": {data:?}}}]}}"
+        );
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(body.as_bytes()).expect("written");
+        let path = file.path().display().to_string();
+        self.kubectl(&["create", "--raw", &service(namespace, "infer"), "-f", &path]);
+    }
+
     fn condition(&self, namespace: &str, object: &str, type_: &str) -> (String, String, String) {
         let path = format!(
             "jsonpath={{range .status.conditions[?(@.type==\"{type_}\")]}}{{.status}}|{{.reason}}|{{.message}}{{end}}"
@@ -128,17 +143,15 @@ impl Bench {
         }
     }
 
-    /// Waits until the object is stalled for a reason, and the message names the cause.
-    fn stalls(
-        &self,
-        patience: Duration,
-        namespace: &str,
-        object: &str,
-        reason: &str,
-        cause: &[&str],
-    ) {
+    /// Waits until the object is stalled for a reason, and the message names the cause; no later than [`SOON`] after
+    /// the cause could be seen.
+    fn stalls(&self, seen: Seen, namespace: &str, object: &str, reason: &str, cause: &[&str]) {
         let start = Instant::now();
+        let mut visible = (seen == Seen::AtOnce).then_some(start);
         loop {
+            if visible.is_none() && self.shows(seen, namespace) {
+                visible = Some(Instant::now());
+            }
             let (status, said, message) = self.condition(namespace, object, "Stalled");
             if status == "True" && said == reason {
                 for word in cause {
@@ -147,16 +160,59 @@ impl Bench {
                         "{object}: {message:?} does not name {word:?}"
                     );
                 }
+                let took = visible.map(|since| since.elapsed());
+                println!("{object}: {reason} {took:.1?} after its cause could be seen");
                 return;
             }
+            let late = visible.is_some_and(|since| since.elapsed() > SOON);
             assert!(
-                start.elapsed() < patience,
-                "{object}: after {patience:?} Stalled is {status:?} {said:?} {message:?}, and not {reason}\n{}",
+                !late && start.elapsed() < PATIENCE,
+                "{object}: {:?} after the start, {:?} after the cause could be seen, Stalled is {status:?} {said:?} {message:?}, and not {reason}\n{}",
+                start.elapsed(),
+                visible.map(|since| since.elapsed()),
                 self.kubectl(&["-n", namespace, "get", "pods,jobs", "-o", "wide"])
             );
             std::thread::sleep(Duration::from_millis(250));
         }
     }
+
+    /// Whether the cause can be seen in the namespace's pods or Deployments.
+    fn shows(&self, seen: Seen, namespace: &str) -> bool {
+        let (kind, path, words) = match seen {
+            Seen::AtOnce => return true,
+            Seen::Waiting => (
+                "pods",
+                "{..state.waiting.reason}",
+                &["ErrImage", "ImagePullBackOff"][..],
+            ),
+            Seen::Ended => (
+                "pods",
+                "{range ..state.terminated}<{.exitCode}>{end}",
+                &["<1>", "<64>"][..],
+            ),
+            Seen::NoProgress => (
+                "deployments",
+                "{..conditions[*].reason}",
+                &["ProgressDeadlineExceeded"][..],
+            ),
+        };
+        let output = format!("jsonpath={path}");
+        let text = self.kubectl(&["-n", namespace, "get", kind, "-o", &output]);
+        words.iter().any(|word| text.contains(word))
+    }
+}
+
+/// Where the cause of a mistake is seen first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// In the manifest, as it is applied.
+    AtOnce,
+    /// In a container that waits.
+    Waiting,
+    /// In a container that ended badly.
+    Ended,
+    /// In a Deployment that does not get on.
+    NoProgress,
 }
 
 /// The manifest with the images of this node in place of those of the registries.
@@ -211,7 +267,10 @@ fn each_mistake_ends_in_a_condition_that_names_it() {
             an_input_without_the_named_column,
             an_output_that_was_never_written,
             labels_that_are_garbage,
+            outcomes_that_are_garbage,
             a_server_that_never_gets_ready,
+            a_first_server_that_never_gets_ready,
+            a_pod_that_may_not_be_made,
         ] {
             let bench = &bench;
             scope.spawn(move || case(bench));
@@ -228,7 +287,7 @@ fn a_missing_claim(bench: &Bench) {
         "  inputs: [{name: rows, uri: \"pvc://nowhere/rows\"}]",
     ));
     bench.stalls(
-        SOON,
+        Seen::AtOnce,
         "claim",
         "tj/job",
         "VolumeClaimNotFound",
@@ -244,7 +303,7 @@ fn a_missing_service_account(bench: &Bench) {
     );
     bench.apply(&job);
     bench.stalls(
-        SOON,
+        Seen::AtOnce,
         "account",
         "tj/job",
         "ServiceAccountNotFound",
@@ -260,7 +319,7 @@ fn a_missing_image(bench: &Bench) {
             .replace("IfNotPresent", "Never"),
     );
     bench.stalls(
-        PATIENCE,
+        Seen::Waiting,
         "image",
         "tj/job",
         "ImageNotFound",
@@ -277,7 +336,7 @@ fn a_trainer_that_exits_1(bench: &Bench) {
         "",
     ));
     bench.stalls(
-        PATIENCE,
+        Seen::Ended,
         "trainer",
         "tj/job",
         "TrainerFailed",
@@ -291,7 +350,7 @@ fn an_input_without_the_named_column(bench: &Bench) {
     bench.write("column", "rows/a.csv", "age,plan\n1,free\n");
     bench.apply(&training_job("column", "job", "pass", "  inputs: [{name: rows, uri: \"pvc://data/rows\", format: CSV, checks: [{column: income}]}]"));
     bench.stalls(
-        PATIENCE,
+        Seen::Ended,
         "column",
         "tj/job",
         "ColumnNotFound",
@@ -307,7 +366,13 @@ fn an_output_that_was_never_written(bench: &Bench) {
         "pass",
         &format!("  model: nothing\n{OUTPUT}"),
     ));
-    bench.stalls(PATIENCE, "output", "tj/job", "OutputMissing", &["output"]);
+    bench.stalls(
+        Seen::Ended,
+        "output",
+        "tj/job",
+        "OutputMissing",
+        &["output"],
+    );
 }
 
 /// Trains a model that the real server loads.
@@ -335,7 +400,7 @@ fn labels_that_are_garbage(bench: &Bench) {
             .contains("garbage-1")
     });
     bench.stalls(
-        PATIENCE,
+        Seen::Ended,
         "labels",
         "mv/garbage-1",
         "DatasetUnreadable",
@@ -343,10 +408,67 @@ fn labels_that_are_garbage(bench: &Bench) {
     );
 }
 
+/// Outcomes that come in later, for a monitor: what serves goes on serving, and the monitor says what it cannot read.
+fn outcomes_that_are_garbage(bench: &Bench) {
+    const SPACE: &str = "outcomes";
+    bench.namespace(SPACE);
+    let rows = "0,0\n1,1\n".repeat(300);
+    bench.write(SPACE, "holdout/a.csv", &format!("age,late\n{rows}"));
+    bench.write(SPACE, "outcomes/a.csv", "request_id,late\nr#1,perhaps\n");
+    let validation = "  validation: {dataset: {uri: \"pvc://data/holdout\", format: CSV, label: late}, metrics: [{name: rocAuc, min: \"0.5\"}], runtime: mlserver}";
+    let output = OUTPUT.replace("Plain", "LightGBM");
+    let more = format!("  model: m\n{output}\n{validation}");
+    bench.apply(&training_job(SPACE, "job", LIGHTGBM, &more));
+    bench.apply(&format!(
+        "apiVersion: windlass.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: m, namespace: {SPACE}}}\nspec: {{model: m, replicas: 1, runtime: mlserver, observe: {{logPayloads: {{uri: \"pvc://data/payloads\"}}}}}}\n---\n\
+         apiVersion: windlass.dev/v1alpha1\nkind: DriftMonitor\nmetadata: {{name: m, namespace: {SPACE}}}\nspec:\n  deployment: m\n  window: {{every: 10s, size: 20s, minSamples: 20}}\n\
+         \x20 performance: {{labels: {{uri: \"pvc://data/outcomes\", format: CSV, column: late}}, metric: rocAuc, min: \"0.5\"}}\n"
+    ));
+    Bench::until(PATIENCE, "the version serves", || {
+        bench.condition(SPACE, "md/m", "Ready").0 == "True"
+    });
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                bench.ask(SPACE, 50);
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        });
+        let judged = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            bench.stalls(
+                Seen::Ended,
+                SPACE,
+                "dm/m",
+                "LabelsUnreadable",
+                &["late", "perhaps", "outcomes"],
+            );
+        }));
+        done.store(true, Ordering::Relaxed);
+        if let Err(panic) = judged {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    assert_eq!(bench.condition(SPACE, "md/m", "Available").0, "True");
+}
+
 /// A server of the Open Inference Protocol that is ready only if the model says so.
 const SERVER: &str = "import http.server, os\n\
 class Handler(http.server.BaseHTTPRequestHandler):\n    def do_GET(self):\n        good = open(os.environ['WINDLASS_MODEL_DIRECTORY'] + '/model').read() == 'good'\n        self.send_response(200 if good else 503)\n        self.send_header('Content-Length', '0')\n        self.end_headers()\n    def log_message(self, *words):\n        pass\n\
 http.server.ThreadingHTTPServer(('127.0.0.1', int(os.environ['WINDLASS_PORT'])), Handler).serve_forever()";
+
+/// A ModelDeployment of that server.
+fn model_deployment(namespace: &str, version: u32) -> String {
+    format!(
+        "apiVersion: windlass.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: m, namespace: {namespace}}}\nspec:\n  model: m\n  version: {version}\n  progressDeadlineSeconds: 15\n\
+         \x20 template: {{spec: {{containers: [{{name: server, image: \"localhost/flights:dev\", imagePullPolicy: IfNotPresent, command: [python3, -c, {SERVER:?}]}}]}}}}\n"
+    )
+}
+
+/// Where the API server passes requests on to the model `m`.
+fn service(namespace: &str, what: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/services/m:8080/proxy/v2/models/m/{what}")
+}
 
 fn a_server_that_never_gets_ready(bench: &Bench) {
     const SPACE: &str = "server";
@@ -365,12 +487,7 @@ fn a_server_that_never_gets_ready(bench: &Bench) {
             bench.condition(SPACE, &format!("tj/{name}"), "Complete").0 == "True"
         });
     };
-    let serve = |version: u32| {
-        bench.apply(&format!(
-            "apiVersion: windlass.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: m, namespace: {SPACE}}}\nspec:\n  model: m\n  version: {version}\n  progressDeadlineSeconds: 15\n\
-             \x20 template: {{spec: {{containers: [{{name: server, image: \"localhost/flights:dev\", imagePullPolicy: IfNotPresent, command: [python3, -c, {SERVER:?}]}}]}}}}\n"
-        ));
-    };
+    let serve = |version| bench.apply(&model_deployment(SPACE, version));
     train("good", "good");
     serve(1);
     Bench::until(PATIENCE, "version 1 serves", || {
@@ -384,6 +501,8 @@ fn a_server_that_never_gets_ready(bench: &Bench) {
             "True",
             "what served before goes on"
         );
+        // kubectl panics where the answer is not 200.
+        bench.kubectl(&["get", "--raw", &service(SPACE, "ready")]);
         bench.kubectl(&[
             "-n",
             SPACE,
@@ -394,6 +513,21 @@ fn a_server_that_never_gets_ready(bench: &Bench) {
             "jsonpath={.status.lastRollout.outcome}",
         ]) == "RolledBack"
     });
+    let times = bench.kubectl(&[
+        "-n",
+        SPACE,
+        "get",
+        "events",
+        "-o",
+        "jsonpath={range .items[?(@.reason==\"RolloutStarted\")]}{.eventTime}{end}|{range .items[?(@.reason==\"RolledBack\")]}{.eventTime}{end}",
+    ]);
+    let (began, ended) = times.split_once('|').expect("two times");
+    let time = |text: &str| text.parse::<jiff::Timestamp>().expect("a time");
+    let took = time(ended).duration_since(time(began)).unsigned_abs();
+    println!(
+        "md/m: rolled back {took:.1?} after the roll-out began, 15 s of which are its deadline"
+    );
+    assert!(took < Duration::from_secs(15) + SOON, "{took:?}");
     let record = bench.kubectl(&[
         "-n",
         SPACE,
@@ -418,5 +552,44 @@ fn a_server_that_never_gets_ready(bench: &Bench) {
             "jsonpath={.status.stable.version}"
         ]),
         "m-1"
+    );
+}
+
+/// With nothing that served before, there is nothing to go back to: a person is called.
+fn a_first_server_that_never_gets_ready(bench: &Bench) {
+    const SPACE: &str = "first";
+    bench.namespace(SPACE);
+    let script = "import os; open(os.environ['WINDLASS_OUTPUT'] + '/model', 'w').write('bad')";
+    let more = format!("  model: m\n{OUTPUT}");
+    bench.apply(&training_job(SPACE, "bad", script, &more));
+    bench.apply(&model_deployment(SPACE, 1));
+    bench.stalls(
+        Seen::NoProgress,
+        SPACE,
+        "md/m",
+        "ProgressDeadlineExceeded",
+        &[
+            "m-v1",
+            "spec.progressDeadlineSeconds (15 s)",
+            "model server",
+        ],
+    );
+}
+
+/// A policy of the namespace that lets the Job be made, but none of its pods.
+fn a_pod_that_may_not_be_made(bench: &Bench) {
+    const SPACE: &str = "policy";
+    bench.namespace(SPACE);
+    let job = training_job(SPACE, "job", "pass", "").replace(
+        "        containers:",
+        "        securityContext: {runAsNonRoot: false, runAsUser: 0}\n        containers:",
+    );
+    bench.apply(&job);
+    bench.stalls(
+        Seen::AtOnce,
+        SPACE,
+        "tj/job",
+        "PodsNotCreated",
+        &["job-1", "kubectl describe job job-1 -n policy"],
     );
 }

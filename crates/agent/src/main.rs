@@ -9,7 +9,8 @@ use tracing::error;
 use tracing_subscriber::EnvFilter;
 use windlass_agent::report::OrFail;
 use windlass_agent::{drift, evaluate, fetch, install, profile, proxy, report, run};
-use windlass_api::agent::{FailureReason, FailureReport, Report};
+use windlass_api::agent::environment::REPORT_BYTES;
+use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
 
 /// Runs beside a user's trainer and model server, and on a laptop.
 #[derive(Debug, Parser)]
@@ -18,6 +19,9 @@ struct CommandLine {
     /// File that the report is written to; without it `/dev/termination-log`, or standard output where that is absent.
     #[arg(long, global = true, value_name = "PATH")]
     termination_message: Option<PathBuf>,
+    /// How many bytes the report may have.
+    #[arg(long, global = true, env = REPORT_BYTES, default_value_t = MAX_REPORT_BYTES, value_name = "BYTES")]
+    report_bytes: usize,
     #[command(subcommand)]
     command: Command,
 }
@@ -51,24 +55,25 @@ fn main() -> ExitCode {
         Ok(line) => line,
         Err(problem) if !problem.use_stderr() => problem.exit(),
         Err(problem) => {
-            let path = termination_message_of(std::env::args_os());
-            return end(
-                &Err(report::failure(
-                    FailureReason::InvalidArguments,
-                    problem.to_string(),
-                )),
-                path.as_deref(),
-            );
+            let failure = report::failure(FailureReason::InvalidArguments, problem.to_string());
+            let to = To {
+                path: termination_message_of(std::env::args_os()),
+                bytes: report_bytes_of(std::env::var(REPORT_BYTES).ok().as_deref()),
+            };
+            return end(&Err(failure), &to);
         }
+    };
+    let to = To {
+        path: line.termination_message,
+        bytes: line.report_bytes,
     };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(problem) => {
             let failure = report::failure(FailureReason::Internal, problem.to_string());
-            return end(&Err(failure), line.termination_message.as_deref());
+            return end(&Err(failure), &to);
         }
     };
-    let path = line.termination_message;
     let outcome = match line.command {
         Command::Install(arguments) => return quietly(install::run(&arguments)),
         Command::Proxy(arguments) => {
@@ -88,7 +93,13 @@ fn main() -> ExitCode {
     };
     // What was interrupted may still copy files in a thread: nobody waits for that any more.
     runtime.shutdown_background();
-    end(&outcome, path.as_deref())
+    end(&outcome, &to)
+}
+
+/// Where the report goes, and how many bytes it may have there.
+struct To {
+    path: Option<PathBuf>,
+    bytes: usize,
 }
 
 /// The command's outcome, unless the agent is told to stop first. In a container the agent is the first process,
@@ -111,7 +122,7 @@ async fn unless_told_to_stop(
 }
 
 /// Writes the report and says how the program ends.
-fn end(outcome: &Result<Report, FailureReport>, path: Option<&std::path::Path>) -> ExitCode {
+fn end(outcome: &Result<Report, FailureReport>, to: &To) -> ExitCode {
     let report = match outcome.clone() {
         Ok(report) => report,
         Err(failure) => {
@@ -119,8 +130,8 @@ fn end(outcome: &Result<Report, FailureReport>, path: Option<&std::path::Path>) 
             Report::Failure(failure)
         }
     };
-    let report = report::fit(report);
-    if let Err(problem) = report::write(&report, path) {
+    let report = report::fit(report, to.bytes);
+    if let Err(problem) = report::write(&report, to.path.as_deref()) {
         error!("the report could not be written: {problem}");
         return ExitCode::FAILURE;
     }
@@ -136,6 +147,13 @@ fn quietly(outcome: Result<(), FailureReport>) -> ExitCode {
             ExitCode::from(report::exit_code(&Report::Failure(failure)))
         }
     }
+}
+
+/// The report's limit when the arguments could not be parsed.
+fn report_bytes_of(variable: Option<&str>) -> usize {
+    variable
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(MAX_REPORT_BYTES)
 }
 
 /// The report's path in arguments that could not be parsed.

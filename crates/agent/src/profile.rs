@@ -23,6 +23,9 @@ const BINS: usize = 10;
 /// Name of the model's answer among the columns of a profile.
 pub const PREDICTION: &str = "prediction";
 
+/// The payload log's own columns, whose names no feature may have.
+pub const LOG_COLUMNS: [&str; 5] = ["request_id", "timestamp", "model", "version", PREDICTION];
+
 /// Arguments of `windlass-agent profile`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
@@ -121,6 +124,18 @@ pub async fn signature(path: &str) -> Result<Signature, FailureReport> {
         let message = format!(
             "the model's signature at {path} names the input '{}' twice",
             twice.name
+        );
+        return Err(failure(FailureReason::InputUnreadable, message));
+    }
+    if let Some(taken) = signature
+        .inputs
+        .iter()
+        .find(|input| LOG_COLUMNS.contains(&input.name.as_str()))
+    {
+        let message = format!(
+            "the model's signature at {path} names an input '{}', which is the name of one of the payload log's own columns ({}); give the feature another name",
+            taken.name,
+            LOG_COLUMNS.join(", ")
         );
         return Err(failure(FailureReason::InputUnreadable, message));
     }

@@ -252,8 +252,29 @@ async fn a_good_model_passes_and_leaves_a_baseline() {
     let Distribution::Category { counts } = &baseline.columns[2].distribution else {
         panic!("a category")
     };
-    assert_eq!((counts["JFK"], counts["LGA"]), (1500, 30));
+    // The payload log has no text for a category that the model does not know, and so neither has the baseline.
+    assert_eq!(
+        (counts["JFK"], counts.get("LGA"), baseline.columns[2].nulls),
+        (1500, None, 30)
+    );
     assert_eq!(report.baseline.expect("written").files, 1);
+}
+
+#[tokio::test]
+async fn a_feature_that_has_the_name_of_one_of_the_log_s_own_columns_is_refused() {
+    let folder = folder();
+    let signature = json!({"inputs": [{"name": "version", "type": "Number"}]});
+    let path = folder.path().join("signature.json");
+    std::fs::write(path, signature.to_string()).expect("written");
+    let failure = evaluate(folder.path(), Model::Knows, &["--metric", "rocAuc"])
+        .await
+        .expect_err("refused");
+    assert_eq!(failure.reason, FailureReason::InputUnreadable);
+    assert!(
+        failure.message.contains("'version'") && failure.message.contains("request_id"),
+        "{}",
+        failure.message
+    );
 }
 
 #[tokio::test]

@@ -142,6 +142,31 @@ async fn payloads_are_logged_under_the_names_of_the_signature() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn predictions_are_logged_also_for_a_client_that_would_take_compressed_answers() {
+    let place = Place::new();
+    let proxy = Proxy::start(
+        &place,
+        upstream().await,
+        &["--log-uri", "pvc://logs/flights"],
+    );
+    let sent = proxy
+        .client
+        .post(proxy.at(INFER))
+        .header("accept-encoding", "gzip, deflate")
+        .body(request("one", &[[1.0, 0.5]]));
+    let answer = sent.send().await.expect("an answer").bytes().await;
+    let answer: serde_json::Value =
+        serde_json::from_slice(&answer.expect("a body")).expect("JSON, not compressed");
+    assert_eq!(answer["outputs"][0]["data"], serde_json::json!([1.5]));
+    proxy
+        .observe(|observations| observations.rows_logged == 1)
+        .await;
+    let batches = logged(&place.path("volumes/logs/flights/flights-3"));
+    let predictions = batches[0]["prediction"].as_primitive::<Float64Type>();
+    assert_eq!(predictions.iter().collect::<Vec<_>>(), [Some(1.5)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_signature_columns_are_numbered_and_what_is_no_request_is_counted() {
     let place = Place::new();
     let missing = place.path("no-signature.json");

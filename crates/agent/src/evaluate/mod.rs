@@ -19,8 +19,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tracing::info;
 use windlass_api::agent::{
-    EvaluationReport, FailureReason, FailureReport, MetricResult, Profile, Report, Signature, Tree,
-    Verdict, paths,
+    Encoding, EvaluationReport, FailureReason, FailureReport, MetricResult, Profile, Report,
+    Signature, Tree, Verdict, paths,
 };
 
 use crate::address::Address;
@@ -175,7 +175,7 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         champion.as_deref(),
         &segments,
     )?;
-    let profile = baseline(features, &candidate);
+    let profile = baseline(&inputs, features, &candidate);
     report(
         &arguments,
         labels.len() as u64,
@@ -242,7 +242,17 @@ fn features(data: &Dataset, signature: &Signature) -> Result<Vec<RawFeature>, Fa
         .collect()
 }
 
-fn baseline(mut features: Vec<RawFeature>, answers: &[f64]) -> Profile {
+/// The profile of the rows as the payload log would have them: there, a category that the model does not know is null.
+fn baseline(signature: &Signature, mut features: Vec<RawFeature>, answers: &[f64]) -> Profile {
+    for (input, feature) in signature.inputs.iter().zip(&mut features) {
+        if let (Encoding::Category { categories }, Values::Category(texts)) =
+            (&input.encoding, &mut feature.values)
+        {
+            for text in texts {
+                text.take_if(|text| !categories.contains(text));
+            }
+        }
+    }
     let values = Values::Number(answers.iter().copied().map(Some).collect());
     features.push(RawFeature {
         name: PREDICTION.to_owned(),

@@ -132,6 +132,10 @@ impl Forwarder {
         parts.uri = Uri::from_parts(uri).expect("a scheme, an authority and a path are a URI");
         parts.version = Version::HTTP_11;
         remove_hop_by_hop(&mut parts.headers);
+        // An answer that is to be logged has to be read: servers that would compress it are not asked to.
+        if exchange.is_some_and(|exchange| exchange.log.is_some()) {
+            parts.headers.remove(header::ACCEPT_ENCODING);
+        }
         let watch = Watch(exchange.and_then(|exchange| exchange.request.clone()));
         Request::from_parts(parts, Tee::new(body, watch))
     }

@@ -58,7 +58,7 @@ pub async fn serve(
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // A client may keep a connection for as long as it likes; only a half-sent head has a limit.
+            // hyper counts the time between requests, too: a client may keep a connection for as long as it likes.
             .header_read_timeout(None)
             .serve_connection(TokioIo::new(stream), service);
         let connection = connections.watch(connection);

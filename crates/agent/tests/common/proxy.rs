@@ -37,6 +37,8 @@ async fn answer(
         header("x-status").unwrap_or(200),
     );
     let path = request.uri().to_string();
+    // A server that compresses, where it is asked to.
+    let compresses = request.headers().contains_key("accept-encoding");
     tokio::time::sleep(Duration::from_millis(sleep)).await;
     if path == "/stream" {
         let parts = futures::stream::unfold(0, |count| async move {
@@ -78,6 +80,11 @@ async fn answer(
             serde_json::json!({"model_name": "flights", "outputs": [{"name": "p", "shape": [rows], "datatype": "FP64", "data": sums}]}).to_string()
         }
         _ => format!("{{\"path\": \"{path}\", \"bytes\": {}}}", body.len()),
+    };
+    let said = if compresses {
+        Bytes::from_static(b"\x1f\x8b as gzip writes it")
+    } else {
+        Bytes::from(said)
     };
     let mut response = Response::new(BodyExt::boxed(Full::from(said)));
     *response.status_mut() =
