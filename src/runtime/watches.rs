@@ -45,7 +45,7 @@ pub fn start(
         model_versions: starting.ours(Senders::model_version),
         model_deployments: starting.ours(Senders::model_deployment),
         drift_monitors: starting.ours(|senders, monitor, _| senders.drift_monitor(monitor)),
-        jobs: starting.children(|_| {}),
+        jobs: starting.children(windlass_plan::jobs::trim),
         pods: starting.children(trim_pod),
         services: starting.children(|_| {}),
         deployments: starting.children(|_| {}),

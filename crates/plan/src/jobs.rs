@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::ResourceExt;
 
 use crate::{Problem, pods};
@@ -79,6 +79,34 @@ pub fn without_pods<'a>(
             ),
         )),
     })
+}
+
+/// Takes away from a Job what no decision reads: of the pods that it makes, it is read what image the agent has, what it
+/// is told, and whether they are a gang. The rest is most of a Job, and a cache holds every one.
+pub fn trim(job: &mut Job) {
+    if let Some(spec) = job
+        .spec
+        .as_mut()
+        .and_then(|spec| spec.template.spec.as_mut())
+    {
+        let kept = |container: Container| Container {
+            name: container.name,
+            image: container.image,
+            args: container.args,
+            ..Container::default()
+        };
+        let init = spec.init_containers.take();
+        *spec = PodSpec {
+            containers: std::mem::take(&mut spec.containers)
+                .into_iter()
+                .map(kept)
+                .collect(),
+            init_containers: init.map(|all| all.into_iter().map(kept).collect()),
+            scheduling_group: spec.scheduling_group.take(),
+            ..PodSpec::default()
+        };
+    }
+    job.metadata.annotations = None;
 }
 
 /// Whether a Job failed by its policy for pods that the cluster took away, see [`pods::fail_on_disruption`].

@@ -16,6 +16,8 @@ use crate::{Child, Plan, Step};
 
 struct World {
     observed: Observed,
+    /// The Job as it was made; the cache holds less of it.
+    made: Option<Job>,
     now: i64,
     writes: usize,
 }
@@ -38,6 +40,7 @@ fn world(against: bool) -> World {
     };
     World {
         observed,
+        made: None,
         now: 0,
         writes: 0,
     }
@@ -75,9 +78,11 @@ impl World {
         let plan = self.plan();
         let before = self.writes;
         for step in plan.steps {
-            let Step::Apply(Child::Job(wanted)) = step else {
+            let Step::Apply(Child::Job(mut wanted)) = step else {
                 panic!("not a step of a ModelVersion: {step:?}")
             };
+            let whole = wanted.clone();
+            crate::jobs::trim(&mut wanted);
             if self
                 .observed
                 .job
@@ -89,6 +94,7 @@ impl World {
                     "the pods of a Job cannot be changed"
                 );
                 self.observed.job = Some(Arc::new(*wanted));
+                self.made = Some(*whole);
                 self.writes += 1;
             }
         }
@@ -359,8 +365,7 @@ fn every_pod_is_restricted() {
     let mut world = world(true);
     world.settle();
     let spec = world
-        .observed
-        .job
+        .made
         .as_ref()
         .and_then(|job| job.spec.clone()?.template.spec)
         .expect("pods");
@@ -379,7 +384,7 @@ fn the_candidate_s_storage_is_handed_to_every_agent_and_to_no_model_server() {
         json!({"secretName": "keys", "serviceAccountName": "reader"}),
     ));
     world.settle();
-    let job = world.observed.job.as_ref().expect("a Job");
+    let job = world.made.as_ref().expect("a Job");
     let spec = job.spec.clone().and_then(|spec| spec.template.spec);
     let spec = spec.expect("pods");
     let agents = [

@@ -29,19 +29,19 @@ impl Reconcile<'_> {
             Some(before) => *before == digest,
             None => resolved.generation == generation,
         };
-        let resolved = match self.before.resolved.as_ref().filter(is_for_spec) {
-            Some(resolved) => resolved.clone(),
-            None => {
-                let template = match &self.deployment.spec.template {
-                    Some(template) => template.clone(),
-                    None => self.preset(&target.spec.artifact.format)?,
-                };
-                Resolved {
-                    generation,
-                    spec_digest: Some(digest),
-                    agent_image: self.observed.agent_image.clone(),
-                    template,
-                }
+        let before = self.before.resolved.as_ref().filter(is_for_spec);
+        let resolved = if let Some(resolved) = before {
+            resolved.clone()
+        } else {
+            let template = match &self.deployment.spec.template {
+                Some(template) => template.clone(),
+                None => self.preset(&target.spec.artifact.format)?,
+            };
+            Resolved {
+                generation,
+                spec_digest: Some(digest),
+                agent_image: self.observed.agent_image.clone(),
+                template,
             }
         };
         let made = self.made_from(&resolved, target)?;

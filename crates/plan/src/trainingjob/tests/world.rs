@@ -200,6 +200,9 @@ impl World {
                 .push(Arc::new(pod(&format!("{name}-{index}"), &labels)));
         }
         self.changes.push(format!("made {name}"));
+        // As the cache holds it.
+        let mut job = job;
+        crate::jobs::trim(&mut job);
         self.observed.children.push(Arc::new(job));
     }
 
