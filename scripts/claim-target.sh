@@ -15,8 +15,8 @@ if [[ -d $CARGO_TARGET_DIR && $(cat "$claimed" 2>/dev/null) != "$PWD" ]]; then
     'import json, sys; print(*[package["name"] for package in json.load(sys.stdin)["packages"]])'); do
     crates+=(--package "$crate")
   done
-  cargo clean --quiet --locked "${crates[@]}"
-  cargo clean --quiet --locked --release "${crates[@]}"
+  cargo clean --quiet --locked ${CARGO_BUILD_TARGET:+--target "$CARGO_BUILD_TARGET"} "${crates[@]}"
+  cargo clean --quiet --locked --release ${CARGO_BUILD_TARGET:+--target "$CARGO_BUILD_TARGET"} "${crates[@]}"
 fi
 mkdir -p "$CARGO_TARGET_DIR"
 echo "$PWD" >"$claimed"

@@ -26,6 +26,9 @@ struct Starting {
     running: Vec<Run>,
 }
 
+/// Objects of a page of a list.
+const PAGE: u32 = 50;
+
 type Run = Box<dyn FnOnce(Stores, Senders) -> BoxFuture<'static, ()> + Send>;
 type Touch<K> = fn(&Senders, &K, &Stores);
 
@@ -71,7 +74,7 @@ impl Starting {
         let api: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
         let (cache, writer) = empty_cache();
         let (known, metrics) = (cache.clone(), self.metrics.clone());
-        let stream = watch(api, watcher::Config::default().any_semantic())
+        let stream = watch(api, config())
             .default_backoff()
             .filter_map(move |event| ready(readable(event, &known, &metrics)));
         self.add(stream, cache, writer, touch)
@@ -82,9 +85,7 @@ impl Starting {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        let config = watcher::Config::default()
-            .labels(&format!("{}=windlass", labels::MANAGED_BY))
-            .any_semantic();
+        let config = config().labels(&format!("{}=windlass", labels::MANAGED_BY));
         let stream = watch(Api::<K>::all(self.client.clone()), config)
             .default_backoff()
             .modify(move |object| {
@@ -104,7 +105,7 @@ impl Starting {
     {
         let stream = watch(
             Api::<PartialObjectMeta<K>>::all(self.client.clone()),
-            watcher::Config::default().any_semantic(),
+            config(),
         )
         .default_backoff()
         .modify(|object| {
@@ -137,6 +138,12 @@ impl Starting {
         self.running.push(Box::new(run));
         cache
     }
+}
+
+/// How a watch lists what is there. Page by page, which is why it is not asked for just any state: that comes in one
+/// piece, of which the text and all objects would be in memory at once, and of that much would stay with the process.
+fn config() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE)
 }
 
 fn empty_cache<K>() -> (Cache<K>, Writer<K>)
