@@ -44,7 +44,7 @@ pub fn state<'a>(
 }
 
 /// How long a Job that was started may have no pod: making one takes milliseconds.
-const MAKING: SignedDuration = SignedDuration::from_secs(8);
+const MAKING: SignedDuration = SignedDuration::from_secs(5);
 
 /// A Job without pods.
 #[derive(Clone, Debug, PartialEq, Eq)]

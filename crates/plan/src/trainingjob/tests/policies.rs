@@ -599,10 +599,10 @@ fn a_job_whose_pods_may_not_be_made_is_said_to_be_so_after_seconds() {
     world.observed.pods.clear();
     let started = json!({"startTime": at(0)});
     Arc::make_mut(&mut world.observed.children[0]).status = Some(object(started));
-    assert_eq!(world.plan().again, Some(std::time::Duration::from_secs(8)));
+    assert_eq!(world.plan().again, Some(std::time::Duration::from_secs(5)));
     world.settle();
     assert!(!world.is(STALLED));
-    world.wait(8).settle();
+    world.wait(5).settle();
     let said = world.said(STALLED);
     assert!(
         said.starts_with("True PodsNotCreated: no pod of Job a-1")
