@@ -29,7 +29,6 @@ MANIFESTS = ROOT / "demo" / "manifests"
 BEGAN = time.monotonic()
 #: For a quicker, smaller run: what changes in the manifests when a month passes in half the time.
 QUICK = {
-    '"--seconds-per-month", "40"': '"--seconds-per-month", "20"',
     '--seconds-per-month, "40"': '--seconds-per-month, "20"',
     "every: 20s, size: 40s, minSamples: 3000": "every: 10s, size: 20s, minSamples: 1500",
     "hold: 10s": "hold: 5s",
