@@ -130,7 +130,7 @@ def compare(cluster: Cluster, api: Api, loop: Loop, world: World) -> dict:
 
 def added_latency(cluster: Cluster, api: Api) -> dict:
     """What the agent's proxy adds to a request, measured in a pod that serves while nothing else is asked of it."""
-    pods = api.items(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=windlass.dev%2Fdeployment%3Dflights") or []
+    pods = api.items(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=windlass.dev%2Fdeployment%3Dflights,windlass.dev%2Frole%3Dserving") or []
     serving = [pod["metadata"]["name"] for pod in pods if condition(pod, "Ready").get("status") == "True"]
     if not serving:
         return {}

@@ -44,7 +44,8 @@ pub fn chain(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    text
+    // What a server answers may have lines of its own.
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Turns an error into a [`FailureReport`] of a reason.

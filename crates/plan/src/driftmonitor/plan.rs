@@ -103,12 +103,15 @@ impl Reconcile<'_> {
             .status
             .as_ref()
             .and_then(|status| status.stable.as_ref());
-        let (Some(stable), Some(version)) = (stable, self.observed.serving.as_deref()) else {
+        let Some(stable) = stable else {
             return Err(Stop::Wait(Problem::new(
                 "NothingServes",
                 format!("waiting until a version serves in the ModelDeployment {name:?}"),
             )));
         };
+        let version = self.observed.serving.as_deref().ok_or_else(|| {
+            Stop::Mend(Problem::new("ServingRecordDeleted", format!("the ModelVersion {}, which serves in the ModelDeployment {name:?}, was deleted, and with it its baseline; apply it again, or let another version serve", stable.version)))
+        })?;
         let baseline = version.status.as_ref().and_then(|status| status.validation.as_ref()).and_then(|found| found.baseline.as_ref()).ok_or_else(|| {
             Stop::Mend(Problem::new("NoBaseline", format!("the version that serves, {}, has no baseline profile: it was never validated; give the TrainingJob a spec.validation", version.name_any())))
         })?;

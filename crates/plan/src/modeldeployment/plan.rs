@@ -42,8 +42,8 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelDeploymentStatus> 
         now,
     };
     let mut plan = Plan::status_only(reconcile.base());
-    let problem = reconcile.advance(&mut plan).err();
-    reconcile.say(&mut plan, problem);
+    let outcome = reconcile.advance(&mut plan);
+    reconcile.say(&mut plan, outcome);
     plan
 }
 
@@ -63,7 +63,7 @@ pub fn refused(
         now,
     };
     let mut plan = Plan::status_only(reconcile.base());
-    reconcile.say(&mut plan, Some(problem.clone()));
+    reconcile.say(&mut plan, Err(problem.clone()));
     plan
 }
 
@@ -137,7 +137,11 @@ impl<'a> Reconcile<'a> {
             .find_map(|pod| pods::problem(pod))
     }
 
-    fn advance(&self, plan: &mut Plan<ModelDeploymentStatus>) -> Result<(), Problem> {
+    /// The steps; and the version that is to be the first to serve, while it is not ready.
+    fn advance(
+        &self,
+        plan: &mut Plan<ModelDeploymentStatus>,
+    ) -> Result<Option<&'a ModelVersion>, Problem> {
         let stable = self
             .before
             .stable
@@ -150,13 +154,19 @@ impl<'a> Reconcile<'a> {
                 self.serve_on(stable, plan)?;
                 return Err(problem);
             }
-            (Err(problem), None) => return Err(problem),
+            (Err(problem), None) => {
+                // Of what serves without a record, the Service can still be kept; its pods are left as they are.
+                if self.before.stable.is_some() {
+                    self.apply_service(plan);
+                }
+                return Err(self.without_record(problem));
+            }
         };
         self.check_claims()?;
         let made = self.made(target, &mut plan.status)?;
         self.apply_service(plan);
         match stable {
-            None => self.first(target, &made, plan),
+            None => return Ok((!self.first(target, &made, plan)).then_some(target)),
             Some(stable) if stable.name_any() == target.name_any() => {
                 if self.before.canary.is_some() {
                     plan.status.canary = None;
@@ -182,7 +192,21 @@ impl<'a> Reconcile<'a> {
                 );
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// What is wrong when the version that is asked for cannot serve and the record of the one that does was deleted.
+    fn without_record(&self, problem: Problem) -> Problem {
+        let Some(stable) = &self.before.stable else {
+            return problem;
+        };
+        Problem::new(
+            "ServingRecordDeleted",
+            format!(
+                "the ModelVersion {0}, which serves, was deleted: its pods serve on as they are, and are neither scaled nor made again. Apply the record again, or name another version in spec.version ({1})",
+                stable.version, problem.message
+            ),
+        )
     }
 
     /// The claim that payloads are logged to has to be there.
@@ -219,8 +243,13 @@ impl<'a> Reconcile<'a> {
         Ok(())
     }
 
-    /// The first version: there is nothing to compare it with.
-    fn first(&self, target: &'a ModelVersion, made: &Made, plan: &mut Plan<ModelDeploymentStatus>) {
+    /// The first version: there is nothing to compare it with. Whether it serves.
+    fn first(
+        &self,
+        target: &'a ModelVersion,
+        made: &Made,
+        plan: &mut Plan<ModelDeploymentStatus>,
+    ) -> bool {
         let replicas = self.deployment.spec.replicas;
         self.apply(target, replicas, made, plan);
         let ready = self.has_ready(target, replicas);
@@ -246,6 +275,7 @@ impl<'a> Reconcile<'a> {
                 format!("{} serves", target.name_any()),
             ));
         }
+        ready
     }
 
     fn apply_service(&self, plan: &mut Plan<ModelDeploymentStatus>) {

@@ -2,7 +2,9 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
-use windlass_api::{CanaryStatus, ModelDeploymentStatus, RolloutOutcome, condition, labels};
+use windlass_api::{
+    CanaryStatus, ModelDeploymentStatus, ModelVersion, RolloutOutcome, condition, labels,
+};
 
 use super::{Reconcile, replicas};
 use crate::conditions::Conditions;
@@ -44,7 +46,11 @@ impl Said {
 
 impl Reconcile<'_> {
     /// The conditions, from what is planned and what is there.
-    pub(super) fn say(&self, plan: &mut Plan<ModelDeploymentStatus>, problem: Option<Problem>) {
+    pub(super) fn say(
+        &self,
+        plan: &mut Plan<ModelDeploymentStatus>,
+        outcome: Result<Option<&ModelVersion>, Problem>,
+    ) {
         let status = &plan.status;
         let wanted = self.deployment.spec.replicas;
         let stable = status.stable.as_ref().map(|stable| stable.version.as_str());
@@ -57,7 +63,7 @@ impl Reconcile<'_> {
             stalled,
             reason,
             message,
-        } = self.said(status, problem, serving);
+        } = self.said(status, outcome, serving);
         let conditions = Conditions::new(
             &self.before.conditions,
             self.deployment.metadata.generation,
@@ -94,19 +100,33 @@ impl Reconcile<'_> {
     fn said(
         &self,
         status: &ModelDeploymentStatus,
-        problem: Option<Problem>,
+        outcome: Result<Option<&ModelVersion>, Problem>,
         serving: Option<&Deployment>,
     ) -> Said {
         let wanted = self.deployment.spec.replicas;
-        if let Some(problem) = problem {
-            let waits = problem.reason == "NoVersion" && status.stable.is_none();
-            return Said {
-                phase: if waits { "Pending" } else { "Degraded" },
-                ready: false,
-                stalled: !waits,
-                reason: problem.reason,
-                message: problem.message,
-            };
+        let first = match outcome {
+            Ok(first) => first,
+            Err(problem) => {
+                let waits = problem.reason == "NoVersion" && status.stable.is_none();
+                return Said {
+                    phase: if waits { "Pending" } else { "Degraded" },
+                    ready: false,
+                    stalled: !waits,
+                    reason: problem.reason,
+                    message: problem.message,
+                };
+            }
+        };
+        // What serves without a record is not what is asked for, however ready it is.
+        if let (Some(first), Some(stable)) = (first, &status.stable) {
+            let (name, ready) = (first.name_any(), replicas::ready(self.child(first)));
+            return self.starting(
+                Some(&name),
+                format!(
+                    "{ready} of {wanted} pods of {name} are ready; {}, whose record was deleted, serves until all are",
+                    stable.version
+                ),
+            );
         }
         if let Some(canary) = &status.canary {
             return self.rolling(canary);

@@ -1,6 +1,7 @@
 //! Which version is asked for: the one of a number, or the newest that is good.
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
 use windlass_api::ModelVersion;
 use windlass_api::agent::Verdict;
 
@@ -60,11 +61,22 @@ impl<'a> Reconcile<'a> {
             .filter(|version| is_good(version) && !self.is_quarantined(version))
             .max_by_key(|version| version.spec.version);
         newest.ok_or_else(|| {
+            let unjudged = self.observed.versions.iter().rev();
+            let unjudged = unjudged
+                .filter(|version| version.spec.validation.is_none())
+                .map(|version| {
+                    format!(
+                        "; {} was registered without spec.validation and is not served as Latest: name its number in spec.version, or give its TrainingJob a spec.validation",
+                        version.name_any()
+                    )
+                })
+                .next();
             Problem::new(
                 "NoVersion",
                 format!(
-                    "waiting until a version of the model {:?} passes its validation",
-                    self.deployment.spec.model
+                    "waiting until a version of the model {:?} passes its validation{}",
+                    self.deployment.spec.model,
+                    unjudged.unwrap_or_default()
                 ),
             )
         })

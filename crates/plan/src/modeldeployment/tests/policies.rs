@@ -63,6 +63,23 @@ fn the_first_version_serves_when_all_its_pods_are_ready() {
 }
 
 #[test]
+fn a_version_that_nobody_judges_is_named_where_latest_waits() {
+    let mut world = World::new(json!({}));
+    world.observed.versions = vec![version(1, '1', None)];
+    Arc::make_mut(&mut world.observed.versions[0])
+        .spec
+        .validation = None;
+    world.settle();
+    assert!(
+        world
+            .said(READY)
+            .contains("churn-1 was registered without spec.validation"),
+        "{}",
+        world.said(READY)
+    );
+}
+
+#[test]
 fn without_a_good_version_it_waits_and_says_for_what() {
     for verdict in [None, Some("Fail"), Some("Inconclusive")] {
         let mut world = World::new(json!({}));
@@ -452,9 +469,36 @@ fn what_serves_stays_though_its_record_is_deleted() {
         "{}",
         world.said(AVAILABLE)
     );
+    assert!(
+        world
+            .said(READY)
+            .starts_with("False Starting: 0 of 3 pods of churn-2 are ready; churn-1, whose"),
+        "what serves is not what is asked for: {}",
+        world.said(READY)
+    );
+    does_not_get_on(
+        &mut world,
+        2,
+        "Progressing",
+        "False",
+        "ProgressDeadlineExceeded",
+    );
+    world.reconcile();
+    assert!(
+        world
+            .said(STALLED)
+            .starts_with("True ProgressDeadlineExceeded")
+    );
     world.observed.versions.clear();
     world.settle();
     assert_eq!(world.capacity(), 3);
+    assert!(
+        world
+            .said(STALLED)
+            .starts_with("True ServingRecordDeleted: the ModelVersion churn-1"),
+        "{}",
+        world.said(STALLED)
+    );
     let mut world = World::serving(json!({}));
     world.edit(|spec| spec.replicas = 2).reconcile();
     world.observed.versions = vec![version(2, '2', Some("Pass"))];
