@@ -25,13 +25,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<DriftMonitorStatus> {
     if monitor.metadata.deletion_timestamp.is_some() {
         return Plan::status_only(before);
     }
-    let reconcile = Reconcile {
-        observed,
-        pods: pods::in_order(&observed.pods),
-        monitor,
-        before: &before,
-        now,
-    };
+    let reconcile = Reconcile::new(observed, &before, now);
     reconcile.watched().map_or_else(
         |stop| reconcile.stopped(&stop),
         |watched| reconcile.watch(&watched),
@@ -42,14 +36,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<DriftMonitorStatus> {
 pub fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<DriftMonitorStatus> {
     let monitor = &*observed.monitor;
     let before = monitor.status.clone().unwrap_or_default();
-    Reconcile {
-        observed,
-        pods: pods::in_order(&observed.pods),
-        monitor,
-        before: &before,
-        now,
-    }
-    .stopped(&Stop::Mend(problem.clone()))
+    Reconcile::new(observed, &before, now).stopped(&Stop::Mend(problem.clone()))
 }
 
 /// What windows are compared with.
@@ -79,6 +66,18 @@ struct Reconcile<'a> {
     monitor: &'a DriftMonitor,
     before: &'a DriftMonitorStatus,
     now: Timestamp,
+}
+
+impl<'a> Reconcile<'a> {
+    fn new(observed: &'a Observed, before: &'a DriftMonitorStatus, now: Timestamp) -> Self {
+        Self {
+            observed,
+            pods: pods::in_order(&observed.pods),
+            monitor: &observed.monitor,
+            before,
+            now,
+        }
+    }
 }
 
 impl Reconcile<'_> {

@@ -34,13 +34,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelDeploymentStatus> 
     if deployment.metadata.deletion_timestamp.is_some() {
         return Plan::status_only(before);
     }
-    let reconcile = Reconcile {
-        observed,
-        pods: pods::in_order(&observed.pods),
-        deployment,
-        before: &before,
-        now,
-    };
+    let reconcile = Reconcile::new(observed, &before, now);
     let mut plan = Plan::status_only(reconcile.base());
     let outcome = reconcile.advance(&mut plan);
     reconcile.say(&mut plan, outcome);
@@ -55,13 +49,7 @@ pub fn refused(
 ) -> Plan<ModelDeploymentStatus> {
     let deployment = &*observed.deployment;
     let before = deployment.status.clone().unwrap_or_default();
-    let reconcile = Reconcile {
-        observed,
-        pods: pods::in_order(&observed.pods),
-        deployment,
-        before: &before,
-        now,
-    };
+    let reconcile = Reconcile::new(observed, &before, now);
     let mut plan = Plan::status_only(reconcile.base());
     reconcile.say(&mut plan, Err(problem.clone()));
     plan
@@ -77,6 +65,16 @@ struct Reconcile<'a> {
 }
 
 impl<'a> Reconcile<'a> {
+    fn new(observed: &'a Observed, before: &'a ModelDeploymentStatus, now: Timestamp) -> Self {
+        Self {
+            observed,
+            pods: pods::in_order(&observed.pods),
+            deployment: &observed.deployment,
+            before,
+            now,
+        }
+    }
+
     fn base(&self) -> ModelDeploymentStatus {
         let selector: Vec<String> = children::selector(self.deployment)
             .into_iter()

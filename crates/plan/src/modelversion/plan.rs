@@ -39,13 +39,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
     if version.metadata.deletion_timestamp.is_some() {
         return Plan::status_only(before);
     }
-    let reconcile = Reconcile {
-        observed,
-        pods: pods::in_order(&observed.pods),
-        version,
-        before: &before,
-        now,
-    };
+    let reconcile = Reconcile::new(observed, &before, now);
     match (&version.spec.validation, &before.validation) {
         (None, _) => reconcile.registered(),
         (Some(_), Some(found)) => Plan::status_only(reconcile.judged(found.clone())),
@@ -57,14 +51,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
 pub fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<ModelVersionStatus> {
     let version = &*observed.version;
     let before = version.status.clone().unwrap_or_default();
-    Reconcile {
-        observed,
-        pods: pods::in_order(&observed.pods),
-        version,
-        before: &before,
-        now,
-    }
-    .stalled(problem)
+    Reconcile::new(observed, &before, now).stalled(problem)
 }
 
 struct Reconcile<'a> {
@@ -85,6 +72,18 @@ struct Say<'a> {
     validated: Truth,
     reason: &'a str,
     message: &'a str,
+}
+
+impl<'a> Reconcile<'a> {
+    fn new(observed: &'a Observed, before: &'a ModelVersionStatus, now: Timestamp) -> Self {
+        Self {
+            observed,
+            pods: pods::in_order(&observed.pods),
+            version: &observed.version,
+            before,
+            now,
+        }
+    }
 }
 
 impl Reconcile<'_> {

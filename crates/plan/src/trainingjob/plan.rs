@@ -44,14 +44,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<TrainingJobStatus> {
     {
         return deadlines::finished(job, before, now);
     }
-    Reconcile {
-        observed,
-        pods: pods::in_order(&observed.pods),
-        job,
-        before: &before,
-        now,
-    }
-    .plan()
+    Reconcile::new(observed, &before, now).plan()
 }
 
 /// What is to be said when the API server refused a step of the plan.
@@ -63,14 +56,7 @@ pub fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<T
     {
         return Plan::status_only(before);
     }
-    Reconcile {
-        observed,
-        pods: pods::in_order(&observed.pods),
-        job,
-        before: &before,
-        now,
-    }
-    .stalled(problem)
+    Reconcile::new(observed, &before, now).stalled(problem)
 }
 
 struct Reconcile<'a> {
@@ -80,6 +66,18 @@ struct Reconcile<'a> {
     job: &'a TrainingJob,
     before: &'a TrainingJobStatus,
     now: Timestamp,
+}
+
+impl<'a> Reconcile<'a> {
+    fn new(observed: &'a Observed, before: &'a TrainingJobStatus, now: Timestamp) -> Self {
+        Self {
+            observed,
+            pods: pods::in_order(&observed.pods),
+            job: &observed.job,
+            before,
+            now,
+        }
+    }
 }
 
 impl Reconcile<'_> {
