@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images check test demo demo-down generate bench-operator docs
+.PHONY: help packages target build programs images images-and-programs check test demo demo-down generate bench-operator docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,11 +40,11 @@ build: target ## Build the operator, the agent and the test cluster's program
 	cargo build --locked --workspace --bins --examples
 	cargo build --locked --release -p windlass
 
-programs: packages target ## Build Kubernetes and what belongs to it (some 20 minutes the first time)
-	cargo build --locked -p windlass-testcluster
+programs: $(if $(BUILT),,packages target) ## Build Kubernetes and what belongs to it (some 20 minutes the first time)
+	$(if $(BUILT),,cargo build --locked -p windlass-testcluster)
 	$(TESTCLUSTER) programs
 
-images: packages build ## Make the images of the operator, the agent, the demo and the end-to-end tests
+images: $(if $(BUILT),,packages build) ## Make the images of the operator, the agent, the demo and the end-to-end tests
 	demo/build-images.sh $(IMAGES)
 
 check: target ## Format, lint, and the tests that need no cluster
@@ -53,12 +53,16 @@ check: target ## Format, lint, and the tests that need no cluster
 	cargo test --locked --workspace --lib --bins
 	python3 -m unittest discover -q demo/tests
 
-test: images programs ## Everything: unit, planners, real API server, end to end on a real node, chart and manifests
+# Images wait for downloads, Kubernetes for the compiler: they are made side by side.
+images-and-programs: packages build
+	@$(MAKE) --no-print-directory -j2 BUILT=yes images programs
+
+test: images-and-programs ## Everything: unit, planners, real API server, end to end on a real node, chart and manifests
 	cargo test --locked --workspace --no-fail-fast -- --test-threads=2
 	python3 -m unittest discover demo/tests
 
 # Kubernetes is built only where it is run.
-demo: images $(if $(filter current,$(CLUSTER)),,programs) ## Go round the loop once, on a real cluster, with real flights
+demo: $(if $(filter current,$(CLUSTER)),images,images-and-programs) ## Go round the loop once, on a real cluster, with real flights
 	python3 demo/demo.py up
 
 demo-down: ## Take away all that the demo made
