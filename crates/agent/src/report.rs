@@ -111,16 +111,19 @@ fn shrink(report: &mut Report) -> bool {
 
 /// Cuts a message to what is allowed, then by halves; false when it is short already.
 fn cut(message: &mut String) -> bool {
+    const ELLIPSIS: char = '…';
     if message.len() <= 100 {
         return false;
     }
+    // Each cut makes it shorter, its ellipsis counted: the caller goes on until it fits.
+    let most = MAX_MESSAGE_BYTES - ELLIPSIS.len_utf8();
     let keep = if message.len() > MAX_MESSAGE_BYTES {
-        MAX_MESSAGE_BYTES
+        most
     } else {
         message.len() / 2
     };
     message.truncate(message.floor_char_boundary(keep));
-    message.push('…');
+    message.push(ELLIPSIS);
     true
 }
 
