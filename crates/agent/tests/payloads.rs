@@ -6,8 +6,43 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
 use common::proxy::{INFER, Proxy, logged, request, upstream};
 use common::{Place, names};
+
+/// A logged row's `request_id`, `origin`, `distance` and `prediction`.
+type Flight = (String, Option<String>, Option<f64>, Option<f64>);
+
+/// The rows of a log of flights, each with its time in milliseconds; every one has the model and the version.
+fn flights(batch: &RecordBatch) -> Vec<(i64, Flight)> {
+    let text = |name: &str, row: usize| {
+        let column = batch[name].as_string::<i32>();
+        column.is_valid(row).then(|| column.value(row).to_owned())
+    };
+    let number = |name: &str, row: usize| {
+        let column = batch[name].as_primitive::<Float64Type>();
+        column.is_valid(row).then(|| column.value(row))
+    };
+    let time = batch["timestamp"].as_primitive::<TimestampMicrosecondType>();
+    (0..batch.num_rows())
+        .map(|row| {
+            assert_eq!(
+                (
+                    text("model", row).as_deref(),
+                    text("version", row).as_deref()
+                ),
+                (Some("flights"), Some("flights-3"))
+            );
+            let flight = (
+                text("request_id", row).expect("an id"),
+                text("origin", row),
+                number("distance", row),
+                number("prediction", row),
+            );
+            (time.value(row) / 1000, flight)
+        })
+        .collect()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payloads_are_logged_under_the_names_of_the_signature() {
@@ -78,45 +113,7 @@ async fn payloads_are_logged_under_the_names_of_the_signature() {
             "prediction"
         ]
     );
-    let mut rows = Vec::new();
-    let mut times = Vec::new();
-    for batch in &batches {
-        let text = |name: &str, row: usize| {
-            let column = batch
-                .column_by_name(name)
-                .expect("a column")
-                .as_string::<i32>();
-            column.is_valid(row).then(|| column.value(row).to_owned())
-        };
-        let number = |name: &str, row: usize| {
-            let column = batch
-                .column_by_name(name)
-                .expect("a column")
-                .as_primitive::<Float64Type>();
-            column.is_valid(row).then(|| column.value(row))
-        };
-        for row in 0..batch.num_rows() {
-            assert_eq!(
-                (
-                    text("model", row).as_deref(),
-                    text("version", row).as_deref()
-                ),
-                (Some("flights"), Some("flights-3"))
-            );
-            times.push(
-                batch["timestamp"]
-                    .as_primitive::<TimestampMicrosecondType>()
-                    .value(row)
-                    / 1000,
-            );
-            rows.push((
-                text("request_id", row).expect("an id"),
-                text("origin", row),
-                number("distance", row),
-                number("prediction", row),
-            ));
-        }
-    }
+    let (times, rows): (Vec<i64>, Vec<Flight>) = batches.iter().flat_map(flights).unzip();
     let jfk = |text: &str| Some(text.to_owned());
     assert_eq!(
         rows[..3],
