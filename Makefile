@@ -58,6 +58,8 @@ images-and-programs: packages build
 	@$(MAKE) --no-print-directory -j2 BUILT=yes images programs
 
 test: images-and-programs ## Everything: unit, planners, real API server, end to end on a real node, chart and manifests
+	@# Built only for tests (some 4 minutes), and not in the middle of one.
+	@$(TESTCLUSTER) which kueue > /dev/null
 	cargo test --locked --workspace --no-fail-fast -- --test-threads=2
 	python3 -m unittest discover demo/tests
 

@@ -86,45 +86,92 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let metrics = Metrics::new();
     let health = Health::default();
     let server = runtime::health::serve(arguments.listen, health.clone(), metrics.clone()).await?;
-    let asked = runtime::discovery::gang_scheduler(&client);
-    let gang_scheduler = tokio::time::timeout(DISCOVERY, asked)
+    let mut shutdown = Box::pin(runtime::health::shutdown_signal());
+    let serving = async {
+        loop {
+            let settings = settings(&arguments, &client, &presets, &metrics).await?;
+            let turn = turn(settings, &arguments, &health, &mut shutdown);
+            match turn.await? {
+                Ended::ToldToStop => return Ok(()),
+                // Other kinds are to be watched: from the start, in the same process.
+                Ended::Changed => {}
+            }
+        }
+    };
+    tokio::select! {
+        outcome = serving => outcome,
+        ended = server => Err(anyhow::anyhow!("the health endpoint ended: {ended:?}")),
+    }
+}
+
+/// What the operator works with until the cluster serves something else.
+async fn settings(
+    arguments: &Arguments,
+    client: &kube::Client,
+    presets: &Presets,
+    metrics: &Metrics,
+) -> anyhow::Result<runtime::Settings> {
+    let asked = runtime::discovery::schedulers(client);
+    let schedulers = tokio::time::timeout(DISCOVERY, asked)
         .await
         .context("asking the cluster what it serves: no answer")?
         .context("asking the cluster what it serves")?;
-    tracing::info!(?gang_scheduler, "gang scheduling");
-
-    let (context, watches, triggers) = Context::new(runtime::Settings {
+    tracing::info!(?schedulers, "gang scheduling");
+    Ok(runtime::Settings {
         client: client.clone(),
         identity: arguments.identity.clone(),
-        agent_image: arguments.agent_image,
-        presets,
-        gang_scheduler,
-        metrics,
-    });
-    let watches = tokio::spawn(watches);
-    let mut shutdown = Box::pin(runtime::health::shutdown_signal());
+        agent_image: arguments.agent_image.clone(),
+        presets: presets.clone(),
+        schedulers,
+        metrics: metrics.clone(),
+    })
+}
+
+/// Why the operator stopped its work.
+enum Ended {
+    /// By a signal.
+    ToldToStop,
+    /// The cluster serves something else than at the start.
+    Changed,
+}
+
+/// Fills the caches, waits for the Lease and works.
+async fn turn(
+    settings: runtime::Settings,
+    arguments: &Arguments,
+    health: &Health,
+    shutdown: &mut (impl Future<Output = ()> + Unpin),
+) -> anyhow::Result<Ended> {
+    let (client, schedulers) = (settings.client.clone(), settings.schedulers.clone());
+    let mut changed = Box::pin(runtime::discovery::changed(&client, &schedulers));
+    let (context, watches, triggers) = Context::new(settings);
+    // They end with this turn.
+    let mut watching = tokio::task::JoinSet::new();
+    watching.spawn(watches);
     tokio::select! {
         filled = context.stores.wait_until_ready() => filled.context("filling the caches")?,
-        () = &mut shutdown => return Ok(()),
+        () = &mut *shutdown => return Ok(Ended::ToldToStop),
+        () = &mut changed => return Ok(Ended::Changed),
     }
     health.set_ready();
     tracing::info!("the caches are filled");
 
     let (namespace, identity) = (&arguments.namespace, &arguments.identity);
-    let lease = lease::acquire(client, namespace, identity, context.term.clone());
+    let lease = lease::acquire(client.clone(), namespace, identity, context.term.clone());
     let mut leadership = tokio::select! {
         leadership = lease => leadership?,
-        () = &mut shutdown => return Ok(()),
+        () = &mut *shutdown => return Ok(Ended::ToldToStop),
+        () = &mut changed => return Ok(Ended::Changed),
     };
-    tracing::info!(identity = arguments.identity, "leading");
+    tracing::info!(identity, "leading");
     context.metrics.leading(true);
     let controllers = runtime::controller::run_all(context.clone(), triggers);
     let outcome = tokio::select! {
         () = controllers => Err(anyhow::anyhow!("the controllers ended")),
         () = leadership.lost() => Err(anyhow::anyhow!("the lease was lost: another replica may lead now")),
-        ended = watches => Err(anyhow::anyhow!("the watches ended: {ended:?}")),
-        ended = server => Err(anyhow::anyhow!("the health endpoint ended: {ended:?}")),
-        () = shutdown => Ok(()),
+        ended = watching.join_next() => Err(anyhow::anyhow!("the watches ended: {ended:?}")),
+        () = &mut *shutdown => Ok(Ended::ToldToStop),
+        () = &mut changed => Ok(Ended::Changed),
     };
     // The controllers are dropped by now: nothing is written any more, so that another may lead at once.
     context.metrics.leading(false);

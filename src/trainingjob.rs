@@ -1,12 +1,14 @@
 //! The TrainingJob controller: what a decision may know is read from the caches here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, TrainingJob, TrainingJobStatus, labels};
 use windlass_plan::pods::is_alive;
-use windlass_plan::trainingjob::{Observed, plan, refused};
+use windlass_plan::trainingjob::{Observed, QueueWord, gang, plan, refused};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
@@ -41,6 +43,7 @@ impl Planned for TrainingJob {
             .labelled(&namespace, labels::TRAINING_JOB, &name);
         // The pods of a Job that was taken away are still ours to wait for, until they are gone.
         pods.retain(|pod| is_owned_by_any(&**pod, &children) || is_alive(pod));
+        let queue = queue_words(stores, &namespace, &children);
         let model = self.spec.model.clone().unwrap_or_default();
         Observed {
             children,
@@ -49,7 +52,8 @@ impl Planned for TrainingJob {
             champion: champion(stores, &namespace, &model),
             claims: stores.claims_in(&namespace),
             service_accounts: stores.service_accounts_in(&namespace),
-            gang_scheduler: context.gang_scheduler.clone(),
+            queue,
+            schedulers: context.schedulers.clone(),
             agent_image: context.agent_image.clone(),
             job: self,
         }
@@ -62,6 +66,21 @@ impl Planned for TrainingJob {
     fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<TrainingJobStatus> {
         refused(observed, problem, now)
     }
+}
+
+/// What Jobs in queues of Kueue's wait for, by their names.
+fn queue_words(stores: &Stores, namespace: &str, jobs: &[Arc<Job>]) -> BTreeMap<String, QueueWord> {
+    let Some(workloads) = &stores.workloads else {
+        return BTreeMap::new();
+    };
+    jobs.iter()
+        .filter(|job| gang::is_queued(job))
+        .filter_map(|job| {
+            let of_job = workloads.labelled(namespace, gang::JOB_UID, &job.uid()?);
+            let word = of_job.iter().find_map(|workload| workload.waits_for())?;
+            Some((job.name_any(), word))
+        })
+        .collect()
 }
 
 /// The versions of a model, those that a person applied without labels too.

@@ -2,116 +2,21 @@
 //!
 //! Runs as root with the images of `make images`; says so and passes over it where they are not there.
 
+#[path = "support/node.rs"]
+mod node;
+
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use node::{Bench, OUTPUT, PATIENCE, obstacle, training_job};
 use windlass_testcluster::programs::Program;
-use windlass_testcluster::{Cluster, Options, Shape, check_machine_for_node};
 
 /// Seconds that a condition may take from when its cause can be seen.
 const SOON: Duration = Duration::from_secs(10);
-/// Seconds for pods to start and end on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(3);
-
-struct Bench {
-    cluster: Cluster,
-}
-
-fn images() -> PathBuf {
-    std::env::var_os("IMAGES").map_or_else(
-        || {
-            windlass_testcluster::cache()
-                .expect("a cache folder")
-                .join("images")
-        },
-        PathBuf::from,
-    )
-}
-
-/// The reason why these tests cannot run here.
-fn obstacle() -> Option<String> {
-    if let Err(error) = check_machine_for_node() {
-        return Some(format!("{error:#}"));
-    }
-    ["windlass", "windlass-agent", "flights"]
-        .iter()
-        .map(|name| images().join(format!("{name}.tar")))
-        .find(|path| !path.exists())
-        .map(|path| format!("{} is missing; `make images` makes it", path.display()))
-}
-
 impl Bench {
-    fn up() -> Self {
-        let cluster =
-            Cluster::up(&Options::new("bad-input", Shape::Node)).expect("the cluster comes up");
-        for name in ["windlass", "windlass-agent", "flights"] {
-            cluster
-                .load_image(&images().join(format!("{name}.tar")))
-                .expect("the image is loaded");
-        }
-        let bench = Self { cluster };
-        let manifests =
-            std::fs::read_to_string("deploy/windlass.yaml").expect("the rendered manifest");
-        bench.apply(&local_images(&manifests));
-        bench.kubectl(&[
-            "-n",
-            "windlass-system",
-            "rollout",
-            "status",
-            "deployment/windlass",
-            "--timeout=120s",
-        ]);
-        bench
-    }
-
-    fn kubectl(&self, arguments: &[&str]) -> String {
-        self.cluster
-            .kubectl()
-            .expect("kubectl is built")
-            .run(arguments)
-            .unwrap_or_else(|error| panic!("kubectl {arguments:?}: {error:#}"))
-    }
-
-    fn apply(&self, manifests: &str) {
-        self.cluster
-            .kubectl()
-            .expect("kubectl is built")
-            .apply(manifests)
-            .unwrap_or_else(|error| panic!("{error:#}\n{manifests}"));
-    }
-
-    fn namespace(&self, name: &str) {
-        self.apply(&format!(
-            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{pod-security.kubernetes.io/enforce: restricted}}}}\n---\n\
-             apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: data, namespace: {name}}}\nspec: {{accessModes: [ReadWriteMany], resources: {{requests: {{storage: 1Gi}}}}}}\n"
-        ));
-        Self::until(PATIENCE, "the claim is bound", || {
-            self.kubectl(&[
-                "-n",
-                name,
-                "get",
-                "pvc",
-                "data",
-                "-o",
-                "jsonpath={.status.phase}",
-            ]) == "Bound"
-        });
-    }
-
-    fn write(&self, namespace: &str, path: &str, content: &str) {
-        let file = self
-            .cluster
-            .volume_path(namespace, "data")
-            .expect("the claim's folder")
-            .join(path);
-        std::fs::create_dir_all(file.parent().expect("a folder")).expect("the folder is made");
-        std::fs::write(file, content).expect("the file is written");
-    }
-
     /// Asks the model `m`, with as many rows.
     fn ask(&self, namespace: &str, rows: usize) {
         let data: Vec<usize> = (0..rows).map(|row| row % 2).collect();
@@ -122,27 +27,6 @@ impl Bench {
         file.write_all(body.as_bytes()).expect("written");
         let path = file.path().display().to_string();
         self.kubectl(&["create", "--raw", &service(namespace, "infer"), "-f", &path]);
-    }
-
-    fn condition(&self, namespace: &str, object: &str, type_: &str) -> (String, String, String) {
-        let path = format!(
-            "jsonpath={{range .status.conditions[?(@.type==\"{type_}\")]}}{{.status}}|{{.reason}}|{{.message}}{{end}}"
-        );
-        let text = self.kubectl(&["-n", namespace, "get", object, "-o", &path]);
-        let mut parts = text.splitn(3, '|').map(str::to_owned);
-        let mut next = || parts.next().unwrap_or_default();
-        (next(), next(), next())
-    }
-
-    fn until(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
-        let start = Instant::now();
-        while !is_so() {
-            assert!(
-                start.elapsed() < patience,
-                "after {patience:?}: not yet so: {what}"
-            );
-            std::thread::sleep(Duration::from_millis(250));
-        }
     }
 
     /// Waits until the object is stalled for a reason, and the message names the cause; no later than [`SOON`] after
@@ -190,7 +74,7 @@ impl Bench {
             Seen::Ended => (
                 "pods",
                 "{range ..state.terminated}<{.exitCode}>{end}",
-                &["<1>", "<64>"][..],
+                &["<1>", "<64>", "<65>", "<66>"][..],
             ),
             Seen::NoProgress => (
                 "deployments",
@@ -217,49 +101,13 @@ enum Seen {
     NoProgress,
 }
 
-/// The manifest with the images of this node in place of those of the registries.
-fn local_images(manifests: &str) -> String {
-    [
-        (
-            "ghcr.io/windlass-dev/windlass-agent:",
-            "localhost/windlass-agent:dev",
-        ),
-        ("ghcr.io/windlass-dev/windlass:", "localhost/windlass:dev"),
-        ("docker.io/seldonio/mlserver:", "localhost/flights:dev"),
-    ]
-    .iter()
-    .fold(manifests.to_owned(), |text, (remote, local)| {
-        let (mut out, mut rest) = (String::new(), text.as_str());
-        while let Some(at) = rest.find(remote) {
-            let tag = rest[at..]
-                .find(['\'', '"', '\n'])
-                .unwrap_or(rest.len() - at);
-            out.push_str(&rest[..at]);
-            out.push_str(local);
-            rest = &rest[at + tag..];
-        }
-        out + rest
-    })
-}
-
-/// A TrainingJob in Python; `more` is added to its spec.
-fn training_job(namespace: &str, name: &str, script: &str, more: &str) -> String {
-    format!(
-        "apiVersion: windlass.dev/v1alpha1\nkind: TrainingJob\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n  backoffLimit: 0\n\
-         {more}\n  workers:\n    template:\n      spec:\n        containers:\n        - name: trainer\n          image: localhost/flights:dev\n\
-         \x20         imagePullPolicy: IfNotPresent\n          command: [python3, -c, {script:?}]\n"
-    )
-}
-
-const OUTPUT: &str = "  output: {uri: \"pvc://data/models\", format: Plain}";
-
 #[test]
 fn each_mistake_ends_in_a_condition_that_names_it() {
     if let Some(why) = obstacle() {
         println!("skipped: {why}");
         return;
     }
-    let bench = Bench::up();
+    let bench = Bench::up("bad-input", 0);
     std::thread::scope(|scope| {
         for case in [
             a_missing_claim,

@@ -82,6 +82,11 @@ impl Writer<'_> {
                             self.apply_once(&**group, cache).await?;
                         }
                     }
+                    Child::VolcanoPodGroup(group) => {
+                        if let Some(cache) = &stores.volcano_pod_groups {
+                            self.apply_once(&**group, cache).await?;
+                        }
+                    }
                     Child::TrainingJob(job) => self.create(&**job, &stores.training_jobs).await?,
                     Child::ModelVersion(version) => {
                         self.create(&**version, &stores.model_versions).await?;

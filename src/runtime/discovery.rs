@@ -1,29 +1,58 @@
-//! What the cluster serves, asked once at the start.
+//! What the cluster serves: asked at the start, and again from time to time, since CRDs come and go.
+
+use std::time::Duration;
 
 use kube::Client;
-use windlass_plan::trainingjob::GangScheduler;
+use windlass_plan::trainingjob::{Schedulers, gang};
 
-/// The native gang scheduler's API.
-const GANGS: &str = "scheduling.k8s.io/v1beta1";
+/// How often the cluster is asked again.
+const AGAIN: Duration = Duration::from_secs(30);
+/// The group of Kubernetes' own gang scheduling.
+const NATIVE: &str = "scheduling.k8s.io";
 
-/// The cluster's gang scheduler.
-pub async fn gang_scheduler(client: &Client) -> Result<GangScheduler, kube::Error> {
-    let absent = |why: String| GangScheduler::None(why);
-    match client.list_api_group_resources(GANGS).await {
-        Ok(resources)
-            if resources
-                .resources
-                .iter()
-                .any(|resource| resource.kind == "PodGroup") =>
-        {
-            Ok(GangScheduler::Native)
+/// What the cluster schedules gangs with.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn schedulers(client: &Client) -> Result<Schedulers, kube::Error> {
+    let groups = client.list_api_groups().await?.groups;
+    let serves = |group: &str, version: &str| {
+        let found = groups.iter().find(|one| one.name == group);
+        found.is_some_and(|one| one.versions.iter().any(|served| served.version == version))
+    };
+    let mut versions = Vec::new();
+    for group in groups.iter().filter(|group| group.name == NATIVE) {
+        for served in &group.versions {
+            let resources = client
+                .list_api_group_resources(&served.group_version)
+                .await?;
+            let kinds = resources.resources.into_iter().map(|one| one.kind);
+            versions.push((served.version.clone(), kinds.collect()));
         }
-        Ok(_) => Ok(absent(format!(
-            "the cluster serves {GANGS} without PodGroup"
-        ))),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(absent(format!(
-            "the cluster does not serve {GANGS}: pods are scheduled one by one"
-        ))),
-        Err(error) => Err(error),
+    }
+    Ok(Schedulers {
+        kueue: serves("kueue.x-k8s.io", "v1beta2"),
+        native: gang::native(&versions),
+        kai: serves("scheduling.run.ai", "v2"),
+        volcano: serves("scheduling.volcano.sh", "v1beta1"),
+    })
+}
+
+/// Resolves when the cluster serves something else than it did. That it does not answer is no change.
+pub async fn changed(client: &Client, before: &Schedulers) {
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        match schedulers(client).await {
+            Ok(now) if now != *before => {
+                tracing::info!(
+                    ?before,
+                    ?now,
+                    "the cluster serves something else than before"
+                );
+                return;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "asking the cluster what it serves"),
+        }
     }
 }

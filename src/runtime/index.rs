@@ -5,14 +5,16 @@ use std::sync::{Arc, RwLock};
 
 use kube::ResourceExt;
 use windlass_api::labels;
+use windlass_plan::trainingjob::gang::JOB_UID;
 
 /// The labels by which children are looked up.
-const INDEXED: [&str; 5] = [
+const INDEXED: [&str; 6] = [
     labels::TRAINING_JOB,
     labels::VERSION,
     labels::DEPLOYMENT,
     labels::MONITOR,
     labels::MODEL,
+    JOB_UID,
 ];
 
 type Key = (String, &'static str, String);

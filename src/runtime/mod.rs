@@ -19,7 +19,7 @@ use std::sync::Arc;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use windlass_plan::presets::Presets;
-use windlass_plan::trainingjob::GangScheduler;
+use windlass_plan::trainingjob::Schedulers;
 
 use lease::Term;
 use metrics::Metrics;
@@ -37,8 +37,8 @@ pub struct Settings {
     pub agent_image: String,
     /// The runtime presets.
     pub presets: Presets,
-    /// The cluster's gang scheduler.
-    pub gang_scheduler: GangScheduler,
+    /// What the cluster schedules gangs with.
+    pub schedulers: Schedulers,
     /// The metrics.
     pub metrics: Metrics,
 }
@@ -55,8 +55,8 @@ pub struct Context {
     pub agent_image: String,
     /// The runtime presets.
     pub presets: Presets,
-    /// The cluster's gang scheduler.
-    pub gang_scheduler: GangScheduler,
+    /// What the cluster schedules gangs with.
+    pub schedulers: Schedulers,
     /// The metrics.
     pub metrics: Metrics,
     /// Until when this replica may write.
@@ -70,9 +70,11 @@ impl Context {
     pub fn new(
         settings: Settings,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + use<>, Triggers) {
-        let native_gangs = settings.gang_scheduler == GangScheduler::Native;
-        let (stores, watches, triggers) =
-            watches::start(&settings.client, native_gangs, settings.metrics.clone());
+        let (stores, watches, triggers) = watches::start(
+            &settings.client,
+            &settings.schedulers,
+            settings.metrics.clone(),
+        );
         let reporter = Reporter {
             controller: "windlass".to_owned(),
             instance: Some(settings.identity),
@@ -83,7 +85,7 @@ impl Context {
             stores,
             agent_image: settings.agent_image,
             presets: settings.presets,
-            gang_scheduler: settings.gang_scheduler,
+            schedulers: settings.schedulers,
             metrics: settings.metrics,
             term: Term::default(),
             scraper: Scraper::default(),

@@ -12,6 +12,7 @@ use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store, store::WriterDropped};
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
+use windlass_plan::trainingjob::{KueueWorkload, VolcanoPodGroup};
 
 use super::index::Index;
 
@@ -91,6 +92,10 @@ pub struct Stores {
     pub deployments: Cache<Deployment>,
     /// PodGroups of ours, where the cluster serves them.
     pub pod_groups: Option<Cache<PodGroup>>,
+    /// PodGroups of Volcano's that are ours, where the cluster serves them.
+    pub volcano_pod_groups: Option<Cache<VolcanoPodGroup>>,
+    /// Kueue's Workloads, where the cluster serves them.
+    pub workloads: Option<Cache<KueueWorkload>>,
     /// That claims are there.
     pub claims: Cache<PartialObjectMeta<PersistentVolumeClaim>>,
     /// That service accounts are there.
@@ -111,6 +116,12 @@ impl Stores {
         self.claims.store.wait_until_ready().await?;
         self.service_accounts.store.wait_until_ready().await?;
         if let Some(pod_groups) = &self.pod_groups {
+            pod_groups.store.wait_until_ready().await?;
+        }
+        if let Some(workloads) = &self.workloads {
+            workloads.store.wait_until_ready().await?;
+        }
+        if let Some(pod_groups) = &self.volcano_pod_groups {
             pod_groups.store.wait_until_ready().await?;
         }
         Ok(())

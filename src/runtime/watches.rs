@@ -14,6 +14,7 @@ use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use windlass_api::labels;
+use windlass_plan::trainingjob::{KueueWorkload, Schedulers};
 
 use super::index::Index;
 use super::metrics::Metrics;
@@ -35,7 +36,7 @@ type Touch<K> = fn(&Senders, &K, &Stores);
 /// Builds the stores and the watches that fill them.
 pub fn start(
     client: &Client,
-    native_gangs: bool,
+    schedulers: &Schedulers,
     metrics: Metrics,
 ) -> (Stores, impl Future<Output = ()> + Send + use<>, Triggers) {
     let mut starting = Starting {
@@ -52,7 +53,9 @@ pub fn start(
         pods: starting.children(trim_pod),
         services: starting.children(|_| {}),
         deployments: starting.children(|_| {}),
-        pod_groups: native_gangs.then(|| starting.children(|_| {})),
+        pod_groups: schedulers.native.is_ok().then(|| starting.children(|_| {})),
+        workloads: schedulers.kueue.then(|| starting.workloads()),
+        volcano_pod_groups: schedulers.volcano.then(|| starting.children(|_| {})),
         claims: starting.presence::<PersistentVolumeClaim>(),
         service_accounts: starting.presence::<ServiceAccount>(),
     };
@@ -95,6 +98,26 @@ impl Starting {
         let (cache, writer) = empty_cache();
         self.add(stream, cache, writer, |senders, child, _| {
             senders.child(child);
+        })
+    }
+
+    /// A watch of what Kueue says of Jobs; it labels nothing as ours, and only what is of a Job of ours is news.
+    fn workloads(&mut self) -> Cache<KueueWorkload> {
+        let stream = watch(Api::<KueueWorkload>::all(self.client.clone()), config())
+            .default_backoff()
+            .modify(|object| {
+                object.managed_fields_mut().clear();
+                object.annotations_mut().clear();
+            });
+        let (cache, writer) = empty_cache();
+        self.add(stream, cache, writer, |senders, workload, stores| {
+            let namespace = workload.namespace().unwrap_or_default();
+            let owners = workload.metadata.owner_references.iter().flatten();
+            for owner in owners.filter(|owner| owner.kind == "Job") {
+                if let Some(job) = stores.jobs.get(&namespace, &owner.name) {
+                    senders.child(&*job);
+                }
+            }
         })
     }
 
@@ -211,7 +234,7 @@ async fn follow<K>(
     }
 }
 
-/// Of what a pod was asked to be, its containers' names are read; the rest is most of it.
+/// Of what a pod was asked to be, its containers' names and its node are read; the rest is most of it.
 fn trim_pod(pod: &mut Pod) {
     if let Some(spec) = &mut pod.spec {
         let name = |container: Container| Container {
@@ -223,6 +246,7 @@ fn trim_pod(pod: &mut Pod) {
                 .into_iter()
                 .map(name)
                 .collect(),
+            node_name: spec.node_name.take(),
             ..PodSpec::default()
         };
     }

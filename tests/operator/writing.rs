@@ -176,6 +176,7 @@ fn report() -> String {
         inputs: Vec::new(),
         output: Some(output),
         metrics: BTreeMap::new(),
+        resumed: None,
     });
     serde_json::to_string(&report).expect("a report serializes")
 }

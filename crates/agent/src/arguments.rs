@@ -1,5 +1,6 @@
 //! Shapes of arguments that several commands share.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -40,6 +41,47 @@ pub enum DataFormat {
     /// One JSON object a line.
     #[value(name = "JSON")]
     Json,
+}
+
+/// Parses `NAME=FORMAT`; for clap's `value_parser`.
+///
+/// # Errors
+/// A sentence that says what is accepted.
+pub fn input_format(text: &str) -> Result<(String, DataFormat), String> {
+    let Pair { name, value } = text.parse()?;
+    let format = <DataFormat as clap::ValueEnum>::from_str(&value, false)
+        .map_err(|_| format!("'{value}' is not a format; accepted are CSV, Parquet and JSON"))?;
+    Ok((name, format))
+}
+
+/// Says what makes no sense in the inputs and their formats.
+///
+/// # Errors
+/// A sentence, where a name is no name or is there twice, or a format is that of no input.
+pub fn validate_inputs(inputs: &[Pair], formats: &[(String, DataFormat)]) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for Pair { name, .. } in inputs {
+        let is_name = name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        if !is_name || name.starts_with('.') {
+            return Err(format!(
+                "'{name}' is not the name of an input: letters, digits, '-', '_' and '.' are"
+            ));
+        }
+        if !names.insert(name.as_str()) {
+            return Err(format!("there are two inputs with the name '{name}'"));
+        }
+    }
+    match formats
+        .iter()
+        .find(|(name, _)| !names.contains(name.as_str()))
+    {
+        Some((name, _)) => Err(format!(
+            "--input-format names the input '{name}', which is not there"
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Parses a Go-style duration such as `5s`, `1m30s` or `250ms`; for clap's `value_parser`.

@@ -1,9 +1,9 @@
 //! `windlass-agent`: what runs beside a user's trainer and model server, and on a laptop.
 //!
 //! ```text
-//!   main ──> install, run, fetch, proxy, evaluate, profile, drift     (a subcommand each)
-//!                 │      │          │          │        │
-//!                 v      v          v          v        v
+//!   main ──> install, run, fetch, proxy, evaluate, profile, drift, check     (a subcommand each)
+//!                 │      │          │          │        │      │
+//!                 v      v          v          v        v      v
 //!              address, tree, report        data, windlass-statistics
 //! ```
 //!
@@ -14,6 +14,8 @@
 
 pub mod address;
 pub mod arguments;
+pub mod check;
+mod checkpoint;
 pub mod data;
 pub mod drift;
 pub mod evaluate;

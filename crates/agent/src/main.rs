@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 use windlass_agent::report::OrFail;
-use windlass_agent::{drift, evaluate, fetch, install, profile, proxy, report, run};
+use windlass_agent::{check, drift, evaluate, fetch, install, profile, proxy, report, run};
 use windlass_api::agent::environment::REPORT_BYTES;
 use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
 
@@ -32,6 +32,8 @@ enum Command {
     Install(install::Arguments),
     /// Fetches inputs, runs a trainer, uploads what it wrote and reports.
     Run(run::Arguments),
+    /// Tests data before a training takes a GPU.
+    Check(check::Arguments),
     /// Fetches a tree of files and verifies its digest.
     Fetch(fetch::Arguments),
     /// Stands in front of a model server: measures it and logs payloads.
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
             return quietly(outcome);
         }
         Command::Run(arguments) => runtime.block_on(run::run(arguments)),
+        Command::Check(arguments) => runtime.block_on(unless_told_to_stop(check::run(arguments))),
         Command::Fetch(arguments) => runtime.block_on(unless_told_to_stop(fetch::run(arguments))),
         Command::Evaluate(arguments) => {
             runtime.block_on(unless_told_to_stop(evaluate::run(arguments)))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use windlass_api::agent::{
     ColumnProfile, Distribution, Encoding, FailureReason, FailureReport, Feature, FetchReport,
-    Profile, Report, Signature,
+    Profile, Report, Signature, Tree,
 };
 use windlass_statistics::bins;
 use windlass_statistics::mean::Mean;
@@ -14,14 +14,17 @@ use crate::address::Address;
 use crate::arguments::DataFormat;
 use crate::data::encode::{RawFeature, Values};
 use crate::data::{Dataset, Reasons, column};
-use crate::report::{OrFail, failure};
+use crate::report::{OrFail, chain, failure};
 use crate::tree;
 
 /// Bins of a number.
-const BINS: usize = 10;
+pub(crate) const BINS: usize = 10;
 
 /// Name of the model's answer among the columns of a profile.
 pub const PREDICTION: &str = "prediction";
+
+/// Name of the category that stands for all that a profile does not name, where it had too many to name.
+pub(crate) const OTHER: &str = "(all other)";
 
 /// The payload log's own columns, whose names no feature may have.
 pub const LOG_COLUMNS: [&str; 5] = ["request_id", "timestamp", "model", "version", PREDICTION];
@@ -148,6 +151,37 @@ pub async fn signature(path: &str) -> Result<Signature, FailureReport> {
     Ok(signature)
 }
 
+/// Reads a profile, and verifies its digest where one was recorded.
+///
+/// # Errors
+/// [`FailureReason::ReferenceUnreadable`], [`FailureReason::DigestMismatch`].
+pub(crate) async fn read(uri: &str, expected: Option<&str>) -> Result<Profile, FailureReport> {
+    let address = Address::parse(uri).or_fail(FailureReason::InvalidArguments)?;
+    let unreadable = |problem: String| {
+        failure(
+            FailureReason::ReferenceUnreadable,
+            format!("the reference profile at {uri}: {problem}"),
+        )
+    };
+    let content = address
+        .read()
+        .await
+        .map_err(|problem| unreadable(chain(&problem)))?;
+    let Tree { digest, .. } = tree::of_file(&address, &content);
+    if let Some(expected) = expected.filter(|expected| **expected != digest) {
+        let message = format!(
+            "the reference profile at {uri} is not what was recorded: its digest is {digest}, but {expected} was expected"
+        );
+        return Err(failure(FailureReason::DigestMismatch, message));
+    }
+    let profile: Profile =
+        serde_json::from_slice(&content).map_err(|problem| unreadable(problem.to_string()))?;
+    if profile.columns.is_empty() || profile.rows == 0 {
+        return Err(unreadable("it has no columns or no rows".to_owned()));
+    }
+    Ok(profile)
+}
+
 /// The profile of features.
 pub fn profile_of(rows: usize, features: &[RawFeature]) -> Profile {
     Profile {
@@ -165,16 +199,10 @@ fn column_profile(feature: &RawFeature) -> ColumnProfile {
             let counts = bins::counts(&edges, known.iter().copied());
             let mean: Mean = known.iter().copied().collect();
             let nulls = (values.len() - known.len()) as u64;
-            let distribution = Distribution::Number {
-                edges,
-                counts,
-                mean: mean.value().unwrap_or(0.0),
-                standard_deviation: mean.standard_deviation(),
-            };
             ColumnProfile {
                 name,
                 nulls,
-                distribution,
+                distribution: numbers(edges, counts, &mean),
             }
         }
         Values::Category(values) => {
@@ -192,11 +220,21 @@ fn column_profile(feature: &RawFeature) -> ColumnProfile {
     }
 }
 
+/// The distribution of a number.
+pub(crate) fn numbers(edges: Vec<f64>, counts: Vec<u64>, mean: &Mean) -> Distribution {
+    Distribution::Number {
+        edges,
+        counts,
+        mean: mean.value().unwrap_or(0.0),
+        standard_deviation: mean.standard_deviation(),
+    }
+}
+
 /// Writes a document as JSON; the tree that it makes.
 pub async fn write_json(
     to: &Address,
     document: &impl serde::Serialize,
-) -> Result<windlass_api::agent::Tree, FailureReport> {
+) -> Result<Tree, FailureReport> {
     let content = serde_json::to_vec_pretty(document).or_fail(FailureReason::Internal)?;
     let tree = tree::of_file(to, &content);
     to.write(Bytes::from(content))

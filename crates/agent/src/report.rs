@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::address::AddressError;
 use crate::tree::TreeError;
-use windlass_api::agent::{FailureReason, FailureReport, Report};
+use windlass_api::agent::{EXIT_FOR_GOOD, FailureReason, FailureReport, Report, Resumed};
 
 /// Where the kubelet looks for a container's last word.
 pub const TERMINATION_MESSAGE: &str = "/dev/termination-log";
@@ -28,6 +28,7 @@ pub fn failure(reason: FailureReason, message: impl Into<String>) -> FailureRepo
         message: message.into(),
         exit_code: None,
         log_tail: String::new(),
+        resumed: None,
     }
 }
 
@@ -96,17 +97,30 @@ pub fn fit(mut report: Report, bytes: usize) -> Report {
 fn shrink(report: &mut Report) -> bool {
     match report {
         Report::Failure(failure) => {
-            cut_front(&mut failure.log_tail, MAX_LOG_TAIL_BYTES, 200) || cut(&mut failure.message)
+            cut_skipped(&mut failure.resumed)
+                || cut_front(&mut failure.log_tail, MAX_LOG_TAIL_BYTES, 200)
+                || cut(&mut failure.message)
+                || failure.resumed.take().is_some()
         }
         Report::Training(training) => {
-            training.metrics.pop_last().is_some() || training.inputs.pop().is_some()
+            cut_skipped(&mut training.resumed)
+                || training.metrics.pop_last().is_some()
+                || training.inputs.pop().is_some()
+                || training.resumed.take().is_some()
         }
         Report::Evaluation(evaluation) => {
             evaluation.metrics.pop().is_some() || cut(&mut evaluation.message)
         }
         Report::Drift(drift) => drift.top.pop().is_some() || cut(&mut drift.message),
+        Report::Check(check) => check.inputs.pop().is_some(),
         Report::Fetch(_) => false,
     }
+}
+
+/// Takes off the oldest checkpoint that was passed over; the log has them all.
+fn cut_skipped(resumed: &mut Option<Resumed>) -> bool {
+    let skipped = resumed.as_mut().map(|resumed| &mut resumed.skipped);
+    skipped.is_some_and(|skipped| skipped.pop().is_some())
 }
 
 /// Cuts a message to what is allowed, then by halves; false when it is short already.
@@ -167,9 +181,21 @@ fn json(report: &Report) -> String {
 /// The exit code that goes with a report: 0 for a good one, the trainer's own for a failed trainer.
 pub fn exit_code(report: &Report) -> u8 {
     match report {
-        Report::Training(_) | Report::Evaluation(_) | Report::Drift(_) | Report::Fetch(_) => 0,
+        Report::Training(_)
+        | Report::Evaluation(_)
+        | Report::Drift(_)
+        | Report::Fetch(_)
+        | Report::Check(_) => 0,
         Report::Failure(failure) => match (failure.reason, failure.exit_code) {
-            (FailureReason::InvalidArguments, _) => 64,
+            (FailureReason::InvalidArguments, _) => EXIT_FOR_GOOD[0],
+            (
+                FailureReason::CheckFailed
+                | FailureReason::ColumnNotFound
+                | FailureReason::InputUnreadable
+                | FailureReason::DigestMismatch,
+                _,
+            ) => EXIT_FOR_GOOD[1],
+            (FailureReason::InputNotFound, _) => EXIT_FOR_GOOD[2],
             (FailureReason::TrainerFailed, Some(code)) => u8::try_from(code)
                 .ok()
                 .filter(|code| *code != 0)
@@ -184,7 +210,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use windlass_api::agent::{
-        EvaluationReport, MAX_REPORT_BYTES, MetricResult, TrainingReport, Verdict,
+        CheckReport, CheckedInput, EvaluationReport, MAX_REPORT_BYTES, MetricResult,
+        TrainingReport, Tree, Verdict,
     };
 
     use super::*;
@@ -228,6 +255,35 @@ mod tests {
     }
 
     #[test]
+    fn checkpoints_that_were_passed_over_go_before_the_log_and_the_one_that_was_used_stays() {
+        let mut failed = failure(FailureReason::TrainerFailed, "the trainer failed");
+        failed.log_tail = "x".repeat(1500);
+        failed.resumed = Some(Resumed {
+            from: Some("000002/000004-step-300".to_owned()),
+            skipped: vec!["why".repeat(400); 3],
+        });
+        let Report::Failure(short) = fitted(Report::Failure(failed.clone())) else {
+            panic!("still a failure")
+        };
+        assert_eq!(short.log_tail.len(), 1500);
+        let resumed = short.resumed.expect("it stays");
+        assert_eq!(resumed.from.as_deref(), Some("000002/000004-step-300"));
+        assert_eq!(resumed.skipped.len(), 2);
+        // A name of the greatest length, of characters that JSON writes in six.
+        failed.resumed = Some(Resumed {
+            from: Some("\u{1}".repeat(255)),
+            skipped: vec!["\u{1}".repeat(600); 3],
+        });
+        fitted(Report::Failure(failed.clone()));
+        fitted(Report::Training(TrainingReport {
+            inputs: Vec::new(),
+            output: None,
+            metrics: BTreeMap::new(),
+            resumed: failed.resumed,
+        }));
+    }
+
+    #[test]
     fn an_evaluation_keeps_its_first_metrics() {
         let metric = |index| MetricResult {
             name: format!("metric{index}"),
@@ -255,12 +311,43 @@ mod tests {
     }
 
     #[test]
+    fn a_check_of_many_inputs_stays_whole() {
+        let tree = |place| Tree {
+            uri: format!(
+                "s3://a-bucket-with-a-long-name/{place}/{}",
+                "folder/".repeat(20)
+            ),
+            digest: format!("sha256:{}", "0".repeat(64)),
+            files: 1,
+            bytes: 1,
+        };
+        let input = |place| CheckedInput {
+            name: format!("input-{place}"),
+            tree: tree(place),
+            rows: Some(1),
+            profile: Some(tree(place)),
+        };
+        let report = fitted(Report::Check(CheckReport {
+            inputs: (0..16).map(input).collect(),
+            rules: 40,
+        }));
+        let Report::Check(check) = report else {
+            panic!("still a check")
+        };
+        assert_eq!(
+            (check.inputs[0].name.as_str(), check.rules),
+            ("input-0", 40)
+        );
+    }
+
+    #[test]
     fn a_report_that_fits_stays_as_it_is() {
         let metrics = BTreeMap::from([("loss".to_owned(), 0.5)]);
         let report = Report::Training(TrainingReport {
             inputs: Vec::new(),
             output: None,
             metrics,
+            resumed: None,
         });
         assert_eq!(fit(report.clone(), MAX_REPORT_BYTES), report);
     }

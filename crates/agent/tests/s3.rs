@@ -78,6 +78,10 @@ impl Gateway {
     }
 
     fn agent(&self, place: &Place, arguments: &[&str]) -> Ended {
+        place.ended(&mut self.command(place, arguments))
+    }
+
+    fn command(&self, place: &Place, arguments: &[&str]) -> Command {
         let mut command = place.command(arguments);
         command.envs([
             ("AWS_ENDPOINT_URL", self.endpoint.as_str()),
@@ -86,7 +90,7 @@ impl Gateway {
             ("AWS_SECRET_ACCESS_KEY", "secret"),
             ("AWS_REGION", "us-east-1"),
         ]);
-        place.ended(&mut command)
+        command
     }
 
     fn train(&self, place: &Place, arguments: &[&str], script: &str) -> Ended {
@@ -218,4 +222,138 @@ fn a_bucket_or_key_that_is_not_there_is_named() {
         "echo 1 > $WINDLASS_OUTPUT/a",
     );
     assert_eq!(ended.failure().reason, FailureReason::OutputNotWritten);
+}
+
+/// An attempt with checkpoints in the bucket.
+fn attempt(place: &Place, gateway: &Gateway, number: u32, more: &[&str], script: &str) -> Command {
+    let work = place.path(&format!("work-{number}"));
+    let (work, number) = (work.to_string_lossy(), number.to_string());
+    let mut all = vec!["run", "--work-dir", &work, "--attempt", &number];
+    all.extend(["--checkpoint", "s3://bucket/checkpoints/job-1"]);
+    all.extend(more);
+    all.extend(["--", "sh", "-c", script]);
+    gateway.command(place, &all)
+}
+
+const JOB: &str = "s3/bucket/checkpoints/job-1";
+
+/// A checkpoint with all that is hard to keep in a store.
+const AWKWARD: &str = r#"
+    C="$WINDLASS_CHECKPOINTS"; N="step #1 %41 é"
+    mkdir -p "$C/$N.tmp/deep er"
+    dd if=/dev/urandom of="$C/$N.tmp/deep er/large" bs=1M count=25 2> /dev/null
+    touch "$C/$N.tmp/empty"; echo 1 > "$C/$N.tmp/a%2Fb"; cp -r "$C/$N.tmp" "$SAVED"; mv "$C/$N.tmp" "$C/$N"
+    exit 3
+"#;
+
+fn resumed_from(ended: &Ended) -> Option<String> {
+    let resumed = match &ended.report {
+        Report::Failure(failure) => failure.resumed.clone(),
+        Report::Training(training) => training.resumed.clone(),
+        other => panic!("{other:?}"),
+    };
+    resumed.expect("it was asked to go on").from
+}
+
+#[test]
+fn checkpoints_in_s3_come_back_as_they_were_and_torn_ones_do_not() {
+    let place = Place::new();
+    let Some(gateway) = Gateway::start(&place) else {
+        return;
+    };
+    let saved = place.path("saved");
+    let first = place.ended(attempt(&place, &gateway, 1, &[], AWKWARD).env("SAVED", &saved));
+    let message = &first.failure().message;
+    let name = "000001/000001-step #1 %41 é";
+    assert!(message.ends_with(name), "{message}");
+
+    let script = r#"diff -r "$WINDLASS_RESUME_FROM" "$SAVED" && echo two > "$WINDLASS_CHECKPOINTS/step-2" && exit 3"#;
+    let second = place.ended(attempt(&place, &gateway, 2, &[], script).env("SAVED", &saved));
+    assert_eq!(second.failure().exit_code, Some(3), "{:?}", second.report);
+    assert_eq!(resumed_from(&second).as_deref(), Some(name));
+
+    // Torn: its manifest never came. Then a third attempt that ends the same way, whose file is bent.
+    let torn = place.path(&format!("{JOB}/000002/000001-step-2"));
+    std::fs::remove_file(torn.join("manifest.json")).expect("removed");
+    let script = r#"diff -r "$WINDLASS_RESUME_FROM" "$SAVED" && echo 3 > "$WINDLASS_CHECKPOINTS/step-3"; exit 4"#;
+    let third = place.ended(attempt(&place, &gateway, 3, &[], script).env("SAVED", &saved));
+    assert_eq!(resumed_from(&third).as_deref(), Some(name));
+    assert!(!torn.exists(), "it goes once a newer one is whole");
+    place.file(&format!("{JOB}/000003/000001-step-3/files/step-3"), "?\n");
+    let more = ["--checkpoint-keep", "1"];
+    let script = "echo 4 > $WINDLASS_CHECKPOINTS/step-4; exit 5";
+    let fourth = place.ended(&mut attempt(&place, &gateway, 4, &more, script));
+    let resumed = fourth.failure().resumed.as_ref().expect("it went on");
+    assert_eq!(resumed.from.as_deref(), Some(name));
+    assert!(
+        resumed.skipped[0].contains("step-3 has not the digest in its manifest"),
+        "{resumed:?}"
+    );
+    assert_eq!(
+        names(&place.path(JOB)),
+        [
+            "000004/000001-step-4/files/step-4",
+            "000004/000001-step-4/manifest.json"
+        ]
+    );
+}
+
+#[test]
+fn checkpoints_go_to_s3_while_the_trainer_runs_and_once_more_when_it_is_told_to_stop() {
+    let place = Place::new();
+    let Some(gateway) = Gateway::start(&place) else {
+        return;
+    };
+    let script = format!(
+        "cd $WINDLASS_CHECKPOINTS; trap 'echo 2 > .b; mv .b last; exit 0' TERM; echo 1 > .a; mv .a first
+        for i in $(seq 2000); do test -e {}/000001/000001-first/manifest.json && break; sleep 0.01; done; test $i -lt 2000 || exit 99
+        touch {}; while :; do sleep 0.01; done",
+        place.path(JOB).display(),
+        place.path("READY").display()
+    );
+    let more = ["--checkpoint-every", "50ms"];
+    let child = attempt(&place, &gateway, 1, &more, &script)
+        .stderr(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let started = Instant::now();
+    while !place.path("READY").exists() {
+        assert!(started.elapsed() < Duration::from_secs(30), "no checkpoint");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let id = i32::try_from(child.id()).expect("an id");
+    let id = rustix::process::Pid::from_raw(id).expect("an id");
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("told");
+    let output = child.wait_with_output().expect("ended");
+    let Report::Failure(failure) = place.report(&output) else {
+        panic!("no failure")
+    };
+    assert_eq!(failure.reason, FailureReason::Interrupted);
+    assert!(
+        failure.message.ends_with("000001/000002-last"),
+        "{}",
+        failure.message
+    );
+}
+
+#[test]
+fn a_store_that_refuses_is_no_reason_to_start_anew() {
+    let place = Place::new();
+    let Some(gateway) = Gateway::start(&place) else {
+        return;
+    };
+    let trainer = format!("touch {}", place.path("READY").display());
+    let mut refused = attempt(&place, &gateway, 2, &[], &trainer);
+    let ended = place.ended(refused.env("AWS_SECRET_ACCESS_KEY", "wrong"));
+    let failure = ended.failure();
+    assert_eq!(failure.reason, FailureReason::CheckpointUnreadable);
+    let uri = "s3://bucket/checkpoints/job-1";
+    assert!(failure.message.contains(uri), "{}", failure.message);
+    let mut nowhere = attempt(&place, &gateway, 2, &[], &trainer);
+    // A bucket that is not there is no empty one.
+    std::fs::remove_dir_all(place.path("s3/bucket")).expect("removed");
+    let ended = place.ended(&mut nowhere);
+    assert_eq!(ended.failure().reason, FailureReason::CheckpointUnreadable);
+    assert!(!place.path("READY").exists());
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   operator ── arguments, environment, mounted volumes ──> agent
-//!   operator <── termination message (a Report, JSON) ───── agent run | evaluate | drift | fetch
+//!   operator <── termination message (a Report, JSON) ───── agent run | check | evaluate | drift | fetch
 //!   operator <── GET /observations (Observations, JSON) ─── agent proxy
 //! ```
 //!
@@ -24,6 +24,10 @@ pub const MAX_REPORT_BYTES: usize = 4096;
 /// message is cut at its even share (`pkg/kubelet/container`, `MaxPodTerminationMessageLogLength`).
 pub const MAX_POD_REPORT_BYTES: usize = 12 * 1024;
 
+/// Exit codes of an agent whose failure a repetition cannot mend: of sysexits.h, for arguments (64), data (65) and what
+/// is not there (66).
+pub const EXIT_FOR_GOOD: [u8; 3] = [64, 65, 66];
+
 /// Names of environment variables.
 pub mod environment {
     /// Folder under which each claim is mounted by its name: `pvc://flights/labels` is `$WINDLASS_VOLUMES/flights/labels`.
@@ -40,6 +44,16 @@ pub mod environment {
     pub const WINDOW_START: &str = "WINDLASS_WINDOW_START";
     /// End of the window of data to train on, RFC 3339; empty when the job names none.
     pub const WINDOW_END: &str = "WINDLASS_WINDOW_END";
+    /// The folder that the trainer puts its checkpoints into, one file or folder each, by renaming it there.
+    pub const CHECKPOINTS: &str = "WINDLASS_CHECKPOINTS";
+    /// Path of the checkpoint to go on from, in [`CHECKPOINTS`]; empty when there is none.
+    pub const RESUME_FROM: &str = "WINDLASS_RESUME_FROM";
+    /// The worker's rank, from 0.
+    pub const RANK: &str = "WINDLASS_RANK";
+    /// How many workers there are.
+    pub const WORLD_SIZE: &str = "WINDLASS_WORLD_SIZE";
+    /// The host names of all workers, by rank, separated by commas.
+    pub const HOSTS: &str = "WINDLASS_HOSTS";
     /// Path of the small JSON file through which a trainer may report (`step`, `epoch`, `metrics`).
     pub const PROGRESS: &str = "WINDLASS_PROGRESS";
     /// The attempt of the gang, from 1.
@@ -89,6 +103,8 @@ pub enum Report {
     Drift(DriftReport),
     /// `windlass-agent fetch` ended well.
     Fetch(FetchReport),
+    /// `windlass-agent check`: every check holds.
+    Check(CheckReport),
     /// The agent could not do what was asked.
     Failure(FailureReport),
 }
@@ -104,6 +120,10 @@ pub enum FailureReason {
     InputUnreadable,
     /// An input or data set has no column of the name that was given.
     ColumnNotFound,
+    /// A check of an input does not hold.
+    CheckFailed,
+    /// The checkpoint to go on from cannot be read now: its store cannot be reached or refuses.
+    CheckpointUnreadable,
     /// What was fetched has not the digest that was recorded.
     DigestMismatch,
     /// The trainer's program could not be started.
@@ -144,6 +164,20 @@ pub struct FailureReport {
     /// The last lines that the trainer printed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub log_tail: String,
+    /// What this worker went on from, where it had started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
+}
+
+/// The checkpoint that a worker went on from, and those that it could not use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// Name of the checkpoint: `<attempt>/<sequence>-<name>`; absent when none was whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Newer ones that were passed over, each with why: `2/000004-step-300: model.pt has not the digest in its manifest`; at most three.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// A tree of files and its digest.
@@ -182,6 +216,34 @@ pub struct TrainingReport {
     /// The metrics that the trainer itself reported, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
+    /// What this worker went on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
+}
+
+/// What `check` read, all of whose checks hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// The inputs as they were read.
+    pub inputs: Vec<CheckedInput>,
+    /// How many rules were checked.
+    pub rules: u64,
+}
+
+/// An input that was checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedInput {
+    /// The input's name.
+    pub name: String,
+    /// What was read.
+    #[serde(flatten)]
+    pub tree: Tree,
+    /// Its rows, where it has a format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// The profile of its columns, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Tree>,
 }
 
 /// What `fetch` brought.

@@ -9,6 +9,7 @@
 //! Types, defaults, CEL rules and printer columns. Absent on purpose: any client, any clock, any decision.
 
 pub mod agent;
+mod checks;
 mod crd;
 mod driftmonitor;
 mod modeldeployment;
@@ -17,6 +18,7 @@ mod quantities;
 mod shared;
 mod trainingjob;
 
+pub use checks::*;
 pub use crd::{all as all_crds, to_yaml as crd_to_yaml};
 pub use driftmonitor::*;
 pub use modeldeployment::*;

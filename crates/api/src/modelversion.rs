@@ -109,6 +109,9 @@ pub struct InputRecord {
     /// Its digest when it was read.
     #[schemars(length(max = 71))]
     pub digest: String,
+    /// The profile of its columns, where checks of data made one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Stored>,
 }
 
 /// The run that made a model.

@@ -8,7 +8,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Format, PodTemplate, Source, Storage, Validation, Window};
+use crate::quantities::where_duration;
+use crate::{
+    Address, Check, Format, GoDuration, InputRecord, PodTemplate, Source, Storage, Validation,
+    Window,
+};
 
 /// What a user says of a training run.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -20,6 +24,7 @@ use crate::{Address, Format, PodTemplate, Source, Storage, Validation, Window};
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Attempt", type_ = "integer", json_path = ".status.attempt"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.modelVersion"),
+    printcolumn(name = "Fingerprint", type_ = "string", json_path = ".status.fingerprint", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters: the names of its Jobs and Pods are made from it"),
@@ -30,7 +35,10 @@ use crate::{Address, Format, PodTemplate, Source, Storage, Validation, Window};
     validation = Rule::new("has(self.spec.output) == has(oldSelf.spec.output) && (!has(self.spec.output) || self.spec.output == oldSelf.spec.output)").message("spec.output is immutable: make a new TrainingJob").field_path(".spec.output"),
     validation = Rule::new("has(self.spec.validation) == has(oldSelf.spec.validation) && (!has(self.spec.validation) || self.spec.validation == oldSelf.spec.validation)").message("spec.validation is immutable: make a new TrainingJob").field_path(".spec.validation"),
     validation = Rule::new("has(self.spec.window) == has(oldSelf.spec.window) && (!has(self.spec.window) || self.spec.window == oldSelf.spec.window)").message("spec.window is immutable: make a new TrainingJob").field_path(".spec.window"),
+    validation = Rule::new("has(self.spec.checkpoint) == has(oldSelf.spec.checkpoint) && (!has(self.spec.checkpoint) || self.spec.checkpoint == oldSelf.spec.checkpoint)").message("spec.checkpoint is immutable: make a new TrainingJob").field_path(".spec.checkpoint"),
+    validation = Rule::new("self.spec.managedBy == oldSelf.spec.managedBy").message("spec.managedBy is immutable: make a new TrainingJob").field_path(".spec.managedBy"),
     validation = Rule::new("self.spec.framework == oldSelf.spec.framework").message("spec.framework is immutable: make a new TrainingJob").field_path(".spec.framework"),
+    validation = Rule::new("oldSelf.spec.suspend || self.spec.scheduling == oldSelf.spec.scheduling").message("spec.scheduling can be changed only while spec.suspend is true").field_path(".spec.scheduling"),
     validation = Rule::new("oldSelf.spec.suspend || self.spec.workers == oldSelf.spec.workers").message("spec.workers can be changed only while spec.suspend is true").field_path(".spec.workers")
 )]
 #[serde(rename_all = "camelCase")]
@@ -61,18 +69,25 @@ pub struct TrainingJobSpec {
     /// The span of data to train on, given to the trainer as `WINDLASS_WINDOW_START` and `_END`; a DriftMonitor fills it in. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
-    /// The rendezvous environment: `PyTorch` (MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE, and the PET_ variables of torchrun) or `Plain` (none). Immutable.
+    /// The rendezvous environment. `PyTorch`: MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE, LOCAL_RANK, and the PET_ variables of torchrun. `JAX`: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID. `TensorFlow`: TF_CONFIG. `XGBoost`: DMLC_TRACKER_URI, DMLC_TRACKER_PORT, DMLC_TASK_ID, DMLC_NUM_WORKER; the worker of rank 0 runs the tracker. `Plain`: none. All have WINDLASS_RANK, WINDLASS_WORLD_SIZE, and WINDLASS_HOSTS where there is more than one worker. Immutable.
     #[serde(default)]
     pub framework: Framework,
     /// The gang. Can be changed only while the job is suspended.
     pub workers: Workers,
-    /// How the gang is scheduled.
+    /// How the gang is scheduled. Can be changed only while the job is suspended.
     #[serde(default)]
     pub scheduling: Scheduling,
     /// How often the whole gang may fail before the job does: 3 means four attempts.
     #[serde(default = "default_backoff_limit")]
     #[schemars(range(min = 0, max = 100))]
     pub backoff_limit: i32,
+    /// What is done about a worker's end, by the exit code of a container. The first rule that fits decides; where none does, the attempt is repeated and counts against `backoffLimit`. What the cluster itself took away (preempted, drained, lost with its node) is always repeated and never counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub failure_rules: Vec<FailureRule>,
+    /// Where the trainer's state is kept, so that the next attempt goes on from there. Without it, every attempt starts anew. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Checkpoint>,
     /// Where the model goes. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
@@ -85,6 +100,11 @@ pub struct TrainingJobSpec {
     /// While true, no pod runs. Suspending a running job ends its pods; resuming starts a new attempt.
     #[serde(default)]
     pub suspend: bool,
+    /// Who acts on this job: with anything but `windlass.dev/controller`, Windlass leaves it alone. Immutable.
+    #[serde(default = "default_managed_by")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("must be a domain and a path, such as windlass.dev/controller"))]
+    pub managed_by: String,
     /// Seconds that the job may take from its start, or from when it was last resumed, until it fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
@@ -96,6 +116,63 @@ pub struct TrainingJobSpec {
 }
 
 fn default_backoff_limit() -> i32 {
+    3
+}
+
+fn default_managed_by() -> String {
+    MANAGED_BY_WINDLASS.to_owned()
+}
+
+/// `spec.managedBy` of a job that Windlass acts on.
+pub const MANAGED_BY_WINDLASS: &str = "windlass.dev/controller";
+
+/// What is done about a worker's end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureRule {
+    /// The exit codes that the rule is for, as a shell has them: that of an end by a signal is 128 and its number (137 for SIGKILL).
+    #[schemars(length(min = 1, max = 255), inner(range(min = 1, max = 255)))]
+    pub exit_codes: Vec<i32>,
+    /// Name of the container that ended so. Default: the trainer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub container: Option<String>,
+    /// `Fail`: the job fails at once. `Restart`: the gang is repeated and it counts against `backoffLimit`. `Ignore`: it is repeated and does not count.
+    pub action: FailureAction,
+}
+
+/// What is done about a worker's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FailureAction {
+    /// The job fails at once.
+    Fail,
+    /// The gang is repeated and it counts.
+    Restart,
+    /// The gang is repeated and it does not count.
+    Ignore,
+}
+
+/// Where the trainer's state is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Checkpoint {
+    /// A folder or prefix (`pvc://` or `s3://`); each job writes below it, to `<job>-<uid>/<attempt>/`.
+    #[x_kube(validation = Rule::new("!self.startsWith('https://')").message("must be pvc:// or s3://: a checkpoint cannot be written to https://"))]
+    pub uri: Address,
+    /// How often what the trainer left in `WINDLASS_CHECKPOINTS` is taken there; at the end of an attempt that is stopped, it is taken once more.
+    #[serde(default = "default_checkpoint_every")]
+    #[x_kube(validation = Rule::new(where_duration("self", "duration(self) >= duration('1s')")).message("must be at least 1s"))]
+    pub every: GoDuration,
+    /// How many whole checkpoints are kept; older ones are taken away once a newer one is whole.
+    #[serde(default = "default_checkpoint_keep")]
+    #[schemars(range(min = 1, max = 100))]
+    pub keep: i32,
+}
+
+fn default_checkpoint_every() -> GoDuration {
+    "10m".into()
+}
+
+fn default_checkpoint_keep() -> i32 {
     3
 }
 
@@ -111,18 +188,10 @@ pub struct Input {
     /// How rows are stored: `CSV`, `Parquet` or `JSON`. Needed for checks only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
-    /// What must hold of the data before the trainer starts.
+    /// What must hold of the data. They are run by a Job of their own before a worker is started, so that no GPU is held for data that is not fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200))]
     pub checks: Vec<Check>,
-}
-
-/// A test of data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-pub struct Check {
-    /// A column that must be there.
-    #[schemars(length(min = 1, max = 128))]
-    pub column: String,
 }
 
 /// The rendezvous environment of a gang.
@@ -133,6 +202,13 @@ pub enum Framework {
     Plain,
     /// Of `torch.distributed` and `torchrun`.
     PyTorch,
+    /// Of `jax.distributed`.
+    #[serde(rename = "JAX")]
+    Jax,
+    /// Of `tf.distribute.MultiWorkerMirroredStrategy`.
+    TensorFlow,
+    /// Of XGBoost's tracker and collective.
+    XGBoost,
 }
 
 /// The gang.
@@ -152,20 +228,43 @@ fn default_replicas() -> i32 {
 
 /// How a gang is scheduled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.queueName) || !(self.gang in ['None', 'PodGroup'])").message("queueName needs a scheduler with queues: gang must be Auto, Kueue, KAI or Volcano").field_path(".queueName"),
+    validation = Rule::new("self.gang != 'Kueue' || has(self.queueName)").message("queueName is required where gang is Kueue").field_path(".queueName")
+)]
 pub struct Scheduling {
-    /// `Auto`: all pods or none, where the cluster has a gang scheduler and the gang has more than one pod. `None`: pod by pod.
+    /// Who schedules all pods or none. `Auto`: the queue's scheduler where `queueName` is given (Kueue, else KAI, else Volcano), else for more than one worker what the cluster has, Kubernetes' own first. `PodGroup` (Kubernetes' own), `Kueue`, `KAI`, `Volcano`: this one, or the job waits until it is there. `None`: pod by pod. Says what it is in `status.scheduling`.
     #[serde(default)]
     pub gang: GangMode,
+    /// The queue that the job draws its resources from: a LocalQueue of Kueue's, or a queue of KAI's or Volcano's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("must be a DNS name: lower-case letters, digits, '-' and '.', starting and ending with a letter or a digit"))]
+    pub queue_name: Option<String>,
+    /// The PriorityClass of the workers, where their template names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
 }
 
-/// Whether a gang is scheduled whole.
+/// Who schedules a gang whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum GangMode {
-    /// Where the cluster can.
+    /// What there is.
     #[default]
     Auto,
-    /// Never.
+    /// Nobody.
     None,
+    /// Kubernetes' own.
+    PodGroup,
+    /// Kueue.
+    Kueue,
+    /// The KAI Scheduler.
+    #[serde(rename = "KAI")]
+    Kai,
+    /// Volcano.
+    Volcano,
 }
 
 /// Where a model goes.
@@ -198,16 +297,23 @@ pub struct TrainingJobStatus {
     /// Attempts of the gang that failed and count against `backoffLimit`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: i32,
-    /// The attempts that ended, newest last; at most ten.
+    /// The attempts, newest last; at most ten. The one that runs has no end yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
+    /// Seconds of GPUs that all attempts that ended held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_seconds: Option<i64>,
     /// When the first attempt started, or the one after the last resume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Timestamp>,
     /// When the job ended, well or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Timestamp>,
-    /// Digest over source, parameters, input addresses, window, images and templates.
+    /// The inputs as they were when their checks held, by digest; the workers read no other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub inputs: Vec<InputRecord>,
+    /// Digest over source, parameters, input addresses, window, images and templates; once the job is complete, over the digests of inputs and images as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     /// The agent's image that the job was started with; an upgrade of the operator does not change it.
@@ -216,6 +322,9 @@ pub struct TrainingJobStatus {
     /// How the gang is scheduled, and why so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduling: Option<SchedulingStatus>,
+    /// What the workers wait for that find no node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// The ModelVersion that was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
@@ -229,25 +338,66 @@ fn is_zero(number: &i32) -> bool {
 /// How the gang is scheduled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SchedulingStatus {
-    /// `PodGroup` (native, scheduling.k8s.io), or `None`.
+    /// `PodGroup` (Kubernetes' own, scheduling.k8s.io), `Kueue`, `KAI`, `Volcano`, or `None`.
     pub gang: String,
     /// Why.
     pub reason: String,
 }
 
-/// An attempt of the gang that ended.
+/// What workers wait for that find no node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Waiting {
+    /// Since when.
+    pub since: Timestamp,
+    /// When the message was written; it is renewed at most once a minute.
+    pub observed: Timestamp,
+    /// How many wait, for what, and what the scheduler says.
+    pub message: String,
+}
+
+/// An attempt of the gang.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
     /// Its number, from 1.
     pub number: i32,
-    /// When it ended.
-    pub ended: Timestamp,
-    /// Why, in one word.
+    /// When its Job was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// When its queue let it start, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admitted: Option<Timestamp>,
+    /// When it ended; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// How many workers it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<i32>,
+    /// How it ended, in one word: `Succeeded`, `Disrupted`, `Suspended`, or why it failed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// Why, for a person.
+    /// How it ended, for a person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// The trainer's exit code, where it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// The worker that failed or was taken away first, by its rank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<i32>,
+    /// The node that this worker was on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The last lines that this worker printed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub log_tail: String,
+    /// The checkpoint that it went on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_from: Option<String>,
+    /// Whether a rule of `failureRules` lets it not count against `backoffLimit`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignored: bool,
+    /// Seconds of GPUs that its workers held, each from when it was given its node to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_seconds: Option<i64>,
 }

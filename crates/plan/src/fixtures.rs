@@ -57,6 +57,7 @@ fn child_name(child: &Child) -> String {
         Child::Service(child) => ("Service", &child.metadata),
         Child::Deployment(child) => ("Deployment", &child.metadata),
         Child::PodGroup(child) => ("PodGroup", &child.metadata),
+        Child::VolcanoPodGroup(child) => ("PodGroup of Volcano", &child.metadata),
         Child::TrainingJob(child) => ("TrainingJob", &child.metadata),
         Child::ModelVersion(child) => ("ModelVersion", &child.metadata),
     };
@@ -88,6 +89,7 @@ fn manifest(child: &Child) -> Value {
         Child::Service(child) => serde_json::to_value(child),
         Child::Deployment(child) => serde_json::to_value(child),
         Child::PodGroup(child) => serde_json::to_value(child),
+        Child::VolcanoPodGroup(child) => serde_json::to_value(child),
         Child::TrainingJob(child) => serde_json::to_value(child),
         Child::ModelVersion(child) => serde_json::to_value(child),
     };
@@ -174,10 +176,15 @@ pub fn given(spec: &PodSpec, secret: &str) -> Vec<String> {
     names
 }
 
-/// A pod that runs.
+/// A pod that runs, its container a trainer.
 pub fn pod(name: &str, labels: &BTreeMap<String, String>) -> Pod {
+    pod_of(name, "trainer", labels)
+}
+
+/// A pod that runs, its container of this name.
+pub fn pod_of(name: &str, container: &str, labels: &BTreeMap<String, String>) -> Pod {
     object(
-        json!({"metadata": {"name": name, "namespace": "growth", "labels": labels}, "spec": {"containers": [{"name": "trainer"}]}, "status": {"phase": "Running"}}),
+        json!({"metadata": {"name": name, "namespace": "growth", "labels": labels}, "spec": {"containers": [{"name": container}], "nodeName": "node-a"}, "status": {"phase": "Running"}}),
     )
 }
 

@@ -12,6 +12,9 @@ use crate::{Problem, pods};
 /// How long the pods of a Job that has ended are waited for in the cache.
 const SETTLING: SignedDuration = SignedDuration::from_secs(10);
 
+/// The label by which a Job's pods are found.
+pub const NAME_LABEL: &str = "batch.kubernetes.io/job-name";
+
 /// How a Job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobState {
@@ -82,7 +85,7 @@ pub fn without_pods<'a>(
 }
 
 /// Takes away from a Job what no decision reads: of the pods that it makes, it is read what image the agent has, what it
-/// is told, and whether they are a gang. The rest is most of a Job, and a cache holds every one.
+/// is told, and who schedules them. The rest is most of a Job, and a cache holds every one.
 pub fn trim(job: &mut Job) {
     if let Some(spec) = job
         .spec
@@ -103,10 +106,25 @@ pub fn trim(job: &mut Job) {
                 .collect(),
             init_containers: init.map(|all| all.into_iter().map(kept).collect()),
             scheduling_group: spec.scheduling_group.take(),
+            scheduler_name: spec.scheduler_name.take(),
             ..PodSpec::default()
         };
     }
     job.metadata.annotations = None;
+}
+
+/// What a Job itself says of why it failed.
+pub fn failed_message(job: &Job) -> String {
+    let conditions = job
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition.type_ == "Failed")
+        .and_then(|condition| condition.message.clone())
+        .unwrap_or_else(|| "the Job failed and gave no reason".to_owned())
 }
 
 /// Whether a Job failed by its policy for pods that the cluster took away, see [`pods::fail_on_disruption`].

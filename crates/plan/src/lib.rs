@@ -13,6 +13,7 @@ pub mod digest;
 pub mod driftmonitor;
 #[cfg(test)]
 mod fixtures;
+pub mod gpus;
 pub mod jobs;
 pub mod modeldeployment;
 pub mod modelversion;

@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::scheduling::v1beta1::PodGroup;
 use windlass_api::{ModelVersion, TrainingJob};
 
+use crate::trainingjob::VolcanoPodGroup;
+
 /// What is to be done about one object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan<S> {
@@ -55,6 +57,8 @@ pub enum Child {
     Deployment(Box<Deployment>),
     /// A PodGroup.
     PodGroup(Box<PodGroup>),
+    /// A PodGroup of Volcano's.
+    VolcanoPodGroup(Box<VolcanoPodGroup>),
     /// A TrainingJob.
     TrainingJob(Box<TrainingJob>),
     /// A ModelVersion.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{
     PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
@@ -370,7 +371,34 @@ fn exit_failure(container: &str, ended: &ContainerStateTerminated) -> FailureRep
         ),
         exit_code: Some(ended.exit_code),
         log_tail: ended.message.clone().unwrap_or_default(),
+        resumed: None,
     }
+}
+
+/// The exit code other than 0 that each container of a pod ended with, by its name.
+pub fn exit_codes(pod: &Pod) -> impl Iterator<Item = (&str, i32)> {
+    statuses(pod).filter_map(|status| Some((status.name.as_str(), ended_badly(status)?.exit_code)))
+}
+
+/// When the last container of a pod ended that has.
+pub fn ended_at(pod: &Pod) -> Option<Timestamp> {
+    statuses(pod)
+        .filter_map(|status| status.state.as_ref()?.terminated.as_ref())
+        .filter_map(|ended| ended.finished_at.as_ref().map(|time| time.0))
+        .max()
+}
+
+/// The index of a pod in its Job, which is the worker's rank.
+pub fn rank(pod: &Pod) -> Option<i32> {
+    let index = pod
+        .labels()
+        .get("batch.kubernetes.io/job-completion-index")?;
+    index.parse().ok()
+}
+
+/// The node that a pod was given.
+pub fn node(pod: &Pod) -> Option<String> {
+    pod.spec.as_ref()?.node_name.clone()
 }
 
 /// Whether a pod was taken away by the cluster: preempted, evicted, drained, its node lost.
@@ -383,6 +411,23 @@ pub fn is_disrupted(pod: &Pod) -> bool {
                 condition.type_ == "DisruptionTarget" && condition.status == "True"
             })
         })
+}
+
+/// How a pod was taken away, in the words of who did it: `pod a-1-0 on node n1: PreemptionByScheduler: …`.
+pub fn disruption(pod: &Pod) -> Option<String> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let taken = conditions
+        .iter()
+        .find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True")?;
+    let place = node(pod).map(|node| format!(" on node {node}"));
+    let said = [taken.reason.as_deref(), taken.message.as_deref()];
+    let said: Vec<&str> = said.into_iter().flatten().collect();
+    Some(format!(
+        "pod {}{}: {}",
+        pod.name_any(),
+        place.unwrap_or_default(),
+        said.join(": ")
+    ))
 }
 
 /// Whether a pod ended well.
@@ -449,28 +494,33 @@ pub fn problem(pod: &Pod) -> Option<Problem> {
         ))
     });
     waiting.or_else(|| {
-        let condition = pod
-            .status
-            .as_ref()?
-            .conditions
-            .as_ref()?
-            .iter()
-            .find(|condition| condition.type_ == "PodScheduled")?;
-        // A pod that waits at a gate waits for somebody's go-ahead, not for a node.
-        (condition.status == "False" && condition.reason.as_deref() != Some("SchedulingGated"))
-            .then(|| {
-                let message = condition.message.as_deref().unwrap_or("no reason is given");
-                Problem::new(
-                    "Unschedulable",
-                    format!("pod {} finds no node: {message}", pod.name_any()),
-                )
-            })
+        let said = unschedulable(pod)?;
+        let message = format!("pod {} finds no node: {said}", pod.name_any());
+        Some(Problem::new("Unschedulable", message))
     })
 }
 
-/// The container images that a pod ran, by digest where the runtime says it.
-pub fn images(pod: &Pod) -> Vec<String> {
-    let set: BTreeSet<String> = statuses(pod)
+/// What the scheduler says of a pod that finds no node.
+pub fn unschedulable(pod: &Pod) -> Option<&str> {
+    if pod.metadata.deletion_timestamp.is_some() || !is_alive(pod) {
+        return None;
+    }
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let condition = conditions
+        .iter()
+        .find(|condition| condition.type_ == "PodScheduled")?;
+    // A pod that waits at a gate waits for somebody's go-ahead, not for a node.
+    let waits =
+        condition.status == "False" && condition.reason.as_deref() != Some("SchedulingGated");
+    waits.then(|| condition.message.as_deref().unwrap_or("no reason is given"))
+}
+
+/// The container images that pods ran, by digest where the runtime says it; those of the containers of this name left out.
+pub fn images_but<'a>(pods: impl IntoIterator<Item = &'a Pod>, but: Option<&str>) -> Vec<String> {
+    let set: BTreeSet<String> = pods
+        .into_iter()
+        .flat_map(statuses)
+        .filter(|status| Some(status.name.as_str()) != but)
         .map(|status| {
             if status.image_id.is_empty() {
                 status.image.clone()

@@ -22,9 +22,9 @@ use crate::control_plane::{Place, free_ports};
 use crate::down::{demolish, down_orphan, lock};
 use crate::kubectl::Kubectl;
 use crate::process::{Component, Identity, wait_for};
-use crate::programs::{self, Program};
-use crate::record::{self, Options, Record, Shape};
-use crate::{kwok, node, paths, supervisor};
+use crate::programs;
+use crate::record::{self, Addition, Options, Record, Shape};
+use crate::{kueue, kwok, node, paths, supervisor};
 
 /// How long to wait for a cluster of the same name that another living process uses.
 const PATIENCE_FOR_OTHERS: Duration = Duration::from_mins(15);
@@ -38,7 +38,7 @@ pub fn bring_up(options: &Options, owner: Option<Identity>) -> Result<Record> {
     if options.shape == Shape::Node {
         node::check_machine()?;
     }
-    programs::ensure(Program::of(options.shape))?;
+    programs::ensure(&options.programs())?;
     sweep(&options.name)?;
 
     let name = options.name.as_str();
@@ -144,7 +144,7 @@ fn create(mut record: Record, folder: &Path) -> Result<Record> {
     let options = record.options.clone();
     let name = options.name.as_str();
     paths::create(&folder.join("logs"))?;
-    let programs = programs::ensure(Program::of(options.shape))?;
+    let programs = programs::ensure(&options.programs())?;
     let [outside_port, etcd, etcd_peer] = free_ports()?;
     record.port = outside_port;
     record.write()?;
@@ -198,6 +198,15 @@ fn create(mut record: Record, folder: &Path) -> Result<Record> {
                 start(&mut record, folder, component)?;
             }
             node::furnish(&record, folder)?;
+        }
+    }
+    for addition in &options.with {
+        match addition {
+            Addition::Kueue => {
+                kueue::install(&admin(folder)?, folder, &programs)?;
+                let component = kueue::component(folder, &programs).within(place.entering.clone());
+                start(&mut record, folder, component)?;
+            }
         }
     }
     wait_until_usable(&record, folder)?;
@@ -277,8 +286,14 @@ fn wait_until_usable(record: &Record, folder: &Path) -> Result<()> {
         },
     )?;
     match record.options.shape {
-        Shape::Api => Ok(()),
-        Shape::Kwok => kwok::wait_until_ready(&kubectl, record.options.fake_nodes),
-        Shape::Node => node::wait_until_ready(record, folder, &kubectl),
+        Shape::Api => {}
+        Shape::Kwok => kwok::wait_until_ready(&kubectl, record.options.fake_nodes)?,
+        Shape::Node => node::wait_until_ready(record, folder, &kubectl)?,
     }
+    for addition in &record.options.with {
+        match addition {
+            Addition::Kueue => kueue::wait_until_ready(record, folder, &kubectl)?,
+        }
+    }
+    Ok(())
 }

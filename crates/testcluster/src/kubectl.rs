@@ -50,6 +50,12 @@ impl Kubectl {
         self.feed(&["create", "--validate=false", "-f", "-"], manifests)
     }
 
+    /// Whether the API server would take a manifest; nothing is written.
+    pub fn would_create(&self, manifest: &str) -> bool {
+        self.feed(&["create", "--dry-run=server", "-f", "-"], manifest)
+            .is_ok()
+    }
+
     fn feed(&self, arguments: &[&str], manifests: &str) -> Result<()> {
         let mut child = self
             .command()

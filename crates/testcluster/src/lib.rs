@@ -16,7 +16,7 @@
 //! ```
 //!
 //! ```text
-//! cluster ──> bring_up, down ──> control_plane, node, kwok ──> process, certificates ──> paths
+//! cluster ──> bring_up, down ──> control_plane, node, kwok, kueue ──> process, certificates ──> paths
 //!    │              │
 //!    v              v
 //! record        programs (built by `go`)       image, debian: what runs in the node
@@ -36,6 +36,7 @@ mod down;
 mod gpu;
 pub mod image;
 mod kubectl;
+mod kueue;
 mod kwok;
 mod node;
 mod paths;
@@ -50,5 +51,5 @@ pub use down::down;
 pub use kubectl::Kubectl;
 pub use node::check_machine as check_machine_for_node;
 pub use paths::cache;
-pub use record::{Options, Shape, names};
+pub use record::{Addition, Options, Shape, names};
 pub use supervisor::supervise;

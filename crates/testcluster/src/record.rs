@@ -1,5 +1,6 @@
 //! What is written down of a cluster, so that any later process can use it or end it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::paths;
 use crate::process::{Component, Identity};
+use crate::programs::Program;
 
 /// Which programs a cluster is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -18,6 +20,34 @@ pub enum Shape {
     Kwok,
     /// A real node in a network namespace of its own: for end-to-end tests and the demo.
     Node,
+}
+
+/// What a cluster of any shape can have besides; built only when it is asked for.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
+pub enum Addition {
+    /// Kueue's manager, CRDs and webhooks: it admits Jobs by quota.
+    Kueue,
+}
+
+impl Addition {
+    /// The program that it is.
+    pub fn program(self) -> Program {
+        match self {
+            Self::Kueue => Program::Kueue,
+        }
+    }
 }
 
 /// What to bring up.
@@ -33,10 +63,14 @@ pub struct Options {
     pub gpus: u32,
     /// How many nodes kwok plays; only the KWOK shape has any.
     pub fake_nodes: u32,
+    /// What it has besides.
+    #[serde(default)]
+    pub with: BTreeSet<Addition>,
 }
 
 impl Options {
-    /// A cluster of this name and shape: no audit log, 8 GPUs a node, 10 fake nodes in the KWOK shape.
+    /// A cluster of this name and shape: no audit log, 8 GPUs a node, 10 fake nodes in the KWOK shape,
+    /// nothing besides.
     pub fn new(name: impl Into<String>, shape: Shape) -> Self {
         Self {
             name: name.into(),
@@ -44,6 +78,7 @@ impl Options {
             audit_log: false,
             gpus: 8,
             fake_nodes: 10,
+            with: BTreeSet::new(),
         }
     }
 
@@ -66,6 +101,23 @@ impl Options {
     pub fn with_fake_nodes(mut self, fake_nodes: u32) -> Self {
         self.fake_nodes = fake_nodes;
         self
+    }
+
+    /// The same, with this besides.
+    #[must_use]
+    pub fn with(mut self, addition: Addition) -> Self {
+        self.with.insert(addition);
+        self
+    }
+
+    /// Every program that it needs.
+    pub fn programs(&self) -> Vec<Program> {
+        let additions = self.with.iter().map(|addition| addition.program());
+        Program::of(self.shape)
+            .iter()
+            .copied()
+            .chain(additions)
+            .collect()
     }
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -63,7 +63,7 @@ pub fn times(values: &ArrayRef) -> Result<Vec<Option<i64>>, String> {
     let of_type =
         |zone: Option<&str>| DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into));
     let times = match values.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => parsed(values)?,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => parsed(values, false)?,
         DataType::Timestamp(_, Some(_)) => {
             cast(values, &of_type(Some("UTC"))).map_err(|problem| problem.to_string())?
         }
@@ -78,13 +78,17 @@ pub fn times(values: &ArrayRef) -> Result<Vec<Option<i64>>, String> {
         .collect())
 }
 
-fn parsed(values: &ArrayRef) -> Result<ArrayRef, String> {
-    let strict = arrow::compute::CastOptions {
-        safe: false,
+/// Texts as times in microseconds, UTC; what is no time is null where `safe`.
+///
+/// # Errors
+/// A sentence, where a text is no time and it is not `safe`.
+pub(crate) fn parsed(values: &ArrayRef, safe: bool) -> Result<ArrayRef, String> {
+    let options = arrow::compute::CastOptions {
+        safe,
         ..Default::default()
     };
     let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    arrow::compute::cast_with_options(values, &zoned, &strict)
+    arrow::compute::cast_with_options(values, &zoned, &options)
         .map_err(|problem| problem.to_string())
 }
 

@@ -1,8 +1,10 @@
-//! One file of a data set.
+//! One file of a data set: whether it holds rows, how it is packed, and where a DataFusion session finds it.
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
 use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
@@ -13,15 +15,17 @@ use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::prelude::SessionContext;
 use object_store::ObjectMeta;
+use object_store::path::Path;
 use url::Url;
 
 use crate::address::Address;
 use crate::arguments::DataFormat;
 
 /// Files beside the data, such as `_SUCCESS`, and empty ones hold no rows.
-pub(super) fn is_data(file: &ObjectMeta) -> bool {
+pub(crate) fn is_data(file: &ObjectMeta) -> bool {
     file.size > 0
         && !file
             .location
@@ -46,31 +50,50 @@ pub(super) async fn read(
             std::slice::from_ref(file),
         )
         .await?;
+    let urls = vec![url_of(&root, &file.location)?];
+    let table = table(urls, format, schema)?;
+    session.read_table(table)?.collect().await
+}
+
+/// The table that files of one format and schema make.
+pub(crate) fn table(
+    urls: Vec<ListingTableUrl>,
+    format: Arc<dyn FileFormat>,
+    schema: SchemaRef,
+) -> Result<Arc<dyn TableProvider>> {
+    let options = ListingOptions::new(format).with_file_extension("");
+    let config = ListingTableConfig::new_with_multi_paths(urls)
+        .with_listing_options(options)
+        .with_schema(schema);
+    Ok(Arc::new(ListingTable::try_new(config)?))
+}
+
+/// Where a session finds a file of the store that it knows by `root`.
+pub(crate) fn url_of(root: &ObjectStoreUrl, location: &Path) -> Result<ListingTableUrl> {
     let mut url: Url = root
         .as_str()
         .parse()
         .map_err(|problem| DataFusionError::External(Box::new(problem)))?;
     // A path in a store may itself hold percent signs.
-    url.set_path(&format!("/{}", file.location.as_ref().replace('%', "%25")));
-    let options = ListingOptions::new(format).with_file_extension("");
-    let config = ListingTableConfig::new(ListingTableUrl::try_new(url, None)?)
-        .with_listing_options(options)
-        .with_schema(schema);
-    session
-        .read_table(Arc::new(ListingTable::try_new(config)?))?
-        .collect()
-        .await
+    url.set_path(&format!("/{}", location.as_ref().replace('%', "%25")));
+    ListingTableUrl::try_new(url, None)
 }
 
-fn format_of(format: DataFormat, name: &str) -> Arc<dyn FileFormat> {
-    let compression = match name.rsplit('.').next() {
+/// How a file is packed, by its name.
+pub(crate) fn compression_of(name: &str) -> FileCompressionType {
+    let variant = match name.rsplit('.').next() {
         Some("gz") => CompressionTypeVariant::GZIP,
         Some("zst") => CompressionTypeVariant::ZSTD,
         Some("bz2") => CompressionTypeVariant::BZIP2,
         Some("xz") => CompressionTypeVariant::XZ,
         _ => CompressionTypeVariant::UNCOMPRESSED,
     };
-    let compression = FileCompressionType::from(compression);
+    FileCompressionType::from(variant)
+}
+
+/// How DataFusion reads a file of this name.
+pub(crate) fn format_of(format: DataFormat, name: &str) -> Arc<dyn FileFormat> {
+    let compression = compression_of(name);
     // Types are guessed from all rows: a column that is whole for a thousand rows may not be in the next.
     match format {
         DataFormat::Csv => Arc::new(

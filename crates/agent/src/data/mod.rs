@@ -13,7 +13,7 @@
 
 pub mod column;
 pub mod encode;
-mod file;
+pub(crate) mod file;
 
 use std::sync::Arc;
 
@@ -103,7 +103,8 @@ impl Dataset {
         batches: &[RecordBatch],
         reasons: Reasons,
     ) -> Result<Self, FailureReport> {
-        let schema = merged(batches);
+        let schemas: Vec<SchemaRef> = batches.iter().map(RecordBatch::schema).collect();
+        let schema = merged(&schemas);
         let aligned: Result<Vec<RecordBatch>, _> = batches
             .iter()
             .map(|batch| aligned(batch, &schema))
@@ -141,19 +142,11 @@ impl Dataset {
                 .iter()
                 .map(|field| field.name().as_str())
                 .collect();
-            let mut there = names
-                .iter()
-                .take(NAMED_COLUMNS)
-                .copied()
-                .collect::<Vec<_>>()
-                .join(", ");
-            if names.len() > NAMED_COLUMNS {
-                let more = format!(" and {} more", names.len() - NAMED_COLUMNS);
-                there.push_str(&more);
-            }
             let message = format!(
-                "{} at {} has no column '{name}'; its columns are {there}",
-                self.reasons.what, self.uri
+                "{} at {} has no column '{name}'; its columns are {}",
+                self.reasons.what,
+                self.uri,
+                listed(&names)
             );
             failure(self.reasons.column, message)
         })
@@ -255,16 +248,30 @@ impl Dataset {
     }
 }
 
+/// The names of columns for a message: the first of many.
+pub(crate) fn listed(names: &[&str]) -> String {
+    let there = names[..names.len().min(NAMED_COLUMNS)].join(", ");
+    match names.len().saturating_sub(NAMED_COLUMNS) {
+        0 => there,
+        more => format!("{there} and {more} more"),
+    }
+}
+
 /// A session of one partition: rows keep their order.
 fn session() -> SessionContext {
-    let mut config = SessionConfig::new().with_target_partitions(1);
+    SessionContext::new_with_config(config(1))
+}
+
+/// How sessions are set: names of columns are taken as they are written, and texts are of one type.
+pub(crate) fn config(partitions: usize) -> SessionConfig {
+    let mut config = SessionConfig::new().with_target_partitions(partitions);
     config.options_mut().sql_parser.enable_ident_normalization = false;
     config
         .options_mut()
         .execution
         .parquet
         .schema_force_view_types = false;
-    SessionContext::new_with_config(config)
+    config
 }
 
 /// What a format is called in arguments.
@@ -276,11 +283,11 @@ pub fn format_name(format: DataFormat) -> &'static str {
     }
 }
 
-/// One schema for all batches: columns by name, in the order in which they come up.
-fn merged(batches: &[RecordBatch]) -> SchemaRef {
+/// One schema for all: columns by name, in the order in which they come up.
+pub(crate) fn merged(schemas: &[SchemaRef]) -> SchemaRef {
     let mut fields: Vec<Field> = Vec::new();
-    for batch in batches {
-        for field in batch.schema().fields() {
+    for schema in schemas {
+        for field in schema.fields() {
             match fields.iter_mut().find(|known| known.name() == field.name()) {
                 None => fields.push(Field::new(field.name(), field.data_type().clone(), true)),
                 Some(known) => {

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::ArrayRef;
 use windlass_api::agent::{ColumnDrift, ColumnProfile, Distribution, FailureReport, Profile};
 use windlass_statistics::bins;
 use windlass_statistics::mean::Mean;
 use windlass_statistics::psi::{Categories, Psi};
 
 use crate::data::{Dataset, column, is_all_null};
-use crate::profile::PREDICTION;
+use crate::profile::{OTHER, PREDICTION};
 
 /// A difference of means below this many standard deviations is not what moved.
 const NOTABLE_SHIFT: f64 = 0.1;
+
+/// How many levels that the reference has not are kept by their names.
+const MAX_NEW_LEVELS: usize = 1000;
 
 /// What keeps the rows from being compared, in words; absent when nothing does.
 pub fn broken(reference: &Profile, data: &Dataset) -> Result<Option<String>, FailureReport> {
@@ -60,50 +64,165 @@ pub fn compare(
     confidence: f64,
 ) -> Result<ColumnDrift, FailureReport> {
     let name = &reference.name;
-    let about = |problem: String| data.unreadable(&format!("column '{name}': {problem}"));
-    let values = data.column(name)?;
-    let (psi, moved) = match &reference.distribution {
-        Distribution::Number {
-            edges,
-            counts,
-            mean,
-            standard_deviation,
-        } => {
-            let values = column::numbers(values).map_err(about)?;
-            let old = Numbers {
-                counts: counts.clone(),
-                nulls: reference.nulls,
-                mean: *mean,
-                deviation: *standard_deviation,
-            };
-            numbers(edges, &old, &values, name == PREDICTION)
+    let mut tally = Tally::of(reference);
+    tally
+        .add(data.column(name)?)
+        .map_err(|problem| data.unreadable(&format!("column '{name}': {problem}")))?;
+    Ok(tally.drift(threshold, confidence))
+}
+
+/// The values of a column, counted in the cells of its reference: in memory that the reference bounds.
+pub(crate) struct Tally<'a> {
+    reference: &'a ColumnProfile,
+    nulls: u64,
+    seen: Seen,
+}
+
+enum Seen {
+    Number { counts: Vec<u64>, mean: Mean },
+    Category { levels: BTreeMap<String, u64> },
+}
+
+impl<'a> Tally<'a> {
+    /// Nothing counted.
+    pub(crate) fn of(reference: &'a ColumnProfile) -> Self {
+        let seen = match &reference.distribution {
+            Distribution::Number { edges, .. } => Seen::Number {
+                counts: vec![0; edges.len() + 1],
+                mean: Mean::default(),
+            },
+            Distribution::Category { .. } => Seen::Category {
+                levels: BTreeMap::new(),
+            },
+        };
+        Self {
+            reference,
+            nulls: 0,
+            seen,
         }
-        Distribution::Category { counts } => {
-            let old = Categories {
-                levels: counts.clone(),
-                nulls: reference.nulls,
-            };
-            let mut levels: BTreeMap<String, u64> = BTreeMap::new();
-            let mut nulls = 0;
-            for value in column::texts(values).map_err(about)? {
-                match value {
-                    Some(value) => *levels.entry(value).or_default() += 1,
-                    None => nulls += 1,
+    }
+
+    /// Counts values.
+    ///
+    /// # Errors
+    /// A sentence, where the reference is of numbers and a value is none.
+    pub(crate) fn add(&mut self, values: &ArrayRef) -> Result<(), String> {
+        match (&mut self.seen, &self.reference.distribution) {
+            (Seen::Number { counts, mean }, Distribution::Number { edges, .. }) => {
+                for value in column::numbers(values)? {
+                    let Some(value) = value else {
+                        self.nulls += 1;
+                        continue;
+                    };
+                    counts[bins::bin(edges, value)] += 1;
+                    if value.is_finite() {
+                        mean.add(value);
+                    }
                 }
             }
-            let new = Categories { levels, nulls };
-            (Psi::of_categories(&old, &new), moved_category(&old, &new))
+            (Seen::Category { levels }, Distribution::Category { counts }) => {
+                for value in column::texts(values)? {
+                    let Some(value) = value else {
+                        self.nulls += 1;
+                        continue;
+                    };
+                    // Levels that the reference has not are of one cell; their names are for the words alone.
+                    let is_named = levels.len() < counts.len() + MAX_NEW_LEVELS
+                        || counts.contains_key(&value)
+                        || levels.contains_key(&value);
+                    let name = if is_named { value } else { OTHER.to_owned() };
+                    *levels.entry(name).or_default() += 1;
+                }
+            }
+            (Seen::Number { .. }, Distribution::Category { .. })
+            | (Seen::Category { .. }, Distribution::Number { .. }) => {
+                unreachable!("a tally is made for its reference")
+            }
         }
-    };
-    let lower = psi.lower(confidence);
-    Ok(ColumnDrift {
-        column: name.clone(),
-        psi: psi.value,
-        lower,
-        threshold,
-        drifted: lower > threshold,
-        moved,
-    })
+        Ok(())
+    }
+
+    /// How far the column has moved.
+    pub(crate) fn drift(&self, threshold: f64, confidence: f64) -> ColumnDrift {
+        let column = self.reference.name.clone();
+        let (psi, moved) = self.index();
+        let lower = psi.lower(confidence);
+        ColumnDrift {
+            column,
+            psi: psi.value,
+            lower,
+            threshold,
+            drifted: lower > threshold,
+            moved,
+        }
+    }
+
+    fn index(&self) -> (Psi, String) {
+        let nulls = self.reference.nulls;
+        match (&self.seen, &self.reference.distribution) {
+            (
+                Seen::Number { counts, mean },
+                Distribution::Number {
+                    counts: old_counts,
+                    mean: old_mean,
+                    standard_deviation,
+                    ..
+                },
+            ) => {
+                let old = Numbers {
+                    counts: old_counts.clone(),
+                    nulls,
+                    mean: *old_mean,
+                    deviation: *standard_deviation,
+                };
+                let new = Numbers {
+                    counts: counts.clone(),
+                    nulls: self.nulls,
+                    mean: mean.value().unwrap_or(0.0),
+                    deviation: mean.standard_deviation(),
+                };
+                // A request that failed has no answer: the rollout's business, not drift.
+                let skip_nulls = self.reference.name == PREDICTION;
+                let psi = Psi::of_counts(&old.cells(skip_nulls), &new.cells(skip_nulls));
+                (psi, moved_number(&old, &new))
+            }
+            (Seen::Category { levels }, Distribution::Category { counts }) => {
+                let old = Categories {
+                    levels: counts.clone(),
+                    nulls,
+                };
+                let new = Categories {
+                    levels: pooled_as(counts, levels),
+                    nulls: self.nulls,
+                };
+                (Psi::of_categories(&old, &new), moved_category(&old, &new))
+            }
+            (Seen::Number { .. }, Distribution::Category { .. })
+            | (Seen::Category { .. }, Distribution::Number { .. }) => {
+                unreachable!("a tally is made for its reference")
+            }
+        }
+    }
+}
+
+/// The levels, those that the reference does not name under [`OTHER`] where it has pooled its rare ones.
+fn pooled_as(
+    reference: &BTreeMap<String, u64>,
+    levels: &BTreeMap<String, u64>,
+) -> BTreeMap<String, u64> {
+    if !reference.contains_key(OTHER) {
+        return levels.clone();
+    }
+    let mut pooled = BTreeMap::new();
+    for (level, rows) in levels {
+        let name = if reference.contains_key(level) {
+            level
+        } else {
+            OTHER
+        };
+        *pooled.entry(name.to_owned()).or_default() += rows;
+    }
+    pooled
 }
 
 /// What is known of a number.
@@ -114,34 +233,14 @@ struct Numbers {
     deviation: f64,
 }
 
-fn numbers(
-    edges: &[f64],
-    old: &Numbers,
-    values: &[Option<f64>],
-    skip_nulls: bool,
-) -> (Psi, String) {
-    let known = || values.iter().copied().flatten();
-    let spread: Mean = known().filter(|value| value.is_finite()).collect();
-    let counts = bins::counts(edges, known());
-    let nulls = values.iter().filter(|value| value.is_none()).count() as u64;
-    let new = Numbers {
-        counts,
-        nulls,
-        mean: spread.value().unwrap_or(0.0),
-        deviation: spread.standard_deviation(),
-    };
-    let cells = |side: &Numbers| {
-        let mut cells = side.counts.clone();
-        // A request that failed has no answer: the rollout's business, not drift.
+impl Numbers {
+    fn cells(&self, skip_nulls: bool) -> Vec<u64> {
+        let mut cells = self.counts.clone();
         if !skip_nulls {
-            cells.push(side.nulls);
+            cells.push(self.nulls);
         }
         cells
-    };
-    (
-        Psi::of_counts(&cells(old), &cells(&new)),
-        moved_number(old, &new),
-    )
+    }
 }
 
 fn moved_number(old: &Numbers, new: &Numbers) -> String {

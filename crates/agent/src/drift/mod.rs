@@ -9,7 +9,7 @@
 //!
 //! Absent on purpose: what follows from a verdict (the operator's), and persistence over windows.
 
-mod columns;
+pub(crate) mod columns;
 mod payloads;
 mod performance;
 
@@ -19,16 +19,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tracing::info;
 use windlass_api::agent::{
-    ColumnDrift, DriftReport, FailureReason, FailureReport, Performance, Profile, Report, Tree,
-    WindowVerdict,
+    ColumnDrift, DriftReport, FailureReason, FailureReport, Performance, Report, WindowVerdict,
 };
 use windlass_statistics::metric::Metric;
 
 use crate::address::Address;
 use crate::arguments::{DataFormat, Pair, time};
-use crate::profile::{PREDICTION, write_json};
-use crate::report::{OrFail, chain, failure};
-use crate::tree;
+use crate::profile::{self, PREDICTION, write_json};
+use crate::report::{OrFail, failure};
 
 /// How many columns the short report names.
 const TOP: usize = 10;
@@ -140,7 +138,8 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         .map(Address::parse)
         .transpose()
         .or_fail(FailureReason::InvalidArguments)?;
-    let reference = reference(&arguments).await?;
+    let reference =
+        profile::read(&arguments.reference, arguments.reference_digest.as_deref()).await?;
     let payloads = Address::parse(&arguments.payloads).or_fail(FailureReason::InvalidArguments)?;
     let data = payloads::read(
         &payloads.child(&arguments.version),
@@ -219,38 +218,6 @@ fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
         }
         Some(_) | None => Ok(()),
     }
-}
-
-async fn reference(arguments: &Arguments) -> Result<Profile, FailureReport> {
-    let address = Address::parse(&arguments.reference).or_fail(FailureReason::InvalidArguments)?;
-    let unreadable = |problem: String| {
-        failure(
-            FailureReason::ReferenceUnreadable,
-            format!("the reference profile at {}: {problem}", address.uri()),
-        )
-    };
-    let content = address
-        .read()
-        .await
-        .map_err(|problem| unreadable(chain(&problem)))?;
-    let Tree { digest, .. } = tree::of_file(&address, &content);
-    if let Some(expected) = arguments
-        .reference_digest
-        .as_ref()
-        .filter(|expected| **expected != digest)
-    {
-        let message = format!(
-            "the reference profile at {} is not what was recorded: its digest is {digest}, but {expected} was expected",
-            address.uri()
-        );
-        return Err(failure(FailureReason::DigestMismatch, message));
-    }
-    let profile: Profile =
-        serde_json::from_slice(&content).map_err(|problem| unreadable(problem.to_string()))?;
-    if profile.columns.is_empty() || profile.rows == 0 {
-        return Err(unreadable("it has no columns or no rows".to_owned()));
-    }
-    Ok(profile)
 }
 
 #[allow(clippy::cast_precision_loss)] // counts of columns

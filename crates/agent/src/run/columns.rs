@@ -1,20 +1,13 @@
 //! The columns of an input, checked before a GPU is taken.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use datafusion::common::parsers::CompressionTypeVariant;
-use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::csv::CsvFormat;
-use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
-use datafusion::datasource::file_format::json::JsonFormat;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::prelude::SessionContext;
-use object_store::ObjectMeta;
 use windlass_api::agent::{FailureReason, FailureReport};
 
 use crate::address::Address;
 use crate::arguments::DataFormat;
+use crate::data::file::{format_of, is_data};
 use crate::report::{OrFail, failure};
 
 /// How many columns that are there a message names.
@@ -102,33 +95,4 @@ fn has_all(
     let message =
         format!("input '{input}' has no column '{missing}'{place}; its columns are {there}{more}");
     Err(failure(FailureReason::ColumnNotFound, message))
-}
-
-/// Files beside the data, such as `_SUCCESS`, and empty ones hold no columns.
-fn is_data(file: &ObjectMeta) -> bool {
-    file.size > 0
-        && !file
-            .location
-            .filename()
-            .is_some_and(|name| name.starts_with('_'))
-}
-
-fn format_of(format: DataFormat, name: &str) -> Arc<dyn FileFormat> {
-    let compression = match name.rsplit('.').next() {
-        Some("gz") => CompressionTypeVariant::GZIP,
-        Some("zst") => CompressionTypeVariant::ZSTD,
-        Some("bz2") => CompressionTypeVariant::BZIP2,
-        Some("xz") => CompressionTypeVariant::XZ,
-        _ => CompressionTypeVariant::UNCOMPRESSED,
-    };
-    let compression = FileCompressionType::from(compression);
-    match format {
-        DataFormat::Csv => Arc::new(
-            CsvFormat::default()
-                .with_has_header(true)
-                .with_file_compression_type(compression),
-        ),
-        DataFormat::Json => Arc::new(JsonFormat::default().with_file_compression_type(compression)),
-        DataFormat::Parquet => Arc::new(ParquetFormat::default()),
-    }
 }

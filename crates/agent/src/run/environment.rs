@@ -9,12 +9,14 @@ use crate::report::failure;
 
 use super::Arguments;
 use super::work::Work;
+use crate::checkpoint::Restored;
 
 /// All variables of the trainer: those of the agent itself and those that `WINDLASS_` begins.
 /// Writes the file with all parameters.
 pub(super) fn variables(
     arguments: &Arguments,
     work: &Work,
+    restored: &Restored,
 ) -> Result<BTreeMap<String, String>, FailureReport> {
     let mut variables: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -52,6 +54,21 @@ pub(super) fn variables(
             time(&arguments.window_end),
         ),
     ]);
+    let resume_from = restored.entry.clone().map(text).unwrap_or_default();
+    variables.extend([
+        (environment::RESUME_FROM.to_owned(), resume_from),
+        (environment::RANK.to_owned(), arguments.rank.to_string()),
+        (
+            environment::WORLD_SIZE.to_owned(),
+            arguments.world_size.to_string(),
+        ),
+    ]);
+    if arguments.checkpoint.is_some() {
+        variables.insert(
+            environment::CHECKPOINTS.to_owned(),
+            text(work.checkpoints()),
+        );
+    }
     for input in &arguments.inputs {
         variables.insert(input_variable(&input.name), text(work.input(&input.name)));
     }

@@ -1,6 +1,5 @@
 //! Inputs: brought, digested and checked before the trainer starts.
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -8,7 +7,7 @@ use tracing::info;
 use windlass_api::agent::{FailureReason, FailureReport, InputTree};
 
 use crate::address::Address;
-use crate::arguments::Pair;
+use crate::arguments::{Pair, validate_inputs};
 use crate::report::{OrFail, failure, tree_failure};
 use crate::tree;
 
@@ -18,34 +17,20 @@ use super::{Arguments, columns};
 /// Says what makes no sense in the arguments about inputs and parameters.
 pub(super) fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
     let invalid = |message: String| Err(failure(FailureReason::InvalidArguments, message));
-    let mut names = BTreeSet::new();
-    for input in &arguments.inputs {
-        let is_name = input
-            .name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-        if !is_name || input.name.starts_with('.') {
-            return invalid(format!(
-                "'{}' is not the name of an input: letters, digits, '-', '_' and '.' are",
-                input.name
-            ));
-        }
-        if !names.insert(input.name.as_str()) {
-            return invalid(format!(
-                "there are two inputs with the name '{}'",
-                input.name
-            ));
-        }
-    }
-    for (name, _) in &arguments.formats {
-        if !names.contains(name.as_str()) {
-            return invalid(format!(
-                "--input-format names the input '{name}', which is not there"
-            ));
-        }
+    validate_inputs(&arguments.inputs, &arguments.formats)
+        .map_err(|why| failure(FailureReason::InvalidArguments, why))?;
+    let is_input = |name: &str| arguments.inputs.iter().any(|input| input.name == name);
+    if let Some(Pair { name, .. }) = arguments
+        .digests
+        .iter()
+        .find(|digest| !is_input(&digest.name))
+    {
+        return invalid(format!(
+            "--input-digest names the input '{name}', which is not there"
+        ));
     }
     for Pair { name, value } in &arguments.required_columns {
-        if !names.contains(name.as_str()) {
+        if !is_input(name) {
             return invalid(format!(
                 "--require-column {name}={value} names an input that is not there"
             ));
@@ -101,6 +86,7 @@ pub(super) async fn prepare(
             bytes = tree.bytes,
             "read {value}"
         );
+        is_as_recorded(arguments, name, &tree.digest)?;
         if let Some((_, format)) = arguments.formats.iter().find(|(format, _)| format == name) {
             let required: Vec<&str> = arguments
                 .required_columns
@@ -116,6 +102,21 @@ pub(super) async fn prepare(
         });
     }
     Ok(inputs)
+}
+
+/// Data that was checked, and has changed since, is not trained on.
+fn is_as_recorded(arguments: &Arguments, name: &str, found: &str) -> Result<(), FailureReport> {
+    let recorded = arguments.digests.iter().find(|digest| digest.name == *name);
+    match recorded {
+        Some(recorded) if recorded.value != found => Err(failure(
+            FailureReason::DigestMismatch,
+            format!(
+                "input '{name}': its digest is {found}, and {} when it was checked: it has changed since; make a new TrainingJob for the new data",
+                recorded.value
+            ),
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Makes `folder` show what lies at `local`: a folder is linked as it is, a file under its name in a new folder.

@@ -1,17 +1,20 @@
 //! `windlass-agent run`: fetches inputs, runs the trainer, uploads what it wrote, reports.
 //!
 //! ```text
-//!   inputs (digested, checked) ──> trainer ──> output (digested, uploaded) ──> report
-//!        WORK/inputs/<name>                      WORK/output
-//!                                               WORK/progress.json, WORK/parameters.json
+//!   inputs (digested, checked) ──┬─> trainer ──> output (digested, uploaded) ──> report
+//!        WORK/inputs/<name>      │      │           WORK/output
+//!   the newest whole checkpoint ─┘      │           WORK/progress.json, WORK/parameters.json
+//!        WORK/checkpoints/<name> <──────┴──> uploaded beside it (crate::checkpoint)
 //! ```
 //!
 //! Nothing is written outside of the work folder, the volumes and the output's address, so that the root file
 //! system can be read-only. Absent on purpose: attempts and backoff; a failed run is the operator's to repeat.
 
+mod checkpoints;
 mod columns;
 mod environment;
 mod inputs;
+mod interruption;
 mod tail;
 mod trainer;
 mod work;
@@ -21,14 +24,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::info;
-use windlass_api::agent::{FailureReason, FailureReport, Report, TrainingReport, Tree, paths};
+use windlass_api::agent::{
+    FailureReason, FailureReport, InputTree, Report, TrainingReport, Tree, paths,
+};
 
 use crate::address::{Address, AddressError};
-use crate::arguments::{DataFormat, Pair, duration, time};
+use crate::arguments::{DataFormat, Pair, duration, input_format, time};
+use crate::checkpoint::{self, Restored};
 use crate::report::{OrFail, chain, failure};
 use crate::tree::{self, TreeError};
 
-use self::trainer::Interruption;
+use self::interruption::Interruption;
 use self::work::Work;
 
 /// Arguments of `windlass-agent run`.
@@ -40,6 +46,9 @@ pub struct Arguments {
     /// The format of an input: CSV, Parquet or JSON. Such an input is checked before the trainer starts.
     #[arg(long = "input-format", value_name = "NAME=FORMAT", value_parser = input_format)]
     pub formats: Vec<(String, DataFormat)>,
+    /// The digest that an input had when it was checked; with any other, nothing is run.
+    #[arg(long = "input-digest", value_name = "NAME=DIGEST")]
+    pub digests: Vec<Pair>,
     /// A column that an input must have.
     #[arg(long = "require-column", value_name = "NAME=COLUMN")]
     pub required_columns: Vec<Pair>,
@@ -55,6 +64,18 @@ pub struct Arguments {
     /// This worker's rank; only the worker of rank 0 uploads.
     #[arg(long, default_value_t = 0)]
     pub rank: u32,
+    /// How many workers the gang has.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub world_size: u32,
+    /// Folder or prefix of this job's own, to keep checkpoints in and to go on from.
+    #[arg(long, value_name = "URI")]
+    pub checkpoint: Option<String>,
+    /// How often the newest checkpoint is uploaded.
+    #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = duration)]
+    pub checkpoint_every: Duration,
+    /// How many whole checkpoints are kept.
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub checkpoint_keep: u32,
     /// The folder that the agent and the trainer work in.
     #[arg(long, default_value = paths::WORK, value_name = "DIR")]
     pub work_dir: PathBuf,
@@ -64,7 +85,7 @@ pub struct Arguments {
     /// End of the window of data to train on.
     #[arg(long, value_parser = time)]
     pub window_end: Option<Timestamp>,
-    /// How long a trainer that was told to stop may take.
+    /// How long a trainer that was told to stop may take; where checkpoints are kept, its last upload is counted in.
     #[arg(long, default_value = "25s", value_parser = duration)]
     pub grace_period: Duration,
     /// The trainer and its arguments; `$(NAME)` stands for a variable of its environment.
@@ -72,28 +93,69 @@ pub struct Arguments {
     pub command: Vec<String>,
 }
 
-fn input_format(text: &str) -> Result<(String, DataFormat), String> {
-    let Pair { name, value } = text.parse()?;
-    let format = <DataFormat as clap::ValueEnum>::from_str(&value, false)
-        .map_err(|_| format!("'{value}' is not a format; accepted are CSV, Parquet and JSON"))?;
-    Ok((name, format))
-}
-
 /// Runs the command.
 pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
-    let mut interruption = Interruption::new(arguments.grace_period)?;
+    let mut interruption = Interruption::new(checkpoints::grace(&arguments))?;
     let output = arguments
         .output
         .as_deref()
         .map(Address::parse)
         .transpose()
         .or_fail(FailureReason::InvalidArguments)?;
+    let root = checkpoints::address(&arguments)?;
     inputs::validate(&arguments)?;
     let work = Work::prepare(&arguments.work_dir)?;
-    let prepared = interruption
+    let inputs = interruption
         .unless("the inputs were read", inputs::prepare(&arguments, &work))
         .await?;
-    let variables = environment::variables(&arguments, &work)?;
+    let restored = match &root {
+        Some(root) => {
+            work.prepare_checkpoints()?;
+            let folder = work.checkpoints();
+            let resume = checkpoint::resume(root, arguments.attempt, &folder);
+            interruption
+                .unless("the checkpoint to go on from was read", resume)
+                .await?
+        }
+        None => Restored::default(),
+    };
+    let resumed = root.is_some().then(|| restored.to_report());
+    let prepared = Prepared {
+        inputs,
+        output,
+        checkpoints: root,
+        restored,
+        work,
+    };
+    match train(&arguments, prepared, &mut interruption).await {
+        Ok(report) => Ok(Report::Training(TrainingReport { resumed, ..report })),
+        Err(report) => Err(FailureReport { resumed, ..report }),
+    }
+}
+
+/// What is there before the trainer starts.
+struct Prepared {
+    inputs: Vec<InputTree>,
+    output: Option<Address>,
+    checkpoints: Option<Address>,
+    restored: Restored,
+    work: Work,
+}
+
+/// Runs the trainer, and keeps what it makes.
+async fn train(
+    arguments: &Arguments,
+    prepared: Prepared,
+    interruption: &mut Interruption,
+) -> Result<TrainingReport, FailureReport> {
+    let Prepared {
+        inputs,
+        output,
+        checkpoints,
+        restored,
+        work,
+    } = prepared;
+    let variables = environment::variables(arguments, &work, &restored)?;
     let command: Vec<String> = arguments
         .command
         .iter()
@@ -105,7 +167,9 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         program = command[0],
         "starting the trainer"
     );
-    trainer::run(&command, &variables, &mut interruption).await?;
+    let keeper = checkpoints::keeper(arguments, checkpoints, &work, restored, interruption);
+    let ended = trainer::run(&command, &variables, interruption).await;
+    checkpoints::after_the_trainer(ended, keeper, interruption).await?;
     let output = match output {
         Some(output) if arguments.rank == 0 => Some(
             interruption
@@ -114,11 +178,12 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         ),
         Some(_) | None => None,
     };
-    Ok(Report::Training(TrainingReport {
-        inputs: prepared,
+    Ok(TrainingReport {
+        inputs,
         output,
         metrics: work.metrics(),
-    }))
+        resumed: None,
+    })
 }
 
 async fn upload(work: &Work, to: &Address) -> Result<Tree, FailureReport> {

@@ -1,110 +1,27 @@
 //! The trainer's process: its output, its end, and being told to stop.
 //!
 //! ```text
-//!   SIGTERM ──> agent ──SIGTERM──> trainer ──(grace period)──> SIGKILL to its process group
+//!   SIGTERM ──> agent ──SIGTERM──> trainer ──(its grace)──> SIGKILL to its process group
 //! ```
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::os::unix::process::ExitStatusExt;
-use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::timeout;
 use tracing::{info, warn};
 use windlass_api::agent::{FailureReason, FailureReport};
 
+use super::interruption::Interruption;
 use super::tail::{Tail, log_tail, pass_on};
 use crate::report::failure;
 
 /// How long output is awaited that a left-over process of the trainer may hold open.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// SIGTERM and SIGINT, heard from the first moment on.
-pub(super) struct Interruption {
-    terminate: SignalStream,
-    interrupt: SignalStream,
-    grace_period: Duration,
-    /// Runs once the agent was told to stop.
-    deadline: Option<Pin<Box<Sleep>>>,
-}
-
-impl Interruption {
-    /// Begins to listen.
-    pub fn new(grace_period: Duration) -> Result<Self, FailureReport> {
-        let listen = |kind| {
-            signal(kind).map_err(|problem| {
-                failure(
-                    FailureReason::Internal,
-                    format!("signals cannot be heard: {problem}"),
-                )
-            })
-        };
-        let terminate = listen(SignalKind::terminate())?;
-        let interrupt = listen(SignalKind::interrupt())?;
-        Ok(Self {
-            terminate,
-            interrupt,
-            grace_period,
-            deadline: None,
-        })
-    }
-
-    /// Resolves once the agent is told to stop.
-    async fn told_to_stop(&mut self) {
-        if self.deadline.is_none() {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
-            self.deadline = Some(Box::pin(sleep(self.grace_period)));
-        }
-    }
-
-    /// Resolves once the grace period after that is over.
-    async fn over(&mut self) {
-        self.told_to_stop().await;
-        if let Some(deadline) = &mut self.deadline {
-            deadline.as_mut().await;
-        }
-    }
-
-    /// The work's outcome, unless the agent is told to stop first.
-    pub async fn unless<T>(
-        &mut self,
-        before: &str,
-        work: impl Future<Output = Result<T, FailureReport>>,
-    ) -> Result<T, FailureReport> {
-        tokio::select! {
-            outcome = work => outcome,
-            () = self.told_to_stop() => Err(interrupted(before)),
-        }
-    }
-
-    /// The work's outcome, unless the grace period is over first: what took hours to make is worth finishing.
-    pub async fn unless_over<T>(
-        &mut self,
-        before: &str,
-        work: impl Future<Output = Result<T, FailureReport>>,
-    ) -> Result<T, FailureReport> {
-        tokio::select! {
-            outcome = work => outcome,
-            () = self.over() => Err(interrupted(before)),
-        }
-    }
-}
-
-fn interrupted(before: &str) -> FailureReport {
-    failure(
-        FailureReason::Interrupted,
-        format!("the agent was told to stop before {before}"),
-    )
-}
 
 /// Runs the trainer to its end.
 ///
@@ -159,6 +76,7 @@ pub(super) async fn run(
         message,
         exit_code,
         log_tail,
+        resumed: None,
     })
 }
 
@@ -207,7 +125,7 @@ async fn wait(
         .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     tokio::select! {
         status = child.wait() => return Ok((status.map_err(lost)?, false)),
-        () = interruption.told_to_stop() => {}
+        _ = interruption.told_to_stop() => {}
     }
     info!("told to stop: passing it on to the trainer");
     if let Some(id) = id {
@@ -216,7 +134,7 @@ async fn wait(
     }
     let status = tokio::select! {
         status = child.wait() => Some(status.map_err(lost)?),
-        () = interruption.over() => None,
+        () = interruption.patience_is_over() => None,
     };
     let status = if let Some(status) = status {
         status

@@ -28,7 +28,6 @@ struct Progress {
 impl Work {
     /// Makes the folders. What an earlier run left is taken away; what is not an agent's is not touched.
     pub fn prepare(root: &Path) -> Result<Self, FailureReport> {
-        let invalid = |message: String| failure(FailureReason::InvalidArguments, message);
         let prepared = || -> io::Result<Result<Self, FailureReport>> {
             fs::create_dir_all(root)?;
             let work = Self {
@@ -36,21 +35,8 @@ impl Work {
             };
             let mark = work.root.join(format!("{TEMPORARY}work"));
             for folder in [work.inputs(), work.output()] {
-                fs::create_dir_all(&folder)?;
-                for entry in fs::read_dir(&folder)? {
-                    let entry = entry?;
-                    if !mark.exists() {
-                        let message = format!(
-                            "{} already holds files that no earlier run left there; name another --work-dir",
-                            folder.display()
-                        );
-                        return Ok(Err(invalid(message)));
-                    }
-                    if entry.file_type()?.is_dir() {
-                        fs::remove_dir_all(entry.path())?;
-                    } else {
-                        fs::remove_file(entry.path())?;
-                    }
+                if let Err(refused) = cleared(&folder, &mark)? {
+                    return Ok(Err(refused));
                 }
             }
             fs::write(&mark, "")?;
@@ -60,13 +46,20 @@ impl Work {
             }
             Ok(Ok(work))
         };
-        prepared().unwrap_or_else(|problem| {
-            let root = root.display();
-            Err(failure(
-                FailureReason::Internal,
-                format!("the work folder {root} cannot be prepared: {problem}"),
-            ))
-        })
+        prepared().unwrap_or_else(|problem| Err(not_prepared(root, &problem)))
+    }
+
+    /// Makes the folder for checkpoints. It has a mark of its own: a trainer that was run without checkpoints may
+    /// have made a folder of this name.
+    pub fn prepare_checkpoints(&self) -> Result<(), FailureReport> {
+        let mark = self.root.join(format!("{TEMPORARY}checkpoints"));
+        let prepared = || -> io::Result<Result<(), FailureReport>> {
+            if let Err(refused) = cleared(&self.checkpoints(), &mark)? {
+                return Ok(Err(refused));
+            }
+            fs::write(&mark, "").map(Ok)
+        };
+        prepared().unwrap_or_else(|problem| Err(not_prepared(&self.root, &problem)))
     }
 
     /// Where each input has its folder.
@@ -82,6 +75,11 @@ impl Work {
     /// Where the trainer writes the model.
     pub fn output(&self) -> PathBuf {
         self.root.join("output")
+    }
+
+    /// Where the trainer puts its checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
     }
 
     /// Where the trainer reports.
@@ -111,6 +109,35 @@ impl Work {
     }
 }
 
+/// Makes a folder and takes away what an earlier run left in it, if the mark of one is there.
+fn cleared(folder: &Path, mark: &Path) -> io::Result<Result<(), FailureReport>> {
+    fs::create_dir_all(folder)?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !mark.exists() {
+            let message = format!(
+                "{} already holds files that no earlier run left there; name another --work-dir",
+                folder.display()
+            );
+            return Ok(Err(failure(FailureReason::InvalidArguments, message)));
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn not_prepared(root: &Path, problem: &io::Error) -> FailureReport {
+    let root = root.display();
+    failure(
+        FailureReason::Internal,
+        format!("the work folder {root} cannot be prepared: {problem}"),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +161,22 @@ mod tests {
         let work = Work::prepare(folder.path()).expect("prepared again");
         assert_eq!(fs::read_dir(work.output()).expect("listed").count(), 0);
         assert!(!work.progress().exists());
+    }
+
+    #[test]
+    fn a_folder_of_checkpoints_is_cleared_only_when_a_run_made_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let work = Work::prepare(folder.path()).expect("prepared");
+        fs::create_dir(work.checkpoints()).expect("made");
+        fs::write(work.checkpoints().join("mine"), "").expect("written");
+        let refused = work.prepare_checkpoints().expect_err("refused");
+        assert_eq!(refused.reason, FailureReason::InvalidArguments);
+        assert!(work.checkpoints().join("mine").exists());
+        fs::remove_file(work.checkpoints().join("mine")).expect("removed");
+        work.prepare_checkpoints().expect("prepared");
+        fs::create_dir(work.checkpoints().join("step-1")).expect("made");
+        work.prepare_checkpoints().expect("prepared again");
+        assert_eq!(fs::read_dir(work.checkpoints()).expect("listed").count(), 0);
     }
 
     #[test]

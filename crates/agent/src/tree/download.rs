@@ -89,7 +89,8 @@ async fn objects_of(from: &Address) -> Result<Vec<StorePath>, TreeError> {
         .collect())
 }
 
-async fn bring_one(
+/// Reads one object to its end, into the file `to` where that is given; its size and SHA-256.
+pub(crate) async fn bring_one(
     from: &Address,
     location: &StorePath,
     to: Option<PathBuf>,

@@ -25,7 +25,9 @@ use windlass_api::agent::Tree;
 
 use crate::address::{Address, AddressError};
 
+pub(crate) use download::bring_one;
 pub use download::download;
+pub(crate) use upload::put_one;
 pub use upload::upload;
 
 /// How the names begin of what the agent writes and has not finished.
@@ -35,7 +37,7 @@ pub const TEMPORARY: &str = ".windlass-";
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// How many files are in flight at once to and from a store.
-const IN_FLIGHT: usize = 8;
+pub(crate) const IN_FLIGHT: usize = 8;
 
 /// What went wrong with a tree of files.
 #[derive(Debug, thiserror::Error)]

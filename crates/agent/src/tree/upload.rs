@@ -193,7 +193,8 @@ async fn put(from: &Path, to: &Address) -> Result<Vec<File>, TreeError> {
     files
 }
 
-async fn put_one(file: &LocalFile, to: Address) -> Result<File, TreeError> {
+/// Puts one file to `to`, digesting it on the way.
+pub(crate) async fn put_one(file: &LocalFile, to: Address) -> Result<File, TreeError> {
     let reading = |source| TreeError::File {
         doing: "reading",
         path: file.on_disk.clone(),

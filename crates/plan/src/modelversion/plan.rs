@@ -189,9 +189,11 @@ impl Reconcile<'_> {
             .iter()
             .find_map(|pod| match pods::report(pod, pods::AGENT)? {
                 Report::Evaluation(report) => Some(report),
-                Report::Training(_) | Report::Drift(_) | Report::Fetch(_) | Report::Failure(_) => {
-                    None
-                }
+                Report::Training(_)
+                | Report::Drift(_)
+                | Report::Fetch(_)
+                | Report::Check(_)
+                | Report::Failure(_) => None,
             });
         if let Some(report) = report {
             return self.concluded(&report);
@@ -235,7 +237,8 @@ impl Reconcile<'_> {
                     Report::Training(_)
                     | Report::Evaluation(_)
                     | Report::Drift(_)
-                    | Report::Fetch(_),
+                    | Report::Fetch(_)
+                    | Report::Check(_),
                 )
                 | None => false,
             })

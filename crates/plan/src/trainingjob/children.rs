@@ -1,28 +1,24 @@
 //! Builders of a TrainingJob's children.
 
+mod check;
+mod rendezvous;
+mod version;
+
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
-use k8s_openapi::api::core::v1::{
-    Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodSchedulingGroup, PodSpec,
-    PodTemplateSpec, Service, ServiceSpec,
-};
-use k8s_openapi::api::scheduling::v1beta1::{
-    GangSchedulingPolicy, PodGroup, PodGroupSchedulingPolicy, PodGroupSpec,
-};
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Service, ServiceSpec};
 use kube::ResourceExt;
 use windlass_api::agent::paths;
-use windlass_api::{
-    Address, Artifact, Decimal, Framework, InputRecord, ModelVersion, ModelVersionSpec, TrainedBy,
-    TrainingJob, agent, labels,
-};
+use windlass_api::{Address, Framework, InputRecord, TrainingJob, labels};
 
-use crate::pods::{self, Agent, flag, variable};
-use crate::{digest, reports, storage, template};
+use super::gang::Backend;
+use crate::pods::{self, Agent, flag};
+use crate::{Child, reports, storage, template};
 
-const PORT: &str = "29500";
-/// Metrics of a training that its record holds; the schema lets no more in.
-const KEPT_METRICS: usize = 100;
+pub use check::{check_job, is_needed as needs_check, job_name as check_name};
+pub use version::{Trained, fingerprint, inputs_read, model_version};
+
 /// Name of the container that copies the agent in.
-const INSTALL: &str = "windlass-install";
+pub const INSTALL: &str = "windlass-install";
 
 /// Name of the Job of an attempt.
 pub fn job_name(job: &TrainingJob, attempt: i32) -> String {
@@ -34,15 +30,17 @@ pub fn service_name(job: &TrainingJob) -> String {
     format!("{}-workers", job.name_any())
 }
 
-/// Where the model of an attempt goes.
-pub fn model_address(job: &TrainingJob, attempt: i32) -> Option<Address> {
+/// What this job alone writes below an address; one of the same name that is made later writes elsewhere.
+fn run_address(job: &TrainingJob, below: &Address) -> Address {
     let uid = job.uid().unwrap_or_default();
     let uid = uid.get(..8).unwrap_or(&uid);
-    job.spec.output.as_ref().map(|output| {
-        output
-            .uri
-            .join(&format!("{}-{uid}/{attempt}/model", job.name_any()))
-    })
+    below.join(&format!("{}-{uid}", job.name_any()))
+}
+
+/// Where the model of an attempt goes.
+pub fn model_address(job: &TrainingJob, attempt: i32) -> Option<Address> {
+    let output = job.spec.output.as_ref()?;
+    Some(run_address(job, &output.uri).join(&format!("{attempt}/model")))
 }
 
 fn child_labels(job: &TrainingJob) -> Vec<(&'static str, String)> {
@@ -89,21 +87,20 @@ pub fn service(job: &TrainingJob) -> Option<Service> {
     })
 }
 
-/// The PodGroup of an attempt: all pods or none.
-pub fn pod_group(job: &TrainingJob, attempt: i32) -> PodGroup {
-    PodGroup {
-        metadata: meta(job, job_name(job, attempt), Some(attempt)),
-        spec: PodGroupSpec {
-            scheduling_policy: PodGroupSchedulingPolicy {
-                gang: Some(GangSchedulingPolicy {
-                    min_count: job.spec.workers.replicas,
-                }),
-                ..PodGroupSchedulingPolicy::default()
-            },
-            ..PodGroupSpec::default()
-        },
-        status: None,
-    }
+/// What the gang's backend needs beside the Job of an attempt.
+pub fn beside(job: &TrainingJob, attempt: i32, backend: &Backend) -> Option<Child> {
+    let metadata = meta(job, job_name(job, attempt), Some(attempt));
+    backend.children(job, &metadata)
+}
+
+/// What an attempt is made with, beside what its job says.
+pub struct MadeWith<'a> {
+    /// The agent's image.
+    pub agent_image: &'a str,
+    /// The inputs as they were checked; empty where nothing is.
+    pub inputs: &'a [InputRecord],
+    /// Who schedules the gang.
+    pub backend: &'a Backend,
 }
 
 /// The Job of an attempt.
@@ -111,20 +108,14 @@ pub fn indexed_job(
     job: &TrainingJob,
     attempt: i32,
     worker: &PodTemplateSpec,
-    agent_image: &str,
-    gang: bool,
+    made_with: &MadeWith<'_>,
 ) -> Job {
     let mut worker = worker.clone();
     let mut spec = worker.spec.take().unwrap_or_default();
-    wrap_trainer(job, attempt, &mut spec, agent_image);
-    rendezvous(job, attempt, &mut spec);
+    wrap_trainer(job, attempt, &mut spec, made_with);
+    rendezvous::rendezvous(job, attempt, &mut spec);
     storage::run_as(&mut spec, job.spec.storage.as_ref());
     spec.restart_policy = Some("Never".to_owned());
-    if gang {
-        spec.scheduling_group = Some(PodSchedulingGroup {
-            pod_group_name: Some(job_name(job, attempt)),
-        });
-    }
     template::harden(&mut spec);
     reports::limit(&mut spec);
     let metadata = meta(job, job_name(job, attempt), Some(attempt));
@@ -133,7 +124,7 @@ pub fn indexed_job(
         .labels
         .get_or_insert_default()
         .extend(metadata.labels.clone().unwrap_or_default());
-    Job {
+    let mut made = Job {
         metadata,
         spec: Some(JobSpec {
             completion_mode: Some("Indexed".to_owned()),
@@ -151,7 +142,9 @@ pub fn indexed_job(
             ..JobSpec::default()
         }),
         status: None,
-    }
+    };
+    made_with.backend.attach(job, &mut made);
+    made
 }
 
 /// The agent's image that a Job was made with.
@@ -169,21 +162,13 @@ pub fn agent_image(made: &Job) -> Option<String> {
         .clone()
 }
 
-/// Whether a Job was made as a gang.
-pub fn is_gang(made: &Job) -> bool {
-    made.spec
-        .as_ref()
-        .and_then(|spec| spec.template.spec.as_ref())
-        .is_some_and(|spec| spec.scheduling_group.is_some())
-}
-
 /// Puts the agent in front of the trainer's own command.
-fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, agent_image: &str) {
+fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, made_with: &MadeWith<'_>) {
     let mut install = pods::agent_container(
         spec,
         INSTALL,
         Agent {
-            image: agent_image,
+            image: made_with.agent_image,
             storage: None,
         },
         vec!["install".to_owned(), paths::BIN.to_owned()],
@@ -194,42 +179,23 @@ fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, agent_image
         .insert(0, install);
 
     let mut trainer = spec.containers.remove(0);
-    let mut arguments = vec!["run".to_owned()];
-    for input in &job.spec.inputs {
-        flag(
-            &mut arguments,
-            "input",
-            format!("{}={}", input.name, input.uri),
-        );
-        if let Some(format) = input.format {
-            flag(
-                &mut arguments,
-                "input-format",
-                format!("{}={}", input.name, format.as_str()),
-            );
-        }
-        for check in &input.checks {
-            flag(
-                &mut arguments,
-                "require-column",
-                format!("{}={}", input.name, check.column),
-            );
-        }
-    }
-    for (name, value) in &job.spec.parameters {
-        flag(&mut arguments, "parameter", format!("{name}={value}"));
-    }
     let output = model_address(job, attempt);
+    let checkpoint = job.spec.checkpoint.as_ref();
+    let checkpoints = checkpoint.map(|checkpoint| run_address(job, &checkpoint.uri));
+    let mut arguments = arguments(job, attempt, made_with.inputs);
     if let Some(output) = &output {
         flag(&mut arguments, "output", &output.0);
     }
-    flag(&mut arguments, "attempt", attempt.to_string());
-    flag(&mut arguments, "rank", "$(JOB_COMPLETION_INDEX)");
-    flag(&mut arguments, "work-dir", paths::WORK);
-    if let Some(window) = &job.spec.window {
-        flag(&mut arguments, "window-start", window.start.to_string());
-        flag(&mut arguments, "window-end", window.end.to_string());
+    if let (Some(checkpoint), Some(address)) = (checkpoint, &checkpoints) {
+        flag(&mut arguments, "checkpoint", &address.0);
+        flag(&mut arguments, "checkpoint-every", &checkpoint.every.0);
+        flag(
+            &mut arguments,
+            "checkpoint-keep",
+            checkpoint.keep.to_string(),
+        );
     }
+    flag(&mut arguments, "grace-period", format!("{}s", grace(spec)));
     arguments.push("--".to_owned());
     arguments.extend(trainer.command.take().unwrap_or_default());
     arguments.extend(trainer.args.take().unwrap_or_default());
@@ -242,133 +208,46 @@ fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, agent_image
         spec,
         &mut trainer,
         job.spec.inputs.iter().map(|input| &input.uri),
-        output.iter(),
+        output.iter().chain(&checkpoints),
     );
     spec.containers.insert(0, trainer);
 }
 
-/// The environment by which workers find each other.
-fn rendezvous(job: &TrainingJob, attempt: i32, spec: &mut PodSpec) {
-    if service(job).is_some() {
-        spec.subdomain = Some(service_name(job));
-    }
-    match job.spec.framework {
-        Framework::Plain => {}
-        Framework::PyTorch => {
-            let first = format!("{}-0.{}", job_name(job, attempt), service_name(job));
-            let size = job.spec.workers.replicas.to_string();
-            let mut variables = vec![
-                rank_variable("RANK"),
-                variable("WORLD_SIZE", &size),
-                variable("LOCAL_RANK", "0"),
-                variable("MASTER_ADDR", &first),
-                variable("MASTER_PORT", PORT),
-                rank_variable("PET_NODE_RANK"),
-                variable("PET_NNODES", &size),
-                variable("PET_MASTER_ADDR", &first),
-                variable("PET_MASTER_PORT", PORT),
-            ];
-            let trainer: &mut Container = &mut spec.containers[0];
-            variables.extend(trainer.env.take().unwrap_or_default());
-            trainer.env = Some(variables);
+/// What the agent is told of the job itself.
+fn arguments(job: &TrainingJob, attempt: i32, checked: &[InputRecord]) -> Vec<String> {
+    let mut arguments = vec!["run".to_owned()];
+    let mut add = |name: &str, value: String| flag(&mut arguments, name, value);
+    for input in &job.spec.inputs {
+        add("input", format!("{}={}", input.name, input.uri));
+        match checked.iter().find(|record| record.name == input.name) {
+            // It is read as it was checked, or not at all.
+            Some(record) => add("input-digest", format!("{}={}", input.name, record.digest)),
+            None => {
+                if let Some(format) = input.format {
+                    add(
+                        "input-format",
+                        format!("{}={}", input.name, format.as_str()),
+                    );
+                }
+            }
         }
     }
-}
-
-fn rank_variable(name: &str) -> EnvVar {
-    EnvVar {
-        name: name.to_owned(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                api_version: None,
-                field_path: "metadata.labels['batch.kubernetes.io/job-completion-index']"
-                    .to_owned(),
-            }),
-            ..EnvVarSource::default()
-        }),
+    for (name, value) in &job.spec.parameters {
+        add("parameter", format!("{name}={value}"));
     }
+    add("attempt", attempt.to_string());
+    add("rank", "$(JOB_COMPLETION_INDEX)".to_owned());
+    add("world-size", job.spec.workers.replicas.to_string());
+    add("work-dir", paths::WORK.to_owned());
+    if let Some(window) = &job.spec.window {
+        add("window-start", window.start.to_string());
+        add("window-end", window.end.to_string());
+    }
+    arguments
 }
 
-/// The fingerprint of what is asked for: the same gives the same model.
-pub fn fingerprint(job: &TrainingJob, inputs: &[InputRecord]) -> String {
-    let spec = &job.spec;
-    digest::of(&serde_json::json!({
-        "source": spec.source, "parameters": spec.parameters, "inputs": spec.inputs, "window": spec.window,
-        "framework": spec.framework, "workers": spec.workers, "format": spec.output.as_ref().map(|output| &output.format),
-        "digests": inputs,
-    }))
-}
-
-/// The record of the model that an attempt made.
-pub fn model_version(
-    job: &TrainingJob,
-    number: i64,
-    training: &agent::TrainingReport,
-    output: &agent::Tree,
-    images: Vec<String>,
-    parent: Option<String>,
-) -> ModelVersion {
-    let spec = &job.spec;
-    let model = spec.model.clone().unwrap_or_default();
-    let inputs: Vec<InputRecord> = training
-        .inputs
-        .iter()
-        .map(|input| InputRecord {
-            name: input.name.clone(),
-            uri: input.tree.uri.clone(),
-            digest: input.tree.digest.clone(),
-        })
-        .collect();
-    let monitor = job.labels().get(labels::MONITOR).cloned();
-    let mut version = ModelVersion::new(
-        &format!("{model}-{number}"),
-        ModelVersionSpec {
-            model: model.clone(),
-            version: number,
-            artifact: Artifact {
-                uri: Address(output.uri.clone()),
-                digest: output.digest.clone(),
-                format: spec
-                    .output
-                    .as_ref()
-                    .map(|output| output.format.clone())
-                    .unwrap_or_default(),
-                bytes: i64::try_from(output.bytes).ok(),
-            },
-            fingerprint: Some(fingerprint(job, &inputs)),
-            source: spec.source.clone(),
-            parameters: spec.parameters.clone(),
-            inputs,
-            images,
-            window: spec.window.clone(),
-            trained_by: Some(TrainedBy {
-                name: job.name_any(),
-                uid: job.uid().unwrap_or_default(),
-                monitor: monitor.clone(),
-            }),
-            parent,
-            training_metrics: training
-                .metrics
-                .iter()
-                .filter_map(|(name, value)| Some((name.clone(), Decimal::from_f64(*value)?)))
-                .take(KEPT_METRICS)
-                .collect(),
-            validation: spec.validation.clone(),
-            storage: spec.storage.clone(),
-        },
-    );
-    version.metadata.namespace = job.namespace();
-    let name = job.name_any();
-    let monitor = monitor.unwrap_or_default();
-    version.metadata.labels = Some(pods::child_labels(
-        &name,
-        "model",
-        &[
-            (labels::MODEL, &model),
-            (labels::TRAINING_JOB, &name),
-            (labels::MONITOR, &monitor),
-        ],
-    ));
-    version
+/// Seconds that the agent and the trainer have when a pod is stopped: a sixth less than the kubelet waits, at least 1.
+fn grace(spec: &PodSpec) -> i64 {
+    let kubelet = spec.termination_grace_period_seconds.unwrap_or(30);
+    (kubelet - (kubelet / 6).max(1)).max(1)
 }

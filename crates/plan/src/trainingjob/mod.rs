@@ -7,10 +7,12 @@
 //! ```
 
 mod children;
+pub mod gang;
 mod observed;
 mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use observed::{GangScheduler, Observed};
+pub use gang::{KueueWorkload, QueueWord, Schedulers, VolcanoPodGroup};
+pub use observed::Observed;
 pub use plan::{plan, refused};

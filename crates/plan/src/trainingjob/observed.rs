@@ -1,11 +1,13 @@
 //! What a decision on a TrainingJob may know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use windlass_api::{ModelVersion, TrainingJob};
+
+use super::gang::{QueueWord, Schedulers};
 
 /// What is known of a TrainingJob and all that belongs to it, from caches that have caught up with our own writes.
 #[derive(Clone, Debug)]
@@ -24,17 +26,10 @@ pub struct Observed {
     pub claims: BTreeSet<String>,
     /// The service accounts of its namespace.
     pub service_accounts: BTreeSet<String>,
-    /// The cluster's gang scheduler.
-    pub gang_scheduler: GangScheduler,
+    /// What its Jobs wait for that stand in a queue of Kueue's, by their names.
+    pub queue: BTreeMap<String, QueueWord>,
+    /// What the cluster schedules gangs with.
+    pub schedulers: Schedulers,
     /// The agent's image that the operator was started with.
     pub agent_image: String,
-}
-
-/// What schedules pods all or none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GangScheduler {
-    /// Kubernetes' own, `scheduling.k8s.io/v1beta1`.
-    Native,
-    /// None, and why.
-    None(String),
 }

@@ -1,21 +1,27 @@
 //! The decisions on a TrainingJob.
 //!
 //! ```text
-//!   attempt ──┬─> none, or gone ─> start (gang)
+//!   attempt ──┬─> none ──────────> data (fit?) ─> pace (when?) ─> start (gang)
+//!             ├─> gone ──────────> the next attempt
 //!             ├─> running ───────> disrupted? stalled? or under way
 //!             ├─> succeeded ─────> success
-//!             └─> failed ────────> failure ─> the next attempt, or the end
+//!             └─> failed ────────> failure (rules) ─> the next attempt, or the end
 //! ```
 //!
 //! Above them stand `suspend`, and the deadlines.
 
 mod attempt;
 mod conditions;
+mod data;
 mod deadlines;
 mod failure;
-mod gang;
+mod pace;
+mod queue;
+mod record;
+mod rules;
 mod start;
 mod success;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,6 +33,7 @@ use kube::ResourceExt;
 use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true};
 
 use self::attempt::AttemptState;
+use self::record::Ending;
 use super::observed::Observed;
 use crate::jobs::Without;
 use crate::{Doomed, Plan, Problem, Step, jobs, pods};
@@ -37,6 +44,9 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<TrainingJobStatus> {
     let before = job.status.clone().unwrap_or_default();
     if job.metadata.deletion_timestamp.is_some() {
         // It goes, and its children with it: nothing new is started.
+        return Plan::status_only(before);
+    }
+    if job.spec.managed_by != windlass_api::MANAGED_BY_WINDLASS {
         return Plan::status_only(before);
     }
     if is_true(&before.conditions, condition::COMPLETE)
@@ -109,7 +119,8 @@ impl Reconcile<'_> {
             return self.overdue(&attempt);
         }
         match attempt {
-            AttemptState::None | AttemptState::Gone => self.start(),
+            AttemptState::None => self.start(),
+            AttemptState::Gone => self.gone(),
             AttemptState::Running(child) => self.running(child),
             AttemptState::Settling => Plan {
                 again: Some(Duration::from_secs(1)),
@@ -123,6 +134,7 @@ impl Reconcile<'_> {
     fn base(&self) -> TrainingJobStatus {
         TrainingJobStatus {
             observed_generation: self.job.metadata.generation,
+            waiting: None,
             ..self.before.clone()
         }
     }
@@ -151,8 +163,16 @@ impl Reconcile<'_> {
             plan.steps = self.end_attempts();
             return plan;
         }
-        if let Some(problem) = self.pods_of(number).find_map(pods::problem) {
+        if let Some(plan) = self.in_queue(child) {
+            return plan;
+        }
+        let unschedulable = |problem: &Problem| problem.reason == "Unschedulable";
+        let mut problems = self.pods_of(number).filter_map(pods::problem);
+        if let Some(problem) = problems.find(|problem| !unschedulable(problem)) {
             return self.stalled(&problem);
+        }
+        if let Some(plan) = self.waiting(number) {
+            return plan;
         }
         match jobs::without_pods(child, self.pods_of(number), self.now) {
             Some(Without::Refused(problem)) => self.stalled(&problem),
@@ -179,9 +199,7 @@ impl Reconcile<'_> {
         if let AttemptState::Running(_) = self.attempt() {
             self.record(
                 &mut status,
-                "Suspended",
-                "the job was suspended".to_owned(),
-                None,
+                Ending::new("Suspended", "the job was suspended"),
             );
         }
         Plan {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use windlass_testcluster::programs::{self, Program};
-use windlass_testcluster::{Cluster, Options, Shape, down, names, supervise};
+use windlass_testcluster::{Addition, Cluster, Options, Shape, down, names, supervise};
 
 /// A real Kubernetes on one machine, for tests and for the demo.
 #[derive(Parser)]
@@ -65,9 +65,12 @@ enum Command {
     },
     /// Build programs, bring nothing up, and print where they lie.
     Programs {
-        /// Those of one shape; by default all, helm and versitygw too.
+        /// Those of one shape; by default those of every shape, helm and versitygw.
         #[arg(long)]
         shape: Option<Shape>,
+        /// Those of an addition too.
+        #[arg(long, value_name = "ADDITION")]
+        with: Vec<Addition>,
     },
     /// Build one program if it is not built, and print where it lies.
     Which {
@@ -105,6 +108,9 @@ struct Up {
     /// How many nodes kwok plays.
     #[arg(long, default_value_t = 10)]
     fake_nodes: u32,
+    /// What it has besides; may be repeated.
+    #[arg(long, value_name = "ADDITION")]
+    with: Vec<Addition>,
     /// Take it down when this process has ended; by default it stays until `down`.
     #[arg(long = "while", value_name = "PID")]
     owner: Option<i32>,
@@ -150,8 +156,12 @@ impl Arguments {
                         .display()
                 );
             }
-            Command::Programs { shape } => {
-                for path in programs::ensure(shape.map_or(&Program::ALL, Program::of))?.values() {
+            Command::Programs { shape, with } => {
+                let mut wanted = shape
+                    .map_or(Program::of_every_shape(), Program::of)
+                    .to_vec();
+                wanted.extend(with.into_iter().map(Addition::program));
+                for path in programs::ensure(&wanted)?.values() {
                     println!("{}", path.display());
                 }
             }
@@ -167,12 +177,13 @@ impl Arguments {
 }
 
 fn bring_up(up: &Up) -> Result<()> {
-    programs::ensure(Program::of(up.shape))?;
-    let started = Instant::now();
     let mut options = Options::new(&up.name.name, up.shape)
         .with_gpus(up.gpus)
         .with_fake_nodes(up.fake_nodes);
     options.audit_log = up.audit_log;
+    options.with.extend(&up.with);
+    programs::ensure(&options.programs())?;
+    let started = Instant::now();
     let cluster = match up.owner {
         Some(pid) => Cluster::up_while(&options, pid)?,
         None => Cluster::up_and_stay(&options)?,

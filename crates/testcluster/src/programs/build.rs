@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
+use walkdir::WalkDir;
 
 use super::{Module, Program, Recipe};
 use crate::paths;
+use crate::process::output;
 
 /// Builds those of the programs that are not built yet, and returns where each lies.
 ///
@@ -77,8 +79,8 @@ fn build(program: Program, screen: &Screen) -> Result<()> {
         .spawn()
         .context("starting `go`: is Go installed and on PATH?")?;
     let mut said = Vec::new();
-    let output = child.stderr.take().context("stderr is piped")?;
-    for line in BufReader::new(output).lines() {
+    let messages = child.stderr.take().context("stderr is piped")?;
+    for line in BufReader::new(messages).lines() {
         let line = line.context("reading what go says")?;
         if is_package(&line) {
             bar.step();
@@ -96,6 +98,8 @@ fn build(program: Program, screen: &Screen) -> Result<()> {
             said[from..].join("\n")
         );
     }
+    // Before the program: who finds that one finds these as well.
+    keep_beside(&recipe, &module, folder)?;
     fs::rename(&partial, &path).with_context(|| format!("renaming {}", partial.display()))?;
     screen.advance(&recipe);
     screen.say(&format!(
@@ -124,6 +128,30 @@ fn go(recipe: &Recipe, module: &Path) -> Command {
         .env("GOWORK", "off")
         .env("CGO_ENABLED", if recipe.cgo { "1" } else { "0" });
     command
+}
+
+/// Copies what the recipe names out of Go's module cache, so that a later `up` needs no Go.
+fn keep_beside(recipe: &Recipe, module: &Path, folder: &Path) -> Result<()> {
+    if recipe.beside.is_empty() {
+        return Ok(());
+    }
+    let source = output(
+        go(recipe, module)
+            .args(["list", "-mod=readonly", "-f", "{{.Module.Dir}}"])
+            .arg(recipe.package),
+    )?;
+    let source = Path::new(source.trim());
+    for kept in recipe.beside {
+        for entry in WalkDir::new(source.join(kept)) {
+            let entry = entry.context("walking a module's folder")?;
+            if entry.file_type().is_file() {
+                let content = fs::read(entry.path())
+                    .with_context(|| format!("reading {}", entry.path().display()))?;
+                paths::write(&folder.join(entry.path().strip_prefix(source)?), content)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How many packages are still to be compiled; zero if that cannot be told.

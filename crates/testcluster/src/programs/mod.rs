@@ -52,6 +52,8 @@ pub enum Program {
     Helm,
     /// S3 over a folder.
     Versitygw,
+    /// Queues Jobs for quota.
+    Kueue,
 }
 
 /// How a program is built.
@@ -63,6 +65,8 @@ pub(crate) struct Recipe {
     pub cgo: bool,
     pub tags: &'static str,
     pub ldflags: &'static str,
+    /// What of the module's own folder is kept beside the program.
+    pub beside: &'static [&'static str],
     /// From an empty build cache on two cores, measured.
     pub minutes: f64,
 }
@@ -91,10 +95,12 @@ module!(COREDNS, "coredns");
 module!(KWOK, "kwok");
 module!(HELM, "helm");
 module!(VERSITYGW, "versitygw");
+module!(KUEUE, "kueue");
 
 impl Program {
-    /// Every program, in the order in which they are built: what is needed soonest comes first.
-    pub const ALL: [Self; 14] = [
+    /// Every program, in the order in which they are built: what is needed soonest comes first,
+    /// what is built only when it is asked for comes last.
+    pub const ALL: [Self; 15] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -109,7 +115,13 @@ impl Program {
         Self::Coredns,
         Self::Helm,
         Self::Versitygw,
+        Self::Kueue,
     ];
+
+    /// Every program but what an [`Addition`](crate::Addition) is.
+    pub fn of_every_shape() -> &'static [Self] {
+        &Self::ALL[..14]
+    }
 
     /// What a cluster of this shape needs.
     pub fn of(shape: Shape) -> &'static [Self] {
@@ -202,6 +214,19 @@ impl Program {
                 "github.com/versity/versitygw/cmd/versitygw",
                 1.0,
             ),
+            Self::Kueue => Recipe {
+                beside: &[
+                    "config/components/crd/bases",
+                    "config/components/webhook/manifests.yaml",
+                ],
+                ..plain(
+                    "kueue",
+                    "v0.18.3",
+                    &KUEUE,
+                    "sigs.k8s.io/kueue/cmd/kueue",
+                    3.5,
+                )
+            },
         }
     }
 }
@@ -221,6 +246,7 @@ fn plain(
         cgo: false,
         tags: "",
         ldflags: "-s -w",
+        beside: &[],
         minutes,
     }
 }

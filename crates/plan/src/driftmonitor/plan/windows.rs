@@ -75,6 +75,7 @@ impl Reconcile<'_> {
                 Report::Training(_)
                 | Report::Evaluation(_)
                 | Report::Fetch(_)
+                | Report::Check(_)
                 | Report::Failure(_) => None,
             });
         if let Some(report) = report {

@@ -61,16 +61,18 @@ impl<'a> Reconcile<'a> {
             .filter(|version| is_good(version) && !self.is_quarantined(version))
             .max_by_key(|version| version.spec.version);
         newest.ok_or_else(|| {
-            let unjudged = self.observed.versions.iter().rev();
-            let unjudged = unjudged
-                .filter(|version| version.spec.validation.is_none())
+            let unjudged = self
+                .observed
+                .versions
+                .iter()
+                .filter(|version| version.spec.validation.is_none() && !is_good(version))
+                .max_by_key(|version| version.spec.version)
                 .map(|version| {
                     format!(
                         "; {} was registered without spec.validation and is not served as Latest: name its number in spec.version, or give its TrainingJob a spec.validation",
                         version.name_any()
                     )
-                })
-                .next();
+                });
             Problem::new(
                 "NoVersion",
                 format!(

@@ -3,7 +3,7 @@
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use windlass_api::labels;
+use windlass_api::{Attempt, labels};
 
 use super::Reconcile;
 use crate::jobs::{self, JobState};
@@ -34,7 +34,7 @@ impl Reconcile<'_> {
             .before
             .attempts
             .iter()
-            .any(|ended| ended.number == number)
+            .any(|attempt| attempt.number == number && attempt.ended.is_some())
         {
             return AttemptState::None;
         }
@@ -53,6 +53,12 @@ impl Reconcile<'_> {
                 JobState::Settling => AttemptState::Settling,
             },
         }
+    }
+
+    /// What is written down of the current attempt.
+    pub(super) fn current(&self) -> Option<&Attempt> {
+        let mut attempts = self.before.attempts.iter();
+        attempts.find(|attempt| Some(attempt.number) == self.before.attempt)
     }
 
     pub(super) fn pods_of(&self, attempt: i32) -> impl Iterator<Item = &Pod> {

@@ -8,6 +8,7 @@ use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true};
 
 use super::Reconcile;
 use super::attempt::AttemptState;
+use super::record::Ending;
 use crate::{Doomed, Plan, Problem, Step};
 
 /// A job that has ended waits for its time to live.
@@ -49,7 +50,7 @@ impl Reconcile<'_> {
         let seconds = self.job.spec.active_deadline_seconds.unwrap_or_default();
         let message =
             format!("spec.activeDeadlineSeconds: the job did not end within {seconds} seconds");
-        let problem = Problem::new("DeadlineExceeded", message.clone());
+        let problem = Problem::new("DeadlineExceeded", message);
         let mut status = self.base();
         match attempt {
             AttemptState::Failed(child) => {
@@ -58,9 +59,11 @@ impl Reconcile<'_> {
                 if is_true(&plan.status.conditions, condition::FAILED) {
                     return plan;
                 }
-                (status.attempts, status.failures) = (plan.status.attempts, plan.status.failures);
+                let told = plan.status;
+                (status.attempts, status.failures) = (told.attempts, told.failures);
+                status.gpu_seconds = told.gpu_seconds;
             }
-            AttemptState::Running(_) => self.record(&mut status, &problem.reason, message, None),
+            AttemptState::Running(_) => self.record(&mut status, Ending::of(&problem)),
             AttemptState::None
             | AttemptState::Gone
             | AttemptState::Settling

@@ -2,15 +2,22 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use windlass_api::TrainingJobStatus;
 use windlass_api::agent::{FailureReason, FailureReport};
-use windlass_api::{Attempt, TrainingJobStatus};
 
 use super::Reconcile;
+use super::record::Ending;
+use super::rules::{self, Action};
 use crate::{Note, Plan, Problem, jobs, pods};
 
-/// Attempts that the status keeps.
-const KEPT_ATTEMPTS: usize = 10;
+/// The worker that failed, and what it left.
+pub(super) struct Failed<'a> {
+    pub pod: &'a Pod,
+    pub report: FailureReport,
+}
 
 impl Reconcile<'_> {
     pub(super) fn attempt_failed(&self, child: &Job) -> Plan<TrainingJobStatus> {
@@ -18,74 +25,136 @@ impl Reconcile<'_> {
         if jobs::is_disrupted(child) || self.pods_of(number).any(pods::is_disrupted) {
             return self.disrupted();
         }
-        let Some(failure) = self.failure(number) else {
-            return self.count_failure(&Problem::new("WorkerFailed", job_message(child)), None);
+        let Some(failed) = self.first_failed(number) else {
+            let problem = Problem::new("WorkerFailed", jobs::failed_message(child));
+            return self.count_failure(&problem, Ending::of(&problem));
         };
-        let problem = as_problem(&failure);
-        if is_final(failure.reason) {
-            let mut status = self.base();
-            self.record(
-                &mut status,
-                &problem.reason,
-                problem.message.clone(),
-                failure.exit_code,
-            );
-            status.failures += 1;
-            return self.failed(status, &problem);
+        let problem = as_problem(&failed.report);
+        let ending = Ending::failed(&problem, &failed);
+        match rules::action(&self.job.spec, &failed) {
+            (Action::Fail, rule) => {
+                let mut status = self.base();
+                self.record(&mut status, ending);
+                status.failures += 1;
+                let problem = match rule {
+                    Some(rule) => Problem::new(
+                        &problem.reason,
+                        format!("{rule} fails the job: {}", problem.message),
+                    ),
+                    None => problem,
+                };
+                self.failed(status, &problem)
+            }
+            (Action::Ignore, rule) => {
+                let rule = rule.unwrap_or_default();
+                let message = format!(
+                    "attempt {number} failed and is repeated; {rule} lets it not count against spec.backoffLimit: {}",
+                    problem.message
+                );
+                let mut status = self.progressing("AttemptIgnored", &message);
+                self.record(
+                    &mut status,
+                    Ending {
+                        is_ignored: true,
+                        ..ending
+                    },
+                );
+                Plan {
+                    notes: vec![Note::warning("AttemptIgnored", message)],
+                    again: Some(Duration::ZERO),
+                    ..Plan::status_only(status)
+                }
+            }
+            (Action::Restart, _) => self.count_failure(&problem, ending),
         }
-        self.count_failure(&problem, failure.exit_code)
     }
 
     pub(super) fn disrupted(&self) -> Plan<TrainingJobStatus> {
         let number = self.before.attempt.unwrap_or(1);
-        let mut status = self.progressing("Disrupted", &format!("attempt {number} was disrupted by the cluster and is repeated; this does not count against spec.backoffLimit"));
-        self.record(
-            &mut status,
-            "Disrupted",
-            "a pod was preempted, evicted or lost with its node".to_owned(),
-            None,
+        let taken = self.pods_of(number).find(|pod| pods::is_disrupted(pod));
+        let how = taken
+            .and_then(pods::disruption)
+            .unwrap_or_else(|| "a pod was preempted, evicted or lost with its node".to_owned());
+        let ending = Ending::of(&Problem::new("Disrupted", how.clone())).on(taken);
+        self.disrupted_by(&how, ending)
+    }
+
+    /// The attempt's Job is not there, though it was made: somebody took it away, or the cache has yet to show it.
+    pub(super) fn gone(&self) -> Plan<TrainingJobStatus> {
+        /// How far a cache may lag behind another, after a new leader has filled both.
+        const LAG: SignedDuration = SignedDuration::from_secs(10);
+        let number = self.before.attempt.unwrap_or(1);
+        let started = self.current().and_then(|attempt| attempt.started);
+        let left = started.map(|started| (started + LAG).duration_since(self.now));
+        if let Some(left) = left.and_then(|left| Duration::try_from(left).ok())
+            && !left.is_zero()
+        {
+            return Plan {
+                again: Some(left),
+                ..Plan::status_only(self.before.clone())
+            };
+        }
+        let message = format!("the Job of attempt {number} was deleted by somebody");
+        let mut status = self.progressing(
+            "JobDeleted",
+            &format!(
+                "{message}; the attempt is repeated and does not count against spec.backoffLimit"
+            ),
         );
+        self.record(&mut status, Ending::new("JobDeleted", &message));
         Plan {
-            notes: vec![Note::normal(
-                "Disrupted",
-                format!("attempt {number} was disrupted and is repeated"),
-            )],
+            notes: vec![Note::warning("JobDeleted", message)],
             again: Some(Duration::ZERO),
             ..Plan::status_only(status)
         }
     }
 
-    /// The failure that tells most: what a repetition cannot mend before what it can, and the cause before those
-    /// that were stopped for it.
-    fn failure(&self, attempt: i32) -> Option<FailureReport> {
-        let told = |failure: &FailureReport| {
+    /// The attempt was ended by the cluster, and is repeated.
+    pub(super) fn disrupted_by(&self, how: &str, ending: Ending) -> Plan<TrainingJobStatus> {
+        let number = self.before.attempt.unwrap_or(1);
+        let message = format!(
+            "attempt {number} was disrupted by the cluster and is repeated; this does not count against spec.backoffLimit: {how}"
+        );
+        let mut status = self.progressing("Disrupted", &message);
+        self.record(&mut status, ending);
+        Plan {
+            notes: vec![Note::normal("Disrupted", message)],
+            again: Some(Duration::ZERO),
+            ..Plan::status_only(status)
+        }
+    }
+
+    /// The worker that tells most: what a repetition cannot mend before what it can, the cause before those that were
+    /// stopped for it, and of several the one that ended first.
+    fn first_failed(&self, attempt: i32) -> Option<Failed<'_>> {
+        let told = |failed: &Failed<'_>| {
+            let report = &failed.report;
             (
-                !is_final(failure.reason),
-                failure.reason == FailureReason::Interrupted
-                    || matches!(failure.exit_code, Some(137 | 143)),
+                !is_final(report.reason),
+                report.reason == FailureReason::Interrupted
+                    || matches!(report.exit_code, Some(137 | 143)),
+                pods::ended_at(failed.pod),
             )
         };
         self.pods_of(attempt)
-            .filter_map(pods::failure)
+            .filter_map(|pod| {
+                let report = pods::failure(pod)?;
+                Some(Failed { pod, report })
+            })
             .min_by_key(told)
     }
 
     pub(super) fn count_failure(
         &self,
         problem: &Problem,
-        exit_code: Option<i32>,
+        ending: Ending,
     ) -> Plan<TrainingJobStatus> {
         let number = self.before.attempt.unwrap_or(1);
         let limit = self.job.spec.backoff_limit;
         let failures = self.before.failures + 1;
         if failures > limit {
             let mut status = self.base();
-            self.record(
-                &mut status,
-                &problem.reason,
-                problem.message.clone(),
-                exit_code,
-            );
+            self.record(&mut status, ending);
             status.failures = failures;
             let attempts = if failures == 1 {
                 "the attempt".to_owned()
@@ -106,12 +175,7 @@ impl Reconcile<'_> {
             problem.message
         );
         let mut status = self.progressing("AttemptFailed", &message);
-        self.record(
-            &mut status,
-            &problem.reason,
-            problem.message.clone(),
-            exit_code,
-        );
+        self.record(&mut status, ending);
         status.failures = failures;
         Plan {
             notes: vec![Note::warning("AttemptFailed", message)],
@@ -119,45 +183,10 @@ impl Reconcile<'_> {
             ..Plan::status_only(status)
         }
     }
-
-    /// Writes down how the current attempt ended.
-    pub(super) fn record(
-        &self,
-        status: &mut TrainingJobStatus,
-        reason: &str,
-        message: String,
-        exit_code: Option<i32>,
-    ) {
-        let number = self.before.attempt.unwrap_or(1);
-        status.attempts.push(Attempt {
-            number,
-            ended: self.now,
-            reason: reason.to_owned(),
-            message,
-            exit_code,
-        });
-        let surplus = status.attempts.len().saturating_sub(KEPT_ATTEMPTS);
-        status.attempts.drain(..surplus);
-    }
-}
-
-/// What the Job itself says of why it failed.
-fn job_message(child: &Job) -> String {
-    child
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref())
-        .and_then(|conditions| {
-            conditions
-                .iter()
-                .find(|condition| condition.type_ == "Failed")
-        })
-        .and_then(|condition| condition.message.clone())
-        .unwrap_or_else(|| "the Job failed and gave no reason".to_owned())
 }
 
 /// A failure in the worker's own words.
-fn as_problem(failure: &FailureReport) -> Problem {
+pub(super) fn as_problem(failure: &FailureReport) -> Problem {
     let tail = if failure.log_tail.is_empty() {
         String::new()
     } else {
@@ -170,12 +199,13 @@ fn as_problem(failure: &FailureReport) -> Problem {
 }
 
 /// Failures that a repetition cannot mend.
-fn is_final(reason: FailureReason) -> bool {
+pub(super) fn is_final(reason: FailureReason) -> bool {
     match reason {
         FailureReason::InvalidArguments
         | FailureReason::InputNotFound
         | FailureReason::InputUnreadable
         | FailureReason::ColumnNotFound
+        | FailureReason::CheckFailed
         | FailureReason::DigestMismatch
         | FailureReason::TrainerNotStarted
         | FailureReason::OutputMissing
@@ -184,6 +214,7 @@ fn is_final(reason: FailureReason) -> bool {
         | FailureReason::ReferenceUnreadable => true,
         FailureReason::TrainerFailed
         | FailureReason::OutputNotWritten
+        | FailureReason::CheckpointUnreadable
         | FailureReason::ServerNotReady
         | FailureReason::ServerFailed
         | FailureReason::Interrupted

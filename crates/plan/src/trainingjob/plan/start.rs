@@ -1,20 +1,32 @@
 //! An attempt is started: once what it needs is there, and nothing of the one before is alive.
 
+use std::time::Duration;
+
+use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt;
-use windlass_api::TrainingJobStatus;
+use windlass_api::{SchedulingStatus, TrainingJobStatus};
 
-use super::Reconcile;
 use super::attempt::is_of;
-use crate::trainingjob::children;
+use super::data::Data;
+use super::{Reconcile, pace};
+use crate::trainingjob::children::{self, MadeWith};
+use crate::trainingjob::gang::{self, Backend};
 use crate::{Child, Note, Plan, Problem, Step, pods, template};
+
+/// How long after its time a pod may still go.
+const LATE: SignedDuration = SignedDuration::from_mins(1);
 
 impl Reconcile<'_> {
     pub(super) fn start(&self) -> Plan<TrainingJobStatus> {
         let worker = match self.check() {
             Ok(worker) => worker,
             Err(problem) => return self.stalled(&problem),
+        };
+        let inputs = match self.data() {
+            Data::Fit(inputs) => inputs,
+            Data::NotFit(plan) => return *plan,
         };
         let number = self.before.attempt.unwrap_or(0) + 1;
         let name = children::job_name(self.job, number);
@@ -25,14 +37,30 @@ impl Reconcile<'_> {
             .iter()
             .find(|child| child.name_any() == name)
             .map(AsRef::as_ref);
-        if let Some(message) = self.held_back(number, made) {
-            return Plan::status_only(self.progressing("WaitingForPods", &message));
+        if let Some(plan) = self.held_back(number, made) {
+            return plan;
         }
-        let (gang, scheduling) = self.scheduling(made);
-        let mut status = self.under_way(number);
-        status.attempt = Some(number);
-        status.start_time.get_or_insert(self.now);
-        status.fingerprint = Some(children::fingerprint(self.job, &[]));
+        if let Some(left) = pace::pause_left(&self.before.attempts, self.now)
+            && made.is_none()
+        {
+            return self.paused(number, left);
+        }
+        let (backend, scheduling) = match self.backend(made) {
+            Ok(chosen) => chosen,
+            Err(problem) => return self.stalled(&problem),
+        };
+        let mut status = match &backend {
+            Backend::Kueue { queue } => self.queued(number, queue),
+            Backend::Native | Backend::Kai { .. } | Backend::Volcano { .. } | Backend::None => {
+                self.under_way(number)
+            }
+        };
+        self.begin(&mut status, number);
+        // A queue's time is not the job's.
+        if !matches!(backend, Backend::Kueue { .. }) {
+            status.start_time.get_or_insert(self.now);
+        }
+        status.fingerprint = Some(children::fingerprint(self.job, &inputs, &[]));
         status.scheduling = Some(scheduling);
         let image = made
             .and_then(children::agent_image)
@@ -43,21 +71,21 @@ impl Reconcile<'_> {
             .map(|service| Step::Apply(Child::Service(Box::new(service))))
             .into_iter()
             .collect();
-        if gang {
-            steps.push(Step::Apply(Child::PodGroup(Box::new(children::pod_group(
-                self.job, number,
-            )))));
-        }
+        steps.extend(children::beside(self.job, number, &backend).map(Step::Apply));
         // A Job's pods cannot be changed: one that is there is taken as it is.
         if made.is_none() {
             steps.push(Step::Apply(Child::Job(Box::new(children::indexed_job(
                 self.job,
                 number,
                 &worker,
-                &agent_image,
-                gang,
+                &MadeWith {
+                    agent_image: &agent_image,
+                    inputs: &inputs,
+                    backend: &backend,
+                },
             )))));
         }
+        status.inputs = inputs;
         let notes = vec![Note::normal(
             "AttemptStarted",
             format!("started attempt {number}"),
@@ -70,20 +98,71 @@ impl Reconcile<'_> {
         }
     }
 
-    /// What an attempt waits for before it may start.
-    fn held_back(&self, number: i32, made: Option<&Job>) -> Option<String> {
+    /// Who schedules the gang: as the Job was made, where it is there already.
+    fn backend(&self, made: Option<&Job>) -> Result<(Backend, SchedulingStatus), Problem> {
+        let chosen = gang::choose(self.job, &self.observed.schedulers);
+        let Some(made) = made.map(Backend::of) else {
+            return chosen;
+        };
+        match chosen {
+            Ok((backend, status)) if backend == made => Ok((backend, status)),
+            Ok(_) | Err(_) => {
+                let status = SchedulingStatus {
+                    gang: made.name().to_owned(),
+                    reason: "so it was when the attempt was started".to_owned(),
+                };
+                Ok((made, status))
+            }
+        }
+    }
+
+    /// The next attempt waits, since those before it ended so soon.
+    fn paused(&self, number: i32, left: Duration) -> Plan<TrainingJobStatus> {
+        let last = self.before.attempts.last();
+        let why = last.map(|last| format!("{}: {}", last.reason, last.message));
+        let message = format!(
+            "attempt {number} starts in a while, since those before it ended soon after they had started; the last with {}",
+            why.unwrap_or_default()
+        );
+        Plan {
+            again: Some(left),
+            ..Plan::status_only(self.progressing("BackingOff", &message))
+        }
+    }
+
+    /// What is to be done while an attempt may not start yet.
+    fn held_back(&self, number: i32, made: Option<&Job>) -> Option<Plan<TrainingJobStatus>> {
         if let Some(going) = made.filter(|child| child.metadata.deletion_timestamp.is_some()) {
-            return Some(format!("waiting until Job {} is gone", going.name_any()));
+            let message = format!("waiting until Job {} is gone", going.name_any());
+            return Some(Plan::status_only(
+                self.progressing("WaitingForPods", &message),
+            ));
         }
         // Never two attempts alive at the same time.
         let pod = self
             .pods
             .iter()
             .find(|pod| pods::is_alive(pod) && !(made.is_some() && is_of(pod, number)))?;
-        Some(format!(
-            "waiting until pod {} of the attempt before is gone",
-            pod.name_any()
-        ))
+        let name = pod.name_any();
+        let node = pods::node(pod);
+        // A pod is deleted with a time at which it has to be gone. Past it, its kubelet does not answer.
+        let left = pod.metadata.deletion_timestamp.as_ref().map(|until| {
+            let left = (until.0 + LATE).duration_since(self.now);
+            Duration::try_from(left).unwrap_or(Duration::ZERO)
+        });
+        if let (Some(Duration::ZERO), Some(node)) = (left, node) {
+            return Some(self.stalled(&Problem::new(
+                "PodNotGone",
+                format!(
+                    "pod {name} of the attempt before does not go, since node {node} does not answer; it may still run, and no attempt is started beside it. Once {node} is known to be off, delete the Node, or `kubectl taint node {node} node.kubernetes.io/out-of-service=:NoExecute`"
+                ),
+            )));
+        }
+        let message = format!("waiting until pod {name} of the attempt before is gone");
+        Some(Plan {
+            again: left.filter(|left| !left.is_zero()),
+            ..Plan::status_only(self.progressing("WaitingForPods", &message))
+        })
     }
 
     /// What can be known to be wrong before a pod is made.
@@ -145,6 +224,13 @@ impl Reconcile<'_> {
                     .output
                     .iter()
                     .map(|output| ("spec.output.uri", &output.uri)),
+            )
+            .chain(
+                self.job
+                    .spec
+                    .checkpoint
+                    .iter()
+                    .map(|checkpoint| ("spec.checkpoint.uri", &checkpoint.uri)),
             )
             .chain(
                 self.job

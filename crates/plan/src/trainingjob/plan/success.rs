@@ -1,49 +1,46 @@
 //! An attempt ended well: its output becomes a ModelVersion, exactly one.
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use windlass_api::TrainingJobStatus;
 use windlass_api::agent::{Report, TrainingReport};
 
 use super::Reconcile;
-use crate::trainingjob::children;
+use super::record::Ending;
+use crate::trainingjob::children::{self, Trained};
 use crate::{Child, Plan, Problem, Step, pods};
 
 impl Reconcile<'_> {
     pub(super) fn succeeded(&self) -> Plan<TrainingJobStatus> {
         let number = self.before.attempt.unwrap_or(1);
-        if self.job.spec.model.is_none() {
-            return self.complete(None, "all workers ended well");
-        }
+        let report = self.training_report(number);
         let uid = self.job.uid().unwrap_or_default();
-        if let Some(made) = self.observed.versions.iter().find(|version| {
-            version
-                .spec
-                .trained_by
-                .as_ref()
-                .is_some_and(|by| by.uid == uid)
-        }) {
-            let name = made.name_any();
-            return self.complete(
-                Some(name.clone()),
-                &format!("registered as ModelVersion {name}"),
-            );
+        let made = self.observed.versions.iter().find(|version| {
+            let by = version.spec.trained_by.as_ref();
+            by.is_some_and(|by| by.uid == uid)
+        });
+        if self.job.spec.model.is_none() {
+            return self.ended_well(report.as_ref(), None, "all workers ended well");
         }
-        let Some((pod, training)) = self.training_report(number) else {
+        if let Some(made) = made {
+            let name = made.name_any();
+            let message = format!("registered as ModelVersion {name}");
+            return self.ended_well(report.as_ref(), Some(name), &message);
+        }
+        let Some(report) = report else {
             let problem = Problem::new(
                 "ReportMissing",
                 "the first worker ended well but left no report: its pod was taken away before it was read",
             );
-            return self.count_failure(&problem, None);
+            return self.count_failure(&problem, Ending::of(&problem));
         };
-        let Some(output) = &training.output else {
-            return self.failed(
-                self.base(),
-                &Problem::new(
-                    "OutputMissing",
-                    "the first worker ended well but reported no output",
-                ),
+        let Some(output) = &report.output else {
+            let problem = Problem::new(
+                "OutputMissing",
+                "the first worker ended well but reported no output",
             );
+            let mut status = self.base();
+            self.record(&mut status, Ending::of(&problem));
+            return self.failed(status, &problem);
         };
         let newest = self
             .observed
@@ -53,22 +50,50 @@ impl Reconcile<'_> {
             .chain(self.champion_number())
             .max()
             .unwrap_or(0);
-        let version = children::model_version(
-            self.job,
-            newest + 1,
-            &training,
+        let inputs = children::inputs_read(&report, &self.before.inputs);
+        let trained = Trained {
+            report: &report,
             output,
-            pods::images(pod),
-            self.observed.champion.clone(),
-        );
+            images: pods::images_but(self.pods_of(number), None),
+            fingerprint: self.fingerprint(&report),
+            inputs,
+            parent: self.observed.champion.clone(),
+        };
+        let version = children::model_version(self.job, newest + 1, trained);
         let name = version.name_any();
-        let mut plan = self.complete(
-            Some(name.clone()),
-            &format!("registered as ModelVersion {name}"),
-        );
+        let message = format!("registered as ModelVersion {name}");
+        let mut plan = self.ended_well(Some(&report), Some(name), &message);
         plan.steps
             .push(Step::Create(Child::ModelVersion(Box::new(version))));
         plan
+    }
+
+    /// The job is complete, its last attempt and the fingerprint of what was used are written down.
+    fn ended_well(
+        &self,
+        report: Option<&TrainingReport>,
+        version: Option<String>,
+        message: &str,
+    ) -> Plan<TrainingJobStatus> {
+        let mut plan = self.complete(version, message);
+        if let Some(report) = report {
+            plan.status.fingerprint = Some(self.fingerprint(report));
+        }
+        let ending = Ending {
+            resumed: report.and_then(|report| report.resumed.clone()),
+            ..Ending::new("Succeeded", "all workers ended well")
+        };
+        self.record(&mut plan.status, ending);
+        plan
+    }
+
+    /// The fingerprint of what was used: inputs as they were read, images as the kubelets resolved them. The agent is in
+    /// every pod, and makes no model.
+    fn fingerprint(&self, report: &TrainingReport) -> String {
+        let number = self.before.attempt.unwrap_or(1);
+        let inputs = children::inputs_read(report, &[]);
+        let images = pods::images_but(self.pods_of(number), Some(children::INSTALL));
+        children::fingerprint(self.job, &inputs, &images)
     }
 
     /// The number of the version that serves, whose record may have been deleted: its number is not given again.
@@ -77,20 +102,13 @@ impl Reconcile<'_> {
         number.parse().ok()
     }
 
-    fn training_report(&self, attempt: i32) -> Option<(&Pod, TrainingReport)> {
+    fn training_report(&self, attempt: i32) -> Option<TrainingReport> {
         self.pods_of(attempt).find_map(|pod| {
             let trainer = pod.spec.as_ref()?.containers.first()?;
             match pods::report(pod, &trainer.name)? {
-                Report::Training(training) if rank(pod) == Some(0) => Some((pod, training)),
+                Report::Training(training) if pods::rank(pod) == Some(0) => Some(training),
                 _ => None,
             }
         })
     }
-}
-
-fn rank(pod: &Pod) -> Option<i32> {
-    pod.labels()
-        .get("batch.kubernetes.io/job-completion-index")?
-        .parse()
-        .ok()
 }

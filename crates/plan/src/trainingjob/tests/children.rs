@@ -4,8 +4,7 @@ use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
 
 use super::world::{World, trained};
-use crate::fixtures::{assert_restricted, given, object, readable, steps};
-use crate::trainingjob::GangScheduler;
+use crate::fixtures::{assert_restricted, digest, given, object, readable, steps};
 use crate::{Child, Step};
 
 fn world() -> World {
@@ -46,8 +45,7 @@ fn a_gang_has_a_pod_group_and_a_service_and_one_worker_has_neither() {
     );
     assert_eq!(steps(&World::new(json!({})).plan()), ["Apply Job/a-1"]);
     let mut without = world();
-    without.observed.gang_scheduler =
-        GangScheduler::None("the cluster serves no scheduling.k8s.io".to_owned());
+    without.observed.schedulers.native = Err("the cluster serves no scheduling.k8s.io".to_owned());
     assert_eq!(
         steps(&without.plan()),
         ["Apply Service/a-workers", "Apply Job/a-1"]
@@ -209,4 +207,110 @@ fn the_fingerprint_is_of_what_makes_the_model_and_of_nothing_else() {
     );
     assert_ne!(same, of(|spec| spec.window = None));
     assert_ne!(same, of(|spec| spec.workers.replicas = 3));
+}
+
+/// The value of a variable as the worker of rank 1 sees it.
+fn second_sees(framework: &str, name: &str) -> Option<String> {
+    let mut world = world();
+    let framework = object(json!(framework));
+    world.edit(|spec| spec.framework = framework);
+    let spec = job(&world).spec.and_then(|spec| spec.template.spec);
+    let variables = spec.expect("pods").containers[0].env.clone()?;
+    let found = variables.iter().find(|variable| variable.name == name)?;
+    if found.value_from.is_some() {
+        return Some("1".to_owned());
+    }
+    let value = found.value.clone()?;
+    Some(value.replace("$(WINDLASS_TASK_INDEX)", "1"))
+}
+
+#[test]
+fn each_framework_finds_its_workers_in_its_own_words() {
+    let rows = [
+        ("PyTorch", "PET_NODE_RANK", "1"),
+        ("PyTorch", "MASTER_PORT", "29500"),
+        ("JAX", "JAX_COORDINATOR_ADDRESS", "a-1-0.a-workers:29500"),
+        ("JAX", "JAX_NUM_PROCESSES", "2"),
+        ("JAX", "JAX_PROCESS_ID", "1"),
+        (
+            "TensorFlow",
+            "TF_CONFIG",
+            r#"{"cluster":{"worker":["a-1-0.a-workers:29500","a-1-1.a-workers:29500"]},"task":{"type":"worker","index":1}}"#,
+        ),
+        ("XGBoost", "DMLC_TRACKER_URI", "a-1-0.a-workers"),
+        ("XGBoost", "DMLC_TASK_ID", "1"),
+        ("XGBoost", "DMLC_NUM_WORKER", "2"),
+        ("Plain", "WINDLASS_HOSTS", "a-1-0.a-workers,a-1-1.a-workers"),
+    ];
+    for (framework, name, expected) in rows {
+        assert_eq!(
+            second_sees(framework, name).as_deref(),
+            Some(expected),
+            "{framework} {name}"
+        );
+    }
+    assert_eq!(second_sees("Plain", "MASTER_ADDR"), None);
+}
+
+#[test]
+fn a_trainer_that_goes_on_from_checkpoints_is_told_where_they_are() {
+    let mut world = world();
+    let checkpoint = object(json!({"uri": "pvc://models/checkpoints", "every": "30s", "keep": 2}));
+    world.edit(|spec| {
+        spec.checkpoint = Some(checkpoint);
+        spec.workers.template.0["spec"]["terminationGracePeriodSeconds"] = json!(120);
+    });
+    let spec = job(&world)
+        .spec
+        .and_then(|spec| spec.template.spec)
+        .expect("pods");
+    let arguments = spec.containers[0]
+        .args
+        .clone()
+        .expect("arguments")
+        .join(" ");
+    for part in [
+        "--checkpoint pvc://models/checkpoints/a-01234567 --checkpoint-every 30s --checkpoint-keep 2",
+        "--grace-period 100s",
+        "--world-size 2",
+    ] {
+        assert!(arguments.contains(part), "{part} in {arguments}");
+    }
+    let writable = spec.containers[0]
+        .volume_mounts
+        .iter()
+        .flatten()
+        .any(|mount| mount.mount_path.ends_with("/models") && mount.read_only.is_none());
+    assert!(writable);
+}
+
+#[test]
+fn the_fingerprint_of_a_complete_job_is_also_of_its_images_and_data_and_not_of_its_checks() {
+    let ended_with = |image: char, input: char, checks: Value| {
+        let mut world = world();
+        world.edit(|spec| spec.inputs[0].checks = object(checks));
+        world.settle().data_holds().settle();
+        let asked = world.status().fingerprint;
+        world.succeeds(&trained().replace(&digest('e'), &digest(input)));
+        for pod in &mut world.observed.pods {
+            let text = serde_json::to_string(&**pod).expect("JSON");
+            let text = text.replace(&digest('9'), &digest(image));
+            *pod = std::sync::Arc::new(serde_json::from_str(&text).expect("a pod"));
+        }
+        world.settle();
+        let ended = world.status().fingerprint;
+        assert_ne!(asked, ended);
+        let version = world.observed.versions[0].spec.fingerprint.clone();
+        assert_eq!(version, ended, "a version and its run have one fingerprint");
+        ended
+    };
+    let none = || json!([]);
+    let same = ended_with('9', 'e', none());
+    assert_eq!(same, ended_with('9', 'e', none()));
+    assert_eq!(
+        same,
+        ended_with('9', 'e', json!([{"column": "age", "notNull": true}]))
+    );
+    assert_ne!(same, ended_with('8', 'e', none()));
+    assert_ne!(same, ended_with('9', 'c', none()));
 }

@@ -1,6 +1,9 @@
 //! TrainingJob: a small world, tables, and properties.
 
+mod attempts;
 mod children;
+mod data;
+mod gangs;
 mod policies;
 mod properties;
 mod world;

@@ -13,6 +13,9 @@ enum Event {
     Reconcile,
     Crash(usize),
     Succeeds,
+    DataHolds,
+    DataFails,
+    DataIsNotKnown,
     Fails,
     FailsForGood,
     IsPreempted(bool),
@@ -30,6 +33,9 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         6 => Just(Event::Reconcile),
         2 => (0usize..4).prop_map(Event::Crash),
         1 => Just(Event::Succeeds),
+        3 => Just(Event::DataHolds),
+        1 => Just(Event::DataFails),
+        1 => Just(Event::DataIsNotKnown),
         2 => Just(Event::Fails),
         1 => Just(Event::FailsForGood),
         1 => any::<bool>().prop_map(Event::IsPreempted),
@@ -49,6 +55,9 @@ fn happen(world: &mut World, event: Event) {
         Event::Reconcile => drop(world.reconcile()),
         Event::Crash(after) => drop(world.reconcile_until(after)),
         Event::Succeeds => drop(world.succeeds(&trained())),
+        Event::DataHolds => drop(world.data_holds()),
+        Event::DataFails => drop(world.data_fails()),
+        Event::DataIsNotKnown => drop(world.data_is_not_known()),
         Event::Fails => drop(world.fails(1, &failure("TrainerFailed", Some(1)))),
         Event::FailsForGood => drop(world.fails(1, &failure("ColumnNotFound", None))),
         Event::IsPreempted(gone) => drop(world.is_preempted(gone)),
@@ -82,30 +91,40 @@ fn happen(world: &mut World, event: Event) {
     }
 }
 
+fn inputs(checked: bool) -> serde_json::Value {
+    let checks = if checked {
+        json!([{"column": "age", "notNull": true}])
+    } else {
+        json!([])
+    };
+    json!([{"name": "events", "uri": "pvc://events/2026-10", "format": "Parquet", "checks": checks}])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     /// That no two attempts overlap is asserted by the simulator itself, wherever a Job is made.
     #[test]
     fn attempts_never_overlap_failures_are_counted_exactly_and_one_version_comes_of_it(
-        events in events(), limit in 0i32..3, replicas in 1i32..4, deadline in prop::option::of(20i64..200),
+        events in events(), limit in 0i32..3, replicas in 1i32..4, deadline in prop::option::of(20i64..200), checked in any::<bool>(),
     ) {
-        let mut world = World::new(json!({"backoffLimit": limit, "activeDeadlineSeconds": deadline,
+        let mut world = World::new(json!({"backoffLimit": limit, "activeDeadlineSeconds": deadline, "inputs": inputs(checked),
             "workers": {"replicas": replicas, "template": {"spec": {"containers": [{"name": "trainer", "image": "t:1", "command": ["t"]}]}}}}));
         for event in events {
             let had_ended = world.has_ended();
             happen(&mut world, event);
             let status = world.status();
-            let real = status.attempts.iter().filter(|attempt| !["Disrupted", "Suspended", "DeadlineExceeded"].contains(&attempt.reason.as_str())).count();
+            let real = status.attempts.iter().filter(|attempt| attempt.ended.is_some() && !["Disrupted", "Suspended", "DeadlineExceeded", "Succeeded", "JobDeleted"].contains(&attempt.reason.as_str())).count();
             prop_assert!(status.failures <= limit + 1);
             prop_assert_eq!(usize::try_from(status.failures), Ok(real), "{:?}", status.attempts);
             prop_assert!(world.observed.versions.len() <= 1);
+            prop_assert!(!checked || world.made() == 0 || !status.inputs.is_empty() || world.writes == 0 || status.attempt.is_none(), "no worker before its data is known to be fit");
             prop_assert!(!had_ended || world.has_ended(), "what has ended stays ended");
         }
         // In the end, left alone, it comes to rest; and if it succeeds then, exactly one version comes of it.
         world.suspend(false).pods_go();
         for _ in 0..4 {
-            world.settle().wait(15).pods_go();
+            world.data_holds().settle().wait(300).pods_go();
         }
         world.succeeds(&trained()).settle();
         if world.is(windlass_api::condition::COMPLETE) {
@@ -125,7 +144,8 @@ proptest! {
             let second = serde_json::to_string(&readable(&world.plan())).expect("JSON");
             prop_assert_eq!(first, second);
         }
-        world.settle();
+        // What waits for its next attempt has got there by now.
+        world.settle().wait(300).settle();
         let written = (world.changes.len(), world.writes);
         world.wait(5);
         happen(&mut world, Event::Shuffle);

@@ -1,5 +1,6 @@
 //! A cluster that holds one TrainingJob: it does what plans say, and a test does what the world does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,8 +11,8 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true, labels};
 
-use crate::fixtures::{at, digest, disrupted, ended, is_so, object, pod, said};
-use crate::trainingjob::{GangScheduler, Observed, plan};
+use crate::fixtures::{at, digest, disrupted, ended, is_so, object, pod_of, said};
+use crate::trainingjob::{Observed, Schedulers, plan};
 use crate::{Child, Doomed, Plan, Step};
 
 pub struct World {
@@ -27,7 +28,7 @@ pub struct World {
 pub fn job(spec: Value) -> TrainingJob {
     let mut whole = json!({
         "model": "churn", "output": {"uri": "pvc://models/churn", "format": "LightGBM"},
-        "inputs": [{"name": "events", "uri": "pvc://events/2026-10", "format": "Parquet", "checks": [{"column": "age"}]}],
+        "inputs": [{"name": "events", "uri": "pvc://events/2026-10", "format": "Parquet"}],
         "workers": {"replicas": 1, "template": {"spec": {"containers": [{"name": "trainer", "image": "trainer:1", "command": ["python", "train.py"]}]}}}
     });
     let (Value::Object(all), Value::Object(more)) = (&mut whole, spec) else {
@@ -52,6 +53,16 @@ pub fn failure(reason: &str, exit_code: Option<i32>) -> String {
     json!({"kind": "Failure", "reason": reason, "message": format!("it was {reason}"), "exitCode": exit_code}).to_string()
 }
 
+/// A cluster that has Kubernetes' own gang scheduling and no other.
+pub fn only_native() -> Schedulers {
+    Schedulers {
+        kueue: false,
+        native: Ok(()),
+        kai: false,
+        volcano: false,
+    }
+}
+
 impl World {
     pub fn new(spec: Value) -> Self {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -63,7 +74,8 @@ impl World {
             champion: None,
             claims: names(&["models", "events"]),
             service_accounts: names(&["default"]),
-            gang_scheduler: GangScheduler::Native,
+            queue: BTreeMap::new(),
+            schedulers: only_native(),
             agent_image: "agent:1".to_owned(),
         };
         Self {
@@ -183,6 +195,7 @@ impl World {
             self.alive()
         );
         let (name, spec) = (job.name_any(), job.spec.clone().expect("a spec"));
+        let container = &spec.template.spec.as_ref().expect("a pod").containers[0].name;
         for index in 0..spec.completions.unwrap_or(1) {
             let mut labels = spec
                 .template
@@ -195,9 +208,11 @@ impl World {
                 "batch.kubernetes.io/job-completion-index".to_owned(),
                 index.to_string(),
             );
-            self.observed
-                .pods
-                .push(Arc::new(pod(&format!("{name}-{index}"), &labels)));
+            self.observed.pods.push(Arc::new(pod_of(
+                &format!("{name}-{index}"),
+                container,
+                &labels,
+            )));
         }
         self.changes.push(format!("made {name}"));
         // As the cache holds it.
@@ -223,6 +238,11 @@ impl World {
             .position(|child| !crate::jobs::has_ended(child))
     }
 
+    /// The same, if it is an attempt's.
+    fn training(&self) -> Option<usize> {
+        self.running().filter(|_| self.checking().is_none())
+    }
+
     fn end(&mut self, at_index: usize, type_: &str, reason: &str) {
         let now = self.now();
         let child = Arc::make_mut(&mut self.observed.children[at_index]);
@@ -232,7 +252,7 @@ impl World {
     }
 
     fn each_pod(&mut self, change: impl Fn(i32, Pod) -> Pod) {
-        let Some(running) = self.running() else {
+        let Some(running) = self.training() else {
             return;
         };
         let attempt = self.observed.children[running].labels()[labels::ATTEMPT].clone();
@@ -249,10 +269,51 @@ impl World {
         }
     }
 
+    /// The Job that checks the data, if it runs.
+    fn checking(&self) -> Option<usize> {
+        self.running()
+            .filter(|at| self.observed.children[*at].name_any().ends_with("-check"))
+    }
+
+    fn check_ends(&mut self, exit_code: i32, message: &str, type_: &str) -> &mut Self {
+        let Some(at) = self.checking() else {
+            return self;
+        };
+        let name = self.observed.children[at].name_any();
+        for one in &mut self.observed.pods {
+            if one.labels().get(crate::jobs::NAME_LABEL) == Some(&name) {
+                *one = Arc::new(ended(
+                    (**one).clone(),
+                    crate::pods::AGENT,
+                    exit_code,
+                    message,
+                ));
+            }
+        }
+        self.end(at, type_, "as its Job says");
+        self
+    }
+
+    /// Every check of the data holds.
+    pub fn data_holds(&mut self) -> &mut Self {
+        let report = json!({"kind": "Check", "rules": 1, "inputs": [{"name": "events", "uri": "pvc://events/2026-10", "digest": digest('e'), "files": 1, "bytes": 5, "rows": 9}]});
+        self.check_ends(0, &report.to_string(), "Complete")
+    }
+
+    /// A check of the data does not hold.
+    pub fn data_fails(&mut self) -> &mut Self {
+        self.check_ends(65, &failure("CheckFailed", None), "Failed")
+    }
+
+    /// The pod of the check is taken away before anybody read what it found.
+    pub fn data_is_not_known(&mut self) -> &mut Self {
+        self.check_ends(0, "", "Complete").wait(15)
+    }
+
     /// Every worker ends well; the first leaves this.
     pub fn succeeds(&mut self, message: &str) -> &mut Self {
         self.each_pod(|index, pod| ended(pod, "trainer", 0, if index == 0 { message } else { "" }));
-        self.running()
+        self.training()
             .into_iter()
             .for_each(|at| self.end(at, "Complete", "CompletionsReached"));
         self
@@ -268,7 +329,7 @@ impl World {
                 ended(pod, "trainer", 143, &failure("Interrupted", Some(143)))
             }
         });
-        self.running()
+        self.training()
             .into_iter()
             .for_each(|at| self.end(at, "Failed", "BackoffLimitExceeded"));
         self
@@ -283,7 +344,7 @@ impl World {
                 ended(pod, "trainer", 1, &failure("TrainerFailed", Some(1)))
             }
         });
-        self.running()
+        self.training()
             .into_iter()
             .for_each(|at| self.end(at, "Failed", "PodFailurePolicy"));
         if gone {
@@ -332,7 +393,7 @@ impl World {
     pub fn made(&self) -> usize {
         self.changes
             .iter()
-            .filter(|change| change.starts_with("made"))
+            .filter(|change| change.starts_with("made") && !change.ends_with("-check"))
             .count()
     }
 }

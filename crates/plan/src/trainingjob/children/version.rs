@@ -1,0 +1,134 @@
+//! The record of the model that an attempt made, and its fingerprint.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt;
+use windlass_api::{
+    Address, Artifact, Decimal, InputRecord, ModelVersion, ModelVersionSpec, TrainedBy,
+    TrainingJob, agent, labels,
+};
+
+use crate::{digest, pods};
+
+/// Metrics of a training that its record holds; the schema lets no more in.
+const KEPT_METRICS: usize = 100;
+
+/// The fingerprint of what is asked for, and once they are known of the inputs and images that were used: the same
+/// gives the same model. What it covers and what it does not is written in `docs/reproducibility.md`.
+pub fn fingerprint(job: &TrainingJob, inputs: &[InputRecord], images: &[String]) -> String {
+    let spec = &job.spec;
+    let digests: Vec<(&str, &str)> = inputs
+        .iter()
+        .map(|input| (input.name.as_str(), input.digest.as_str()))
+        .collect();
+    // An image's name is in the template; what a registry is called does not change a model.
+    let images: BTreeSet<&str> = images
+        .iter()
+        .filter_map(|image| image.split_once('@').map(|(_, digest)| digest))
+        .collect();
+    digest::of(&serde_json::json!({
+        "source": spec.source, "parameters": spec.parameters, "inputs": named(job), "window": spec.window,
+        "framework": spec.framework, "workers": spec.workers, "format": spec.output.as_ref().map(|output| &output.format),
+        "digests": digests, "images": images,
+    }))
+}
+
+/// The inputs without their checks, which change no model.
+fn named(job: &TrainingJob) -> Vec<(&str, &Address)> {
+    let inputs = job.spec.inputs.iter();
+    inputs
+        .map(|input| (input.name.as_str(), &input.uri))
+        .collect()
+}
+
+/// The inputs as a training read them; with the profiles that their checks made.
+pub fn inputs_read(training: &agent::TrainingReport, checked: &[InputRecord]) -> Vec<InputRecord> {
+    training
+        .inputs
+        .iter()
+        .map(|input| InputRecord {
+            name: input.name.clone(),
+            uri: input.tree.uri.clone(),
+            digest: input.tree.digest.clone(),
+            profile: checked
+                .iter()
+                .find(|record| record.name == input.name && record.digest == input.tree.digest)
+                .and_then(|record| record.profile.clone()),
+        })
+        .collect()
+}
+
+/// What an attempt made and from what.
+pub struct Trained<'a> {
+    /// What the first worker says.
+    pub report: &'a agent::TrainingReport,
+    /// Its output.
+    pub output: &'a agent::Tree,
+    /// What it read.
+    pub inputs: Vec<InputRecord>,
+    /// The images that it ran, by digest.
+    pub images: Vec<String>,
+    /// The fingerprint of all this.
+    pub fingerprint: String,
+    /// The version that served while it was trained.
+    pub parent: Option<String>,
+}
+
+/// The record of the model that an attempt made.
+pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> ModelVersion {
+    let spec = &job.spec;
+    let model = spec.model.clone().unwrap_or_default();
+    let monitor = job.labels().get(labels::MONITOR).cloned();
+    let output = trained.output;
+    let mut version = ModelVersion::new(
+        &format!("{model}-{number}"),
+        ModelVersionSpec {
+            model: model.clone(),
+            version: number,
+            artifact: Artifact {
+                uri: Address(output.uri.clone()),
+                digest: output.digest.clone(),
+                format: spec
+                    .output
+                    .as_ref()
+                    .map(|output| output.format.clone())
+                    .unwrap_or_default(),
+                bytes: i64::try_from(output.bytes).ok(),
+            },
+            fingerprint: Some(trained.fingerprint),
+            source: spec.source.clone(),
+            parameters: spec.parameters.clone(),
+            inputs: trained.inputs,
+            images: trained.images,
+            window: spec.window.clone(),
+            trained_by: Some(TrainedBy {
+                name: job.name_any(),
+                uid: job.uid().unwrap_or_default(),
+                monitor: monitor.clone(),
+            }),
+            parent: trained.parent,
+            training_metrics: trained
+                .report
+                .metrics
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), Decimal::from_f64(*value)?)))
+                .take(KEPT_METRICS)
+                .collect(),
+            validation: spec.validation.clone(),
+            storage: spec.storage.clone(),
+        },
+    );
+    version.metadata.namespace = job.namespace();
+    let name = job.name_any();
+    let monitor = monitor.unwrap_or_default();
+    version.metadata.labels = Some(pods::child_labels(
+        &name,
+        "model",
+        &[
+            (labels::MODEL, &model),
+            (labels::TRAINING_JOB, &name),
+            (labels::MONITOR, &monitor),
+        ],
+    ));
+    version
+}

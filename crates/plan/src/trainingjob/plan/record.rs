@@ -1,0 +1,149 @@
+//! What is written down of each attempt: how it began, and how it ended.
+
+use k8s_openapi::api::core::v1::Pod;
+use windlass_api::agent::Resumed;
+use windlass_api::{Attempt, TrainingJobStatus};
+
+use super::Reconcile;
+use super::failure::Failed;
+use crate::{Problem, gpus, pods, template};
+
+/// Attempts that the status keeps.
+const KEPT_ATTEMPTS: usize = 10;
+/// Bytes of a text that an attempt keeps: ten of them have to fit into an object.
+const KEPT_BYTES: usize = 1000;
+
+/// How an attempt ended.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ending {
+    pub reason: String,
+    pub message: String,
+    pub exit_code: Option<i32>,
+    pub worker: Option<i32>,
+    pub node: Option<String>,
+    pub log_tail: String,
+    pub resumed: Option<Resumed>,
+    /// A rule of the user's lets it not count.
+    pub is_ignored: bool,
+}
+
+impl Ending {
+    pub fn new(reason: &str, message: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    pub fn of(problem: &Problem) -> Self {
+        Self::new(&problem.reason, &problem.message)
+    }
+
+    /// The end of a worker that failed.
+    pub fn failed(problem: &Problem, failed: &Failed<'_>) -> Self {
+        let report = &failed.report;
+        Self {
+            reason: problem.reason.clone(),
+            message: report.message.clone(),
+            exit_code: report.exit_code,
+            log_tail: report.log_tail.clone(),
+            resumed: report.resumed.clone(),
+            ..Self::default()
+        }
+        .on(Some(failed.pod))
+    }
+
+    /// Names the worker, and where it was.
+    pub fn on(self, pod: Option<&Pod>) -> Self {
+        Self {
+            worker: pod.and_then(pods::rank),
+            node: pod.and_then(pods::node),
+            ..self
+        }
+    }
+}
+
+impl Reconcile<'_> {
+    /// Writes down that an attempt begins.
+    pub(super) fn begin(&self, status: &mut TrainingJobStatus, number: i32) {
+        status.attempt = Some(number);
+        status.attempts.retain(|attempt| attempt.number != number);
+        status.attempts.push(Attempt {
+            number,
+            started: Some(self.now),
+            workers: Some(self.job.spec.workers.replicas),
+            ..Attempt::default()
+        });
+        let surplus = status.attempts.len().saturating_sub(KEPT_ATTEMPTS);
+        status.attempts.drain(..surplus);
+    }
+
+    /// Writes down how the current attempt ended.
+    pub(super) fn record(&self, status: &mut TrainingJobStatus, ending: Ending) {
+        let number = self.before.attempt.unwrap_or(1);
+        if status.attempts.iter().all(|one| one.number != number) {
+            self.begin(status, number);
+        }
+        let gpu_seconds = self.gpu_seconds(number);
+        if let Some(seconds) = gpu_seconds {
+            *status.gpu_seconds.get_or_insert(0) += seconds;
+        }
+        let attempts = &mut status.attempts;
+        let Some(attempt) = attempts.iter_mut().find(|one| one.number == number) else {
+            return;
+        };
+        *attempt = Attempt {
+            number,
+            started: attempt.started,
+            admitted: attempt.admitted,
+            ended: Some(self.now),
+            workers: attempt.workers,
+            reason: ending.reason,
+            message: shortened(&ending.message),
+            exit_code: ending.exit_code,
+            worker: ending.worker,
+            node: ending.node,
+            log_tail: last_of(&ending.log_tail),
+            resumed_from: ending.resumed.as_ref().and_then(resumed_from),
+            gpu_seconds,
+            ignored: ending.is_ignored,
+        };
+    }
+
+    /// Seconds of GPUs that the pods of an attempt held; nothing where they have none.
+    fn gpu_seconds(&self, attempt: i32) -> Option<i64> {
+        let template = template::parse("spec.workers.template", &self.job.spec.workers.template);
+        let each = gpus::of_pod(&template.ok()?.spec?);
+        let held: i64 = self
+            .pods_of(attempt)
+            .map(|pod| gpus::seconds_held(pod, self.now))
+            .sum();
+        (each > 0).then(|| each * held)
+    }
+}
+
+/// `000001/000002-step-200 (passed over 000001/000003-step-300: …)`.
+fn resumed_from(resumed: &Resumed) -> Option<String> {
+    let skipped = resumed.skipped.join("; ");
+    let from = match (&resumed.from, skipped.is_empty()) {
+        (None, true) => return None,
+        (Some(from), true) => from.clone(),
+        (Some(from), false) => format!("{from} (passed over {skipped})"),
+        (None, false) => format!("none (passed over {skipped})"),
+    };
+    Some(shortened(&from))
+}
+
+fn shortened(text: &str) -> String {
+    if text.len() <= KEPT_BYTES {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(KEPT_BYTES)])
+}
+
+fn last_of(text: &str) -> String {
+    let text = text.trim_end();
+    let from = text.ceil_char_boundary(text.len().saturating_sub(KEPT_BYTES));
+    text[from..].to_owned()
+}

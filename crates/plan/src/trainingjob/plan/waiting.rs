@@ -1,0 +1,91 @@
+//! Workers that find no node: how many, what they ask for, and what the scheduler says.
+//!
+//! The scheduler says something else whenever a node changes. A thousand gangs that wait must not write each word down:
+//! what is said is renewed at most once a minute.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use windlass_api::{TrainingJobStatus, Waiting};
+
+use super::Reconcile;
+use crate::{Plan, Problem, gpus, pods, template};
+
+/// How long what was said stays.
+const RENEWED: SignedDuration = SignedDuration::from_mins(1);
+
+/// How long the scheduler may take until it has looked at every pod of a gang.
+const JUDGED: SignedDuration = SignedDuration::from_secs(2);
+
+impl Reconcile<'_> {
+    /// What is to be said of an attempt whose workers find no node; nothing where all have one.
+    pub(super) fn waiting(&self, attempt: i32) -> Option<Plan<TrainingJobStatus>> {
+        let message = self.unscheduled(attempt)?;
+        let begun = self.current().and_then(|attempt| attempt.started);
+        let left = begun.map(|begun| (begun + JUDGED).duration_since(self.now));
+        if let Some(left) = left.and_then(|left| Duration::try_from(left).ok())
+            && !left.is_zero()
+        {
+            return Some(Plan {
+                again: Some(left),
+                ..Plan::status_only(self.under_way(attempt))
+            });
+        }
+        let (waiting, again) = self.renewed(&message);
+        let mut plan = self.stalled(&Problem::new("Unschedulable", waiting.message.clone()));
+        plan.status.waiting = Some(waiting);
+        plan.again = again;
+        Some(plan)
+    }
+
+    /// What is said of a wait: this, or what was said less than a minute ago, and when to say something else.
+    pub(super) fn renewed(&self, message: &str) -> (Waiting, Option<Duration>) {
+        let said = |since| Waiting {
+            since,
+            observed: self.now,
+            message: message.to_owned(),
+        };
+        let Some(before) = &self.before.waiting else {
+            return (said(self.now), None);
+        };
+        let left = (before.observed + RENEWED).duration_since(self.now);
+        match Duration::try_from(left) {
+            _ if before.message == message => (before.clone(), None),
+            Ok(left) if !left.is_zero() => (before.clone(), Some(left)),
+            _ => (said(before.since), None),
+        }
+    }
+
+    /// `2 of 4 workers find no node, nvidia.com/gpu: 8 asked. The scheduler says of pod a-1-2: 0/3 nodes are …`
+    fn unscheduled(&self, attempt: i32) -> Option<String> {
+        let waiting: Vec<(&Pod, &str)> = self
+            .pods_of(attempt)
+            .filter_map(|pod| Some((pod, pods::unschedulable(pod)?)))
+            .collect();
+        // Of a gang, only the pod that lacked a node is told which nodes there are; the others hear of the gang.
+        let tells = |(_, said): &&(&Pod, &str)| said.contains("nodes are available");
+        let (pod, said) = *waiting.iter().find(tells).or_else(|| waiting.first())?;
+        let count = i64::try_from(waiting.len()).unwrap_or(i64::MAX);
+        let all = self.job.spec.workers.replicas;
+        let template = template::parse("spec.workers.template", &self.job.spec.workers.template);
+        let devices = template
+            .ok()
+            .and_then(|template| template.spec)
+            .map(|spec| gpus::resources(&spec))
+            .unwrap_or_default();
+        let asked: Vec<String> = devices
+            .iter()
+            .filter(|(name, _)| said.contains(name.as_str()))
+            .map(|(name, each)| format!(", {name}: {} asked", each * count))
+            .collect();
+        let workers = if all == 1 { "worker" } else { "workers" };
+        let find = if count == 1 { "finds" } else { "find" };
+        Some(format!(
+            "{count} of {all} {workers} {find} no node{}; the scheduler says of pod {}: {said}",
+            asked.concat(),
+            pod.name_any()
+        ))
+    }
+}

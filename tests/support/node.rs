@@ -1,0 +1,182 @@
+//! A real node with Windlass on it, for tests from end to end.
+
+#![allow(
+    dead_code,
+    reason = "not every program that includes this module uses all of it"
+)]
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use windlass_testcluster::{Cluster, Options, Shape, check_machine_for_node};
+
+/// Seconds for pods to start and end on a busy machine.
+pub const PATIENCE: Duration = Duration::from_mins(3);
+
+/// A cluster of one node, with the operator in it.
+pub struct Bench {
+    /// The cluster.
+    pub cluster: Cluster,
+}
+
+fn images() -> PathBuf {
+    std::env::var_os("IMAGES").map_or_else(
+        || {
+            windlass_testcluster::cache()
+                .expect("a cache folder")
+                .join("images")
+        },
+        PathBuf::from,
+    )
+}
+
+/// The reason why these tests cannot run here.
+pub fn obstacle() -> Option<String> {
+    if let Err(error) = check_machine_for_node() {
+        return Some(format!("{error:#}"));
+    }
+    ["windlass", "windlass-agent", "flights"]
+        .iter()
+        .map(|name| images().join(format!("{name}.tar")))
+        .find(|path| !path.exists())
+        .map(|path| format!("{} is missing; `make images` makes it", path.display()))
+}
+
+impl Bench {
+    /// Brings a cluster of this name up, its node with so many fake GPUs, and Windlass in it.
+    pub fn up(name: &str, gpus: u32) -> Self {
+        let cluster = Cluster::up(&Options::new(name, Shape::Node).with_gpus(gpus))
+            .expect("the cluster comes up");
+        for name in ["windlass", "windlass-agent", "flights"] {
+            cluster
+                .load_image(&images().join(format!("{name}.tar")))
+                .expect("the image is loaded");
+        }
+        let bench = Self { cluster };
+        let manifests =
+            std::fs::read_to_string("deploy/windlass.yaml").expect("the rendered manifest");
+        bench.apply(&local_images(&manifests));
+        bench.kubectl(&[
+            "-n",
+            "windlass-system",
+            "rollout",
+            "status",
+            "deployment/windlass",
+            "--timeout=120s",
+        ]);
+        bench
+    }
+
+    /// What kubectl says.
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.cluster
+            .kubectl()
+            .expect("kubectl is built")
+            .run(arguments)
+            .unwrap_or_else(|error| panic!("kubectl {arguments:?}: {error:#}"))
+    }
+
+    /// Applies manifests.
+    pub fn apply(&self, manifests: &str) {
+        self.cluster
+            .kubectl()
+            .expect("kubectl is built")
+            .apply(manifests)
+            .unwrap_or_else(|error| panic!("{error:#}\n{manifests}"));
+    }
+
+    /// Makes a namespace with a claim, `data`.
+    pub fn namespace(&self, name: &str) {
+        self.apply(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{pod-security.kubernetes.io/enforce: restricted}}}}\n---\n\
+             apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: data, namespace: {name}}}\nspec: {{accessModes: [ReadWriteMany], resources: {{requests: {{storage: 1Gi}}}}}}\n"
+        ));
+        Self::until(PATIENCE, "the claim is bound", || {
+            self.kubectl(&[
+                "-n",
+                name,
+                "get",
+                "pvc",
+                "data",
+                "-o",
+                "jsonpath={.status.phase}",
+            ]) == "Bound"
+        });
+    }
+
+    /// Writes a file into the claim.
+    pub fn write(&self, namespace: &str, path: &str, content: &str) {
+        let file = self
+            .cluster
+            .volume_path(namespace, "data")
+            .expect("the claim's folder")
+            .join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("the folder is made");
+        std::fs::write(file, content).expect("the file is written");
+    }
+
+    /// Status, reason and message of a condition.
+    pub fn condition(
+        &self,
+        namespace: &str,
+        object: &str,
+        type_: &str,
+    ) -> (String, String, String) {
+        let path = format!(
+            "jsonpath={{range .status.conditions[?(@.type==\"{type_}\")]}}{{.status}}|{{.reason}}|{{.message}}{{end}}"
+        );
+        let text = self.kubectl(&["-n", namespace, "get", object, "-o", &path]);
+        let mut parts = text.splitn(3, '|').map(str::to_owned);
+        let mut next = || parts.next().unwrap_or_default();
+        (next(), next(), next())
+    }
+
+    /// Waits until something is so.
+    pub fn until(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(
+                start.elapsed() < patience,
+                "after {patience:?}: not yet so: {what}"
+            );
+            std::thread::sleep(Duration::from_millis(250));
+        }
+    }
+}
+
+/// The manifest with the images of this node in place of those of the registries.
+fn local_images(manifests: &str) -> String {
+    [
+        (
+            "ghcr.io/windlass-dev/windlass-agent:",
+            "localhost/windlass-agent:dev",
+        ),
+        ("ghcr.io/windlass-dev/windlass:", "localhost/windlass:dev"),
+        ("docker.io/seldonio/mlserver:", "localhost/flights:dev"),
+    ]
+    .iter()
+    .fold(manifests.to_owned(), |text, (remote, local)| {
+        let (mut out, mut rest) = (String::new(), text.as_str());
+        while let Some(at) = rest.find(remote) {
+            let tag = rest[at..]
+                .find(['\'', '"', '\n'])
+                .unwrap_or(rest.len() - at);
+            out.push_str(&rest[..at]);
+            out.push_str(local);
+            rest = &rest[at + tag..];
+        }
+        out + rest
+    })
+}
+
+/// A TrainingJob in Python; `more` is added to its spec.
+pub fn training_job(namespace: &str, name: &str, script: &str, more: &str) -> String {
+    format!(
+        "apiVersion: windlass.dev/v1alpha1\nkind: TrainingJob\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n  backoffLimit: 0\n\
+         {more}\n  workers:\n    template:\n      spec:\n        containers:\n        - name: trainer\n          image: localhost/flights:dev\n\
+         \x20         imagePullPolicy: IfNotPresent\n          command: [python3, -c, {script:?}]\n"
+    )
+}
+
+/// An output on the claim.
+pub const OUTPUT: &str = "  output: {uri: \"pvc://data/models\", format: Plain}";

@@ -1,0 +1,414 @@
+//! Training on a real node: data that is checked first, gangs that start whole, attempts that go on from a checkpoint.
+//!
+//! Runs as root with the images of `make images`; says so and passes over it where they are not there.
+
+#[path = "support/node.rs"]
+mod node;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use node::{Bench, OUTPUT, PATIENCE, obstacle, training_job};
+use serde_json::Value;
+
+/// Fake GPUs of the node.
+const GPUS: u32 = 8;
+
+#[test]
+fn training_is_checked_scheduled_whole_and_goes_on_from_where_it_was() {
+    if let Some(why) = obstacle() {
+        println!("skipped: {why}");
+        return;
+    }
+    let bench = Bench::up("training", GPUS);
+    std::thread::scope(|scope| {
+        for case in [
+            data_that_is_not_fit_holds_no_gpu,
+            data_that_is_fit_is_what_the_workers_read,
+            an_exit_code_with_a_rule_fails_at_once,
+            a_training_that_is_stopped_three_times_ends_as_one_that_never_was,
+            a_trainer_that_ignores_sigterm_loses_no_checkpoint,
+            two_jobs_with_one_output_address_keep_each_its_own,
+        ] {
+            let bench = &bench;
+            scope.spawn(move || case(bench));
+        }
+    });
+    // These want the whole node for themselves.
+    two_gangs_that_do_not_fit_together_never_hold_half_each(&bench);
+}
+
+impl Bench {
+    fn get(&self, namespace: &str, object: &str) -> Value {
+        let text = self.kubectl(&["-n", namespace, "get", object, "-o", "json"]);
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    fn ends(&self, namespace: &str, name: &str) -> Value {
+        let object = format!("tj/{name}");
+        Self::until(PATIENCE, &format!("{object} has ended"), || {
+            ["Complete", "Failed"]
+                .iter()
+                .any(|type_| self.condition(namespace, &object, type_).0 == "True")
+        });
+        self.get(namespace, &object)["status"].clone()
+    }
+
+    fn completes(&self, namespace: &str, name: &str) -> Value {
+        let status = self.ends(namespace, name);
+        let (complete, _, _) = self.condition(namespace, &format!("tj/{name}"), "Complete");
+        assert_eq!(complete, "True", "{name}: {status:#}");
+        status
+    }
+
+    fn pods(&self, namespace: &str) -> Vec<Value> {
+        let list = self.get(namespace, "pods");
+        list["items"].as_array().cloned().unwrap_or_default()
+    }
+}
+
+/// Asks for so many GPUs in each worker.
+fn with_gpus(job: &str, gpus: u32) -> String {
+    job.replace(
+        "          imagePullPolicy: IfNotPresent",
+        &format!("          imagePullPolicy: IfNotPresent\n          resources: {{limits: {{nvidia.com/gpu: {gpus}}}}}"),
+    )
+}
+
+/// Runs so many workers.
+fn with_replicas(job: &str, replicas: u32) -> String {
+    job.replace(
+        "  workers:\n",
+        &format!("  workers:\n    replicas: {replicas}\n"),
+    )
+}
+
+fn data_that_is_not_fit_holds_no_gpu(bench: &Bench) {
+    const SPACE: &str = "unfit";
+    bench.namespace(SPACE);
+    bench.write(
+        SPACE,
+        "rows/a.csv",
+        "age,plan\n31,free\n-4,free\n,team\n80,gold\n",
+    );
+    let more = "  inputs:\n  - name: people\n    uri: \"pvc://data/rows\"\n    format: CSV\n    checks:\n\
+        \x20   - {column: age, min: \"0\", notNull: true}\n    - {column: plan, oneOf: [free, pro, team]}\n    - {minRows: 3}";
+    bench.apply(&with_gpus(&training_job(SPACE, "job", "pass", more), 2));
+    let status = bench.ends(SPACE, "job");
+    let (failed, reason, message) = bench.condition(SPACE, "tj/job", "Failed");
+    assert_eq!(
+        (failed.as_str(), reason.as_str()),
+        ("True", "CheckFailed"),
+        "{message}"
+    );
+    for word in ["people", "age", "min", "-4", "1 of 4", "25", "plan", "gold"] {
+        assert!(message.contains(word), "{message:?} does not name {word:?}");
+    }
+    let pods = bench.pods(SPACE);
+    assert_eq!(pods.len(), 1, "the check's alone");
+    assert!(!pods[0].to_string().contains("nvidia.com/gpu"));
+    assert_eq!(status["attempts"], Value::Null);
+}
+
+fn data_that_is_fit_is_what_the_workers_read(bench: &Bench) {
+    const SPACE: &str = "fit";
+    bench.namespace(SPACE);
+    bench.write(SPACE, "rows/a.csv", "age\n31\n4\n");
+    let more = format!(
+        "  model: m\n{OUTPUT}\n  inputs: [{{name: people, uri: \"pvc://data/rows\", format: CSV, checks: [{{column: age, type: Integer, min: \"0\"}}]}}]"
+    );
+    let script = "import os, shutil; shutil.copytree(os.environ['WINDLASS_INPUT_PEOPLE'], os.environ['WINDLASS_OUTPUT'] + '/seen')";
+    bench.apply(&training_job(SPACE, "job", script, &more));
+    let status = bench.completes(SPACE, "job");
+    let version = bench.get(SPACE, "mv/m-1");
+    assert_eq!(
+        version["spec"]["inputs"][0]["digest"],
+        status["inputs"][0]["digest"]
+    );
+    assert_eq!(version["spec"]["fingerprint"], status["fingerprint"]);
+}
+
+fn an_exit_code_with_a_rule_fails_at_once(bench: &Bench) {
+    const SPACE: &str = "rules";
+    bench.namespace(SPACE);
+    let job = training_job(
+        SPACE,
+        "job",
+        "import sys; print('no such layer'); sys.exit(3)",
+        "  failureRules: [{exitCodes: [3], action: Fail}]",
+    );
+    bench.apply(&job.replace("backoffLimit: 0", "backoffLimit: 5"));
+    let status = bench.ends(SPACE, "job");
+    let (_, reason, message) = bench.condition(SPACE, "tj/job", "Failed");
+    assert_eq!(reason, "TrainerFailed");
+    assert!(
+        message.starts_with("spec.failureRules[0] (exit code 3 of container trainer)"),
+        "{message}"
+    );
+    let attempts = status["attempts"].as_array().expect("a list");
+    assert_eq!(attempts.len(), 1);
+    assert_eq!(
+        (&attempts[0]["exitCode"], &attempts[0]["worker"]),
+        (&3.into(), &0.into())
+    );
+    assert!(
+        attempts[0]["logTail"]
+            .as_str()
+            .is_some_and(|tail| tail.contains("no such layer"))
+    );
+    assert!(attempts[0]["node"].is_string() && attempts[0]["started"].is_string());
+}
+
+/// A chain of hashes: whoever goes on from a wrong state ends at another. It keeps its state every fifth step.
+const CHAIN: &str = r"
+import hashlib, json, os, signal, sys, time
+folder, resume = os.environ['WINDLASS_CHECKPOINTS'], os.environ['WINDLASS_RESUME_FROM']
+step, state = 0, b'seed'
+if resume:
+    saved = json.load(open(resume))
+    step, state = saved['step'], bytes.fromhex(saved['state'])
+stopping = []
+if not os.environ.get('STUBBORN'):
+    signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
+else:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def keep():
+    path = f'{folder}/step-{step:06}'
+    with open(path + '.tmp', 'w') as file:
+        json.dump({'step': step, 'state': state.hex()}, file)
+    os.rename(path + '.tmp', path)
+while step < 120:
+    state = hashlib.sha256(state + bytes([step])).digest()
+    step += 1
+    if step % 5 == 0:
+        keep()
+    if stopping:
+        keep()
+        sys.exit(143)
+    time.sleep(0.2)
+open(os.environ['WINDLASS_OUTPUT'] + '/model', 'w').write(state.hex())
+";
+
+fn chain(namespace: &str, name: &str, more: &str) -> String {
+    let spec = format!(
+        "  model: {name}\n{OUTPUT}\n  checkpoint: {{uri: \"pvc://data/checkpoints\", every: 1s, keep: 2}}\n{more}"
+    );
+    let job = training_job(namespace, name, CHAIN, &spec);
+    with_gpus(&job.replace("backoffLimit: 0", "backoffLimit: 3"), 1)
+}
+
+/// The whole checkpoints of a job on the claim, by their paths.
+fn checkpoints(bench: &Bench, namespace: &str, attempt: u32) -> Vec<PathBuf> {
+    let folder = bench
+        .cluster
+        .volume_path(namespace, "data")
+        .expect("a folder");
+    let jobs = std::fs::read_dir(folder.join("checkpoints"));
+    let runs = jobs.into_iter().flatten().flatten();
+    runs.filter_map(|run| std::fs::read_dir(run.path().join(format!("{attempt:06}"))).ok())
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.join("manifest.json").exists())
+        .collect()
+}
+
+fn a_training_that_is_stopped_three_times_ends_as_one_that_never_was(bench: &Bench) {
+    const SPACE: &str = "resumed";
+    bench.namespace(SPACE);
+    bench.apply(&with_replicas(&chain(SPACE, "calm", ""), 2));
+    bench.completes(SPACE, "calm");
+    let folder = bench.cluster.volume_path(SPACE, "data").expect("a folder");
+    std::fs::remove_dir_all(folder.join("checkpoints")).expect("taken away");
+    bench.apply(&with_replicas(&chain(SPACE, "stopped", ""), 2));
+    for attempt in 1..=3 {
+        Bench::until(
+            PATIENCE,
+            &format!("a checkpoint of attempt {attempt}"),
+            || !checkpoints(bench, SPACE, attempt).is_empty(),
+        );
+        // Wherever it is just now.
+        let moment = u64::from(
+            std::time::UNIX_EPOCH
+                .elapsed()
+                .expect("a time")
+                .subsec_micros()
+                % 2000,
+        );
+        std::thread::sleep(Duration::from_millis(moment));
+        println!("attempt {attempt} is stopped {moment} ms after its first checkpoint was seen");
+        let pod = pod_of(bench, SPACE, attempt);
+        match attempt {
+            1 => evict(bench, SPACE, &pod),
+            2 => drop(bench.kubectl(&[
+                "-n",
+                SPACE,
+                "delete",
+                "pod",
+                &pod,
+                "--grace-period=0",
+                "--force",
+            ])),
+            _ => drop(bench.kubectl(&["-n", SPACE, "delete", "pod", &pod, "--wait=false"])),
+        }
+        Bench::until(PATIENCE, "the next attempt", || {
+            bench.get(SPACE, "tj/stopped")["status"]["attempt"] == attempt + 1
+        });
+    }
+    let status = bench.completes(SPACE, "stopped");
+    let attempts = status["attempts"].as_array().expect("a list");
+    assert_eq!(attempts.len(), 4, "{status:#}");
+    assert_eq!(attempts[0]["reason"], "Disrupted");
+    for attempt in &attempts[1..] {
+        println!(
+            "attempt {}: {} from {}",
+            attempt["number"], attempt["reason"], attempt["resumedFrom"]
+        );
+    }
+    assert!(attempts[3]["resumedFrom"].is_string(), "{status:#}");
+    let digest = |version: &str| bench.get(SPACE, version)["spec"]["artifact"]["digest"].clone();
+    assert_eq!(
+        digest("mv/stopped-1"),
+        digest("mv/calm-1"),
+        "the same to the bit"
+    );
+    let sum: i64 = attempts
+        .iter()
+        .filter_map(|one| one["gpuSeconds"].as_i64())
+        .sum();
+    assert_eq!(status["gpuSeconds"], sum);
+    assert!(sum > 20, "{sum} GPU-seconds");
+}
+
+/// The pod of the first worker of an attempt.
+fn pod_of(bench: &Bench, namespace: &str, attempt: u32) -> String {
+    let selector = format!(
+        "windlass.dev/attempt={attempt},windlass.dev/training-job=stopped,batch.kubernetes.io/job-completion-index=0"
+    );
+    let path = "jsonpath={.items[0].metadata.name}";
+    bench.kubectl(&["-n", namespace, "get", "pods", "-l", &selector, "-o", path])
+}
+
+fn evict(bench: &Bench, namespace: &str, pod: &str) {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    write!(
+        file,
+        "{{\"apiVersion\": \"policy/v1\", \"kind\": \"Eviction\", \"metadata\": {{\"name\": \"{pod}\", \"namespace\": \"{namespace}\"}}}}"
+    )
+    .expect("written");
+    let path = file.path().display().to_string();
+    let raw = format!("/api/v1/namespaces/{namespace}/pods/{pod}/eviction");
+    bench.kubectl(&["create", "--raw", &raw, "-f", &path]);
+}
+
+fn a_trainer_that_ignores_sigterm_loses_no_checkpoint(bench: &Bench) {
+    const SPACE: &str = "stubborn";
+    bench.namespace(SPACE);
+    let job = chain(SPACE, "stubborn", "").replace(
+        "          imagePullPolicy",
+        "          env: [{name: STUBBORN, value: \"yes\"}]\n          imagePullPolicy",
+    );
+    bench.apply(&job);
+    Bench::until(PATIENCE, "a checkpoint", || {
+        !checkpoints(bench, SPACE, 1).is_empty()
+    });
+    bench.kubectl(&[
+        "-n",
+        SPACE,
+        "patch",
+        "tj/stubborn",
+        "--type=merge",
+        "-p",
+        "{\"spec\": {\"suspend\": true}}",
+    ]);
+    let since = Instant::now();
+    Bench::until(PATIENCE, "its pod is gone", || bench.pods(SPACE).is_empty());
+    assert!(
+        since.elapsed() < Duration::from_secs(45),
+        "it went in {:?}",
+        since.elapsed()
+    );
+    bench.kubectl(&[
+        "-n",
+        SPACE,
+        "patch",
+        "tj/stubborn",
+        "--type=merge",
+        "-p",
+        "{\"spec\": {\"suspend\": false}}",
+    ]);
+    let status = bench.completes(SPACE, "stubborn");
+    let from = status["attempts"][1]["resumedFrom"]
+        .as_str()
+        .expect("it went on");
+    assert!(from.starts_with("000001/"), "{from}");
+}
+
+fn two_jobs_with_one_output_address_keep_each_its_own(bench: &Bench) {
+    const SPACE: &str = "shared";
+    bench.namespace(SPACE);
+    for name in ["a", "b"] {
+        let script = format!(
+            "import os; open(os.environ['WINDLASS_OUTPUT'] + '/model', 'w').write('{name}')"
+        );
+        let more = format!("  model: {name}\n{OUTPUT}");
+        bench.apply(&training_job(SPACE, name, &script, &more));
+    }
+    let folder = bench.cluster.volume_path(SPACE, "data").expect("a folder");
+    for name in ["a", "b"] {
+        bench.completes(SPACE, name);
+        let uri = bench.get(SPACE, &format!("mv/{name}-1"))["spec"]["artifact"]["uri"].clone();
+        let path = uri
+            .as_str()
+            .and_then(|uri| uri.strip_prefix("pvc://data/"))
+            .expect("an address");
+        let model = std::fs::read_to_string(folder.join(path).join("model")).expect("the model");
+        assert_eq!(model, name);
+    }
+}
+
+/// On the real scheduler: two gangs that need three quarters of the node's GPUs each.
+fn two_gangs_that_do_not_fit_together_never_hold_half_each(bench: &Bench) {
+    const SPACE: &str = "gangs";
+    bench.namespace(SPACE);
+    for name in ["a", "b"] {
+        let job = training_job(SPACE, name, "import time; time.sleep(8)", "");
+        bench.apply(&with_gpus(&with_replicas(&job, 3), GPUS / 4));
+    }
+    let (mut waited, start) = (false, Instant::now());
+    loop {
+        assert!(start.elapsed() < PATIENCE, "both have ended");
+        let mut placed: BTreeMap<String, usize> = BTreeMap::new();
+        for pod in bench.pods(SPACE) {
+            let ended = matches!(
+                pod["status"]["phase"].as_str(),
+                Some("Succeeded" | "Failed")
+            );
+            if pod["spec"]["nodeName"].is_string() && !ended {
+                let job = pod["metadata"]["labels"]["windlass.dev/training-job"].as_str();
+                *placed
+                    .entry(job.unwrap_or_default().to_owned())
+                    .or_default() += 1;
+            }
+        }
+        assert!(placed.len() < 2, "both hold GPUs: {placed:?}");
+        let jobs = bench.get(SPACE, "tj");
+        let items = jobs["items"].as_array().expect("a list");
+        assert!(items.iter().all(|job| job["status"]["attempt"].is_null()
+            || job["status"]["scheduling"]["gang"] == "PodGroup"));
+        waited |= items.iter().any(|job| {
+            let message = job["status"]["waiting"]["message"]
+                .as_str()
+                .unwrap_or_default();
+            message.starts_with("3 of 3 workers find no node")
+        });
+        let complete = |job: &&Value| job["status"]["phase"] == "Complete";
+        if items.iter().filter(complete).count() == 2 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(waited, "the one that waited said so");
+}
