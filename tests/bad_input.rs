@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 use node::{Bench, OUTPUT, PATIENCE, obstacle, training_job};
 use windlass_testcluster::programs::Program;
 
-/// Seconds that a condition may take from when its cause can be seen.
-const SOON: Duration = Duration::from_secs(10);
+/// Seconds that a condition may take from when its cause can be seen, where a dozen pods start on two busy cores. What
+/// it took is printed: on a machine with nothing else to do, less than 10.
+const SOON: Duration = Duration::from_secs(40);
+
 impl Bench {
     /// Asks the model `m`, with as many rows.
     fn ask(&self, namespace: &str, rows: usize) {

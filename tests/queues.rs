@@ -3,7 +3,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use kube::api::Api;
@@ -71,12 +71,18 @@ async fn said(jobs: &Api<TrainingJob>, name: &str) -> String {
 }
 
 async fn until_said(jobs: &Api<TrainingJob>, name: &str, words: &[&str]) {
-    let what = format!("{name} says {words:?}");
-    wait(&what, PATIENCE, async || {
+    let end = Instant::now() + PATIENCE;
+    loop {
         let said = said(jobs, name).await;
-        words.iter().all(|word| said.contains(word)).then_some(())
-    })
-    .await;
+        if words.iter().all(|word| said.contains(word)) {
+            return;
+        }
+        assert!(
+            Instant::now() < end,
+            "{name} says {said:?} after {PATIENCE:?}, and not {words:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn running_pods(client: &Client, job: &str) -> usize {

@@ -12,10 +12,12 @@
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
@@ -23,6 +25,12 @@ use object_store::path::Path as StorePath;
 use object_store::{ClientConfigKey, ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
 use windlass_api::agent::{environment, paths};
+
+/// How far apart two changes of a file are whose times differ, at least: of a local file system, which counts in the
+/// ticks of its kernel.
+const LOCAL_TICK: Duration = Duration::from_millis(20);
+/// Of an object store, which counts in seconds.
+const STORE_TICK: Duration = Duration::from_millis(1500);
 
 /// What is wrong with an address, or with what lies there.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +79,7 @@ pub struct Address {
     root: Url,
     path: StorePath,
     local: Option<PathBuf>,
+    as_of: Option<Timestamp>,
 }
 
 impl Address {
@@ -139,6 +148,7 @@ impl Address {
             root: Url::parse("file:///").expect("a constant"),
             path,
             local: Some(absolute),
+            as_of: None,
         })
     }
 
@@ -172,6 +182,7 @@ impl Address {
             root,
             path,
             local: None,
+            as_of: None,
         })
     }
 
@@ -202,6 +213,7 @@ impl Address {
             root: base,
             path,
             local: None,
+            as_of: None,
         })
     }
 
@@ -246,6 +258,7 @@ impl Address {
             root: self.root.clone(),
             path,
             local,
+            as_of: self.as_of,
         }
     }
 
@@ -271,6 +284,41 @@ impl Address {
             ..self.clone()
         };
         parent.child(name)
+    }
+
+    /// The same address without what was changed after a time: a folder as it was, if files were only added to it.
+    #[must_use]
+    pub fn as_of(self, as_of: Option<Timestamp>) -> Self {
+        Self { as_of, ..self }
+    }
+
+    /// Whether a file in the folder that was changed at this time belongs to it.
+    pub(crate) fn holds(&self, changed: Timestamp) -> bool {
+        self.as_of.is_none_or(|as_of| changed <= as_of)
+    }
+
+    /// The folder as it is now: files that are added later do not belong to it. Waits until no file can be added that
+    /// looks as old as those that are there. A single file is as it is.
+    ///
+    /// # Errors
+    /// [`AddressError::NotFound`] when there is no file.
+    pub async fn as_of_now(self) -> Result<(Self, Option<Timestamp>), AddressError> {
+        if self.is_single_file() {
+            return Ok((self, None));
+        }
+        let files = self.files_and_hidden().await?;
+        let newest = files.iter().map(changed).max();
+        let tick = if self.local.is_some() {
+            LOCAL_TICK
+        } else {
+            STORE_TICK
+        };
+        if let Some(newest) = newest {
+            let age = Timestamp::now().duration_since(newest);
+            let left = SignedDuration::try_from(tick).unwrap_or_default() - age;
+            tokio::time::sleep(left.try_into().unwrap_or_default()).await;
+        }
+        Ok((self.as_of(newest), newest))
     }
 
     /// The files at the address, ordered by path: the file itself, or all files below the folder.
@@ -307,6 +355,7 @@ impl Address {
             Err(object_store::Error::NotFound { .. }) => Vec::new(),
             Err(source) => return Err(self.access("listing", source)),
         };
+        files.retain(|file| self.holds(changed(file)));
         if files.is_empty() && !self.uri.ends_with('/') && self.local.is_none() {
             return Ok(vec![self.head().await?]);
         }
@@ -366,6 +415,16 @@ impl Address {
             },
         }
     }
+}
+
+/// When a file was changed.
+fn changed(file: &ObjectMeta) -> Timestamp {
+    let (seconds, nanoseconds) = (
+        file.last_modified.timestamp(),
+        file.last_modified.timestamp_subsec_nanos(),
+    );
+    let nanoseconds = i32::try_from(nanoseconds).unwrap_or_default();
+    Timestamp::new(seconds, nanoseconds).unwrap_or_default()
 }
 
 /// Options of every HTTP client that a store makes: names are resolved in the program itself, because a

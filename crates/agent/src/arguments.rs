@@ -54,6 +54,15 @@ pub fn input_format(text: &str) -> Result<(String, DataFormat), String> {
     Ok((name, format))
 }
 
+/// Parses `NAME=TIME`; for clap's `value_parser`.
+///
+/// # Errors
+/// A sentence that says what is accepted.
+pub fn named_time(text: &str) -> Result<(String, Timestamp), String> {
+    let Pair { name, value } = text.parse()?;
+    Ok((name, time(&value)?))
+}
+
 /// Says what makes no sense in the inputs and their formats.
 ///
 /// # Errors

@@ -324,6 +324,7 @@ mod tests {
         let input = |place| CheckedInput {
             name: format!("input-{place}"),
             tree: tree(place),
+            as_of: None,
             rows: Some(1),
             profile: Some(tree(place)),
         };

@@ -224,6 +224,45 @@ fn a_bucket_or_key_that_is_not_there_is_named() {
     assert_eq!(ended.failure().reason, FailureReason::OutputNotWritten);
 }
 
+#[test]
+fn what_is_added_to_a_bucket_after_a_check_belongs_to_a_later_training() {
+    let place = Place::new();
+    let Some(gateway) = Gateway::start(&place) else {
+        return;
+    };
+    place.file("s3/bucket/data/a.csv", "n\n1\n");
+    let input = "in=s3://bucket/data";
+    let checked = gateway.agent(
+        &place,
+        &["check", "--input", input, "--input-format", "in=CSV"],
+    );
+    let Report::Check(report) = &checked.report else {
+        panic!("{:?}", checked.report)
+    };
+    place.file("s3/bucket/data/b.csv", "n\n2\n");
+    let as_of = report.inputs[0].as_of.expect("a folder has a time");
+    let (digest, as_of) = (
+        format!("in={}", report.inputs[0].tree.digest),
+        format!("in={as_of}"),
+    );
+    let ended = gateway.train(
+        &place,
+        &[
+            "--input",
+            input,
+            "--input-digest",
+            &digest,
+            "--input-as-of",
+            &as_of,
+            "--output",
+            "s3://bucket/out",
+        ],
+        r#"ls "$WINDLASS_INPUT_IN" > "$WINDLASS_OUTPUT/seen""#,
+    );
+    ended.training();
+    assert_eq!(place.read("s3/bucket/out/seen"), "a.csv\n");
+}
+
 /// An attempt with checkpoints in the bucket.
 fn attempt(place: &Place, gateway: &Gateway, number: u32, more: &[&str], script: &str) -> Command {
     let work = place.path(&format!("work-{number}"));

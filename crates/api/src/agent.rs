@@ -238,6 +238,9 @@ pub struct CheckedInput {
     /// What was read.
     #[serde(flatten)]
     pub tree: Tree,
+    /// When the newest of its files was changed, by the clock of its store; absent for a single file.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "asOf")]
+    pub as_of: Option<Timestamp>,
     /// Its rows, where it has a format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -98,7 +99,8 @@ pub struct Artifact {
 }
 
 /// An input as it was read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct InputRecord {
     /// Name of the input.
     #[schemars(length(max = 63))]
@@ -109,6 +111,10 @@ pub struct InputRecord {
     /// Its digest when it was read.
     #[schemars(length(max = 71))]
     pub digest: String,
+    /// When the newest of its files was changed, by the clock of its store: what came later belongs to a later training.
+    /// Absent where nothing was checked, and for a single file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
     /// The profile of its columns, where checks of data made one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<Stored>,

@@ -38,7 +38,7 @@ use crate::address::Address;
 use crate::arguments::{DataFormat, Pair, input_format};
 use crate::profile::{self, write_json};
 use crate::report::{OrFail, tree_failure};
-use crate::tree;
+use crate::tree::{self, TreeError};
 
 use self::engine::Engine;
 use self::evaluate::{Found, evaluate, failed};
@@ -79,7 +79,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
-    let inputs = plan::inputs_of(&arguments)?;
+    let mut inputs = plan::inputs_of(&arguments)?;
     let profile_to = arguments
         .profile_to
         .as_deref()
@@ -93,7 +93,7 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         .saturating_mul(1 << 20);
     let engine = Engine::new(partitions, bytes, arguments.work_dir.as_deref())?;
     let mut trees = Vec::new();
-    for input in &inputs {
+    for input in &mut inputs {
         trees.push(digest(input).await?);
     }
     let prepared = prepare(&engine, &inputs, profile_to.is_some()).await?;
@@ -101,7 +101,7 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     let rules: usize = inputs.iter().map(|input| input.rules.len()).sum();
     info!(rules, "every check holds");
     let mut checked = Vec::new();
-    for (input, tree) in inputs.iter().zip(trees) {
+    for (input, (tree, as_of)) in inputs.iter().zip(trees) {
         let of = prepared
             .iter()
             .zip(&found)
@@ -113,6 +113,7 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         checked.push(CheckedInput {
             name: input.name.clone(),
             tree,
+            as_of,
             rows: of.map(|(_, found)| found.rows),
             profile,
         });
@@ -123,12 +124,16 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     }))
 }
 
-async fn digest(input: &Input) -> Result<Tree, FailureReport> {
-    let tree = tree::digest(&input.address).await.map_err(|problem| {
+/// The digest of an input and its time: files that are added while it is checked do not belong to it.
+async fn digest(input: &mut Input) -> Result<(Tree, Option<Timestamp>), FailureReport> {
+    let named = |problem: TreeError| {
         let mut failure = tree_failure(&problem);
         failure.message = format!("input '{}': {}", input.name, failure.message);
         failure
-    })?;
+    };
+    let now = input.address.clone().as_of_now().await;
+    let (address, as_of) = now.map_err(|problem| named(problem.into()))?;
+    let tree = tree::digest(&address).await.map_err(named)?;
     info!(
         input = input.name,
         digest = tree.digest,
@@ -137,7 +142,8 @@ async fn digest(input: &Input) -> Result<Tree, FailureReport> {
         "read {}",
         tree.uri
     );
-    Ok(tree)
+    input.address = address;
+    Ok((tree, as_of))
 }
 
 /// Opens the inputs that have a format, and finds out what their columns are.

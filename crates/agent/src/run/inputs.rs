@@ -1,8 +1,5 @@
 //! Inputs: brought, digested and checked before the trainer starts.
 
-use std::os::unix::fs::symlink;
-use std::path::Path;
-
 use tracing::info;
 use windlass_api::agent::{FailureReason, FailureReport, InputTree};
 
@@ -20,13 +17,13 @@ pub(super) fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
     validate_inputs(&arguments.inputs, &arguments.formats)
         .map_err(|why| failure(FailureReason::InvalidArguments, why))?;
     let is_input = |name: &str| arguments.inputs.iter().any(|input| input.name == name);
-    if let Some(Pair { name, .. }) = arguments
-        .digests
-        .iter()
-        .find(|digest| !is_input(&digest.name))
-    {
+    let digests = arguments.digests.iter();
+    let named = digests.map(|digest| ("--input-digest", &digest.name));
+    let times = arguments.as_of.iter();
+    let mut named = named.chain(times.map(|(name, _)| ("--input-as-of", name)));
+    if let Some((option, name)) = named.find(|(_, name)| !is_input(name)) {
         return invalid(format!(
-            "--input-digest names the input '{name}', which is not there"
+            "{option} names the input '{name}', which is not there"
         ));
     }
     for Pair { name, value } in &arguments.required_columns {
@@ -56,7 +53,10 @@ pub(super) async fn prepare(
 ) -> Result<Vec<InputTree>, FailureReport> {
     let mut inputs = Vec::new();
     for Pair { name, value } in &arguments.inputs {
-        let address = Address::parse(value).or_fail(FailureReason::InvalidArguments)?;
+        let as_of = arguments.as_of.iter().find(|(of, _)| of == name);
+        let address = Address::parse(value)
+            .or_fail(FailureReason::InvalidArguments)?
+            .as_of(as_of.map(|(_, time)| *time));
         let folder = work.input(name);
         let about = |mut report: FailureReport| {
             report.message = format!("input '{name}': {}", report.message);
@@ -67,12 +67,9 @@ pub(super) async fn prepare(
                 let tree = tree::digest(&address)
                     .await
                     .map_err(|problem| about(tree_failure(&problem)))?;
-                link(local, &folder).map_err(|problem| {
-                    about(failure(
-                        FailureReason::Internal,
-                        format!("linking {}: {problem}", folder.display()),
-                    ))
-                })?;
+                tree::link(&address, local, &folder)
+                    .await
+                    .map_err(|problem| about(tree_failure(&problem)))?;
                 tree
             }
             None => tree::download(&address, &folder)
@@ -117,13 +114,4 @@ fn is_as_recorded(arguments: &Arguments, name: &str, found: &str) -> Result<(), 
         )),
         Some(_) | None => Ok(()),
     }
-}
-
-/// Makes `folder` show what lies at `local`: a folder is linked as it is, a file under its name in a new folder.
-fn link(local: &Path, folder: &Path) -> std::io::Result<()> {
-    if local.is_dir() {
-        return symlink(local, folder);
-    }
-    std::fs::create_dir(folder)?;
-    symlink(local, folder.join(local.file_name().unwrap_or_default()))
 }

@@ -29,7 +29,7 @@ use windlass_api::agent::{
 };
 
 use crate::address::{Address, AddressError};
-use crate::arguments::{DataFormat, Pair, duration, input_format, time};
+use crate::arguments::{DataFormat, Pair, duration, input_format, named_time, time};
 use crate::checkpoint::{self, Restored};
 use crate::report::{OrFail, chain, failure};
 use crate::tree::{self, TreeError};
@@ -49,6 +49,9 @@ pub struct Arguments {
     /// The digest that an input had when it was checked; with any other, nothing is run.
     #[arg(long = "input-digest", value_name = "NAME=DIGEST")]
     pub digests: Vec<Pair>,
+    /// The time at which an input was checked: files of it that were changed later are left out.
+    #[arg(long = "input-as-of", value_name = "NAME=TIME", value_parser = named_time)]
+    pub as_of: Vec<(String, Timestamp)>,
     /// A column that an input must have.
     #[arg(long = "require-column", value_name = "NAME=COLUMN")]
     pub required_columns: Vec<Pair>,

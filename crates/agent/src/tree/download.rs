@@ -11,14 +11,16 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use windlass_api::agent::Tree;
 
-use super::{File, IN_FLIGHT, LocalFile, TEMPORARY, TreeError, blocking, hash_file, tree_of, walk};
+use super::{
+    File, IN_FLIGHT, LocalFile, TEMPORARY, TreeError, blocking, hash_file, tree_of, walk_as_of,
+};
 use crate::address::{Address, AddressError};
 
 /// Brings the files at an address into the folder `to`, which is made where it is absent.
 pub async fn download(from: &Address, to: &Path) -> Result<Tree, TreeError> {
     let mut files = if let Some(local) = from.local_path() {
-        let (uri, local, to) = (from.uri().to_owned(), local.to_owned(), to.to_owned());
-        blocking(move || copy(&uri, &local, &to)).await?
+        let (from, local, to) = (from.clone(), local.to_owned(), to.to_owned());
+        blocking(move || copy(walk_as_of(&from, &local)?, &to)).await?
     } else {
         bring(from, Some(to)).await?
     };
@@ -38,9 +40,9 @@ pub(super) async fn digest(from: &Address) -> Result<Tree, TreeError> {
 }
 
 /// Copies local files into a folder, digesting them on the way.
-pub(super) fn copy(uri: &str, from: &Path, to: &Path) -> Result<Vec<File>, TreeError> {
+pub(super) fn copy(from: Vec<LocalFile>, to: &Path) -> Result<Vec<File>, TreeError> {
     let mut files = Vec::new();
-    for LocalFile { path, on_disk } in walk(uri, from)? {
+    for LocalFile { path, on_disk } in from {
         let target = to.join(&path);
         let failed = |source| TreeError::File {
             doing: "writing",

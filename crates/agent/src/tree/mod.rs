@@ -18,6 +18,7 @@ mod upload;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
@@ -124,19 +125,65 @@ pub async fn digest(address: &Address) -> Result<Tree, TreeError> {
     let Some(local) = address.local_path() else {
         return download::digest(address).await;
     };
-    let (uri, local) = (address.uri().to_owned(), local.to_owned());
+    let (address, local) = (address.clone(), local.to_owned());
     blocking(move || {
         let mut files = Vec::new();
-        for LocalFile { path, on_disk } in walk(&uri, &local)? {
+        for LocalFile { path, on_disk } in walk_as_of(&address, &local)? {
             let (size, sha256) = hash_file(&on_disk, &mut io::sink())?;
             files.push(File { path, size, sha256 });
         }
+        let uri = address.uri().to_owned();
         if files.is_empty() {
             return Err(AddressError::NotFound { uri }.into());
         }
         Ok(tree_of(&uri, &mut files))
     })
     .await
+}
+
+/// Makes the folder `to` show each file at a local address by a link; what is added later is not in it.
+pub(crate) async fn link(from: &Address, local: &Path, to: &Path) -> Result<(), TreeError> {
+    let (from, local, to) = (from.clone(), local.to_owned(), to.to_owned());
+    blocking(move || {
+        for LocalFile { path, on_disk } in walk_as_of(&from, &local)? {
+            let target = to.join(&path);
+            let linked = std::fs::create_dir_all(target.parent().expect("a file in a folder"))
+                .and_then(|()| std::os::unix::fs::symlink(&on_disk, &target));
+            linked.map_err(|source| TreeError::File {
+                doing: "linking",
+                path: target,
+                source,
+            })?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The files under `root`, the path of a local address, that belong to it: of a folder, those not changed since its time.
+fn walk_as_of(address: &Address, root: &Path) -> Result<Vec<LocalFile>, TreeError> {
+    let mut files = walk(address.uri(), root)?;
+    if root.is_file() {
+        return Ok(files);
+    }
+    let mut problem = None;
+    files.retain(|file| match changed(&file.on_disk) {
+        Ok(changed) => address.holds(changed),
+        Err(source) => {
+            problem.get_or_insert(TreeError::File {
+                doing: "reading",
+                path: file.on_disk.clone(),
+                source,
+            });
+            false
+        }
+    });
+    problem.map_or(Ok(files), Err)
+}
+
+fn changed(path: &Path) -> io::Result<Timestamp> {
+    let changed = std::fs::metadata(path)?.modified()?;
+    Timestamp::try_from(changed).map_err(io::Error::other)
 }
 
 /// A file on this machine that belongs to a tree.

@@ -83,7 +83,7 @@ fn publish(uri: &str, from: &Path, to: &Path) -> Result<Vec<File>, TreeError> {
     remove_stale(parent, name);
     let aside = || parent.join(format!("{TEMPORARY}{name}.{}", Uuid::new_v4()));
     let (new, old) = (Temporary(aside()), Temporary(aside()));
-    let mut files = download::copy(uri, from, &new.0)?;
+    let mut files = download::copy(walk(uri, from)?, &new.0)?;
     let list = parent.join(format!("{TEMPORARY}{name}.json"));
     let existing = sizes(&walk(uri, to)?)?;
     if !existing.is_empty() {

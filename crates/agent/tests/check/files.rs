@@ -298,3 +298,31 @@ fn a_key_of_many_rows_is_counted_in_little_memory() {
         "input 'in', column 'id', unique: 1 of 150,000 rows (less than 0.1%) repeats the value of another: 1 value is there more than once, 'a-rather-long-identifier-of-a-row-8' 2 times"
     );
 }
+
+#[test]
+fn what_is_added_after_a_check_belongs_to_a_later_training() {
+    let place = Place::new();
+    place.file("in/2026/a.csv", "n\n1\n");
+    let ended = check(&place, "in", "CSV", &[r#"{"column":"n"}"#]);
+    let input = &held(&ended).inputs[0];
+    let as_of = input.as_of.expect("a folder has a time");
+    place.file("in/2026/b.csv", "n\n2\n");
+    let address = format!("in={}", place.path("in").display());
+    let (digest, as_of) = (format!("in={}", input.tree.digest), format!("in={as_of}"));
+    let digested = ["--input", &address, "--input-digest", &digest];
+    let grown = place.train(&digested, "true");
+    assert_eq!(grown.failure().reason, FailureReason::DigestMismatch);
+    let script = r#"ls -R "$WINDLASS_INPUT_IN" > "$WINDLASS_OUTPUT/seen"; cat "$WINDLASS_INPUT_IN"/2026/*.csv >> "$WINDLASS_OUTPUT/seen""#;
+    let out = place.path("out");
+    let out = out.to_string_lossy();
+    let mut arguments = digested.to_vec();
+    arguments.extend(["--input-as-of", &as_of, "--output", &out]);
+    place.train(&arguments, script).training();
+    let seen = place.read("out/seen");
+    assert!(seen.contains("a.csv") && !seen.contains("b.csv"), "{seen}");
+    // What was checked has to be there as it was.
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    place.file("in/2026/a.csv", "n\n3\n");
+    let changed = place.train(&arguments, "true");
+    assert_eq!(changed.failure().reason, FailureReason::InputNotFound);
+}

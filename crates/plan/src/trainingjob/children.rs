@@ -174,6 +174,21 @@ fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, made_with: 
         vec!["install".to_owned(), paths::BIN.to_owned()],
     );
     pods::mount_empty(spec, &mut install, "windlass-bin", paths::BIN, false);
+    // A queue that knows of GPUs alone admits no pod that asks for memory: the agent asks for what the trainer does.
+    let asked = |name: &str| {
+        let mut resources = spec
+            .containers
+            .iter()
+            .filter_map(|one| one.resources.as_ref());
+        resources.any(|one| {
+            let mut lists = one.requests.iter().chain(&one.limits);
+            lists.any(|list| list.contains_key(name))
+        })
+    };
+    install.resources = install.resources.filter(|resources| {
+        let mut requests = resources.requests.iter().flatten();
+        requests.all(|(name, _)| asked(name))
+    });
     spec.init_containers
         .get_or_insert_default()
         .insert(0, install);
@@ -221,7 +236,12 @@ fn arguments(job: &TrainingJob, attempt: i32, checked: &[InputRecord]) -> Vec<St
         add("input", format!("{}={}", input.name, input.uri));
         match checked.iter().find(|record| record.name == input.name) {
             // It is read as it was checked, or not at all.
-            Some(record) => add("input-digest", format!("{}={}", input.name, record.digest)),
+            Some(record) => {
+                add("input-digest", format!("{}={}", input.name, record.digest));
+                if let Some(as_of) = &record.as_of {
+                    add("input-as-of", format!("{}={as_of}", input.name));
+                }
+            }
             None => {
                 if let Some(format) = input.format {
                     add(

@@ -41,19 +41,21 @@ fn named(job: &TrainingJob) -> Vec<(&str, &Address)> {
         .collect()
 }
 
-/// The inputs as a training read them; with the profiles that their checks made.
+/// The inputs as a training read them; what was checked with what its check found out.
 pub fn inputs_read(training: &agent::TrainingReport, checked: &[InputRecord]) -> Vec<InputRecord> {
-    training
-        .inputs
-        .iter()
-        .map(|input| InputRecord {
-            name: input.name.clone(),
-            uri: input.tree.uri.clone(),
-            digest: input.tree.digest.clone(),
-            profile: checked
-                .iter()
-                .find(|record| record.name == input.name && record.digest == input.tree.digest)
-                .and_then(|record| record.profile.clone()),
+    let inputs = training.inputs.iter();
+    inputs
+        .map(|input| {
+            let mut checked = checked.iter();
+            let checked = checked
+                .find(|record| record.name == input.name && record.digest == input.tree.digest);
+            InputRecord {
+                name: input.name.clone(),
+                uri: input.tree.uri.clone(),
+                digest: input.tree.digest.clone(),
+                as_of: checked.and_then(|record| record.as_of),
+                profile: checked.and_then(|record| record.profile.clone()),
+            }
         })
         .collect()
 }

@@ -161,6 +161,7 @@ fn records(report: CheckReport) -> Vec<InputRecord> {
             name: input.name,
             uri: input.tree.uri,
             digest: input.tree.digest,
+            as_of: input.as_of,
             profile: input.profile.map(|profile| Stored {
                 uri: Address(profile.uri),
                 digest: profile.digest,

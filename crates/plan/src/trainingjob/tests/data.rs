@@ -86,6 +86,10 @@ fn workers_read_the_data_that_was_checked_or_none() {
         follow(&arguments, "--input-digest"),
         [format!("events={}", digest('e'))]
     );
+    assert_eq!(
+        follow(&arguments, "--input-as-of"),
+        ["events=2026-10-31T23:59:59.5Z"]
+    );
     assert!(
         !arguments.contains(&"--input-format".to_owned()),
         "it is not read twice"

@@ -296,7 +296,7 @@ impl World {
 
     /// Every check of the data holds.
     pub fn data_holds(&mut self) -> &mut Self {
-        let report = json!({"kind": "Check", "rules": 1, "inputs": [{"name": "events", "uri": "pvc://events/2026-10", "digest": digest('e'), "files": 1, "bytes": 5, "rows": 9}]});
+        let report = json!({"kind": "Check", "rules": 1, "inputs": [{"name": "events", "uri": "pvc://events/2026-10", "digest": digest('e'), "asOf": "2026-10-31T23:59:59.5Z", "files": 1, "bytes": 5, "rows": 9}]});
         self.check_ends(0, &report.to_string(), "Complete")
     }
 
