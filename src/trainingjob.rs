@@ -8,11 +8,12 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, TrainingJob, TrainingJobStatus, labels};
 use windlass_plan::pods::is_alive;
-use windlass_plan::trainingjob::{Observed, QueueWord, gang, plan, refused};
+use windlass_plan::trainingjob::{Observed, QueueWord, Rooms, gang, plan, refused};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
+use crate::runtime::metrics::Metrics;
 use crate::runtime::stores::{Cache, Stores, is_owned_by_any};
 
 impl Planned for TrainingJob {
@@ -45,7 +46,7 @@ impl Planned for TrainingJob {
         pods.retain(|pod| is_owned_by_any(&**pod, &children) || is_alive(pod));
         let queue = queue_words(stores, &namespace, &children);
         let model = self.spec.model.clone().unwrap_or_default();
-        Observed {
+        let mut observed = Observed {
             children,
             pods,
             versions: versions_of(stores, &namespace, &model),
@@ -54,13 +55,43 @@ impl Planned for TrainingJob {
             service_accounts: stores.service_accounts_in(&namespace),
             queue,
             schedulers: context.schedulers.clone(),
+            progress: context.said.of(&self),
+            room: Rooms::Unknown,
             agent_image: context.agent_image.clone(),
             job: self,
+        };
+        if let Some(age) = observed.wants_room() {
+            observed.room = context.rooms.get(&observed.job, age);
         }
+        observed
     }
 
     fn plan(observed: &Observed, now: Timestamp) -> Plan<TrainingJobStatus> {
         plan(observed, now)
+    }
+
+    fn count(before: &Self, status: &TrainingJobStatus, metrics: &Metrics) {
+        let model = before.spec.model.clone().unwrap_or_default();
+        let of = metrics.training(&before.namespace().unwrap_or_default(), &model);
+        let known = before.status.iter().flat_map(|status| &status.attempts);
+        let known: Vec<_> = known.collect();
+        let seconds = |from: Option<Timestamp>, to: Option<Timestamp>| {
+            Some(to?.duration_since(from?).as_secs_f64().max(0.0))
+        };
+        for attempt in &status.attempts {
+            let was = known.iter().find(|known| known.number == attempt.number);
+            if attempt.admitted.is_some() && was.is_none_or(|was| was.admitted.is_none()) {
+                of.queue_wait(seconds(attempt.started, attempt.admitted));
+            }
+            if attempt.ended.is_some() && was.is_none_or(|was| was.ended.is_none()) {
+                of.start_up(seconds(
+                    attempt.admitted.or(attempt.started),
+                    attempt.running,
+                ));
+                of.run(seconds(attempt.running, attempt.ended));
+                of.ended(&attempt.reason, attempt.gpu_seconds.unwrap_or(0));
+            }
+        }
     }
 
     fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<TrainingJobStatus> {

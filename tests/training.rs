@@ -38,6 +38,7 @@ fn training_is_checked_scheduled_whole_and_goes_on_from_where_it_was() {
     });
     // These want the whole node for themselves.
     two_gangs_that_do_not_fit_together_never_hold_half_each(&bench);
+    a_gang_that_finds_no_room_starts_smaller_and_grows_at_a_checkpoint(&bench);
 }
 
 impl Bench {
@@ -411,4 +412,102 @@ fn two_gangs_that_do_not_fit_together_never_hold_half_each(bench: &Bench) {
         std::thread::sleep(Duration::from_millis(200));
     }
     assert!(waited, "the one that waited said so");
+}
+
+/// Counts, and notes with each step how many workers there are; ends a few steps after there are four.
+const COUNT: &str = r"
+import json, os, sys, time
+folder, resume = os.environ['WINDLASS_CHECKPOINTS'], os.environ['WINDLASS_RESUME_FROM']
+size = int(os.environ['WINDLASS_WORLD_SIZE'])
+if os.environ['WINDLASS_RANK'] != '0':
+    time.sleep(3600 if size < 4 else 3)
+    sys.exit(0)
+sizes = json.load(open(resume)) if resume else []
+def write(path, value):
+    with open(path + '.tmp', 'w') as file:
+        json.dump(value, file)
+    os.rename(path + '.tmp', path)
+while sizes.count(4) < 10:
+    sizes.append(size)
+    write(f'{folder}/step-{len(sizes):06}', sizes)
+    write(os.environ['WINDLASS_PROGRESS'], {'step': len(sizes), 'steps': 1000, 'metrics': {'size': size}})
+    time.sleep(0.3)
+write(os.environ['WINDLASS_OUTPUT'] + '/sizes.json', sizes)
+";
+
+/// Six of eight GPUs are somebody else's, and then they are not.
+fn a_gang_that_finds_no_room_starts_smaller_and_grows_at_a_checkpoint(bench: &Bench) {
+    const SPACE: &str = "elastic";
+    bench.namespace(SPACE);
+    bench.apply(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: somebody, namespace: default}\nspec:\n  terminationGracePeriodSeconds: 0\n  containers:\n\
+         \x20 - {name: a, image: localhost/flights:dev, imagePullPolicy: Never, command: [sleep, \"3600\"], resources: {limits: {nvidia.com/gpu: 6}}}\n",
+    );
+    Bench::until(PATIENCE, "somebody holds six GPUs", || {
+        bench.get("default", "pod/somebody")["status"]["phase"] == "Running"
+    });
+    let spec = format!(
+        "  model: m\n{OUTPUT}\n  checkpoint: {{uri: \"pvc://data/checkpoints\", every: 1s, keep: 2}}\n"
+    );
+    let job = with_replicas(&training_job(SPACE, "job", COUNT, &spec), 4).replace(
+        "    replicas: 4\n",
+        "    replicas: 4\n    minReplicas: 1\n    shrinkAfter: 20s\n",
+    );
+    bench.apply(&with_gpus(&job, 2));
+    let status = || bench.get(SPACE, "tj/job")["status"].clone();
+    Bench::until(PATIENCE, "it says what is free", || {
+        let message = status()["waiting"]["message"].to_string();
+        message.contains("4 of 4 workers find no node, nvidia.com/gpu: 8 asked, 2 free")
+    });
+    Bench::until(
+        PATIENCE,
+        "a smaller one runs, and says how far it is",
+        || {
+            let status = status();
+            status["attempts"][1]["workers"] == 1 && status["progress"]["step"].is_number()
+        },
+    );
+    let progress = status()["progress"].clone();
+    assert!(
+        progress["secondsLeft"]
+            .as_i64()
+            .is_some_and(|left| left > 30),
+        "{progress}"
+    );
+    assert_eq!(progress["metrics"]["size"], "1");
+    bench.kubectl(&["-n", "default", "delete", "pod", "somebody"]);
+    let status = bench.completes(SPACE, "job");
+    let attempts = status["attempts"].as_array().expect("attempts").clone();
+    let told: Vec<(i64, &str)> = attempts
+        .iter()
+        .map(|attempt| {
+            (
+                attempt["workers"].as_i64().unwrap_or(0),
+                attempt["reason"].as_str().unwrap_or_default(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [(4, "NoRoom"), (1, "Grown"), (4, "Succeeded")],
+        "{status:#}"
+    );
+    assert!(attempts[2]["resumedFrom"].is_string() && attempts[2]["running"].is_string());
+    assert_eq!(status["failures"], Value::Null);
+    let version = bench.get(SPACE, "mv/m-1");
+    let uri = version["spec"]["artifact"]["uri"]
+        .as_str()
+        .expect("an address")
+        .to_owned();
+    let folder = bench.cluster.volume_path(SPACE, "data").expect("a folder");
+    let path = folder
+        .join(uri.trim_start_matches("pvc://data/"))
+        .join("sizes.json");
+    let sizes: Vec<i64> =
+        serde_json::from_str(&std::fs::read_to_string(path).expect("written")).expect("JSON");
+    let ones = sizes.iter().filter(|size| **size == 1).count();
+    assert!(
+        ones > 20 && sizes.len() == ones + 10,
+        "it went on from its checkpoint: {sizes:?}"
+    );
 }

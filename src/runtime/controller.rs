@@ -20,9 +20,10 @@ use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
 use windlass_plan::{Plan, Problem};
 
 use super::apply::{ApplyError, Writer};
+use super::metrics::Metrics;
 use super::stores::{Cache, Stores};
 use super::triggers::Triggers;
-use super::{Context, scrape};
+use super::{Context, progress, rooms, scrape};
 
 /// Reconciles of one kind at once.
 const CONCURRENCY: u16 = 8;
@@ -55,6 +56,8 @@ pub trait Planned:
     fn observe(self: Arc<Self>, context: &Context) -> Self::Observed;
     /// What is to be done.
     fn plan(observed: &Self::Observed, now: Timestamp) -> Plan<Self::Status>;
+    /// Counts what a new status tells.
+    fn count(_before: &Self, _status: &Self::Status, _metrics: &Metrics) {}
     /// What is to be said when a step of the plan was refused, which a person has to mend.
     fn refused(observed: &Self::Observed, problem: &Problem, now: Timestamp) -> Plan<Self::Status>;
 }
@@ -78,7 +81,9 @@ pub async fn run_all(context: Arc<Context>, triggers: Triggers) {
         run::<ModelVersion>(context.clone(), triggers.model_versions),
         run::<ModelDeployment>(context.clone(), triggers.model_deployments),
         run::<DriftMonitor>(context.clone(), triggers.drift_monitors),
-        scrape::run(context),
+        scrape::run(context.clone()),
+        progress::run(context.clone()),
+        rooms::run(context),
     );
 }
 
@@ -230,6 +235,7 @@ async fn tell<K: Planned>(
     writer
         .status(object, before.as_ref(), &plan.status, cache)
         .await?;
+    K::count(object, &plan.status, &writer.context.metrics);
     writer.notes(object, &plan.notes).await;
     Ok(())
 }

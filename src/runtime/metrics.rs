@@ -29,6 +29,124 @@ struct Written {
     verb: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfModel {
+    namespace: String,
+    model: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Attempted {
+    namespace: String,
+    model: String,
+    reason: String,
+}
+
+/// What is counted of trainings, by namespace and model.
+struct Training {
+    queue_wait: Family<OfModel, Histogram, fn() -> Histogram>,
+    start_up: Family<OfModel, Histogram, fn() -> Histogram>,
+    run: Family<OfModel, Histogram, fn() -> Histogram>,
+    attempts: Family<Attempted, Counter>,
+    gpu_seconds: Family<OfModel, Counter>,
+}
+
+/// From seconds to days.
+fn long() -> Histogram {
+    Histogram::new([
+        1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 28800.0, 86400.0, 604_800.0,
+    ])
+}
+
+impl Training {
+    fn registered(registry: &mut Registry) -> Self {
+        let family = || Family::new_with_constructor(long as fn() -> Histogram);
+        let training = Self {
+            queue_wait: family(),
+            start_up: family(),
+            run: family(),
+            attempts: Family::default(),
+            gpu_seconds: Family::default(),
+        };
+        let registry = registry.sub_registry_with_prefix("training");
+        registry.register(
+            "queue_wait_seconds",
+            "Seconds that an attempt waited in its queue until it was admitted",
+            training.queue_wait.clone(),
+        );
+        registry.register(
+            "start_up_seconds",
+            "Seconds from the start or the admission of an attempt until all of its workers ran",
+            training.start_up.clone(),
+        );
+        registry.register(
+            "run_seconds",
+            "Seconds that all workers of an attempt ran",
+            training.run.clone(),
+        );
+        registry.register(
+            "attempts",
+            "Attempts that ended, by how they did",
+            training.attempts.clone(),
+        );
+        registry.register(
+            "gpu_seconds",
+            "Seconds of GPUs that attempts held which ended",
+            training.gpu_seconds.clone(),
+        );
+        training
+    }
+}
+
+/// The trainings of one model in one namespace.
+pub struct TrainingOf<'a> {
+    training: &'a Training,
+    of: OfModel,
+}
+
+impl TrainingOf<'_> {
+    /// An attempt was admitted after so many seconds.
+    pub fn queue_wait(&self, seconds: Option<f64>) {
+        self.observe(&self.training.queue_wait, seconds);
+    }
+
+    /// All workers of an attempt ran after so many seconds.
+    pub fn start_up(&self, seconds: Option<f64>) {
+        self.observe(&self.training.start_up, seconds);
+    }
+
+    /// An attempt whose workers all ran ended after so many seconds.
+    pub fn run(&self, seconds: Option<f64>) {
+        self.observe(&self.training.run, seconds);
+    }
+
+    /// An attempt ended so, and had held GPUs for so many seconds.
+    pub fn ended(&self, reason: &str, gpu_seconds: i64) {
+        let OfModel { namespace, model } = self.of.clone();
+        let reason = reason.to_owned();
+        let attempted = Attempted {
+            namespace,
+            model,
+            reason,
+        };
+        self.training.attempts.get_or_create(&attempted).inc();
+        if let Ok(seconds) = u64::try_from(gpu_seconds) {
+            let counter = self.training.gpu_seconds.get_or_create(&self.of);
+            counter.inc_by(seconds);
+        }
+    }
+
+    fn observe(
+        &self,
+        family: &Family<OfModel, Histogram, fn() -> Histogram>,
+        seconds: Option<f64>,
+    ) {
+        if let Some(seconds) = seconds {
+            family.get_or_create(&self.of).observe(seconds);
+        }
+    }
+}
+
 /// The metrics of the operator.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -42,6 +160,7 @@ struct Inner {
     watch_failures: Family<Kind, Counter>,
     unreadable: Family<Kind, Counter>,
     leading: Gauge<i64, std::sync::atomic::AtomicI64>,
+    training: Training,
 }
 
 impl Metrics {
@@ -91,6 +210,7 @@ impl Metrics {
             unreadable.clone(),
         );
         registry.register("leading", "1 while this replica leads", leading.clone());
+        let training = Training::registered(registry);
         Self(Arc::new(Inner {
             registry: all,
             resident,
@@ -100,6 +220,7 @@ impl Metrics {
             watch_failures,
             unreadable,
             leading,
+            training,
         }))
     }
 
@@ -149,6 +270,17 @@ impl Metrics {
                 kind: kind.to_owned(),
             })
             .inc();
+    }
+
+    /// What is counted of the trainings of a model.
+    pub fn training(&self, namespace: &str, model: &str) -> TrainingOf<'_> {
+        TrainingOf {
+            training: &self.0.training,
+            of: OfModel {
+                namespace: namespace.to_owned(),
+                model: model.to_owned(),
+            },
+        }
     }
 
     /// Whether this replica leads.

@@ -9,6 +9,8 @@ pub mod health;
 pub mod index;
 pub mod lease;
 pub mod metrics;
+pub mod progress;
+pub mod rooms;
 pub mod scrape;
 pub mod stores;
 pub mod triggers;
@@ -23,9 +25,11 @@ use windlass_plan::trainingjob::Schedulers;
 
 use lease::Term;
 use metrics::Metrics;
+use progress::Said;
+use rooms::Rooms;
 use scrape::Scraper;
 use stores::Stores;
-use triggers::Triggers;
+use triggers::{Senders, Triggers};
 
 /// What the operator was started with.
 pub struct Settings {
@@ -63,6 +67,12 @@ pub struct Context {
     pub term: Term,
     /// What proxies have seen.
     pub scraper: Scraper,
+    /// What trainers have said.
+    pub said: Said,
+    /// What room the nodes have.
+    pub rooms: Rooms,
+    /// For news that no watch brings.
+    pub senders: Senders,
 }
 
 impl Context {
@@ -70,7 +80,7 @@ impl Context {
     pub fn new(
         settings: Settings,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + use<>, Triggers) {
-        let (stores, watches, triggers) = watches::start(
+        let (stores, watches, senders, triggers) = watches::start(
             &settings.client,
             &settings.schedulers,
             settings.metrics.clone(),
@@ -89,6 +99,9 @@ impl Context {
             metrics: settings.metrics,
             term: Term::default(),
             scraper: Scraper::default(),
+            said: Said::default(),
+            rooms: Rooms::default(),
+            senders,
         });
         (context, watches, triggers)
     }

@@ -15,9 +15,10 @@ use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use windlass_api::agent::Observations;
+use serde::de::DeserializeOwned;
+use windlass_api::agent::{METRICS_PORT, Observations};
 use windlass_api::{CanaryStatus, ModelDeployment, labels};
-use windlass_plan::modeldeployment::{METRICS_PORT, Traffic};
+use windlass_plan::modeldeployment::Traffic;
 
 use super::Context;
 
@@ -27,6 +28,9 @@ const EVERY: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that an answer may have.
 const MAX_BYTES: usize = 64 * 1024;
+
+/// A client that asks agents.
+pub(super) type HttpClient = Client<HttpConnector, Empty<Bytes>>;
 
 /// What has been seen.
 #[derive(Clone, Default)]
@@ -105,11 +109,16 @@ fn add(traffic: &mut Traffic, first: &Observations, last: &Observations) {
     }
 }
 
+/// A client for agents: pods come and go, so that one connection each is kept at most.
+pub(super) fn client() -> HttpClient {
+    Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(1)
+        .build_http()
+}
+
 /// Asks the pods of every roll-out that is in a step, for ever.
 pub async fn run(context: Arc<Context>) {
-    let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new())
-        .pool_max_idle_per_host(1)
-        .build_http();
+    let client = client();
     loop {
         tokio::time::sleep(EVERY).await;
         let targets: Vec<(Timestamp, Arc<Pod>)> = context
@@ -158,28 +167,28 @@ fn targets(context: &Context, deployment: &ModelDeployment) -> Vec<(Timestamp, A
         .collect()
 }
 
-async fn ask(
-    client: &Client<HttpConnector, Empty<Bytes>>,
-    scraper: &Scraper,
-    since: Timestamp,
-    pod: &Pod,
-) {
-    let (Some(uid), Some(address)) = (
-        pod.uid(),
-        pod.status
-            .as_ref()
-            .and_then(|status| status.pod_ip.as_ref()),
-    ) else {
+async fn ask(client: &HttpClient, scraper: &Scraper, since: Timestamp, pod: &Pod) {
+    let Some(uid) = pod.uid() else {
         return;
     };
+    if let Some(observations) = get(client, pod, "/observations").await {
+        scraper.note(uid, since, observations);
+    }
+}
+
+/// What the agent of a pod answers; nothing where it does not in time, or something else.
+pub(super) async fn get<T: DeserializeOwned>(
+    client: &HttpClient,
+    pod: &Pod,
+    path: &str,
+) -> Option<T> {
+    let address = pod.status.as_ref()?.pod_ip.as_ref()?;
     let host = if address.contains(':') {
         format!("[{address}]")
     } else {
         address.clone()
     };
-    let Ok(uri) = format!("http://{host}:{METRICS_PORT}/observations").parse() else {
-        return;
-    };
+    let uri = format!("http://{host}:{METRICS_PORT}{path}").parse().ok()?;
     let answer = tokio::time::timeout(TIMEOUT, async {
         let response = client.get(uri).await.ok()?;
         let body = Limited::new(response.into_body(), MAX_BYTES)
@@ -187,11 +196,9 @@ async fn ask(
             .await
             .ok()?
             .to_bytes();
-        serde_json::from_slice::<Observations>(&body).ok()
+        serde_json::from_slice(&body).ok()
     });
-    if let Ok(Some(observations)) = answer.await {
-        scraper.note(uid, since, observations);
-    }
+    answer.await.ok()?
 }
 
 #[cfg(test)]

@@ -88,6 +88,11 @@ impl Senders {
         }
     }
 
+    /// Something about a TrainingJob is news that no object tells.
+    pub fn training_job_named(&self, namespace: &str, name: &str) {
+        send(&self.training_jobs, name, namespace);
+    }
+
     /// A TrainingJob is news for itself and for the monitor that asked for it.
     pub fn training_job(&self, job: &TrainingJob) {
         let namespace = job.namespace().unwrap_or_default();

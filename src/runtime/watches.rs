@@ -38,7 +38,12 @@ pub fn start(
     client: &Client,
     schedulers: &Schedulers,
     metrics: Metrics,
-) -> (Stores, impl Future<Output = ()> + Send + use<>, Triggers) {
+) -> (
+    Stores,
+    impl Future<Output = ()> + Send + use<>,
+    Senders,
+    Triggers,
+) {
     let mut starting = Starting {
         client: client.clone(),
         metrics,
@@ -65,7 +70,7 @@ pub fn start(
         .into_iter()
         .map(|run| run(stores.clone(), senders.clone()))
         .collect();
-    (stores, join_all(all).map(|_| ()), triggers)
+    (stores, join_all(all).map(|_| ()), senders, triggers)
 }
 
 impl Starting {

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -488,4 +490,86 @@ fn the_program_installs_itself() {
         .output()
         .expect("it runs");
     assert!(output.status.success());
+}
+
+#[test]
+fn how_far_the_trainer_is_can_be_asked_while_it_runs() {
+    let place = Place::new();
+    let (work, checkpoints) = (place.path("work"), place.path("checkpoints"));
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .port();
+    let address = format!("127.0.0.1:{port}");
+    let script = r#"
+        mkdir "$WINDLASS_CHECKPOINTS/step-100"; echo 1 > "$WINDLASS_CHECKPOINTS/step-100/a"
+        say() { echo "{\"step\": $1, \"steps\": 1000.0, \"epoch\": null, \"metrics\": {\"loss\": 0.5, \"name\": \"x\"}}" > "$WINDLASS_PROGRESS"; }
+        say 100; sleep 2; say 200; sleep 60
+    "#;
+    let (work, checkpoints) = (work.to_string_lossy(), checkpoints.to_string_lossy());
+    let mut child = place
+        .command(&[
+            "run",
+            "--work-dir",
+            &work,
+            "--attempt",
+            "3",
+            "--progress-listen",
+            &address,
+            "--checkpoint",
+            &checkpoints,
+            "--checkpoint-every",
+            "1s",
+            "--grace-period",
+            "2s",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let started = Instant::now();
+    let progress = loop {
+        assert!(
+            started.elapsed() < Duration::from_secs(40),
+            "it says nothing"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+        let Some(progress) = asked(&address) else {
+            continue;
+        };
+        if progress.step == Some(200) && progress.checkpoint.is_some() {
+            break progress;
+        }
+    };
+    assert_eq!(
+        (progress.attempt, progress.steps, progress.epoch),
+        (3, Some(1000), None)
+    );
+    assert!(
+        progress
+            .seconds_left
+            .is_some_and(|left| (8..=60).contains(&left)),
+        "{progress:?}"
+    );
+    assert_eq!(progress.metrics, [("loss".to_owned(), 0.5)].into());
+    let (name, _) = progress.checkpoint.expect("it is kept");
+    assert!(name.ends_with("step-100"), "{name}");
+    child.kill().expect("it is stopped");
+    child.wait().expect("it ends");
+}
+
+/// What is answered at `/progress`.
+fn asked(address: &str) -> Option<windlass_api::agent::Progress> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream
+        .write_all(b"GET /progress HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    serde_json::from_str(body).ok()
 }

@@ -24,6 +24,9 @@ pub const MAX_REPORT_BYTES: usize = 4096;
 /// message is cut at its even share (`pkg/kubelet/container`, `MaxPodTerminationMessageLogLength`).
 pub const MAX_POD_REPORT_BYTES: usize = 12 * 1024;
 
+/// Port on which an agent answers the operator: the proxy what it has seen, a trainer's agent how far it is.
+pub const METRICS_PORT: u16 = 9464;
+
 /// Exit codes of an agent whose failure a repetition cannot mend: of sysexits.h, for arguments (64), data (65) and what
 /// is not there (66).
 pub const EXIT_FOR_GOOD: [u8; 3] = [64, 65, 66];
@@ -219,6 +222,35 @@ pub struct TrainingReport {
     /// What this worker went on from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<Resumed>,
+}
+
+/// How far a training is, at `GET /progress` on the metrics port of the first worker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// The attempt that it is of.
+    pub attempt: u32,
+    /// Steps that are done, as the trainer says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<i64>,
+    /// Steps that there are to do in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<i64>,
+    /// Epochs that are done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
+    /// Epochs that there are to do in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<i64>,
+    /// What is left at the speed so far, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<i64>,
+    /// The newest metrics, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
+    /// The newest checkpoint of this attempt that is whole, and when it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<(String, Timestamp)>,
 }
 
 /// What `check` read, all of whose checks hold.

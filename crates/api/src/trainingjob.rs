@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::quantities::where_duration;
 use crate::{
-    Address, Check, Format, GoDuration, InputRecord, PodTemplate, Source, Storage, Validation,
-    Window,
+    Address, Check, Decimal, Format, GoDuration, InputRecord, PodTemplate, Source, Storage,
+    Validation, Window,
 };
 
 /// What a user says of a training run.
@@ -213,11 +213,24 @@ pub enum Framework {
 
 /// The gang.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.minReplicas) || self.minReplicas <= self.replicas").message("minReplicas must not be above replicas").field_path(".minReplicas"),
+    validation = Rule::new("!has(self.shrinkAfter) || has(self.minReplicas)").message("shrinkAfter is of a gang that may be smaller: minReplicas is required").field_path(".shrinkAfter")
+)]
 pub struct Workers {
     /// How many pods; the first, rank 0, uploads the output.
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 1, max = 1000))]
     pub replicas: i32,
+    /// The fewest pods that the training makes sense with. With it, an attempt is made smaller where not all find room, and a larger one follows from the newest checkpoint once there is room again. Each attempt has its own world size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub min_replicas: Option<i32>,
+    /// How long an attempt may wait for room before a smaller one is made. Default: 5m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(where_duration("self", "duration(self) >= duration('1s')")).message("must be at least 1s"))]
+    pub shrink_after: Option<GoDuration>,
     /// The pod. Its first container is the trainer and must have a `command`, since the agent runs it.
     pub template: PodTemplate,
 }
@@ -325,6 +338,9 @@ pub struct TrainingJobStatus {
     /// What the workers wait for that find no node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
+    /// How far the trainer of the first worker says that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
     /// The ModelVersion that was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
@@ -355,6 +371,38 @@ pub struct Waiting {
     pub message: String,
 }
 
+/// How far a training is, in the words of its trainer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// When this was so; it is renewed at most once a minute.
+    pub observed: Timestamp,
+    /// Steps that are done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<i64>,
+    /// Steps that there are to do in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<i64>,
+    /// Epochs that are done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
+    /// Epochs that there are to do in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<i64>,
+    /// What is left at the speed of this attempt so far, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<i64>,
+    /// The newest metrics, by name; at most twenty.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, Decimal>,
+    /// The newest checkpoint of this attempt that is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+    /// When it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_time: Option<Timestamp>,
+}
+
 /// An attempt of the gang.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -367,13 +415,16 @@ pub struct Attempt {
     /// When its queue let it start, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admitted: Option<Timestamp>,
+    /// When the last of its workers was started; known once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<Timestamp>,
     /// When it ended; absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Timestamp>,
     /// How many workers it had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<i32>,
-    /// How it ended, in one word: `Succeeded`, `Disrupted`, `Suspended`, or why it failed.
+    /// How it ended, in one word: `Succeeded`, `Disrupted`, `Suspended`, `NoRoom` (a smaller one follows), `Grown` (a larger one follows), or why it failed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// How it ended, for a person.

@@ -21,6 +21,7 @@ pub mod outcome;
 pub mod pods;
 pub mod presets;
 pub mod reports;
+pub mod room;
 pub mod storage;
 pub mod template;
 pub mod trainingjob;

@@ -388,6 +388,27 @@ pub fn ended_at(pod: &Pod) -> Option<Timestamp> {
         .max()
 }
 
+/// When the last container of a pod was started; nothing while one has not been.
+pub fn started_at(pod: &Pod) -> Option<Timestamp> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let started = containers.iter().map(|status| {
+        let state = status.state.as_ref()?;
+        let running = state
+            .running
+            .as_ref()
+            .and_then(|running| running.started_at.as_ref());
+        let ended = state
+            .terminated
+            .as_ref()
+            .and_then(|ended| ended.started_at.as_ref());
+        running.or(ended).map(|time| time.0)
+    });
+    started
+        .collect::<Option<Vec<Timestamp>>>()?
+        .into_iter()
+        .max()
+}
+
 /// The index of a pod in its Job, which is the worker's rank.
 pub fn rank(pod: &Pod) -> Option<i32> {
     let index = pod

@@ -5,6 +5,7 @@
 //!                                    └─ ended badly ─> finish:  what is being uploaded, then the newest
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -80,6 +81,11 @@ impl Keeper {
             .map_err(|problem| problem.to_string())?;
         uploader.upload_newest(&self.cancel).await?;
         Ok(Finished(uploader))
+    }
+
+    /// Where the last whole checkpoint is noted.
+    pub fn last(&self) -> Last {
+        Arc::clone(&self.last)
     }
 
     /// The last whole checkpoint, as it is known now.

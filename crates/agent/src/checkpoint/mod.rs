@@ -32,6 +32,7 @@ use crate::tree::TreeError;
 
 pub(crate) use keeper::{Keeper, LastWord};
 pub(crate) use resume::{Restored, resume};
+pub(crate) use upload::Last;
 
 /// What is kept of an attempt's checkpoints, and where.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use crate::report::chain;
 use crate::tree::blocking;
 
 /// The last checkpoint that is known to be whole, as it is known to all who ask.
-pub(super) type Last = Arc<Mutex<Option<Place>>>;
+pub(crate) type Last = Arc<Mutex<Option<Place>>>;
 
 /// Uploads one checkpoint after the other.
 #[derive(Debug)]

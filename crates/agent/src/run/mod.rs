@@ -15,10 +15,12 @@ mod columns;
 mod environment;
 mod inputs;
 mod interruption;
+mod progress;
 mod tail;
 mod trainer;
 mod work;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,11 +32,12 @@ use windlass_api::agent::{
 
 use crate::address::{Address, AddressError};
 use crate::arguments::{DataFormat, Pair, duration, input_format, named_time, time};
-use crate::checkpoint::{self, Restored};
+use crate::checkpoint::{self, Keeper, Restored};
 use crate::report::{OrFail, chain, failure};
 use crate::tree::{self, TreeError};
 
 use self::interruption::Interruption;
+use self::progress::Reporter;
 use self::work::Work;
 
 /// Arguments of `windlass-agent run`.
@@ -91,6 +94,9 @@ pub struct Arguments {
     /// How long a trainer that was told to stop may take; where checkpoints are kept, its last upload is counted in.
     #[arg(long, default_value = "25s", value_parser = duration)]
     pub grace_period: Duration,
+    /// Where the worker of rank 0 tells how far the training is, at `/progress`; without it, nowhere.
+    #[arg(long, value_name = "ADDRESS")]
+    pub progress_listen: Option<SocketAddr>,
     /// The trainer and its arguments; `$(NAME)` stands for a variable of its environment.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -171,6 +177,13 @@ async fn train(
         "starting the trainer"
     );
     let keeper = checkpoints::keeper(arguments, checkpoints, &work, restored, interruption);
+    let _reporter = match arguments.progress_listen.filter(|_| arguments.rank == 0) {
+        Some(listen) => {
+            let last = keeper.as_ref().map(Keeper::last);
+            Reporter::start(listen, &work, arguments.attempt, last).await
+        }
+        None => None,
+    };
     let ended = trainer::run(&command, &variables, interruption).await;
     checkpoints::after_the_trainer(ended, keeper, interruption).await?;
     let output = match output {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tracing::warn;
 use windlass_api::agent::{FailureReason, FailureReport};
 
@@ -18,11 +19,43 @@ pub(super) struct Work {
     root: PathBuf,
 }
 
-/// What a trainer may report in its progress file.
+/// What a trainer may report in its progress file. Numbers may be written as 3 or 3.0; what is none is passed over.
 #[derive(Debug, Default, Deserialize)]
-struct Progress {
+pub(super) struct Said {
+    #[serde(default, deserialize_with = "whole")]
+    pub step: Option<i64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub steps: Option<i64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub epoch: Option<i64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub epochs: Option<i64>,
     #[serde(default)]
-    metrics: BTreeMap<String, Option<f64>>,
+    metrics: BTreeMap<String, serde_json::Value>,
+}
+
+impl Said {
+    /// How much is done, and how much there is to do in all; in steps, or else in epochs.
+    pub fn done(&self) -> Option<(f64, f64)> {
+        #[allow(clippy::cast_precision_loss)] // no training has 2^52 steps
+        let pair = |done: Option<i64>, all: Option<i64>| Some((done? as f64, all? as f64));
+        pair(self.step, self.steps).or_else(|| pair(self.epoch, self.epochs))
+    }
+
+    /// The metrics that are numbers.
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let metrics = self.metrics.iter();
+        metrics
+            .filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)))
+            .collect()
+    }
+}
+
+fn whole<'de, D: Deserializer<'de>>(source: D) -> Result<Option<i64>, D::Error> {
+    let value = serde_json::Value::deserialize(source)?;
+    #[allow(clippy::cast_possible_truncation)] // it saturates
+    let of_float = || value.as_f64().map(|number| number as i64);
+    Ok(value.as_i64().or_else(of_float))
 }
 
 impl Work {
@@ -92,20 +125,27 @@ impl Work {
         self.root.join("parameters.json")
     }
 
+    /// When the trainer last reported.
+    pub fn progress_changed(&self) -> Option<SystemTime> {
+        fs::metadata(self.progress())
+            .and_then(|file| file.modified())
+            .ok()
+    }
+
+    /// What the trainer reports; nothing where its file cannot be read, since it may be being written.
+    pub fn said(&self) -> Option<Said> {
+        serde_json::from_slice(&fs::read(self.progress()).ok()?).ok()
+    }
+
     /// The metrics that the trainer reported. Its file is a courtesy: one that cannot be read fails nothing.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
-        let Ok(content) = fs::read(self.progress()) else {
-            return BTreeMap::new();
-        };
-        let progress: Progress = serde_json::from_slice(&content).unwrap_or_else(|problem| {
-            warn!("the trainer's progress file is not read: {problem}");
-            Progress::default()
-        });
-        progress
-            .metrics
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.filter(|value| value.is_finite())?)))
-            .collect()
+        let said = self.said();
+        if said.is_none() && self.progress().exists() {
+            warn!(
+                "the trainer's progress file is not read: it is no JSON object of what is documented"
+            );
+        }
+        said.unwrap_or_default().metrics()
     }
 }
 

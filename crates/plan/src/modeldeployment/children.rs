@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
-use windlass_api::agent::{SIGNATURE_FILE, paths};
+use windlass_api::agent::{METRICS_PORT, SIGNATURE_FILE, paths};
 use windlass_api::{ModelDeployment, ModelVersion, labels};
 
 use crate::pods::{self, Agent, CANDIDATE_PORTS, flag};
@@ -17,8 +17,6 @@ use crate::{reports, storage, template};
 
 /// Port of the Service and of the proxy.
 const PORT: i32 = 8080;
-/// Port of the proxy's own endpoint.
-pub const METRICS_PORT: u16 = 9464;
 /// Seconds that a pod has for what is in flight when it goes.
 const GRACE_SECONDS: i64 = 30;
 /// Seconds that a pod that goes still takes new requests, until every node has been told.

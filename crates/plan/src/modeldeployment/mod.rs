@@ -16,6 +16,5 @@ mod plan;
 mod tests;
 
 pub use analysis::Traffic;
-pub use children::METRICS_PORT;
 pub use observed::Observed;
 pub use plan::{plan, refused};

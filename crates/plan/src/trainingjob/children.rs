@@ -7,7 +7,7 @@ mod version;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Service, ServiceSpec};
 use kube::ResourceExt;
-use windlass_api::agent::paths;
+use windlass_api::agent::{METRICS_PORT, paths};
 use windlass_api::{Address, Framework, InputRecord, TrainingJob, labels};
 
 use super::gang::Backend;
@@ -259,6 +259,7 @@ fn arguments(job: &TrainingJob, attempt: i32, checked: &[InputRecord]) -> Vec<St
     add("rank", "$(JOB_COMPLETION_INDEX)".to_owned());
     add("world-size", job.spec.workers.replicas.to_string());
     add("work-dir", paths::WORK.to_owned());
+    add("progress-listen", format!("0.0.0.0:{METRICS_PORT}"));
     if let Some(window) = &job.spec.window {
         add("window-start", window.start.to_string());
         add("window-end", window.end.to_string());

@@ -2,12 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use windlass_api::{ModelVersion, TrainingJob};
+use windlass_api::{ModelVersion, TrainingJob, agent};
 
 use super::gang::{QueueWord, Schedulers};
+use crate::pods;
+use crate::room::Room;
+
+/// How old the room may be on which the size of a gang is decided.
+const FOR_A_DECISION: Duration = Duration::from_secs(15);
+/// And that of which a person is told: what is said is renewed once a minute.
+const FOR_A_MESSAGE: Duration = Duration::from_mins(1);
 
 /// What is known of a TrainingJob and all that belongs to it, from caches that have caught up with our own writes.
 #[derive(Clone, Debug)]
@@ -30,6 +38,46 @@ pub struct Observed {
     pub queue: BTreeMap<String, QueueWord>,
     /// What the cluster schedules gangs with.
     pub schedulers: Schedulers,
+    /// How far the first worker says that the training is, where it was asked.
+    pub progress: Option<agent::Progress>,
+    /// What room the nodes have; see [`Observed::wants_room`].
+    pub room: Rooms,
     /// The agent's image that the operator was started with.
     pub agent_image: String,
+}
+
+/// What is known of the nodes' room.
+#[derive(Clone, Debug, Default)]
+pub enum Rooms {
+    /// Nothing, and nobody is asked: the operator may not list nodes.
+    #[default]
+    Unknown,
+    /// Nothing yet: it is being asked for.
+    Asked,
+    /// This.
+    Known(Arc<Room>),
+}
+
+impl Observed {
+    /// How old what is known of the nodes' room may be for the next decision; nothing where it is of no use.
+    pub fn wants_room(&self) -> Option<Duration> {
+        let spec = &self.job.spec;
+        let status = self.job.status.as_ref()?;
+        if spec.suspend || status.completion_time.is_some() {
+            return None;
+        }
+        let last = status.attempts.last()?;
+        let is_elastic = spec.workers.min_replicas.is_some();
+        let is_cramped = last.ended.is_some() || last.workers < Some(spec.workers.replicas);
+        if is_elastic && is_cramped {
+            return Some(FOR_A_DECISION);
+        }
+        let mut pods = self.pods.iter();
+        let waits = pods.any(|pod| pods::unschedulable(pod).is_some());
+        waits.then_some(if is_elastic {
+            FOR_A_DECISION
+        } else {
+            FOR_A_MESSAGE
+        })
+    }
 }

@@ -19,6 +19,8 @@ mod pace;
 mod queue;
 mod record;
 mod rules;
+mod seen;
+mod size;
 mod start;
 mod success;
 mod waiting;
@@ -34,6 +36,8 @@ use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true};
 
 use self::attempt::AttemptState;
 use self::record::Ending;
+use self::size::Resize;
+use super::gang::Backend;
 use super::observed::Observed;
 use crate::jobs::Without;
 use crate::{Doomed, Plan, Problem, Step, jobs, pods};
@@ -135,6 +139,7 @@ impl Reconcile<'_> {
         TrainingJobStatus {
             observed_generation: self.job.metadata.generation,
             waiting: None,
+            progress: self.progress(),
             ..self.before.clone()
         }
     }
@@ -171,17 +176,19 @@ impl Reconcile<'_> {
         if let Some(problem) = problems.find(|problem| !unschedulable(problem)) {
             return self.stalled(&problem);
         }
+        let backend = Backend::of(child);
         if let Some(plan) = self.waiting(number) {
-            return plan;
+            return Resize::or(self.shrink(&backend), plan);
         }
-        match jobs::without_pods(child, self.pods_of(number), self.now) {
+        let plan = match jobs::without_pods(child, self.pods_of(number), self.now) {
             Some(Without::Refused(problem)) => self.stalled(&problem),
             Some(Without::Awaited(left)) => Plan {
                 again: Some(left),
                 ..Plan::status_only(self.under_way(number))
             },
             None => Plan::status_only(self.under_way(number)),
-        }
+        };
+        Resize::or(self.grow(&backend), plan)
     }
 
     fn suspended(&self) -> Plan<TrainingJobStatus> {

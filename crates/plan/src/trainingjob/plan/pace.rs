@@ -8,6 +8,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use windlass_api::Attempt;
 
+use super::size::{GROWN, NO_ROOM};
+
 /// The pause before the second repetition.
 const FIRST: SignedDuration = SignedDuration::from_secs(10);
 /// The longest pause.
@@ -31,12 +33,13 @@ pub(super) fn pause_left(attempts: &[Attempt], now: Timestamp) -> Option<Duratio
     Duration::try_from(left).ok().filter(|left| !left.is_zero())
 }
 
-/// Whether an attempt ended soon, and not because a person wished it.
+/// Whether an attempt ended soon, and not because a person wished it or for its size.
 fn is_quick(attempt: &Attempt) -> bool {
     let (Some(started), Some(ended)) = (attempt.started, attempt.ended) else {
         return false;
     };
-    attempt.reason != "Suspended" && ended.duration_since(started) < LONG
+    !matches!(attempt.reason.as_str(), "Suspended" | NO_ROOM | GROWN)
+        && ended.duration_since(started) < LONG
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use windlass_api::TrainingJobStatus;
 
 use super::Reconcile;
 use super::record::Ending;
+use super::size::Resize;
 use crate::trainingjob::children;
 use crate::trainingjob::gang::{self, Backend};
 use crate::{Plan, Problem};
@@ -20,7 +21,10 @@ impl Reconcile<'_> {
             .current()
             .is_some_and(|attempt| attempt.admitted.is_some());
         match (gang::is_queued(child), admitted) {
-            (true, false) => Some(self.waits_in_queue(number, &queue)),
+            (true, false) => {
+                let plan = self.waits_in_queue(number, &queue);
+                Some(Resize::or(self.shrink(&Backend::of(child)), plan))
+            }
             // The Job would be started again as it is; a new attempt goes on from the newest checkpoint.
             (true, true) => {
                 let how = format!("Kueue took back the room of queue {queue}");

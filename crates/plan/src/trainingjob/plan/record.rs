@@ -1,5 +1,6 @@
 //! What is written down of each attempt: how it began, and how it ended.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use windlass_api::agent::Resumed;
 use windlass_api::{Attempt, TrainingJobStatus};
@@ -66,13 +67,14 @@ impl Ending {
 
 impl Reconcile<'_> {
     /// Writes down that an attempt begins.
-    pub(super) fn begin(&self, status: &mut TrainingJobStatus, number: i32) {
+    pub(super) fn begin(&self, status: &mut TrainingJobStatus, number: i32, workers: i32) {
+        status.progress = None;
         status.attempt = Some(number);
         status.attempts.retain(|attempt| attempt.number != number);
         status.attempts.push(Attempt {
             number,
             started: Some(self.now),
-            workers: Some(self.job.spec.workers.replicas),
+            workers: Some(workers),
             ..Attempt::default()
         });
         let surplus = status.attempts.len().saturating_sub(KEPT_ATTEMPTS);
@@ -83,7 +85,7 @@ impl Reconcile<'_> {
     pub(super) fn record(&self, status: &mut TrainingJobStatus, ending: Ending) {
         let number = self.before.attempt.unwrap_or(1);
         if status.attempts.iter().all(|one| one.number != number) {
-            self.begin(status, number);
+            self.begin(status, number, self.workers());
         }
         let gpu_seconds = self.gpu_seconds(number);
         if let Some(seconds) = gpu_seconds {
@@ -97,6 +99,7 @@ impl Reconcile<'_> {
             number,
             started: attempt.started,
             admitted: attempt.admitted,
+            running: self.all_running(number),
             ended: Some(self.now),
             workers: attempt.workers,
             reason: ending.reason,
@@ -109,6 +112,15 @@ impl Reconcile<'_> {
             gpu_seconds,
             ignored: ending.is_ignored,
         };
+    }
+
+    /// When the last worker of an attempt was started; nothing where not all were.
+    fn all_running(&self, attempt: i32) -> Option<Timestamp> {
+        let mut started: Vec<Timestamp> =
+            self.pods_of(attempt).filter_map(pods::started_at).collect();
+        started.sort();
+        let all = usize::try_from(self.workers()).ok()?;
+        started.last().copied().filter(|_| started.len() >= all)
     }
 
     /// Seconds of GPUs that the pods of an attempt held; nothing where they have none.

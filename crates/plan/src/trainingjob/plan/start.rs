@@ -10,6 +10,7 @@ use windlass_api::{SchedulingStatus, TrainingJobStatus};
 
 use super::attempt::is_of;
 use super::data::Data;
+use super::size::{self, Size};
 use super::{Reconcile, pace};
 use crate::trainingjob::children::{self, MadeWith};
 use crate::trainingjob::gang::{self, Backend};
@@ -49,13 +50,26 @@ impl Reconcile<'_> {
             Ok(chosen) => chosen,
             Err(problem) => return self.stalled(&problem),
         };
+        let workers = match made.and_then(|made| made.spec.as_ref()?.completions) {
+            Some(workers) => workers,
+            None => match self.next_size(&backend) {
+                Size::Workers(workers) => workers,
+                Size::NotKnown => {
+                    return Plan {
+                        again: Some(Duration::from_secs(1)),
+                        ..Plan::status_only(self.before.clone())
+                    };
+                }
+            },
+        };
+        let job = size::sized(self.job, workers);
         let mut status = match &backend {
             Backend::Kueue { queue } => self.queued(number, queue),
             Backend::Native | Backend::Kai { .. } | Backend::Volcano { .. } | Backend::None => {
                 self.under_way(number)
             }
         };
-        self.begin(&mut status, number);
+        self.begin(&mut status, number, workers);
         // A queue's time is not the job's.
         if !matches!(backend, Backend::Kueue { .. }) {
             status.start_time.get_or_insert(self.now);
@@ -67,15 +81,15 @@ impl Reconcile<'_> {
             .unwrap_or_else(|| self.observed.agent_image.clone());
         let agent_image = status.agent_image.get_or_insert(image).clone();
 
-        let mut steps: Vec<Step> = children::service(self.job)
+        let mut steps: Vec<Step> = children::service(&job)
             .map(|service| Step::Apply(Child::Service(Box::new(service))))
             .into_iter()
             .collect();
-        steps.extend(children::beside(self.job, number, &backend).map(Step::Apply));
+        steps.extend(children::beside(&job, number, &backend).map(Step::Apply));
         // A Job's pods cannot be changed: one that is there is taken as it is.
         if made.is_none() {
             steps.push(Step::Apply(Child::Job(Box::new(children::indexed_job(
-                self.job,
+                &job,
                 number,
                 &worker,
                 &MadeWith {

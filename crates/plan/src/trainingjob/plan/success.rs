@@ -7,7 +7,7 @@ use windlass_api::agent::{Report, TrainingReport};
 use super::Reconcile;
 use super::record::Ending;
 use crate::trainingjob::children::{self, Trained};
-use crate::{Child, Plan, Problem, Step, pods};
+use crate::{Child, Plan, Problem, Step, digest, pods};
 
 impl Reconcile<'_> {
     pub(super) fn succeeded(&self) -> Plan<TrainingJobStatus> {
@@ -93,7 +93,15 @@ impl Reconcile<'_> {
         let number = self.before.attempt.unwrap_or(1);
         let inputs = children::inputs_read(report, &[]);
         let images = pods::images_but(self.pods_of(number), Some(children::INSTALL));
-        children::fingerprint(self.job, &inputs, &images)
+        let fingerprint = children::fingerprint(self.job, &inputs, &images);
+        let sizes = self.before.attempts.iter().map(|attempt| attempt.workers);
+        let sizes: Vec<i32> = sizes.flatten().collect();
+        let all = self.job.spec.workers.replicas;
+        if sizes.iter().all(|size| *size == all) {
+            return fingerprint;
+        }
+        // Other world sizes make another model.
+        digest::of(&serde_json::json!({"fingerprint": fingerprint, "sizes": sizes}))
     }
 
     /// The number of the version that serves, whose record may have been deleted: its number is not given again.

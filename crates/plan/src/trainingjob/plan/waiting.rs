@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use kube::ResourceExt;
 use windlass_api::{TrainingJobStatus, Waiting};
 
 use super::Reconcile;
+use crate::trainingjob::observed::Rooms;
 use crate::{Plan, Problem, gpus, pods, template};
 
 /// How long what was said stays.
@@ -68,24 +69,35 @@ impl Reconcile<'_> {
         let tells = |(_, said): &&(&Pod, &str)| said.contains("nodes are available");
         let (pod, said) = *waiting.iter().find(tells).or_else(|| waiting.first())?;
         let count = i64::try_from(waiting.len()).unwrap_or(i64::MAX);
-        let all = self.job.spec.workers.replicas;
+        let all = self.workers();
         let template = template::parse("spec.workers.template", &self.job.spec.workers.template);
-        let devices = template
-            .ok()
-            .and_then(|template| template.spec)
-            .map(|spec| gpus::resources(&spec))
-            .unwrap_or_default();
-        let asked: Vec<String> = devices
-            .iter()
-            .filter(|(name, _)| said.contains(name.as_str()))
-            .map(|(name, each)| format!(", {name}: {} asked", each * count))
-            .collect();
+        let spec = template.ok().and_then(|template| template.spec);
+        let asked = spec.map_or_else(String::new, |spec| self.asked(&spec, count, said));
         let workers = if all == 1 { "worker" } else { "workers" };
         let find = if count == 1 { "finds" } else { "find" };
         Some(format!(
-            "{count} of {all} {workers} {find} no node{}; the scheduler says of pod {}: {said}",
-            asked.concat(),
+            "{count} of {all} {workers} {find} no node{asked}; the scheduler says of pod {}: {said}",
             pod.name_any()
         ))
+    }
+
+    /// `, nvidia.com/gpu: 8 asked, 4 free` of each device that the scheduler speaks of, or that no node has.
+    fn asked(&self, spec: &PodSpec, count: i64, said: &str) -> String {
+        let devices = gpus::resources(spec).into_iter();
+        let told = devices.filter_map(|(name, each)| {
+            let asked = each * count;
+            match &self.observed.room {
+                Rooms::Known(room) if !room.has(&name, spec) => Some(format!(
+                    ", {name}: {asked} asked, and no node that they may be on has any"
+                )),
+                Rooms::Known(room) if said.contains(&name) => {
+                    let room = room.free(&name, spec);
+                    Some(format!(", {name}: {asked} asked, {room} free"))
+                }
+                _ if said.contains(&name) => Some(format!(", {name}: {asked} asked")),
+                _ => None,
+            }
+        });
+        told.collect()
     }
 }

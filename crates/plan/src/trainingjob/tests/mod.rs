@@ -6,4 +6,5 @@ mod data;
 mod gangs;
 mod policies;
 mod properties;
+mod sizes;
 mod world;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true, labels};
 
 use crate::fixtures::{at, digest, disrupted, ended, is_so, object, pod_of, said};
-use crate::trainingjob::{Observed, Schedulers, plan};
+use crate::trainingjob::{Observed, Rooms, Schedulers, plan};
 use crate::{Child, Doomed, Plan, Step};
 
 pub struct World {
@@ -76,6 +76,8 @@ impl World {
             service_accounts: names(&["default"]),
             queue: BTreeMap::new(),
             schedulers: only_native(),
+            progress: None,
+            room: Rooms::Unknown,
             agent_image: "agent:1".to_owned(),
         };
         Self {
@@ -371,6 +373,11 @@ impl World {
 
     pub fn pod(&mut self, change: impl Fn(Pod) -> Pod) -> &mut Self {
         self.each_pod(|index, pod| if index == 0 { change(pod) } else { pod });
+        self
+    }
+
+    pub fn every_pod(&mut self, change: impl Fn(Pod) -> Pod) -> &mut Self {
+        self.each_pod(|_, pod| change(pod));
         self
     }
 
