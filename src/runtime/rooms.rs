@@ -1,12 +1,12 @@
 //! What room the nodes have, asked for only while a decision or a message needs it.
 //!
 //! ```text
-//!   observe ──get(job, how old)──> Known, or Asked ──> list nodes and pods, once for all that ask ──> their triggers
+//!   observe ──get(job, how new)──> Known, or Asked ──> list nodes and pods, once for all that ask ──> their triggers
 //! ```
 //!
 //! Nodes and the pods of others are not watched: a cluster has many, and few jobs ever wait.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use windlass_api::TrainingJob;
 use windlass_plan::room::Room;
-use windlass_plan::trainingjob::Rooms as Known;
+use windlass_plan::trainingjob::{RoomAge, Rooms as Known};
 
 use super::Context;
 
@@ -39,25 +39,34 @@ pub struct Rooms {
 
 #[derive(Default)]
 struct State {
+    /// When it was begun to be seen, and what was seen.
     room: Option<(Instant, Arc<Room>)>,
     failed: Option<Instant>,
-    /// Namespaces and names.
-    waiting: HashSet<(String, String)>,
+    /// Jobs that wait for it, by namespace and name, each with when it first asked.
+    waiting: HashMap<(String, String), Instant>,
+    /// Those that were told, each with when it had asked.
+    told: HashMap<(String, String), Instant>,
 }
 
 impl Rooms {
-    /// The room, if what is known of it is no older than this; else it is asked for, and the job triggered then.
-    pub fn get(&self, job: &TrainingJob, age: Duration) -> Known {
+    /// The room, if what is known of it is new enough; else it is asked for, and the job triggered then.
+    pub fn get(&self, job: &TrainingJob, age: RoomAge) -> Known {
+        let key = (job.namespace().unwrap_or_default(), job.name_any());
         let mut state = self.state.lock().expect("no holder panics");
-        match &state.room {
-            Some((at, room)) if at.elapsed() <= age => return Known::Known(room.clone()),
-            _ if state.failed.is_some_and(|at| at.elapsed() < AFTER_FAILURE) => {
-                return Known::Unknown;
+        let asked = state.told.remove(&key);
+        if let Some((seen, room)) = &state.room {
+            let is_new = match age {
+                RoomAge::AtMost(age) => seen.elapsed() <= age,
+                RoomAge::AsOfNow => asked.is_some_and(|asked| asked <= *seen),
+            };
+            if is_new {
+                return Known::Known(room.clone());
             }
-            _ => {}
         }
-        let namespace = job.namespace().unwrap_or_default();
-        state.waiting.insert((namespace, job.name_any()));
+        if state.failed.is_some_and(|at| at.elapsed() < AFTER_FAILURE) {
+            return Known::Unknown;
+        }
+        state.waiting.entry(key).or_insert_with(Instant::now);
         self.wanted.notify_one();
         Known::Asked
     }
@@ -67,12 +76,13 @@ impl Rooms {
 pub async fn run(context: Arc<Context>) {
     loop {
         context.rooms.wanted.notified().await;
+        let begun = Instant::now();
         let room = room(&context.client).await;
-        let waiting = {
+        let told: Vec<_> = {
             let mut state = context.rooms.state.lock().expect("no holder panics");
             match room {
                 Ok(room) => {
-                    state.room = Some((Instant::now(), Arc::new(room)));
+                    state.room = Some((begun, Arc::new(room)));
                     state.failed = None;
                 }
                 Err(error) => {
@@ -80,9 +90,18 @@ pub async fn run(context: Arc<Context>) {
                     state.failed = Some(Instant::now());
                 }
             }
-            std::mem::take(&mut state.waiting)
+            // Who asked since is told the next time.
+            let (now, later) = std::mem::take(&mut state.waiting)
+                .into_iter()
+                .partition(|(_, asked)| *asked <= begun);
+            state.waiting = later;
+            state.told = now;
+            if !state.waiting.is_empty() {
+                context.rooms.wanted.notify_one();
+            }
+            state.told.keys().cloned().collect()
         };
-        for (namespace, name) in waiting {
+        for (namespace, name) in told {
             context.senders.training_job_named(&namespace, &name);
         }
         tokio::time::sleep(PAUSE).await;

@@ -14,5 +14,5 @@ mod plan;
 mod tests;
 
 pub use gang::{KueueWorkload, QueueWord, Schedulers, VolcanoPodGroup};
-pub use observed::{Observed, Rooms};
+pub use observed::{Observed, RoomAge, Rooms};
 pub use plan::{plan, refused};

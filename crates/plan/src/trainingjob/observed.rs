@@ -13,9 +13,9 @@ use crate::pods;
 use crate::room::Room;
 
 /// How old the room may be on which the size of a gang is decided.
-const FOR_A_DECISION: Duration = Duration::from_secs(15);
+const FOR_A_DECISION: RoomAge = RoomAge::AtMost(Duration::from_secs(15));
 /// And that of which a person is told: what is said is renewed once a minute.
-const FOR_A_MESSAGE: Duration = Duration::from_mins(1);
+const FOR_A_MESSAGE: RoomAge = RoomAge::AtMost(Duration::from_mins(1));
 
 /// What is known of a TrainingJob and all that belongs to it, from caches that have caught up with our own writes.
 #[derive(Clone, Debug)]
@@ -58,9 +58,18 @@ pub enum Rooms {
     Known(Arc<Room>),
 }
 
+/// How new what is known of the nodes' room has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomAge {
+    /// It was seen after it was asked for.
+    AsOfNow,
+    /// It was seen no longer ago than this.
+    AtMost(Duration),
+}
+
 impl Observed {
-    /// How old what is known of the nodes' room may be for the next decision; nothing where it is of no use.
-    pub fn wants_room(&self) -> Option<Duration> {
+    /// How new what is known of the nodes' room has to be for the next decision; nothing where it is of no use.
+    pub fn wants_room(&self) -> Option<RoomAge> {
         let spec = &self.job.spec;
         let status = self.job.status.as_ref()?;
         if spec.suspend || status.completion_time.is_some() {
@@ -68,8 +77,11 @@ impl Observed {
         }
         let last = status.attempts.last()?;
         let is_elastic = spec.workers.min_replicas.is_some();
-        let is_cramped = last.ended.is_some() || last.workers < Some(spec.workers.replicas);
-        if is_elastic && is_cramped {
+        if is_elastic && last.ended.is_some() {
+            // What the last attempt held is free only now.
+            return Some(RoomAge::AsOfNow);
+        }
+        if is_elastic && last.workers < Some(spec.workers.replicas) {
             return Some(FOR_A_DECISION);
         }
         let mut pods = self.pods.iter();

@@ -11,7 +11,7 @@ use windlass_api::{agent, labels};
 use super::world::{World, failure, trained};
 use crate::fixtures::{at, object};
 use crate::room::Room;
-use crate::trainingjob::Rooms;
+use crate::trainingjob::{RoomAge, Rooms};
 
 /// Four workers of one GPU each, or two at least; patience of a minute.
 fn elastic() -> Value {
@@ -193,6 +193,7 @@ fn it_grows_at_a_fresh_checkpoint_when_there_is_room_and_not_before() {
         "{}",
         grown.message
     );
+    world.observed.room = room(3);
     world.pods_go().settle();
     assert_eq!(sizes(&world), [Some(4), Some(2), Some(3)]);
     assert_eq!((world.status().failures, pods(&world)), (0, 3));
@@ -270,7 +271,10 @@ fn other_sizes_make_another_fingerprint() {
 
 #[test]
 fn room_is_asked_for_only_where_it_is_of_use() {
-    let seconds = |world: &World| world.observed.wants_room().map(|age| age.as_secs());
+    let seconds = |world: &World| match world.observed.wants_room()? {
+        RoomAge::AtMost(age) => Some(age.as_secs()),
+        RoomAge::AsOfNow => Some(0),
+    };
     let mut world = World::new(elastic());
     assert_eq!(seconds(&world), None);
     world.settle();
@@ -278,6 +282,9 @@ fn room_is_asked_for_only_where_it_is_of_use() {
     world.every_pod(waiting);
     assert_eq!(seconds(&world), Some(15));
     assert_eq!(seconds(&small()), Some(15));
+    let mut ended = small();
+    ended.is_preempted(true).reconcile();
+    assert_eq!(seconds(&ended), Some(0));
     let mut rigid = World::new(json!({}));
     rigid.settle();
     rigid.every_pod(waiting);
