@@ -1,7 +1,7 @@
 //! The decisions on a TrainingJob.
 //!
 //! ```text
-//!   attempt ──┬─> none ──────────> data (fit?) ─> pace (when?) ─> start (gang)
+//!   attempt ──┬─> none ──────────> data (fit?) ─> steps ─> reuse ─> pace (when?) ─> start (gang)
 //!             ├─> gone ──────────> the next attempt
 //!             ├─> running ───────> disrupted? stalled? or under way
 //!             ├─> succeeded ─────> success
@@ -18,8 +18,10 @@ mod failure;
 mod pace;
 mod queue;
 mod record;
+mod reuse;
 mod rules;
 mod start;
+mod steps;
 mod success;
 mod waiting;
 
@@ -34,6 +36,7 @@ use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true};
 
 use self::attempt::AttemptState;
 use self::record::Ending;
+pub use self::steps::reads_others;
 use super::observed::Observed;
 use crate::jobs::Without;
 use crate::{Doomed, Plan, Problem, Step, jobs, pods};
@@ -202,6 +205,7 @@ impl Reconcile<'_> {
                 Ending::new("Suspended", "the job was suspended"),
             );
         }
+        self.rest_steps(&mut status, "it was stopped, as the job was suspended");
         Plan {
             steps: self.end_attempts(),
             ..Plan::status_only(status)

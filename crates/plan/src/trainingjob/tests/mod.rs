@@ -6,4 +6,6 @@ mod data;
 mod gangs;
 mod policies;
 mod properties;
+mod reuse;
+mod steps;
 mod world;
