@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, TrainingJob, TrainingJobStatus, labels};
 use windlass_plan::pods::is_alive;
-use windlass_plan::trainingjob::{Observed, QueueWord, Rooms, gang, plan, refused};
+use windlass_plan::trainingjob::{Observed, QueueWord, Rooms, gang, plan, reads_others, refused};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
@@ -49,6 +49,7 @@ impl Planned for TrainingJob {
         let mut observed = Observed {
             children,
             pods,
+            others: others_with_steps(stores, &self),
             versions: versions_of(stores, &namespace, &model),
             champion: champion(stores, &namespace, &model),
             claims: stores.claims_in(&namespace),
@@ -97,6 +98,22 @@ impl Planned for TrainingJob {
     fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<TrainingJobStatus> {
         refused(observed, problem, now)
     }
+}
+
+/// The other jobs of a namespace whose steps a job may take over; none where it takes none, or is past its steps.
+fn others_with_steps(stores: &Stores, job: &TrainingJob) -> Vec<Arc<TrainingJob>> {
+    let status = job.status.as_ref();
+    let is_past =
+        status.is_some_and(|status| status.attempt.is_some() || status.completion_time.is_some());
+    if is_past || !reads_others(job) {
+        return Vec::new();
+    }
+    stores.training_jobs.store.state_filter(|other| {
+        let status = other.status.as_ref();
+        other.namespace() == job.namespace()
+            && other.uid() != job.uid()
+            && status.is_some_and(|status| !status.steps.is_empty())
+    })
 }
 
 /// What Jobs in queues of Kueue's wait for, by their names.

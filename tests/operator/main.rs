@@ -11,6 +11,7 @@ mod leading;
 mod mending;
 mod objects;
 mod seeing;
+mod steps;
 mod waiting;
 mod writing;
 

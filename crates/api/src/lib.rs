@@ -46,6 +46,8 @@ pub mod labels {
     pub const MONITOR: &str = "windlass.dev/monitor";
     /// The attempt of a TrainingJob's gang.
     pub const ATTEMPT: &str = "windlass.dev/attempt";
+    /// The step of a TrainingJob.
+    pub const STEP: &str = "windlass.dev/step";
     /// What a pod is for: `training`, `validation`, `serving`, `drift`.
     pub const ROLE: &str = "windlass.dev/role";
     /// Who made an object; always `windlass`.

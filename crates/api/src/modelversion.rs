@@ -43,6 +43,10 @@ pub struct ModelVersionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
     pub fingerprint: Option<String>,
+    /// The same without the images as they were resolved, which no one knows before they ran: what `reuse` of a TrainingJob compares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    pub request_fingerprint: Option<String>,
     /// The code that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
@@ -50,9 +54,9 @@ pub struct ModelVersionSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 100))]
     pub parameters: BTreeMap<String, String>,
-    /// The data that it was made from.
+    /// The data that it was made from: inputs, and outputs of steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 48))]
     pub inputs: Vec<InputRecord>,
     /// The images that made it, as the pods ran them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

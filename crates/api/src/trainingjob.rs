@@ -1,5 +1,7 @@
 //! `TrainingJob`: code, data, hyperparameters and workers, and what 'good' means.
 
+mod steps;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -13,6 +15,8 @@ use crate::{
     Address, Check, Decimal, Format, GoDuration, InputRecord, PodTemplate, Source, Storage,
     Validation, Window,
 };
+
+pub use steps::{Reuse, StepPhase, StepStatus, TrainingStep};
 
 /// What a user says of a training run.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -32,6 +36,8 @@ use crate::{
     validation = Rule::new("has(self.spec.source) == has(oldSelf.spec.source) && (!has(self.spec.source) || self.spec.source == oldSelf.spec.source)").message("spec.source is immutable: make a new TrainingJob").field_path(".spec.source"),
     validation = Rule::new("has(self.spec.parameters) == has(oldSelf.spec.parameters) && (!has(self.spec.parameters) || self.spec.parameters == oldSelf.spec.parameters)").message("spec.parameters is immutable: make a new TrainingJob").field_path(".spec.parameters"),
     validation = Rule::new("has(self.spec.inputs) == has(oldSelf.spec.inputs) && (!has(self.spec.inputs) || self.spec.inputs == oldSelf.spec.inputs)").message("spec.inputs is immutable: make a new TrainingJob").field_path(".spec.inputs"),
+    validation = Rule::new("has(self.spec.steps) == has(oldSelf.spec.steps) && (!has(self.spec.steps) || self.spec.steps == oldSelf.spec.steps)").message("spec.steps is immutable: make a new TrainingJob").field_path(".spec.steps"),
+    validation = Rule::new("!has(self.spec.steps) || self.spec.steps.all(step, size(self.metadata.name) + size(step.name) <= 62)").message("metadata.name and the name of a step must have at most 62 characters together: the name of its Job is made from both").field_path(".spec.steps"),
     validation = Rule::new("has(self.spec.output) == has(oldSelf.spec.output) && (!has(self.spec.output) || self.spec.output == oldSelf.spec.output)").message("spec.output is immutable: make a new TrainingJob").field_path(".spec.output"),
     validation = Rule::new("has(self.spec.validation) == has(oldSelf.spec.validation) && (!has(self.spec.validation) || self.spec.validation == oldSelf.spec.validation)").message("spec.validation is immutable: make a new TrainingJob").field_path(".spec.validation"),
     validation = Rule::new("has(self.spec.window) == has(oldSelf.spec.window) && (!has(self.spec.window) || self.spec.window == oldSelf.spec.window)").message("spec.window is immutable: make a new TrainingJob").field_path(".spec.window"),
@@ -44,7 +50,13 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.model) || has(self.output)").message("spec.output is required where spec.model is given: a model has to lie somewhere").field_path(".output"),
-    validation = Rule::new("!has(self.validation) || has(self.model)").message("spec.model is required where spec.validation is given: what is judged is a ModelVersion").field_path(".model")
+    validation = Rule::new("!has(self.validation) || has(self.model)").message("spec.model is required where spec.validation is given: what is judged is a ModelVersion").field_path(".model"),
+    validation = Rule::new("!has(self.steps) || size(self.steps) == 0 || has(self.output)").message("spec.output is required where there are steps: what they write lies below it").field_path(".output"),
+    validation = Rule::new("!has(self.steps) || !has(self.inputs) || !self.steps.exists(step, self.inputs.exists(input, input.name == step.name))").message("a step must not have the name of an input: both are read by their names").field_path(".steps"),
+    validation = Rule::new("!has(self.steps) || self.steps.all(step, !has(step.inputs) || step.inputs.all(name, self.steps.exists(one, one.name == name) || (has(self.inputs) && self.inputs.exists(input, input.name == name))))").message("inputs of a step must be names of spec.inputs or of steps").field_path(".steps"),
+    validation = Rule::new("!has(self.steps) || self.steps.all(step, !has(step.dependsOn) || step.dependsOn.all(name, self.steps.exists(one, one.name == name)))").message("dependsOn of a step must be names of steps").field_path(".steps"),
+    validation = Rule::new("!has(self.workers.inputs) || self.workers.inputs.all(name, (has(self.steps) && self.steps.exists(one, one.name == name)) || (has(self.inputs) && self.inputs.exists(input, input.name == name)))").message("must be names of spec.inputs or of steps").field_path(".workers.inputs"),
+    validation = Rule::new("self.reuse != 'IfUnchanged' || has(self.model)").message("spec.model is required where reuse is IfUnchanged: what is taken is a ModelVersion").field_path(".model")
 )]
 pub struct TrainingJobSpec {
     /// Name of the model. On success a ModelVersion `<model>-<n>` is made. Without it, the job only runs. Immutable.
@@ -66,6 +78,11 @@ pub struct TrainingJobSpec {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
     pub inputs: Vec<Input>,
+    /// Programs that run before the workers, such as those that extract, join or label data: each in a Job of its own, as soon as what it reads and waits for is there. Immutable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
+    pub steps: Vec<TrainingStep>,
     /// The span of data to train on, given to the trainer as `WINDLASS_WINDOW_START` and `_END`; a DriftMonitor fills it in. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
@@ -91,6 +108,9 @@ pub struct TrainingJobSpec {
     /// Where the model goes. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
+    /// `Never`: the workers run. `IfUnchanged`: where a ModelVersion of the model was made from the same code, data and templates and is judged by the same `validation`, no worker is started and it is the result.
+    #[serde(default)]
+    pub reuse: Reuse,
     /// What makes the model good enough. Without it, the model is registered unjudged and never serves as `Latest`. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
@@ -231,6 +251,11 @@ pub struct Workers {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(where_duration("self", "duration(self) >= duration('1s')")).message("must be at least 1s"))]
     pub shrink_after: Option<GoDuration>,
+    /// What the trainer reads: names of inputs and of steps. Default: all that no step reads, which without steps is every input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), inner(length(max = 40)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub inputs: Option<Vec<String>>,
     /// The pod. Its first container is the trainer and must have a `command`, since the agent runs it.
     pub template: PodTemplate,
 }
@@ -326,6 +351,10 @@ pub struct TrainingJobStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub inputs: Vec<InputRecord>,
+    /// The steps, in the order of the spec. One that is Complete or Reused is not run again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub steps: Vec<StepStatus>,
     /// Digest over source, parameters, input addresses, window, images and templates; once the job is complete, over the digests of inputs and images as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,

@@ -212,7 +212,7 @@ async fn upload(work: &Work, to: &Address) -> Result<Tree, FailureReport> {
             return Err(failure(
                 FailureReason::OutputMissing,
                 format!(
-                    "the trainer ended well but wrote nothing into {} (its WINDLASS_OUTPUT), so there is no model to keep",
+                    "the trainer ended well but wrote nothing into {} (its WINDLASS_OUTPUT), so there is nothing to keep",
                     folder.display()
                 ),
             ));

@@ -1,7 +1,9 @@
 //! Builders of a TrainingJob's children.
 
 mod check;
+mod reading;
 mod rendezvous;
+mod step;
 mod version;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
@@ -15,6 +17,8 @@ use crate::pods::{self, Agent, flag};
 use crate::{Child, reports, storage, template};
 
 pub use check::{check_job, is_needed as needs_check, job_name as check_name};
+pub use reading::{names_for_workers, read_by_workers, records};
+pub use step::{step_fingerprint, step_job, step_job_name};
 pub use version::{Trained, fingerprint, inputs_read, model_version};
 
 /// Name of the container that copies the agent in.
@@ -97,7 +101,7 @@ pub fn beside(job: &TrainingJob, attempt: i32, backend: &Backend) -> Option<Chil
 pub struct MadeWith<'a> {
     /// The agent's image.
     pub agent_image: &'a str,
-    /// The inputs as they were checked; empty where nothing is.
+    /// The inputs as they were checked, and what steps wrote; empty where nothing is.
     pub inputs: &'a [InputRecord],
     /// Who schedules the gang.
     pub backend: &'a Backend,
@@ -114,10 +118,7 @@ pub fn indexed_job(
     let mut spec = worker.spec.take().unwrap_or_default();
     wrap_trainer(job, attempt, &mut spec, made_with);
     rendezvous::rendezvous(job, attempt, &mut spec);
-    storage::run_as(&mut spec, job.spec.storage.as_ref());
-    spec.restart_policy = Some("Never".to_owned());
-    template::harden(&mut spec);
-    reports::limit(&mut spec);
+    finish(job, &mut spec);
     let metadata = meta(job, job_name(job, attempt), Some(attempt));
     let mut pod_meta = worker.metadata.take().unwrap_or_default();
     pod_meta
@@ -162,13 +163,46 @@ pub fn agent_image(made: &Job) -> Option<String> {
         .clone()
 }
 
+/// What every pod has once its containers are there.
+fn finish(job: &TrainingJob, spec: &mut PodSpec) {
+    storage::run_as(spec, job.spec.storage.as_ref());
+    spec.restart_policy = Some("Never".to_owned());
+    template::harden(spec);
+    reports::limit(spec);
+}
+
 /// Puts the agent in front of the trainer's own command.
 fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, made_with: &MadeWith<'_>) {
+    install_agent(spec, made_with.agent_image);
+    let names = names_for_workers(&job.spec);
+    let output = model_address(job, attempt);
+    let checkpoint = job.spec.checkpoint.as_ref();
+    let checkpoints = checkpoint.map(|checkpoint| run_address(job, &checkpoint.uri));
+    let mut arguments = arguments(job, attempt, &names, made_with.inputs);
+    if let Some(output) = &output {
+        flag(&mut arguments, "output", &output.0);
+    }
+    if let (Some(checkpoint), Some(address)) = (checkpoint, &checkpoints) {
+        flag(&mut arguments, "checkpoint", &address.0);
+        flag(&mut arguments, "checkpoint-every", &checkpoint.every.0);
+        flag(
+            &mut arguments,
+            "checkpoint-keep",
+            checkpoint.keep.to_string(),
+        );
+    }
+    let read = reading::addresses(job, &names, made_with.inputs);
+    let written: Vec<Address> = output.into_iter().chain(checkpoints).collect();
+    run_by_agent(job, spec, arguments, &read, &written);
+}
+
+/// Brings the agent's program into a pod.
+fn install_agent(spec: &mut PodSpec, image: &str) {
     let mut install = pods::agent_container(
         spec,
         INSTALL,
         Agent {
-            image: made_with.agent_image,
+            image,
             storage: None,
         },
         vec!["install".to_owned(), paths::BIN.to_owned()],
@@ -192,79 +226,61 @@ fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, made_with: 
     spec.init_containers
         .get_or_insert_default()
         .insert(0, install);
+}
 
-    let mut trainer = spec.containers.remove(0);
-    let output = model_address(job, attempt);
-    let checkpoint = job.spec.checkpoint.as_ref();
-    let checkpoints = checkpoint.map(|checkpoint| run_address(job, &checkpoint.uri));
-    let mut arguments = arguments(job, attempt, made_with.inputs);
-    if let Some(output) = &output {
-        flag(&mut arguments, "output", &output.0);
-    }
-    if let (Some(checkpoint), Some(address)) = (checkpoint, &checkpoints) {
-        flag(&mut arguments, "checkpoint", &address.0);
-        flag(&mut arguments, "checkpoint-every", &checkpoint.every.0);
-        flag(
-            &mut arguments,
-            "checkpoint-keep",
-            checkpoint.keep.to_string(),
-        );
-    }
+/// Puts the agent in front of the first container's own command.
+fn run_by_agent(
+    job: &TrainingJob,
+    spec: &mut PodSpec,
+    mut arguments: Vec<String>,
+    read: &[Address],
+    written: &[Address],
+) {
+    let mut program = spec.containers.remove(0);
     flag(&mut arguments, "grace-period", format!("{}s", grace(spec)));
     arguments.push("--".to_owned());
-    arguments.extend(trainer.command.take().unwrap_or_default());
-    arguments.extend(trainer.args.take().unwrap_or_default());
-    trainer.command = Some(vec![format!("{}/windlass-agent", paths::BIN)]);
-    trainer.args = Some(arguments);
-    storage::give_keys(&mut trainer, job.spec.storage.as_ref());
-    pods::mount_empty(spec, &mut trainer, "windlass-bin", paths::BIN, true);
-    pods::mount_empty(spec, &mut trainer, "windlass-work", paths::WORK, false);
-    pods::mount_claims(
-        spec,
-        &mut trainer,
-        job.spec.inputs.iter().map(|input| &input.uri),
-        output.iter().chain(&checkpoints),
-    );
-    spec.containers.insert(0, trainer);
+    arguments.extend(program.command.take().unwrap_or_default());
+    arguments.extend(program.args.take().unwrap_or_default());
+    program.command = Some(vec![format!("{}/windlass-agent", paths::BIN)]);
+    program.args = Some(arguments);
+    storage::give_keys(&mut program, job.spec.storage.as_ref());
+    pods::mount_empty(spec, &mut program, "windlass-bin", paths::BIN, true);
+    pods::mount_empty(spec, &mut program, "windlass-work", paths::WORK, false);
+    pods::mount_claims(spec, &mut program, read, written);
+    spec.containers.insert(0, program);
 }
 
 /// What the agent is told of the job itself.
-fn arguments(job: &TrainingJob, attempt: i32, checked: &[InputRecord]) -> Vec<String> {
+fn arguments(
+    job: &TrainingJob,
+    attempt: i32,
+    names: &[&str],
+    records: &[InputRecord],
+) -> Vec<String> {
     let mut arguments = vec!["run".to_owned()];
+    reading::tell(&mut arguments, job, names, records);
+    tell_parameters(&mut arguments, job);
     let mut add = |name: &str, value: String| flag(&mut arguments, name, value);
-    for input in &job.spec.inputs {
-        add("input", format!("{}={}", input.name, input.uri));
-        match checked.iter().find(|record| record.name == input.name) {
-            // It is read as it was checked, or not at all.
-            Some(record) => {
-                add("input-digest", format!("{}={}", input.name, record.digest));
-                if let Some(as_of) = &record.as_of {
-                    add("input-as-of", format!("{}={as_of}", input.name));
-                }
-            }
-            None => {
-                if let Some(format) = input.format {
-                    add(
-                        "input-format",
-                        format!("{}={}", input.name, format.as_str()),
-                    );
-                }
-            }
-        }
-    }
-    for (name, value) in &job.spec.parameters {
-        add("parameter", format!("{name}={value}"));
-    }
     add("attempt", attempt.to_string());
     add("rank", "$(JOB_COMPLETION_INDEX)".to_owned());
     add("world-size", job.spec.workers.replicas.to_string());
     add("work-dir", paths::WORK.to_owned());
     add("progress-listen", format!("0.0.0.0:{METRICS_PORT}"));
-    if let Some(window) = &job.spec.window {
-        add("window-start", window.start.to_string());
-        add("window-end", window.end.to_string());
-    }
+    tell_window(&mut arguments, job);
     arguments
+}
+
+fn tell_parameters(arguments: &mut Vec<String>, job: &TrainingJob) {
+    for (name, value) in &job.spec.parameters {
+        flag(arguments, "parameter", format!("{name}={value}"));
+    }
+}
+
+fn tell_window(arguments: &mut Vec<String>, job: &TrainingJob) {
+    if let Some(window) = &job.spec.window {
+        flag(arguments, "window-start", window.start.to_string());
+        flag(arguments, "window-end", window.end.to_string());
+    }
 }
 
 /// Seconds that the agent and the trainer have when a pod is stopped: a sixth less than the kubelet waits, at least 1.

@@ -1,9 +1,9 @@
 //! TrainingJob: a gang of workers that is started whole, fails whole and is repeated whole.
 //!
 //! ```text
-//!   (made) ─> attempt 1 ─fails─> attempt 2 … ─ends well─> ModelVersion ─> Complete
-//!                 │ suspend: pods go, resume: next attempt      └─ more failures than backoffLimit, or one that
-//!                 └──────────────────────────────────────────────  a repetition cannot mend ─> Failed
+//!   (made) ─> steps ─> attempt 1 ─fails─> attempt 2 … ─ends well─> ModelVersion ─> Complete
+//!                          │ suspend: pods go, resume: next attempt      └─ more failures than backoffLimit, or one that
+//!                          └──────────────────────────────────────────────  a repetition cannot mend ─> Failed
 //! ```
 
 mod children;
@@ -15,4 +15,4 @@ mod tests;
 
 pub use gang::{KueueWorkload, QueueWord, Schedulers, VolcanoPodGroup};
 pub use observed::{Observed, RoomAge, Rooms};
-pub use plan::{plan, refused};
+pub use plan::{plan, reads_others, refused};

@@ -26,6 +26,10 @@ pub struct Observed {
     pub children: Vec<Arc<Job>>,
     /// The pods of all attempts.
     pub pods: Vec<Arc<Pod>>,
+    /// The other TrainingJobs of its namespace that have steps, where it asks for what they made, see [`reads_others`].
+    ///
+    /// [`reads_others`]: super::reads_others
+    pub others: Vec<Arc<TrainingJob>>,
     /// The versions of its model.
     pub versions: Vec<Arc<ModelVersion>>,
     /// The version that serves its model now.

@@ -1,7 +1,7 @@
 //! The decisions on a TrainingJob.
 //!
 //! ```text
-//!   attempt ──┬─> none ──────────> data (fit?) ─> pace (when?) ─> start (gang)
+//!   attempt ──┬─> none ──────────> data (fit?) ─> steps ─> reuse ─> pace (when?) ─> start (gang)
 //!             ├─> gone ──────────> the next attempt
 //!             ├─> running ───────> disrupted? stalled? or under way
 //!             ├─> succeeded ─────> success
@@ -18,10 +18,12 @@ mod failure;
 mod pace;
 mod queue;
 mod record;
+mod reuse;
 mod rules;
 mod seen;
 mod size;
 mod start;
+mod steps;
 mod success;
 mod waiting;
 
@@ -37,6 +39,7 @@ use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true};
 use self::attempt::AttemptState;
 use self::record::Ending;
 use self::size::Resize;
+pub use self::steps::reads_others;
 use super::gang::Backend;
 use super::observed::Observed;
 use crate::jobs::Without;
@@ -209,6 +212,7 @@ impl Reconcile<'_> {
                 Ending::new("Suspended", "the job was suspended"),
             );
         }
+        self.rest_steps(&mut status, "it was stopped, as the job was suspended");
         Plan {
             steps: self.end_attempts(),
             ..Plan::status_only(status)

@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::{
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use kube::ResourceExt;
 use windlass_api::agent::EXIT_FOR_GOOD;
-use windlass_api::{Address, ModelVersion, TrainingJob};
+use windlass_api::{Address, ModelVersion, Reuse, TrainingJob};
 
 use super::{meta, run_address};
 use crate::pods::{self, Agent, flag};
@@ -22,9 +22,12 @@ pub fn job_name(job: &TrainingJob) -> String {
     format!("{}-check", job.name_any())
 }
 
-/// Whether anything is to be checked.
+/// Whether anything is to be checked, or only digested: what is reused where nothing has changed has to be known by digest.
 pub fn is_needed(job: &TrainingJob) -> bool {
-    job.spec.inputs.iter().any(|input| !input.checks.is_empty())
+    let spec = &job.spec;
+    let mut reuse = spec.steps.iter().map(|step| step.reuse).chain([spec.reuse]);
+    let is_digested = !spec.inputs.is_empty() && reuse.any(|reuse| reuse == Reuse::IfUnchanged);
+    is_digested || spec.inputs.iter().any(|input| !input.checks.is_empty())
 }
 
 /// A Job of one pod, without any device, that digests the inputs and checks them.

@@ -26,11 +26,19 @@ pub fn fingerprint(job: &TrainingJob, inputs: &[InputRecord], images: &[String])
         .iter()
         .filter_map(|image| image.split_once('@').map(|(_, digest)| digest))
         .collect();
-    digest::of(&serde_json::json!({
+    let mut asked = serde_json::json!({
         "source": spec.source, "parameters": spec.parameters, "inputs": named(job), "window": spec.window,
         "framework": spec.framework, "workers": spec.workers, "format": spec.output.as_ref().map(|output| &output.format),
         "digests": digests, "images": images,
-    }))
+    });
+    if !spec.steps.is_empty() {
+        // How often a step is tried, and whether it is reused, makes nothing else of it.
+        let steps = spec.steps.iter();
+        asked["steps"] = steps
+            .map(|step| serde_json::json!({"name": step.name, "inputs": step.inputs, "template": step.template}))
+            .collect();
+    }
+    digest::of(&asked)
 }
 
 /// The inputs without their checks, which change no model.
@@ -41,23 +49,24 @@ fn named(job: &TrainingJob) -> Vec<(&str, &Address)> {
         .collect()
 }
 
-/// The inputs as a training read them; what was checked with what its check found out.
-pub fn inputs_read(training: &agent::TrainingReport, checked: &[InputRecord]) -> Vec<InputRecord> {
-    let inputs = training.inputs.iter();
-    inputs
-        .map(|input| {
-            let mut checked = checked.iter();
-            let checked = checked
-                .find(|record| record.name == input.name && record.digest == input.tree.digest);
-            InputRecord {
-                name: input.name.clone(),
-                uri: input.tree.uri.clone(),
-                digest: input.tree.digest.clone(),
-                as_of: checked.and_then(|record| record.as_of),
-                profile: checked.and_then(|record| record.profile.clone()),
-            }
-        })
-        .collect()
+/// What a training read; what was checked with what its check found out. `known` is what it was told to read by digest:
+/// a long report may lack its last ones, and it would have failed had it not read these.
+pub fn inputs_read(training: &agent::TrainingReport, known: &[InputRecord]) -> Vec<InputRecord> {
+    let reported = training.inputs.iter().map(|input| {
+        let mut known = known.iter();
+        let known =
+            known.find(|record| record.name == input.name && record.digest == input.tree.digest);
+        InputRecord {
+            name: input.name.clone(),
+            uri: input.tree.uri.clone(),
+            digest: input.tree.digest.clone(),
+            as_of: known.and_then(|record| record.as_of),
+            profile: known.and_then(|record| record.profile.clone()),
+        }
+    });
+    let is_reported = |name: &str| training.inputs.iter().any(|input| input.name == name);
+    let rest = known.iter().filter(|record| !is_reported(&record.name));
+    reported.chain(rest.cloned()).collect()
 }
 
 /// What an attempt made and from what.
@@ -72,6 +81,8 @@ pub struct Trained<'a> {
     pub images: Vec<String>,
     /// The fingerprint of all this.
     pub fingerprint: String,
+    /// The same without the images.
+    pub request_fingerprint: String,
     /// The version that served while it was trained.
     pub parent: Option<String>,
 }
@@ -98,6 +109,7 @@ pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> Mo
                 bytes: i64::try_from(output.bytes).ok(),
             },
             fingerprint: Some(trained.fingerprint),
+            request_fingerprint: Some(trained.request_fingerprint),
             source: spec.source.clone(),
             parameters: spec.parameters.clone(),
             inputs: trained.inputs,

@@ -73,19 +73,29 @@ impl Reconcile<'_> {
         version: Option<String>,
         message: &str,
     ) -> Plan<TrainingJobStatus> {
+        self.ended_for("Complete", version, message)
+    }
+
+    /// The job has ended well, for this reason.
+    pub(super) fn ended_for(
+        &self,
+        reason: &str,
+        version: Option<String>,
+        message: &str,
+    ) -> Plan<TrainingJobStatus> {
         let mut status = self.base();
         status.phase = Some("Complete".to_owned());
         status.completion_time = Some(self.now);
         status.model_version = version;
         status.conditions = self
             .conditions()
-            .with(condition::READY, true, "Complete", message)
-            .with(condition::RECONCILING, false, "Complete", message)
-            .with(condition::STALLED, false, "Complete", message)
-            .with(condition::COMPLETE, true, "Complete", message)
+            .with(condition::READY, true, reason, message)
+            .with(condition::RECONCILING, false, reason, message)
+            .with(condition::STALLED, false, reason, message)
+            .with(condition::COMPLETE, true, reason, message)
             .finish();
         Plan {
-            notes: vec![Note::normal("Complete", message)],
+            notes: vec![Note::normal(reason, message)],
             again: self.time_to_live(),
             ..Plan::status_only(status)
         }

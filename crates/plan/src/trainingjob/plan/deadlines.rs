@@ -69,6 +69,7 @@ impl Reconcile<'_> {
             | AttemptState::Settling
             | AttemptState::Succeeded => {}
         }
+        self.rest_steps(&mut status, "it was stopped at the deadline of the job");
         let mut plan = self.failed(status, &problem);
         plan.steps = self.end_attempts();
         plan

@@ -147,7 +147,7 @@ fn resumed_from(resumed: &Resumed) -> Option<String> {
     Some(shortened(&from))
 }
 
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     if text.len() <= KEPT_BYTES {
         return text.to_owned();
     }

@@ -6,11 +6,12 @@ use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt;
-use windlass_api::{SchedulingStatus, TrainingJobStatus};
+use windlass_api::{InputRecord, SchedulingStatus, StepStatus, TrainingJobStatus};
 
 use super::attempt::is_of;
 use super::data::Data;
 use super::size::{self, Size};
+use super::steps::Steps;
 use super::{Reconcile, pace};
 use crate::trainingjob::children::{self, MadeWith};
 use crate::trainingjob::gang::{self, Backend};
@@ -21,6 +22,9 @@ const LATE: SignedDuration = SignedDuration::from_mins(1);
 
 impl Reconcile<'_> {
     pub(super) fn start(&self) -> Plan<TrainingJobStatus> {
+        if let Some(plan) = self.wrong_steps() {
+            return plan;
+        }
         let worker = match self.check() {
             Ok(worker) => worker,
             Err(problem) => return self.stalled(&problem),
@@ -29,6 +33,28 @@ impl Reconcile<'_> {
             Data::Fit(inputs) => inputs,
             Data::NotFit(plan) => return *plan,
         };
+        let steps = match self.steps(&inputs) {
+            Steps::Ended(steps) => steps,
+            Steps::Pending(plan) => return *plan,
+        };
+        let mut plan = self.start_attempt(&worker, &inputs, &steps);
+        plan.status.inputs = inputs;
+        plan.status.steps = steps;
+        plan
+    }
+
+    /// Everything that comes before the workers has ended well.
+    fn start_attempt(
+        &self,
+        worker: &PodTemplateSpec,
+        inputs: &[InputRecord],
+        steps: &[StepStatus],
+    ) -> Plan<TrainingJobStatus> {
+        let records = children::records(inputs, steps);
+        let inputs = children::read_by_workers(self.job, &records);
+        if let Some(plan) = self.reused(&inputs) {
+            return plan;
+        }
         let number = self.before.attempt.unwrap_or(0) + 1;
         let name = children::job_name(self.job, number);
         // Its Job is there when we stopped between making it and writing it down.
@@ -91,7 +117,7 @@ impl Reconcile<'_> {
             steps.push(Step::Apply(Child::Job(Box::new(children::indexed_job(
                 &job,
                 number,
-                &worker,
+                worker,
                 &MadeWith {
                     agent_image: &agent_image,
                     inputs: &inputs,
@@ -99,7 +125,6 @@ impl Reconcile<'_> {
                 },
             )))));
         }
-        status.inputs = inputs;
         let notes = vec![Note::normal(
             "AttemptStarted",
             format!("started attempt {number}"),
@@ -201,12 +226,13 @@ impl Reconcile<'_> {
         let storage = self.job.spec.storage.as_ref();
         let account = storage.and_then(|storage| storage.service_account_name.as_deref());
         self.check_account("spec.storage.serviceAccountName", account)?;
+        self.check_steps()?;
         self.check_claims()?;
         Ok(worker)
     }
 
     /// The service account that a field names has to be there.
-    fn check_account(&self, field: &str, account: Option<&str>) -> Result<(), Problem> {
+    pub(super) fn check_account(&self, field: &str, account: Option<&str>) -> Result<(), Problem> {
         match account {
             Some(name) if !self.observed.service_accounts.contains(name) => Err(Problem::new(
                 "ServiceAccountNotFound",

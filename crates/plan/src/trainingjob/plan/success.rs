@@ -1,8 +1,8 @@
 //! An attempt ended well: its output becomes a ModelVersion, exactly one.
 
 use kube::ResourceExt;
-use windlass_api::TrainingJobStatus;
 use windlass_api::agent::{Report, TrainingReport};
+use windlass_api::{InputRecord, TrainingJobStatus};
 
 use super::Reconcile;
 use super::record::Ending;
@@ -50,12 +50,13 @@ impl Reconcile<'_> {
             .chain(self.champion_number())
             .max()
             .unwrap_or(0);
-        let inputs = children::inputs_read(&report, &self.before.inputs);
+        let inputs = children::inputs_read(&report, &self.told_to_read());
         let trained = Trained {
             report: &report,
             output,
             images: pods::images_but(self.pods_of(number), None),
             fingerprint: self.fingerprint(&report),
+            request_fingerprint: children::fingerprint(self.job, &inputs, &[]),
             inputs,
             parent: self.observed.champion.clone(),
         };
@@ -91,7 +92,7 @@ impl Reconcile<'_> {
     /// every pod, and makes no model.
     fn fingerprint(&self, report: &TrainingReport) -> String {
         let number = self.before.attempt.unwrap_or(1);
-        let inputs = children::inputs_read(report, &[]);
+        let inputs = children::inputs_read(report, &self.told_to_read());
         let images = pods::images_but(self.pods_of(number), Some(children::INSTALL));
         let fingerprint = children::fingerprint(self.job, &inputs, &images);
         let sizes = self.before.attempts.iter().map(|attempt| attempt.workers);
@@ -102,6 +103,12 @@ impl Reconcile<'_> {
         }
         // Other world sizes make another model.
         digest::of(&serde_json::json!({"fingerprint": fingerprint, "sizes": sizes}))
+    }
+
+    /// What the workers were told to read by digest.
+    fn told_to_read(&self) -> Vec<InputRecord> {
+        let known = children::records(&self.before.inputs, &self.before.steps);
+        children::read_by_workers(self.job, &known)
     }
 
     /// The number of the version that serves, whose record may have been deleted: its number is not given again.

@@ -6,5 +6,7 @@ mod data;
 mod gangs;
 mod policies;
 mod properties;
+mod reuse;
 mod sizes;
+mod steps;
 mod world;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::json;
+use windlass_api::{StepPhase, TrainingJobStatus};
 
+use super::steps::pipeline;
 use super::world::{World, failure, trained};
 use crate::fixtures::{at, readable};
 
@@ -24,9 +26,14 @@ enum Event {
     Suspend,
     Resume,
     JobIsDeleted,
+    StepEnds(usize),
+    StepFails(usize),
+    StepIsNotKnown(usize),
     Wait(i64),
     Shuffle,
 }
+
+const STEPS: [&str; 3] = ["extract", "features", "labels"];
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
@@ -44,6 +51,9 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => Just(Event::Suspend),
         2 => Just(Event::Resume),
         1 => Just(Event::JobIsDeleted),
+        4 => (0usize..3).prop_map(Event::StepEnds),
+        1 => (0usize..9).prop_map(|step| if step < 3 { Event::StepFails(step) } else { Event::StepEnds(step % 3) }),
+        1 => (0usize..3).prop_map(Event::StepIsNotKnown),
         1 => (0i64..30).prop_map(Event::Wait),
         1 => Just(Event::Shuffle),
     ];
@@ -82,6 +92,12 @@ fn happen(world: &mut World, event: Event) {
                 }
             }
         }
+        Event::StepEnds(step) => drop(world.step_ends(STEPS[step], '1')),
+        Event::StepFails(step) => {
+            let report = failure("TrainerFailed", Some(1));
+            let _ = world.step_fails(STEPS[step], 1, &report);
+        }
+        Event::StepIsNotKnown(step) => drop(world.step_is_not_known(STEPS[step])),
         Event::Wait(seconds) => world.now += seconds,
         Event::Shuffle => {
             world.observed.pods.reverse();
@@ -98,6 +114,14 @@ fn inputs(checked: bool) -> serde_json::Value {
         json!([])
     };
     json!([{"name": "events", "uri": "pvc://events/2026-10", "format": "Parquet", "checks": checks}])
+}
+
+/// Whether a step has ended well, by the status.
+fn has_ended_well(status: &TrainingJobStatus, name: &str) -> bool {
+    let mut steps = status.steps.iter();
+    steps.any(|step| {
+        step.name == name && matches!(step.phase, StepPhase::Complete | StepPhase::Reused)
+    })
 }
 
 proptest! {
@@ -133,10 +157,44 @@ proptest! {
         prop_assert!(world.has_ended(), "{}", world.said("Ready"));
     }
 
+    /// The simulator itself asserts, wherever a Job is made: a step's after what it names, once, and not beside another
+    /// try of it; an attempt's after all steps.
+    #[test]
+    fn steps_begin_after_what_they_name_once_and_the_workers_after_all_of_them(
+        events in events(), deadline in prop::option::of(100i64..200), checked in any::<bool>(),
+    ) {
+        let mut spec = pipeline();
+        spec["inputs"] = inputs(checked);
+        spec["activeDeadlineSeconds"] = json!(deadline);
+        let mut world = World::new(spec);
+        for event in events {
+            let before = world.status();
+            happen(&mut world, event);
+            let status = world.status();
+            for step in &world.observed.job.spec.steps {
+                let has_begun = status.steps.iter().any(|one| one.name == step.name && one.phase != StepPhase::Waiting);
+                for awaited in step.inputs.iter().chain(&step.depends_on).filter(|name| *name != "events") {
+                    prop_assert!(!has_begun || has_ended_well(&status, awaited), "{} before {awaited}", step.name);
+                }
+                prop_assert!(!has_ended_well(&before, &step.name) || has_ended_well(&status, &step.name), "what {} made is forgotten", step.name);
+            }
+            prop_assert!(status.attempt.is_none() || STEPS.iter().all(|step| has_ended_well(&status, step)));
+        }
+        world.suspend(false).pods_go();
+        for _ in 0..6 {
+            world.data_holds().settle();
+            for step in STEPS {
+                world.step_ends(step, '1').settle();
+            }
+            world.wait(20).pods_go();
+        }
+        prop_assert!(world.has_ended() || world.status().attempt.is_some(), "{}", world.said("Ready"));
+    }
+
     /// A restart over unchanged objects, from stores in any order, writes nothing.
     #[test]
-    fn a_plan_over_what_was_applied_is_empty_and_does_not_depend_on_the_order_of_stores(events in events()) {
-        let mut world = World::new(json!({"workers": {"replicas": 3, "template": {"spec": {"containers": [{"name": "trainer", "image": "t:1", "command": ["t"]}]}}}}));
+    fn a_plan_over_what_was_applied_is_empty_and_does_not_depend_on_the_order_of_stores(events in events(), steps in any::<bool>()) {
+        let mut world = World::new(json!({"steps": if steps { pipeline()["steps"].clone() } else { json!([]) }, "workers": {"replicas": 3, "template": {"spec": {"containers": [{"name": "trainer", "image": "t:1", "command": ["t"]}]}}}}));
         for event in events {
             happen(&mut world, event);
             let first = serde_json::to_string(&readable(&world.plan())).expect("JSON");

@@ -1,6 +1,6 @@
 //! A cluster that holds one TrainingJob: it does what plans say, and a test does what the world does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -19,6 +19,8 @@ pub struct World {
     pub observed: Observed,
     pub now: i64,
     pub deleted: bool,
+    /// Steps whose program has ended well at some time.
+    pub ended_steps: BTreeSet<String>,
     /// Steps that changed something.
     pub changes: Vec<String>,
     /// Statuses that were written.
@@ -70,6 +72,7 @@ impl World {
             job: Arc::new(job(spec)),
             children: Vec::new(),
             pods: Vec::new(),
+            others: Vec::new(),
             versions: Vec::new(),
             champion: None,
             claims: names(&["models", "events"]),
@@ -84,6 +87,7 @@ impl World {
             observed,
             now: 0,
             deleted: false,
+            ended_steps: BTreeSet::new(),
             changes: Vec::new(),
             writes: 0,
         }
@@ -191,11 +195,23 @@ impl World {
     }
 
     fn make(&mut self, job: Job) {
-        assert!(
-            self.alive().is_empty(),
-            "a new attempt while pods of another live: {:?}",
-            self.alive()
-        );
+        if let Some(step) = job.labels().get(labels::STEP) {
+            self.assert_may_begin(step);
+        } else {
+            assert!(
+                self.alive().is_empty(),
+                "a new attempt while pods of another live: {:?}",
+                self.alive()
+            );
+            let spec = &self.observed.job.spec;
+            let ended = |name: &String| self.ended_steps.contains(name);
+            let all_ended = spec.steps.iter().all(|step| ended(&step.name));
+            let is_worker = job.labels().contains_key(labels::ATTEMPT);
+            assert!(
+                !is_worker || all_ended || !self.observed.others.is_empty(),
+                "a worker before all steps have ended"
+            );
+        }
         let (name, spec) = (job.name_any(), job.spec.clone().expect("a spec"));
         let container = &spec.template.spec.as_ref().expect("a pod").containers[0].name;
         for index in 0..spec.completions.unwrap_or(1) {
@@ -223,6 +239,34 @@ impl World {
         self.observed.children.push(Arc::new(job));
     }
 
+    /// A step begins once: after all that it names, and not again once it has ended well.
+    fn assert_may_begin(&self, name: &str) {
+        let status = self.status();
+        let ended = |name: &str| {
+            let mut steps = status.steps.iter();
+            steps.any(|step| step.name == name && step.digest.is_some())
+        };
+        assert!(!ended(name), "step {name} is made again");
+        let spec = &self.observed.job.spec;
+        let step = spec.steps.iter().find(|step| step.name == name);
+        let step = step.expect("a step of the spec");
+        for awaited in step.inputs.iter().chain(&step.depends_on) {
+            let is_input = spec.inputs.iter().any(|input| input.name == *awaited);
+            // What it was told to read, it was told by the digest of one that has ended.
+            let has_ended = self.ended_steps.contains(awaited) || ended(awaited);
+            let is_reused = self.observed.others.iter().any(|other| {
+                let steps = other.status.iter().flat_map(|status| &status.steps);
+                steps.map(|step| &step.name).any(|step| step == awaited)
+            });
+            assert!(
+                is_input || has_ended || is_reused,
+                "{name} before {awaited}"
+            );
+        }
+        let of_step = |pod: &&String| pod.starts_with(&format!("a-{name}-"));
+        assert_eq!(self.alive().iter().find(of_step), None);
+    }
+
     fn alive(&self) -> Vec<String> {
         self.observed
             .pods
@@ -232,17 +276,14 @@ impl World {
             .collect()
     }
 
-    /// The newest attempt's Job, if it runs.
-    fn running(&self) -> Option<usize> {
-        self.observed
-            .children
-            .iter()
-            .position(|child| !crate::jobs::has_ended(child))
+    fn running(&self, is: impl Fn(&Job) -> bool) -> Option<usize> {
+        let mut children = self.observed.children.iter();
+        children.position(|child| !crate::jobs::has_ended(child) && is(child))
     }
 
-    /// The same, if it is an attempt's.
+    /// The newest attempt's Job, if it runs.
     fn training(&self) -> Option<usize> {
-        self.running().filter(|_| self.checking().is_none())
+        self.running(|child| child.labels().contains_key(labels::ATTEMPT))
     }
 
     fn end(&mut self, at_index: usize, type_: &str, reason: &str) {
@@ -271,29 +312,54 @@ impl World {
         }
     }
 
-    /// The Job that checks the data, if it runs.
-    fn checking(&self) -> Option<usize> {
-        self.running()
-            .filter(|at| self.observed.children[*at].name_any().ends_with("-check"))
+    /// The Job that checks the data, if it runs, ends so.
+    fn check_ends(&mut self, exit_code: i32, message: &str, type_: &str) -> &mut Self {
+        self.job_ends("a-check", exit_code, message, type_)
     }
 
-    fn check_ends(&mut self, exit_code: i32, message: &str, type_: &str) -> &mut Self {
-        let Some(at) = self.checking() else {
+    /// A Job of one pod ends so, if it runs.
+    fn job_ends(&mut self, name: &str, exit_code: i32, message: &str, type_: &str) -> &mut Self {
+        let Some(at) = self.running(|child| child.name_any() == name) else {
             return self;
         };
-        let name = self.observed.children[at].name_any();
         for one in &mut self.observed.pods {
-            if one.labels().get(crate::jobs::NAME_LABEL) == Some(&name) {
-                *one = Arc::new(ended(
-                    (**one).clone(),
-                    crate::pods::AGENT,
-                    exit_code,
-                    message,
-                ));
+            if one
+                .labels()
+                .get(crate::jobs::NAME_LABEL)
+                .map(String::as_str)
+                == Some(name)
+            {
+                let program = one.spec.as_ref().expect("a spec").containers[0]
+                    .name
+                    .clone();
+                *one = Arc::new(ended((**one).clone(), &program, exit_code, message));
             }
         }
         self.end(at, type_, "as its Job says");
         self
+    }
+
+    /// A step ends well; its output has the digest of this digit.
+    pub fn step_ends(&mut self, name: &str, digit: char) -> &mut Self {
+        let job = format!("a-{name}");
+        if self.running(|child| child.name_any() == job).is_some() {
+            self.ended_steps.insert(name.to_owned());
+        }
+        let read = json!([{"name": "events", "uri": "pvc://events/2026-10", "digest": digest('e'), "files": 1, "bytes": 5}]);
+        let report = json!({"kind": "Training", "inputs": read,
+            "output": {"uri": format!("pvc://models/churn/a-01234567/steps/{name}/{job}-0"), "digest": digest(digit), "files": 1, "bytes": 3}});
+        self.job_ends(&job, 0, &report.to_string(), "Complete")
+    }
+
+    /// A step fails in the end.
+    pub fn step_fails(&mut self, name: &str, exit_code: i32, message: &str) -> &mut Self {
+        self.job_ends(&format!("a-{name}"), exit_code, message, "Failed")
+    }
+
+    /// A step ends well, and its pod is taken away before anybody read what it wrote.
+    pub fn step_is_not_known(&mut self, name: &str) -> &mut Self {
+        self.job_ends(&format!("a-{name}"), 0, "", "Complete")
+            .wait(15)
     }
 
     /// Every check of the data holds.

@@ -1,0 +1,88 @@
+//! What programs read: inputs and outputs of steps, by name, address and digest.
+
+use std::collections::BTreeSet;
+
+use windlass_api::{Address, InputRecord, StepStatus, TrainingJob, TrainingJobSpec};
+
+use crate::pods::flag;
+
+/// The names that the workers read: those that they say, else all that no step reads.
+pub fn names_for_workers(spec: &TrainingJobSpec) -> Vec<&str> {
+    if let Some(names) = &spec.workers.inputs {
+        return names.iter().map(String::as_str).collect();
+    }
+    let by_steps = spec.steps.iter().flat_map(|step| &step.inputs);
+    let by_steps: BTreeSet<&str> = by_steps.map(String::as_str).collect();
+    let inputs = spec.inputs.iter().map(|input| input.name.as_str());
+    inputs
+        .chain(spec.steps.iter().map(|step| step.name.as_str()))
+        .filter(|name| !by_steps.contains(name))
+        .collect()
+}
+
+/// Of these records those that the workers read, in the order in which they read them.
+pub fn read_by_workers(job: &TrainingJob, records: &[InputRecord]) -> Vec<InputRecord> {
+    names_for_workers(&job.spec)
+        .into_iter()
+        .filter_map(|name| records.iter().find(|record| record.name == name))
+        .cloned()
+        .collect()
+}
+
+/// What can be read by its digest: inputs that were checked, and what steps wrote that ended well.
+pub fn records(inputs: &[InputRecord], steps: &[StepStatus]) -> Vec<InputRecord> {
+    let written = steps.iter().filter_map(|step| {
+        Some(InputRecord {
+            name: step.name.clone(),
+            uri: step.uri.clone()?,
+            digest: step.digest.clone()?,
+            ..InputRecord::default()
+        })
+    });
+    inputs.iter().cloned().chain(written).collect()
+}
+
+/// Where each of these lies; of a step that has not ended it is not known yet.
+pub fn addresses(job: &TrainingJob, names: &[&str], records: &[InputRecord]) -> Vec<Address> {
+    let of = |name: &&str| address(job, name, records);
+    names.iter().filter_map(of).collect()
+}
+
+fn address(job: &TrainingJob, name: &str, records: &[InputRecord]) -> Option<Address> {
+    let mut inputs = job.spec.inputs.iter();
+    if let Some(input) = inputs.find(|input| input.name == name) {
+        return Some(input.uri.clone());
+    }
+    let mut records = records.iter();
+    let record = records.find(|record| record.name == name)?;
+    Some(Address(record.uri.clone()))
+}
+
+/// Tells the agent what to read, in this order.
+pub fn tell(
+    arguments: &mut Vec<String>,
+    job: &TrainingJob,
+    names: &[&str],
+    records: &[InputRecord],
+) {
+    for name in names {
+        let Some(uri) = address(job, name, records) else {
+            continue;
+        };
+        flag(arguments, "input", format!("{name}={uri}"));
+        let mut inputs = job.spec.inputs.iter();
+        let format = inputs.find(|input| input.name == *name);
+        let format = format.and_then(|input| input.format);
+        if let Some(record) = records.iter().find(|record| record.name == *name) {
+            // It is read as it was checked or written, or not at all.
+            let digest = format!("{name}={}", record.digest);
+            flag(arguments, "input-digest", digest);
+            if let Some(as_of) = &record.as_of {
+                flag(arguments, "input-as-of", format!("{name}={as_of}"));
+            }
+        } else if let Some(format) = format {
+            let format = format!("{name}={}", format.as_str());
+            flag(arguments, "input-format", format);
+        }
+    }
+}
