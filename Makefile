@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images images-and-programs check test demo demo-down generate bench-operator docs
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test demo demo-down generate bench-operator docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -47,6 +47,9 @@ programs: $(if $(BUILT),,packages target) ## Build Kubernetes and what belongs t
 images: $(if $(BUILT),,packages build) ## Make the images of the operator, the agent, the demo and the end-to-end tests
 	demo/build-images.sh $(IMAGES)
 
+test-images: images ## Make the images that only tests need besides: PyTorch, JAX, XGBoost (1.2 GB)
+	tests/frameworks/build-image.sh $(IMAGES)
+
 check: target ## Format, lint, and the tests that need no cluster
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -57,7 +60,10 @@ check: target ## Format, lint, and the tests that need no cluster
 images-and-programs: packages build
 	@$(MAKE) --no-print-directory -j2 BUILT=yes images programs
 
-test: images-and-programs ## Everything: unit, planners, real API server, end to end on a real node, chart and manifests
+test-images-and-programs: packages build
+	@$(MAKE) --no-print-directory -j2 BUILT=yes test-images programs
+
+test: test-images-and-programs ## Everything: unit, planners, real API server, end to end on a real node, chart and manifests
 	@# Built only for tests (some 4 minutes), and not in the middle of one.
 	@$(TESTCLUSTER) which kueue > /dev/null
 	cargo test --locked --workspace --no-fail-fast -- --test-threads=2

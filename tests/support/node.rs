@@ -13,6 +13,11 @@ use windlass_testcluster::{Cluster, Options, Shape, check_machine_for_node};
 /// Seconds for pods to start and end on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(3);
 
+/// The images of Windlass itself.
+const IMAGES: [&str; 2] = ["windlass", "windlass-agent"];
+/// The image that trainers run in, unless a test says otherwise.
+const TRAINER: &str = "flights";
+
 /// A cluster of one node, with the operator in it.
 pub struct Bench {
     /// The cluster.
@@ -32,27 +37,37 @@ fn images() -> PathBuf {
 
 /// The reason why these tests cannot run here.
 pub fn obstacle() -> Option<String> {
+    obstacle_for(TRAINER)
+}
+
+/// The reason why tests with this image for trainers cannot run here.
+pub fn obstacle_for(trainer: &str) -> Option<String> {
     if let Err(error) = check_machine_for_node() {
         return Some(format!("{error:#}"));
     }
-    ["windlass", "windlass-agent", "flights"]
-        .iter()
-        .map(|name| images().join(format!("{name}.tar")))
-        .find(|path| !path.exists())
-        .map(|path| format!("{} is missing; `make images` makes it", path.display()))
+    let path = |name| images().join(format!("{name}.tar"));
+    let mut needed = IMAGES.into_iter().chain([trainer]).map(path);
+    let path = needed.find(|path| !path.exists())?;
+    Some(format!(
+        "{} is missing; `make test-images` makes it",
+        path.display()
+    ))
 }
 
 impl Bench {
     /// Brings a cluster of this name up, its node with so many fake GPUs, and Windlass in it.
     pub fn up(name: &str, gpus: u32) -> Self {
+        Self::up_for(TRAINER, name, gpus)
+    }
+
+    /// The same, with another image for trainers.
+    pub fn up_for(trainer: &str, name: &str, gpus: u32) -> Self {
         let cluster = Cluster::up(&Options::new(name, Shape::Node).with_gpus(gpus))
             .expect("the cluster comes up");
-        for name in ["windlass", "windlass-agent", "flights"] {
-            cluster
-                .load_image(&images().join(format!("{name}.tar")))
-                .expect("the image is loaded");
-        }
         let bench = Self { cluster };
+        for name in IMAGES.into_iter().chain([trainer]) {
+            bench.load(name);
+        }
         let manifests =
             std::fs::read_to_string("deploy/windlass.yaml").expect("the rendered manifest");
         bench.apply(&local_images(&manifests));
@@ -65,6 +80,14 @@ impl Bench {
             "--timeout=120s",
         ]);
         bench
+    }
+
+    fn load(&self, name: &str) {
+        let start = Instant::now();
+        self.cluster
+            .load_image(&images().join(format!("{name}.tar")))
+            .expect("the image is loaded");
+        println!("{name} was loaded in {:.1?}", start.elapsed());
     }
 
     /// What kubectl says.

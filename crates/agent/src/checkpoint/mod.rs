@@ -10,11 +10,13 @@
 //!
 //! A checkpoint without a manifest, or whose files are not those of its manifest, is torn and never gone on from.
 //! What cannot be read *now* is not torn: the attempt fails, so that no progress is lost to a store's bad minute.
-//! Only attempts before this one are looked at, so that all workers of a gang choose the same.
+//! Only attempts before this one are looked at, and the first worker of a gang to know which one it is tells the
+//! others (`choice`): all go on from the same.
 //!
 //! Absent on purpose: checkpoints of which each worker has a part (rank 0's are kept, and all go on from these),
 //! and taking them away when the job is done, which is its owner's to decide.
 
+mod choice;
 mod entry;
 mod keeper;
 mod manifest;

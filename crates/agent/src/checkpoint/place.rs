@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Digits of an attempt and a sequence; more where the number needs them.
-const DIGITS: usize = 6;
+pub(super) const DIGITS: usize = 6;
 
 /// Where a checkpoint lies below the job's address. Orders by age: by attempt, then by sequence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

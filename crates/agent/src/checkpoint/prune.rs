@@ -1,7 +1,8 @@
 //! Which checkpoints are taken away, once a newer one is whole.
 //!
 //! Looked at are those of this attempt and of earlier ones. The newest whole ones stay, as many as are to be kept;
-//! older ones go, and what is torn and older than the newest whole one.
+//! older ones go, and what is torn and older than the newest whole one. What is left of an attempt that was lost takes
+//! nothing away from the gang that goes on: it may be reading just that.
 
 use std::collections::BTreeSet;
 
@@ -20,6 +21,13 @@ pub(super) async fn prune(
     protected: Option<&Place>,
     damaged: &[Place],
 ) -> Result<(), TreeError> {
+    if store
+        .choice(plan.attempt.saturating_add(1))
+        .await?
+        .is_some()
+    {
+        return Ok(());
+    }
     let mut places = Vec::new();
     for place in store.places(plan.attempt).await? {
         let is_whole = !damaged.contains(&place)

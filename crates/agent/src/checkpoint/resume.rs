@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 use windlass_api::agent::{FailureReason, FailureReport, Resumed};
 
+use super::choice::Choice;
 use super::manifest::Manifest;
 use super::place::Place;
 use super::store::Store;
@@ -62,25 +63,94 @@ enum Tried {
     Unusable(String),
 }
 
-/// Brings the newest whole checkpoint of the attempts before this one into a folder.
+/// Brings the newest whole checkpoint of the attempts before this one into a folder; where there are other workers,
+/// the one that all of them go on from.
 ///
 /// # Errors
 /// [`FailureReason::CheckpointUnreadable`] when it cannot be told which that is, or it cannot be read, now.
 pub(crate) async fn resume(
     root: &Address,
     attempt: u32,
+    has_other_workers: bool,
     into: &Path,
 ) -> Result<Restored, FailureReport> {
-    let mut restored = Restored::default();
     let Some(last) = attempt.checked_sub(1).filter(|last| *last > 0) else {
-        return Ok(restored);
+        return Ok(Restored::default());
     };
     let store = Store::new(root.clone());
+    if !has_other_workers {
+        return newest(&store, last, into).await;
+    }
+    let of_all = || async {
+        patiently(async || store.choice(attempt).await)
+            .await
+            .map_err(|problem| unreadable(&what_all_do(root), &problem))
+    };
+    if let Some(choice) = of_all().await? {
+        return chosen(&store, &choice, into).await;
+    }
+    let restored = newest(&store, last, into).await?;
+    let own = Choice::new(restored.from.as_ref());
+    let is_first = store
+        .choose(attempt, &own)
+        .await
+        .map_err(|problem| unwritable(root, &problem))?;
+    match of_all().await? {
+        Some(choice) if !is_first && choice != own => {
+            info!(
+                "another worker was first, and goes on from another checkpoint: so does this one"
+            );
+            if let Some(entry) = &restored.entry {
+                take_away(entry).map_err(|problem| unwritable(root, &problem))?;
+            }
+            chosen(&store, &choice, into).await
+        }
+        _ => Ok(restored),
+    }
+}
+
+/// Brings the checkpoint that another worker chose, and no other.
+async fn chosen(store: &Store, choice: &Choice, into: &Path) -> Result<Restored, FailureReport> {
+    let what = what_all_do(store.root());
+    let unusable = |why: String| failure(FailureReason::CheckpointUnreadable, why);
+    let Some(place) = choice
+        .place()
+        .map_err(|text| unusable(format!("{what} is no checkpoint: '{text}'")))?
+    else {
+        info!("the other workers found no checkpoint to go on from: the training starts anew");
+        return Ok(Restored::default());
+    };
+    let tried = patiently(async || bring(store, &place, into).await)
+        .await
+        .map_err(|problem| unreadable(&format!("{what}, the checkpoint {place}"), &problem))?;
+    match tried {
+        Tried::Whole(entry) => {
+            info!("going on from the checkpoint {place}, as the other workers do");
+            Ok(Restored {
+                from: Some(place),
+                entry: Some(entry),
+                skipped: Vec::new(),
+            })
+        }
+        Tried::Unusable(why) => Err(unusable(format!(
+            "{what}, the checkpoint {place}, cannot be used by this one: {why}. Workers that go on from different ones would train another model"
+        ))),
+    }
+}
+
+fn what_all_do(root: &Address) -> String {
+    format!("what the workers go on from at {}", root.uri())
+}
+
+/// The newest whole checkpoint of the attempts up to `last`.
+async fn newest(store: &Store, last: u32, into: &Path) -> Result<Restored, FailureReport> {
+    let root = store.root();
+    let mut restored = Restored::default();
     let places = patiently(async || store.places(last).await)
         .await
         .map_err(|problem| unreadable(&format!("the checkpoints at {}", root.uri()), &problem))?;
     for place in places.into_iter().rev() {
-        let tried = patiently(async || bring(&store, &place, into).await)
+        let tried = patiently(async || bring(store, &place, into).await)
             .await
             .map_err(|problem| {
                 unreadable(
@@ -153,6 +223,25 @@ fn unreadable(what: &str, problem: &TreeError) -> FailureReport {
             chain(problem)
         ),
     )
+}
+
+/// What goes wrong with the file that tells the others.
+fn unwritable(root: &Address, problem: &TreeError) -> FailureReport {
+    let what = what_all_do(root);
+    failure(
+        FailureReason::CheckpointUnreadable,
+        format!("{what} could not be told to the others: {}", chain(problem)),
+    )
+}
+
+/// Takes away what was brought.
+fn take_away(entry: &Path) -> Result<(), TreeError> {
+    let outcome = if entry.is_dir() {
+        fs::remove_dir_all(entry)
+    } else {
+        fs::remove_file(entry)
+    };
+    outcome.map_err(|source| writing(entry, source))
 }
 
 /// Brings one checkpoint: whole under its name in the folder, or not at all.

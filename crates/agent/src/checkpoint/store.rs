@@ -35,6 +35,11 @@ impl Store {
         Self { root }
     }
 
+    /// The address below which all lie.
+    pub fn root(&self) -> &Address {
+        &self.root
+    }
+
     /// The address of one.
     pub fn address(&self, place: &Place) -> Address {
         self.root.child(&place.to_string())
@@ -293,7 +298,7 @@ fn copy(
 }
 
 /// Puts the names in a folder on disk, where its file system can do that for a folder at all.
-fn sync(folder: &Path) -> io::Result<()> {
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
     match fs::File::open(folder)?.sync_all() {
         Err(problem)
             if matches!(
@@ -343,7 +348,7 @@ impl Write for UntilGivenUp<'_> {
     }
 }
 
-fn file(doing: &'static str, path: &Path, source: io::Error) -> TreeError {
+pub(super) fn file(doing: &'static str, path: &Path, source: io::Error) -> TreeError {
     TreeError::File {
         doing,
         path: path.to_owned(),

@@ -121,7 +121,8 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         Some(root) => {
             work.prepare_checkpoints()?;
             let folder = work.checkpoints();
-            let resume = checkpoint::resume(root, arguments.attempt, &folder);
+            let has_others = arguments.world_size > 1;
+            let resume = checkpoint::resume(root, arguments.attempt, has_others, &folder);
             interruption
                 .unless("the checkpoint to go on from was read", resume)
                 .await?

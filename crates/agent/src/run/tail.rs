@@ -94,7 +94,8 @@ pub(super) fn log_tail(out: &Tail, err: &Tail) -> String {
     }
     let out = out.text(
         TAIL_LINES.saturating_sub(err.lines().count()),
-        MAX_LOG_TAIL_BYTES - err.len() - 1,
+        // Nothing, where the error fills it all.
+        MAX_LOG_TAIL_BYTES.saturating_sub(err.len() + 1),
     );
     if out.is_empty() {
         err
@@ -142,6 +143,16 @@ mod tests {
                 .len()
                 <= MAX_LOG_TAIL_BYTES
         );
+    }
+
+    #[test]
+    fn an_error_that_fills_all_the_room_is_all_there_is() {
+        let mut err = Tail::default();
+        for _ in 0..TAIL_LINES {
+            err.push("x".repeat(200).as_bytes());
+        }
+        let text = log_tail(&Tail::default(), &err);
+        assert_eq!(text.len(), MAX_LOG_TAIL_BYTES);
     }
 
     #[test]

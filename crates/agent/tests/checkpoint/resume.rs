@@ -180,7 +180,9 @@ fn a_store_that_cannot_be_read_fails_the_attempt_and_starts_no_trainer() {
 fn a_worker_that_is_not_the_first_goes_on_from_the_same_and_uploads_nothing() {
     let place = Place::new();
     two_checkpoints(&place);
-    let before = names(&place.path(STORE));
+    let mut expected = names(&place.path(STORE));
+    // What the others are told.
+    expected.push("000002/from.json".to_owned());
     let script =
         r#"cp "$WINDLASS_RESUME_FROM/deep/state" READY; save step-3 three; sleep 0.2; exit 3"#;
     let mut arguments = OFTEN.to_vec();
@@ -192,7 +194,71 @@ fn a_worker_that_is_not_the_first_goes_on_from_the_same_and_uploads_nothing() {
         resumed(&ended).from.as_deref(),
         Some("000001/000002-step-2")
     );
-    assert_eq!(names(&place.path(STORE)), before);
+    assert_eq!(names(&place.path(STORE)), expected);
+}
+
+/// A worker of a gang of two; what it went on from.
+fn worker(place: &Place, attempt: u32, rank: &str) -> Option<String> {
+    let mut arguments = NEVER.to_vec();
+    arguments.extend(["--rank", rank, "--world-size", "2"]);
+    let ended = run(place, attempt, &arguments, "ls $C > READY; exit 3");
+    assert_eq!(ended.failure().exit_code, Some(3));
+    resumed(&ended).from.clone()
+}
+
+/// What is left of an attempt on a node that did not answer finishes its last upload.
+fn late_upload(place: &Place, attempt: u32) {
+    run(place, attempt, &NEVER, "save late late; exit 3").failure();
+}
+
+#[test]
+fn workers_go_on_from_the_same_though_an_upload_ends_between_them() {
+    for [first, second] in [["0", "1"], ["1", "0"]] {
+        let place = Place::new();
+        two_checkpoints(&place);
+        let from = worker(&place, 2, first);
+        assert_eq!(from.as_deref(), Some("000001/000002-step-2"));
+        late_upload(&place, 1);
+        assert!(whole(&place).contains(&"000001/000003-late".to_owned()));
+        assert_eq!(worker(&place, 2, second), from, "{second} after {first}");
+        assert_eq!(place.read("READY"), "step-2\n");
+        let from = worker(&place, 3, first);
+        assert_eq!(from.as_deref(), Some("000001/000003-late"));
+    }
+}
+
+#[test]
+fn workers_start_anew_together() {
+    let place = Place::new();
+    assert_eq!(worker(&place, 2, "0"), None);
+    late_upload(&place, 1);
+    assert_eq!(worker(&place, 2, "1"), None);
+}
+
+#[test]
+fn a_worker_that_cannot_have_what_the_others_go_on_from_takes_no_other() {
+    let place = Place::new();
+    two_checkpoints(&place);
+    worker(&place, 2, "0");
+    place.file(&format!("{STORE}/000001/000002-step-2/files/step-2/b"), "?");
+    std::fs::remove_file(place.path("READY")).expect("removed");
+    let arguments = ["--rank", "1", "--world-size", "2"];
+    let ended = run(&place, 2, &arguments, "touch READY");
+    let failure = ended.failure();
+    assert_eq!(failure.reason, FailureReason::CheckpointUnreadable);
+    let named = "the checkpoint 000001/000002-step-2, cannot be used by this one";
+    assert!(failure.message.contains(named), "{}", failure.message);
+    assert!(!place.path("READY").exists());
+}
+
+#[test]
+fn what_is_left_of_a_lost_attempt_takes_nothing_away_from_the_next() {
+    let place = Place::new();
+    two_checkpoints(&place);
+    let from = worker(&place, 2, "0");
+    let arguments = ["--world-size", "2", "--checkpoint-keep", "1"];
+    run(&place, 1, &arguments, "save late late; exit 3").failure();
+    assert_eq!(worker(&place, 2, "1"), from);
 }
 
 #[test]
