@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test demo demo-down generate bench-operator docs
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test demo demo-down generate bench-operator bench-training docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -82,6 +82,12 @@ generate: target ## Write the CRDs, the chart's copies and deploy/windlass.yaml 
 bench-operator: packages build programs ## 1,000 TrainingJobs on fake nodes: none lost, none twice, and how much is written
 	@# The operator that is measured is the optimised one; what drives it need not be.
 	WINDLASS_OPERATOR=$(OPERATOR) cargo test --locked --workspace --bench operator
+
+bench-training: packages build programs ## TrainingJobs in numbers: writes, 10,000 of them, lost nodes, gangs that wait
+	@# Built only for this (some 2 minutes), and not in the middle of it.
+	@$(TESTCLUSTER) which jobset > /dev/null
+	@# Optimised, the operator and what drives it: the bare client beside it is to be no slower than it can be.
+	WINDLASS_TESTCLUSTER=$(TESTCLUSTER) cargo bench --locked -p windlass --bench training
 
 docs: ## Build the book (needs mdbook: `cargo install mdbook`)
 	mdbook build docs

@@ -5,30 +5,28 @@
 //! floor measured in the same cluster: as many plain `batch/v1` Jobs, made directly. Both end no sooner than the Job
 //! controller, the scheduler and kwok let them, and all of them share this machine's cores.
 
+#[path = "support/mod.rs"]
+mod shared;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::Api;
 use kube::{Client, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use windlass_api::{TrainingJob, condition, is_true};
+use windlass_api::TrainingJob;
 use windlass_testcluster::{Cluster, Options, Shape};
 
+use shared::figures::{Figure, bytes, count, figure, goal, print};
+use shared::objects::{All as _, create, has_ended, is_complete, job_name, training_job, worker};
 use support::audit::{by_kind, mark, writes_of};
 use support::operator::Operator;
 use support::{Bed, settled};
 
-/// How many creations are under way at once.
-const AT_ONCE: usize = 16;
 /// Fake nodes: each has room for 250 pods.
 const NODES: u32 = 20;
 /// What an idle operator may hold in memory, in bytes.
@@ -36,16 +34,6 @@ const IDLE: f64 = 25e6;
 /// What a finished TrainingJob with its Job and its pod may add to that, in bytes.
 const EACH: f64 = 64e3;
 const USER: &str = "bench";
-
-/// One line of the result, as every benchmark of the project writes it.
-#[derive(Serialize)]
-struct Figure {
-    name: String,
-    value: f64,
-    unit: &'static str,
-    goal: Option<String>,
-    holds: Option<bool>,
-}
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -86,7 +74,7 @@ async fn main() -> Result<()> {
     trained(&bed, &client, &operator, jobs, &mut figures).await?;
     ensure!(operator.stop()?.success(), "the operator did not stop well");
     restarted(&bed, jobs, empty, &mut figures).await?;
-    print(&figures)
+    print("operator", &figures)
 }
 
 /// As many Jobs as the TrainingJobs will have, made directly: what the cluster can do.
@@ -237,20 +225,6 @@ async fn restarted(bed: &Bed, jobs: usize, empty: f64, figures: &mut Vec<Figure>
     Ok(())
 }
 
-/// Creates objects as fast as the API server takes them.
-async fn create<K>(api: &Api<K>, objects: impl Iterator<Item = Value>) -> Result<()>
-where
-    K: kube::Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
-{
-    let parameters = PostParams::default();
-    let made = stream::iter(objects).map(|object| async {
-        api.create(&parameters, &serde_json::from_value(object)?)
-            .await?;
-        anyhow::Ok(())
-    });
-    made.buffer_unordered(AT_ONCE).try_collect().await
-}
-
 /// Waits until all have ended well, or until none has for two minutes.
 async fn until_complete<F: Future<Output = Result<usize>>>(
     what: &str,
@@ -272,105 +246,6 @@ async fn until_complete<F: Future<Output = Result<usize>>>(
     }
 }
 
-trait All<K> {
-    async fn all(&self) -> Result<Vec<K>>;
-}
-
-impl<K: Clone + std::fmt::Debug + DeserializeOwned> All<K> for Api<K> {
-    /// All objects, from the API server's cache.
-    async fn all(&self) -> Result<Vec<K>> {
-        Ok(self.list(&ListParams::default().match_any()).await?.items)
-    }
-}
-
-fn has_ended(job: &TrainingJob) -> bool {
-    job.status
-        .as_ref()
-        .is_some_and(|status| is_true(&status.conditions, condition::COMPLETE))
-}
-
-fn is_complete(job: &Job) -> bool {
-    let conditions = job
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Complete" && condition.status == "True")
-}
-
-fn worker() -> Value {
-    json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "trainer", "image": "localhost/busybox:test", "command": ["train"]}]}})
-}
-
 fn plain_job(number: usize) -> Value {
-    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": format!("job-{number:05}")}, "spec": {"backoffLimit": 0, "template": worker()}})
-}
-
-fn training_job(number: usize) -> Value {
-    let spec = json!({"workers": {"replicas": 1, "template": worker()}});
-    json!({"apiVersion": "windlass.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": format!("job-{number:05}")}, "spec": spec})
-}
-
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "counts of this benchmark are far below 2^52"
-)]
-fn count(number: usize) -> f64 {
-    number as f64
-}
-
-#[allow(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
-fn bytes(number: u64) -> f64 {
-    number as f64
-}
-
-fn figure(name: impl Into<String>, value: f64, unit: &'static str) -> Figure {
-    Figure {
-        name: name.into(),
-        value,
-        unit,
-        goal: None,
-        holds: None,
-    }
-}
-
-fn goal(name: &str, value: f64, unit: &'static str, goal: &str, holds: bool) -> Figure {
-    Figure {
-        name: name.to_owned(),
-        value,
-        unit,
-        goal: Some(goal.to_owned()),
-        holds: Some(holds),
-    }
-}
-
-/// Prints the table, writes it down, and fails where a goal is missed.
-fn print(figures: &[Figure]) -> Result<()> {
-    println!(
-        "{:<58} {:>14} {:<4} {:<24}",
-        "figure", "value", "unit", "goal"
-    );
-    for figure in figures {
-        let held = figure
-            .holds
-            .map_or("", |holds| if holds { " holds" } else { " MISSED" });
-        println!(
-            "{:<58} {:>14.2} {:<4} {:<24}{held}",
-            figure.name,
-            figure.value,
-            figure.unit,
-            figure.goal.as_deref().unwrap_or("")
-        );
-    }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench/operator.json");
-    std::fs::create_dir_all(path.parent().context("a folder")?)?;
-    std::fs::write(&path, serde_json::to_string_pretty(figures)?)?;
-    println!("written to target/bench/operator.json");
-    ensure!(
-        figures.iter().all(|figure| figure.holds != Some(false)),
-        "a goal is missed"
-    );
-    Ok(())
+    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job_name(number)}, "spec": {"backoffLimit": 0, "template": worker()}})
 }

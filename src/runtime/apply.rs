@@ -149,8 +149,8 @@ impl Writer<'_> {
             };
             tracing::info!(kind = %K::kind(&()), namespace = self.namespace, name = object.name_any(), reason = note.reason, message = note.message, "event");
             let about = object.object_ref(&());
-            let published =
-                tokio::time::timeout(WRITE, self.context.recorder.publish(&event, &about)).await;
+            let recorder = self.context.events.recorder();
+            let published = tokio::time::timeout(WRITE, recorder.publish(&event, &about)).await;
             if let Ok(Err(error)) = published {
                 tracing::warn!(%error, "an Event was not published");
             }

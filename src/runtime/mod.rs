@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod controller;
 pub mod discovery;
+pub mod events;
 pub mod health;
 pub mod index;
 pub mod lease;
@@ -19,10 +20,11 @@ pub mod watches;
 use std::sync::Arc;
 
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use windlass_plan::presets::Presets;
 use windlass_plan::trainingjob::Schedulers;
 
+use events::Events;
 use lease::Term;
 use metrics::Metrics;
 use progress::Said;
@@ -54,7 +56,7 @@ pub struct Context {
     /// All that is read.
     pub stores: Stores,
     /// Events.
-    pub recorder: Recorder,
+    pub events: Events,
     /// The agent's image.
     pub agent_image: String,
     /// The runtime presets.
@@ -90,7 +92,7 @@ impl Context {
             instance: Some(settings.identity),
         };
         let context = Arc::new(Self {
-            recorder: Recorder::new(settings.client.clone(), reporter),
+            events: Events::new(settings.client.clone(), reporter),
             client: settings.client,
             stores,
             agent_image: settings.agent_image,

@@ -74,24 +74,37 @@ impl Bed {
 
     /// A client with all rights. It belongs to the runtime that it is made in.
     pub async fn client(&self) -> Result<Client> {
-        let file = Kubeconfig::read_from(self.cluster.kubeconfig_path())?;
-        let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
-        Ok(Client::try_from(config)?)
+        client(&self.cluster.kubeconfig_path()).await
+    }
+
+    /// A client with all rights, under a name by which the audit log knows it.
+    pub async fn client_as(&self, user: &str) -> Result<Client> {
+        client(&self.kubeconfig(user, "system:masters")?).await
     }
 
     /// A kubeconfig of a user who has the operator's rights.
     fn kubeconfig_of(&self, user: &str) -> Result<PathBuf> {
+        self.kubeconfig(user, GROUP)
+    }
+
+    fn kubeconfig(&self, user: &str, group: &str) -> Result<PathBuf> {
         let mut file: serde_json::Value =
             serde_json::from_slice(&std::fs::read(self.cluster.kubeconfig_path())?)?;
         let identity = file
             .pointer_mut("/users/0/user")
             .context("a kubeconfig with a user")?;
         identity["as"] = user.into();
-        identity["as-groups"] = serde_json::json!([GROUP]);
+        identity["as-groups"] = serde_json::json!([group]);
         let path = self.folder.join(format!("{user}.kubeconfig"));
         std::fs::write(&path, file.to_string())?;
         Ok(path)
     }
+}
+
+async fn client(kubeconfig: &Path) -> Result<Client> {
+    let file = Kubeconfig::read_from(kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
 }
 
 /// The group gets what the chart gives to the operator's service account.

@@ -143,6 +143,24 @@ impl Operator {
         ))
     }
 
+    /// The time that it has had on a processor, all its threads together.
+    pub fn cpu(&self) -> Result<Duration> {
+        let path = Path::new("/proc")
+            .join(self.process.id().to_string())
+            .join("stat");
+        let stat = std::fs::read_to_string(path)?;
+        // The program's name, in brackets, may hold spaces; user and system time are the 14th and 15th field.
+        let (_, fields) = stat.rsplit_once(')').context("a name in brackets")?;
+        let ticks: Vec<u64> = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(str::parse)
+            .collect::<Result<_, _>>()?;
+        // Linux counts in hundredths of a second here, on every machine.
+        Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
+    }
+
     /// Asks it to stop, and waits until it has.
     pub fn stop(mut self) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;

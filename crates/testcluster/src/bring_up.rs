@@ -24,7 +24,7 @@ use crate::kubectl::Kubectl;
 use crate::process::{Component, Identity, wait_for};
 use crate::programs;
 use crate::record::{self, Addition, Options, Record, Shape};
-use crate::{kueue, kwok, node, paths, supervisor};
+use crate::{jobset, kueue, kwok, node, paths, supervisor};
 
 /// How long to wait for a cluster of the same name that another living process uses.
 const PATIENCE_FOR_OTHERS: Duration = Duration::from_mins(15);
@@ -207,6 +207,11 @@ fn create(mut record: Record, folder: &Path) -> Result<Record> {
                 let component = kueue::component(folder, &programs).within(place.entering.clone());
                 start(&mut record, folder, component)?;
             }
+            Addition::Jobset => {
+                jobset::install(&admin(folder)?, folder, &authority, &programs)?;
+                let component = jobset::component(folder, &programs).within(place.entering.clone());
+                start(&mut record, folder, component)?;
+            }
         }
     }
     wait_until_usable(&record, folder)?;
@@ -293,6 +298,7 @@ fn wait_until_usable(record: &Record, folder: &Path) -> Result<()> {
     for addition in &record.options.with {
         match addition {
             Addition::Kueue => kueue::wait_until_ready(record, folder, &kubectl)?,
+            Addition::Jobset => jobset::wait_until_ready(record, folder, &kubectl)?,
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use crate::process::output;
 use crate::programs::Program;
@@ -54,6 +55,34 @@ impl Kubectl {
     pub fn would_create(&self, manifest: &str) -> bool {
         self.feed(&["create", "--dry-run=server", "-f", "-"], manifest)
             .is_ok()
+    }
+
+    /// Manifests as JSON; kubectl is the one that reads YAML here.
+    pub(crate) fn manifests(&self, files: &[PathBuf]) -> Result<Vec<Value>> {
+        let mut command = self.command();
+        command.args([
+            "create",
+            "--dry-run=client",
+            "--validate=false",
+            "-o",
+            "json",
+        ]);
+        for file in files {
+            command.arg("-f").arg(file);
+        }
+        let text = output(&mut command)?;
+        serde_json::Deserializer::from_str(&text)
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .context("reading manifests")
+    }
+
+    /// A file in base64, as objects hold one.
+    pub(crate) fn base64(&self, file: &Path) -> Result<String> {
+        let from = format!("--from-file=file={}", file.display());
+        let secret = ["create", "secret", "generic", "file", &from];
+        let shown = ["--dry-run=client", "-o", "jsonpath={.data.file}"];
+        output(self.command().args(secret).args(shown))
     }
 
     fn feed(&self, arguments: &[&str], manifests: &str) -> Result<()> {

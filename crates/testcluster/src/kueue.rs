@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use crate::control_plane::free_ports;
 use crate::kubectl::Kubectl;
 use crate::paths;
-use crate::process::{Component, output, wait_for};
+use crate::process::{Component, wait_for};
 use crate::programs::Program;
 use crate::record::Record;
 
@@ -167,13 +167,10 @@ fn objects(kubectl: &Kubectl, module: &Path, port: u16) -> Result<Vec<Value>> {
         }),
     ];
     let components = module.join("config/components");
-    for mut object in read(
-        kubectl,
-        &[
-            components.join("crd/bases"),
-            components.join("webhook/manifests.yaml"),
-        ],
-    )? {
+    for mut object in kubectl.manifests(&[
+        components.join("crd/bases"),
+        components.join("webhook/manifests.yaml"),
+    ])? {
         match object["kind"].as_str() {
             Some("CustomResourceDefinition") => convert(&mut object, port),
             Some("MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") => {
@@ -184,26 +181,6 @@ fn objects(kubectl: &Kubectl, module: &Path, port: u16) -> Result<Vec<Value>> {
         objects.push(object);
     }
     Ok(objects)
-}
-
-/// Manifests as JSON; kubectl is the one that reads YAML here.
-fn read(kubectl: &Kubectl, files: &[PathBuf]) -> Result<Vec<Value>> {
-    let mut command = kubectl.command();
-    command.args([
-        "create",
-        "--dry-run=client",
-        "--validate=false",
-        "-o",
-        "json",
-    ]);
-    for file in files {
-        command.arg("-f").arg(file);
-    }
-    let text = output(&mut command)?;
-    serde_json::Deserializer::from_str(&text)
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .context("reading kueue's manifests")
 }
 
 /// Has the manager convert between a CRD's versions, if it can.

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! ```text
-//! cluster ──> bring_up, down ──> control_plane, node, kwok, kueue ──> process, certificates ──> paths
+//! cluster ──> bring_up, down ──> control_plane, node, kwok, kueue, jobset ──> process, certificates ──> paths
 //!    │              │
 //!    v              v
 //! record        programs (built by `go`)       image, debian: what runs in the node
@@ -35,6 +35,7 @@ pub mod debian;
 mod down;
 mod gpu;
 pub mod image;
+mod jobset;
 mod kubectl;
 mod kueue;
 mod kwok;

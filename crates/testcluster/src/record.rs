@@ -39,6 +39,8 @@ pub enum Shape {
 pub enum Addition {
     /// Kueue's manager, CRDs and webhooks: it admits Jobs by quota.
     Kueue,
+    /// JobSet's manager, CRD and webhooks: it repeats sets of Jobs whole.
+    Jobset,
 }
 
 impl Addition {
@@ -46,6 +48,7 @@ impl Addition {
     pub fn program(self) -> Program {
         match self {
             Self::Kueue => Program::Kueue,
+            Self::Jobset => Program::Jobset,
         }
     }
 }

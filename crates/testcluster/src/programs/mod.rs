@@ -54,6 +54,8 @@ pub enum Program {
     Versitygw,
     /// Queues Jobs for quota.
     Kueue,
+    /// Runs sets of Jobs: a peer.
+    Jobset,
 }
 
 /// How a program is built.
@@ -96,11 +98,12 @@ module!(KWOK, "kwok");
 module!(HELM, "helm");
 module!(VERSITYGW, "versitygw");
 module!(KUEUE, "kueue");
+module!(JOBSET, "jobset");
 
 impl Program {
     /// Every program, in the order in which they are built: what is needed soonest comes first,
     /// what is built only when it is asked for comes last.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -116,6 +119,7 @@ impl Program {
         Self::Helm,
         Self::Versitygw,
         Self::Kueue,
+        Self::Jobset,
     ];
 
     /// Every program but what an [`Addition`](crate::Addition) is.
@@ -226,6 +230,13 @@ impl Program {
                     "sigs.k8s.io/kueue/cmd/kueue",
                     3.5,
                 )
+            },
+            Self::Jobset => Recipe {
+                beside: &[
+                    "config/components/crd/bases",
+                    "config/components/webhook/manifests.yaml",
+                ],
+                ..plain("jobset", "v0.12.0", &JOBSET, "sigs.k8s.io/jobset", 2.0)
             },
         }
     }
