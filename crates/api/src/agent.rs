@@ -251,6 +251,9 @@ pub struct Progress {
     /// The newest checkpoint of this attempt that is whole, and when it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<(String, Timestamp)>,
+    /// What this worker went on from, where it keeps checkpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
 }
 
 /// What `check` read, all of whose checks hold.

@@ -423,6 +423,7 @@ pub struct Progress {
     pub seconds_left: Option<i64>,
     /// The newest metrics, by name; at most twenty.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 20))]
     pub metrics: BTreeMap<String, Decimal>,
     /// The newest checkpoint of this attempt that is whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -27,7 +27,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::info;
 use windlass_api::agent::{
-    FailureReason, FailureReport, InputTree, Report, TrainingReport, Tree, paths,
+    FailureReason, FailureReport, InputTree, Progress, Report, TrainingReport, Tree, paths,
 };
 
 use crate::address::{Address, AddressError};
@@ -177,11 +177,17 @@ async fn train(
         program = command[0],
         "starting the trainer"
     );
+    let resumed = checkpoints.is_some().then(|| restored.to_report());
     let keeper = checkpoints::keeper(arguments, checkpoints, &work, restored, interruption);
     let _reporter = match arguments.progress_listen.filter(|_| arguments.rank == 0) {
         Some(listen) => {
+            let known = Progress {
+                attempt: arguments.attempt,
+                resumed,
+                ..Progress::default()
+            };
             let last = keeper.as_ref().map(Keeper::last);
-            Reporter::start(listen, &work, arguments.attempt, last).await
+            Reporter::start(listen, &work, known, last).await
         }
         None => None,
     };

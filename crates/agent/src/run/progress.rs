@@ -37,11 +37,11 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// Begins, for an attempt that has checkpoints in `last` where it has any.
+    /// Begins with what is known, for an attempt that has checkpoints in `last` where it has any.
     pub async fn start(
         listen: SocketAddr,
         work: &Work,
-        attempt: u32,
+        known: Progress,
         last: Option<Last>,
     ) -> Option<Self> {
         let listener = match TcpListener::bind(listen).await {
@@ -53,10 +53,7 @@ impl Reporter {
                 return None;
             }
         };
-        let seen = Arc::new(Mutex::new(Progress {
-            attempt,
-            ..Progress::default()
-        }));
+        let seen = Arc::new(Mutex::new(known));
         let mut tasks = JoinSet::new();
         tasks.spawn(follow(work.clone(), Arc::clone(&seen), last));
         tasks.spawn(serve(listener, seen));

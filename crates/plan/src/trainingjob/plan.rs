@@ -143,6 +143,7 @@ impl Reconcile<'_> {
             observed_generation: self.job.metadata.generation,
             waiting: None,
             progress: self.progress(),
+            attempts: self.attempts(),
             ..self.before.clone()
         }
     }

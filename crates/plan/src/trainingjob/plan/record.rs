@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use windlass_api::agent::Resumed;
+use windlass_api::agent::{Report, Resumed};
 use windlass_api::{Attempt, TrainingJobStatus};
 
 use super::Reconcile;
@@ -108,7 +108,12 @@ impl Reconcile<'_> {
             worker: ending.worker,
             node: ending.node,
             log_tail: last_of(&ending.log_tail),
-            resumed_from: ending.resumed.as_ref().and_then(resumed_from),
+            resumed_from: ending
+                .resumed
+                .as_ref()
+                .and_then(resumed_from)
+                .or_else(|| self.pods_of(number).find_map(reported_resumed))
+                .or_else(|| attempt.resumed_from.clone()),
             gpu_seconds,
             ignored: ending.is_ignored,
         };
@@ -135,8 +140,18 @@ impl Reconcile<'_> {
     }
 }
 
+/// What a worker says that it went on from, however it ended.
+fn reported_resumed(pod: &Pod) -> Option<String> {
+    let trainer = pod.spec.as_ref()?.containers.first()?;
+    match pods::report(pod, &trainer.name)? {
+        Report::Training(training) => resumed_from(training.resumed.as_ref()?),
+        Report::Failure(failure) => resumed_from(failure.resumed.as_ref()?),
+        _ => None,
+    }
+}
+
 /// `000001/000002-step-200 (passed over 000001/000003-step-300: …)`.
-fn resumed_from(resumed: &Resumed) -> Option<String> {
+pub(super) fn resumed_from(resumed: &Resumed) -> Option<String> {
     let skipped = resumed.skipped.join("; ");
     let from = match (&resumed.from, skipped.is_empty()) {
         (None, true) => return None,

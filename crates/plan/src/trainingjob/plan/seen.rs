@@ -1,9 +1,10 @@
 //! What the trainer of the first worker says of itself, as the status has it.
 
 use jiff::SignedDuration;
-use windlass_api::{Decimal, Progress, agent};
+use windlass_api::{Attempt, Decimal, Progress, agent};
 
 use super::Reconcile;
+use super::record::resumed_from;
 
 /// How long what was written down stays: a little less than the minute after which a worker is asked again.
 const RENEWED: SignedDuration = SignedDuration::from_secs(50);
@@ -13,6 +14,21 @@ const KEPT_METRICS: usize = 20;
 const NAME: usize = 63;
 
 impl Reconcile<'_> {
+    /// The attempts, with what the one that runs went on from: a pod that is taken away leaves no word of it.
+    pub(super) fn attempts(&self) -> Vec<Attempt> {
+        let mut attempts = self.before.attempts.clone();
+        let said = self.observed.progress.as_ref();
+        if let Some((said, resumed)) = said.and_then(|said| Some((said, said.resumed.as_ref()?)))
+            && let Some(attempt) = attempts.iter_mut().find(|attempt| {
+                i64::from(attempt.number) == i64::from(said.attempt) && attempt.ended.is_none()
+            })
+            && attempt.resumed_from.is_none()
+        {
+            attempt.resumed_from = resumed_from(resumed);
+        }
+        attempts
+    }
+
     /// How far the training is: as it was just said, or as it was written down less than a minute ago.
     pub(super) fn progress(&self) -> Option<Progress> {
         let before = &self.before.progress;

@@ -368,3 +368,29 @@ fn progress_is_written_down_at_most_once_a_minute_and_is_of_its_attempt() {
     world.settle();
     assert_eq!(world.status().progress, None);
 }
+
+#[test]
+fn what_an_attempt_went_on_from_is_known_though_its_pods_vanish() {
+    let mut world = World::new(elastic());
+    world.settle();
+    let resumed = agent::Resumed {
+        from: Some("000001/000002-step-200".to_owned()),
+        ..agent::Resumed::default()
+    };
+    world.observed.progress = Some(agent::Progress {
+        attempt: 1,
+        resumed: Some(resumed),
+        ..agent::Progress::default()
+    });
+    world.settle();
+    let running = world.status().attempts[0].clone();
+    assert_eq!(
+        running.resumed_from.as_deref(),
+        Some("000001/000002-step-200")
+    );
+    world.is_preempted(true).settle();
+    let ended = world.status().attempts[0].clone();
+    assert!(ended.ended.is_some());
+    assert_eq!(ended.resumed_from, running.resumed_from);
+    assert_eq!(world.status().progress, None);
+}
