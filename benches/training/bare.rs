@@ -17,7 +17,7 @@ use kube::runtime::watcher::{self, watcher};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use windlass_api::{TrainingJob, TrainingJobStatus, labels};
-use windlass_plan::trainingjob::{Observed, Schedulers, plan};
+use windlass_plan::trainingjob::{Observed, Rooms, Schedulers, plan};
 use windlass_plan::{Child, Note, Plan, Step};
 
 use crate::shared::objects::{AT_ONCE, is_complete, job_name, training_job};
@@ -136,6 +136,7 @@ fn observed(job: &TrainingJob, children: Vec<Arc<Job>>) -> Observed {
         job: Arc::new(job.clone()),
         children,
         pods: Vec::new(),
+        others: Vec::new(),
         versions: Vec::new(),
         champion: None,
         claims: [].into(),
@@ -147,6 +148,8 @@ fn observed(job: &TrainingJob, children: Vec<Arc<Job>>) -> Observed {
             kai: false,
             volcano: false,
         },
+        progress: None,
+        room: Rooms::Unknown,
         agent_image: AGENT_IMAGE.to_owned(),
     }
 }

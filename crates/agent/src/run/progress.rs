@@ -64,14 +64,14 @@ impl Reporter {
 /// Keeps what is seen up to date.
 async fn follow(work: Work, seen: Arc<Mutex<Progress>>, last: Option<Last>) {
     let mut written: Option<SystemTime> = None;
-    let mut pace = Pace::default();
+    let mut speed = Pace::default();
     loop {
         let changed = work.progress_changed();
         if changed.is_some() && changed != written {
             written = changed;
             // One that is being written is read the next time.
             if let Some(said) = work.said() {
-                let left = pace.left(said.done(), Instant::now());
+                let left = speed.left(said.done(), Instant::now());
                 let mut seen = seen.lock().expect("no thread panics with it");
                 (seen.step, seen.steps) = (said.step, said.steps);
                 (seen.epoch, seen.epochs) = (said.epoch, said.epochs);
