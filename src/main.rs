@@ -44,6 +44,9 @@ struct Arguments {
     /// Name of this replica, in the Lease and in Events.
     #[arg(long, env = "POD_NAME", default_value = "windlass")]
     identity: String,
+    /// Whether the agents of trainers are asked how far they are; `false` where the operator cannot reach pods.
+    #[arg(long, env = "WINDLASS_ASK_TRAINERS", default_value_t = true, action = clap::ArgAction::Set)]
+    ask_trainers: bool,
     /// The namespace of the Lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     namespace: String,
@@ -121,6 +124,7 @@ async fn settings(
         client: client.clone(),
         identity: arguments.identity.clone(),
         agent_image: arguments.agent_image.clone(),
+        ask_trainers: arguments.ask_trainers,
         presets: presets.clone(),
         schedulers,
         metrics: metrics.clone(),

@@ -41,6 +41,8 @@ pub struct Settings {
     pub identity: String,
     /// The agent's image.
     pub agent_image: String,
+    /// Whether trainers are asked how far they are.
+    pub ask_trainers: bool,
     /// The runtime presets.
     pub presets: Presets,
     /// What the cluster schedules gangs with.
@@ -71,6 +73,8 @@ pub struct Context {
     pub scraper: Scraper,
     /// What trainers have said.
     pub said: Said,
+    /// Whether trainers are asked how far they are.
+    pub ask_trainers: bool,
     /// What room the nodes have.
     pub rooms: Rooms,
     /// For news that no watch brings.
@@ -102,6 +106,7 @@ impl Context {
             term: Term::default(),
             scraper: Scraper::default(),
             said: Said::default(),
+            ask_trainers: settings.ask_trainers,
             rooms: Rooms::default(),
             senders,
         });

@@ -46,8 +46,11 @@ impl Said {
     }
 }
 
-/// Asks, for ever.
+/// Asks, for ever; never, where it is not to.
 pub async fn run(context: Arc<Context>) {
+    if !context.ask_trainers {
+        return std::future::pending().await;
+    }
     let client = scrape::client();
     loop {
         tokio::time::sleep(LOOK).await;
