@@ -49,9 +49,7 @@ async fn main() -> Result<()> {
     let bed = Bed::new(Cluster::up(&options)?)?;
     let client = bed.client().await?;
     for namespace in ["floor", "bench"] {
-        bed.cluster
-            .kubectl()?
-            .run(&["create", "namespace", namespace])?;
+        bed.namespace(namespace)?;
     }
     let mut figures = vec![figure("jobs", count(jobs), "1")];
 

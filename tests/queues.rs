@@ -9,7 +9,7 @@ use anyhow::Result;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
 use windlass_api::{TrainingJob, condition, find_condition};
-use windlass_testcluster::{Addition, Cluster, Options, Shape};
+use windlass_testcluster::{Addition, Options, Shape};
 
 use support::operator::Operator;
 use support::{Bed, wait};
@@ -106,8 +106,7 @@ async fn jobs_wait_in_kueues_queue_and_lose_their_room_to_what_matters_more() ->
     let options = Options::new("queues", Shape::Kwok)
         .with_fake_nodes(4)
         .with(Addition::Kueue);
-    let cluster = tokio::task::spawn_blocking(move || Cluster::up(&options)).await??;
-    let bed = Bed::new(cluster)?;
+    let bed = Bed::up(options).await?;
     let kubectl = bed.cluster.kubectl()?;
     wait("the queues are taken", PATIENCE, async || {
         kubectl.apply(QUEUES).ok()

@@ -16,7 +16,7 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use windlass_api::TrainingJob;
-use windlass_testcluster::{Cluster, Options, Shape};
+use windlass_testcluster::{Options, Shape};
 
 use crate::bare::{self, Bare, each, job_of};
 use crate::count::{seconds, until_statuses, writes_in};
@@ -32,13 +32,10 @@ const NAMESPACE: &str = "alone";
 /// The operator, and the bare client with Events and without.
 pub async fn measure(jobs: usize, figures: &mut Vec<Figure>) -> Result<()> {
     let options = Options::new("bench-alone", Shape::Api).with_audit_log();
-    let cluster = tokio::task::spawn_blocking(move || Cluster::up(&options)).await??;
-    let bed = Bed::new(cluster)?;
+    let bed = Bed::up(options).await?;
     let client = bed.client().await?;
     bare::install(&bed)?;
-    bed.cluster
-        .kubectl()?
-        .run(&["create", "namespace", NAMESPACE])?;
+    bed.namespace(NAMESPACE)?;
     bed.cluster.kill("kube-controller-manager")?;
 
     let floor_before = bare(&bed, "bare-before", jobs, true).await?;

@@ -178,9 +178,7 @@ enum Work {
 impl Bare {
     /// In this namespace, which it makes; `user` is its name in the audit log. It publishes Events too, or not.
     pub async fn new(bed: &Bed, user: &str, namespace: &str, events: bool) -> Result<Self> {
-        bed.cluster
-            .kubectl()?
-            .run(&["create", "namespace", namespace])?;
+        bed.namespace(namespace)?;
         let client = bed.client_as(user).await?;
         let reporter = Reporter {
             controller: "windlass".to_owned(),

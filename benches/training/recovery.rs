@@ -22,7 +22,7 @@ use kube::core::ApiResource;
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use windlass_api::{TrainingJob, labels};
-use windlass_testcluster::{Addition, Cluster, Options, Shape};
+use windlass_testcluster::{Addition, Options, Shape};
 
 use crate::shared::figures::{Figure, count, figure, goal};
 use crate::shared::objects::{AT_ONCE, All as _, create, gang, job_name};
@@ -85,12 +85,9 @@ fn say(who: &str, what: &Recovery, figures: &mut Vec<Figure>) {
 
 async fn windlass(nodes: usize, gangs: usize) -> Result<Recovery> {
     let options = options("bench-recovery", nodes)?.with_audit_log();
-    let cluster = tokio::task::spawn_blocking(move || Cluster::up(&options)).await??;
-    let bed = Bed::new(cluster)?;
+    let bed = Bed::up(options).await?;
     let client = bed.client().await?;
-    bed.cluster
-        .kubectl()?
-        .run(&["create", "namespace", NAMESPACE])?;
+    bed.namespace(NAMESPACE)?;
     let operator = Operator::lead(&bed, "bench-recovery")?;
     let api = Api::<TrainingJob>::namespaced(client.clone(), NAMESPACE);
     create(
@@ -107,12 +104,9 @@ async fn jobset(nodes: usize, gangs: usize) -> Result<Recovery> {
     let options = options("bench-recovery-jobset", nodes)?
         .with_audit_log()
         .with(Addition::Jobset);
-    let cluster = tokio::task::spawn_blocking(move || Cluster::up(&options)).await??;
-    let bed = Bed::new(cluster)?;
+    let bed = Bed::up(options).await?;
     let client = bed.client().await?;
-    bed.cluster
-        .kubectl()?
-        .run(&["create", "namespace", NAMESPACE])?;
+    bed.namespace(NAMESPACE)?;
     let resource = ApiResource {
         group: "jobset.x-k8s.io".to_owned(),
         version: "v1alpha2".to_owned(),

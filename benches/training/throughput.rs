@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use kube::api::Api;
 use windlass_api::TrainingJob;
-use windlass_testcluster::{Cluster, Options, Shape};
+use windlass_testcluster::{Options, Shape};
 
 use crate::bare::{self, Bare};
 use crate::count::{between, reconciles, until_statuses};
@@ -35,8 +35,7 @@ pub async fn measure(jobs: usize, figures: &mut Vec<Figure>) -> Result<()> {
     let options = Options::new("bench-training", Shape::Kwok)
         .with_audit_log()
         .with_fake_nodes(NODES);
-    let cluster = tokio::task::spawn_blocking(move || Cluster::up(&options)).await??;
-    let bed = Bed::new(cluster)?;
+    let bed = Bed::up(options).await?;
     bare::install(&bed)?;
     figures.push(figure("throughput: jobs", count(jobs), "1"));
 
@@ -93,9 +92,7 @@ async fn trained(
     jobs: usize,
     figures: &mut Vec<Figure>,
 ) -> Result<f64> {
-    bed.cluster
-        .kubectl()?
-        .run(&["create", "namespace", NAMESPACE])?;
+    bed.namespace(NAMESPACE)?;
     let api = Api::<TrainingJob>::namespaced(bed.client().await?, NAMESPACE);
     let (start, before) = (mark(&bed.cluster), operator.cpu()?);
     create(&api, (0..jobs).map(training_job)).await?;

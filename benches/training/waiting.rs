@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use kube::api::Api;
 use serde_json::{Value, json};
 use windlass_api::TrainingJob;
-use windlass_testcluster::{Cluster, Options, Shape};
+use windlass_testcluster::{Options, Shape};
 
 use crate::count::between;
 use crate::shared::figures::{Figure, count, figure, goal};
@@ -34,12 +34,9 @@ pub async fn measure(gangs: usize, figures: &mut Vec<Figure>) -> Result<()> {
     let options = Options::new("bench-waiting", Shape::Kwok)
         .with_audit_log()
         .with_fake_nodes(2);
-    let cluster = tokio::task::spawn_blocking(move || Cluster::up(&options)).await??;
-    let bed = Bed::new(cluster)?;
+    let bed = Bed::up(options).await?;
     let client = bed.client().await?;
-    bed.cluster
-        .kubectl()?
-        .run(&["create", "namespace", NAMESPACE])?;
+    bed.namespace(NAMESPACE)?;
     let operator = Operator::lead(&bed, USER)?;
     let api = Api::<TrainingJob>::namespaced(client, NAMESPACE);
     let started = Instant::now();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use kube::api::Api;
 use windlass_api::TrainingJob;
-use windlass_testcluster::{Cluster, Options, Shape};
+use windlass_testcluster::{Options, Shape};
 
 use crate::shared::figures::{Figure, count, figure, goal};
 use crate::shared::objects::{All as _, create, gang, has_ended, worker};
@@ -20,15 +20,12 @@ const JOBS: usize = 10;
 /// Single workers, and gangs of four in a PodGroup, one size after the other.
 pub async fn measure(figures: &mut Vec<Figure>) -> Result<()> {
     let options = Options::new("bench-writes", Shape::Kwok).with_audit_log();
-    let cluster = tokio::task::spawn_blocking(move || Cluster::up(&options)).await??;
-    let bed = Bed::new(cluster)?;
+    let bed = Bed::up(options).await?;
     let client = bed.client().await?;
     let operator = Operator::lead(&bed, USER)?;
     for (what, replicas, budget) in [("1 worker", 1, 3), ("4 workers, PodGroup", 4, 5)] {
         let namespace = format!("workers-{replicas}");
-        bed.cluster
-            .kubectl()?
-            .run(&["create", "namespace", &namespace])?;
+        bed.namespace(&namespace)?;
         let start = mark(&bed.cluster);
         let api = Api::<TrainingJob>::namespaced(client.clone(), &namespace);
         create(

@@ -104,17 +104,17 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes the status, where it differs from what is there.
+    /// Writes the status, where it differs from what is there; whether it did.
     pub async fn status<K: Kind>(
         &self,
         object: &K,
         before: Option<&Value>,
         status: &impl Serialize,
         cache: &Cache<K>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<bool, ApplyError> {
         let wanted = serde_json::to_value(status).expect("a status always serializes");
         if before == Some(&wanted) {
-            return Ok(());
+            return Ok(false);
         }
         let patch = json!({
             "apiVersion": K::api_version(&()), "kind": K::kind(&()),
@@ -131,7 +131,8 @@ impl Writer<'_> {
                 api.patch_status(&name, &parameters, &Patch::Apply(&patch)),
             )
             .await?;
-        self.caught_up(&written, cache).await
+        self.caught_up(&written, cache).await?;
+        Ok(true)
     }
 
     /// Publishes Events. One that is lost is no reason to do anything again.

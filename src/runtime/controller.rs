@@ -56,7 +56,7 @@ pub trait Planned:
     fn observe(self: Arc<Self>, context: &Context) -> Self::Observed;
     /// What is to be done.
     fn plan(observed: &Self::Observed, now: Timestamp) -> Plan<Self::Status>;
-    /// Counts what a new status tells.
+    /// Counts what a status tells that was written.
     fn count(_before: &Self, _status: &Self::Status, _metrics: &Metrics) {}
     /// What is to be said when a step of the plan was refused, which a person has to mend.
     fn refused(observed: &Self::Observed, problem: &Problem, now: Timestamp) -> Plan<Self::Status>;
@@ -232,10 +232,12 @@ async fn tell<K: Planned>(
         .status()
         .map(|status| serde_json::to_value(status).expect("a status always serializes"));
     let cache = K::cache(&writer.context.stores);
-    writer
+    let is_written = writer
         .status(object, before.as_ref(), &plan.status, cache)
         .await?;
-    K::count(object, &plan.status, &writer.context.metrics);
+    if is_written {
+        K::count(object, &plan.status, &writer.context.metrics);
+    }
     writer.notes(object, &plan.notes).await;
     Ok(())
 }

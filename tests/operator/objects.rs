@@ -20,7 +20,7 @@ const WORKER: &str = "template: {spec: {containers: [{name: trainer, image: loca
 /// Makes a namespace, and waits until pods can be made in it.
 pub async fn namespace(bed: &Bed, name: &str) -> Result<()> {
     let kubectl = bed.cluster.kubectl()?;
-    kubectl.run(&["create", "namespace", name])?;
+    bed.namespace(name)?;
     let made = async || {
         kubectl
             .run(&["get", "serviceaccount", "default", "-n", name])

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use windlass_testcluster::Cluster;
+use windlass_testcluster::{Cluster, Options};
 
 /// The namespace of the operator and its Lease.
 pub const NAMESPACE: &str = "windlass-system";
@@ -32,6 +32,20 @@ pub struct Bed {
 }
 
 impl Bed {
+    /// Brings a cluster up, and puts Windlass' objects into it.
+    pub async fn up(options: Options) -> Result<Self> {
+        let cluster = tokio::task::spawn_blocking(move || Cluster::up(&options)).await??;
+        Self::new(cluster)
+    }
+
+    /// Makes a namespace.
+    pub fn namespace(&self, name: &str) -> Result<()> {
+        self.cluster
+            .kubectl()?
+            .run(&["create", "namespace", name])?;
+        Ok(())
+    }
+
     /// Puts what `deploy/windlass.yaml` holds into a cluster, the operator's own Deployment apart.
     pub fn new(cluster: Cluster) -> Result<Self> {
         let folder = cluster.folder().join("operators");

@@ -20,6 +20,7 @@ pub mod data;
 pub mod drift;
 pub mod evaluate;
 pub mod fetch;
+mod http;
 pub mod install;
 pub mod profile;
 pub mod proxy;

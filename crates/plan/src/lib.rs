@@ -20,6 +20,7 @@ pub mod modelversion;
 pub mod outcome;
 pub mod pods;
 pub mod presets;
+pub mod quantity;
 pub mod reports;
 pub mod room;
 pub mod storage;

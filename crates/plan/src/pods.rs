@@ -6,16 +6,20 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{
-    PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
+    PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
+    PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{
     Container, ContainerStateTerminated, ContainerStatus, EmptyDirVolumeSource, EnvVar,
-    PersistentVolumeClaimVolumeSource, Pod, PodSpec, ResourceRequirements, Volume, VolumeMount,
+    EnvVarSource, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, Pod, PodSpec,
+    ResourceRequirements, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
-use windlass_api::agent::{FailureReason, FailureReport, Report, environment, paths};
+use windlass_api::agent::{
+    EXIT_FOR_GOOD, FailureReason, FailureReport, Report, environment, paths,
+};
 use windlass_api::{Address, Storage, labels};
 
 use crate::{Problem, storage};
@@ -285,6 +289,21 @@ pub fn ignore_disruption() -> PodFailurePolicy {
     }
 }
 
+/// The same, and what an agent says that a repetition cannot mend is not repeated.
+pub fn ignore_disruption_and_fail_for_good(container: &str) -> PodFailurePolicy {
+    let mut policy = ignore_disruption();
+    policy.rules.push(PodFailurePolicyRule {
+        action: "FailJob".to_owned(),
+        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+            container_name: Some(container.to_owned()),
+            operator: "In".to_owned(),
+            values: EXIT_FOR_GOOD.map(i32::from).to_vec(),
+        }),
+        ..PodFailurePolicyRule::default()
+    });
+    policy
+}
+
 /// A pod that the cluster took away fails its Job, and the Job says so even when the pod itself is gone.
 pub fn fail_on_disruption() -> PodFailurePolicy {
     let mut policy = ignore_disruption();
@@ -300,6 +319,21 @@ pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
         name: name.to_owned(),
         value: Some(value.into()),
         value_from: None,
+    }
+}
+
+/// An environment variable that has the value of a field of its pod.
+pub fn field_variable(name: &str, path: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: path.to_owned(),
+                ..ObjectFieldSelector::default()
+            }),
+            ..EnvVarSource::default()
+        }),
     }
 }
 

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, Node, Pod, PodSpec, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use crate::quantity::quantity;
+
 /// Amounts of resources by name, in thousandths of their unit (a core, a byte, a device).
 pub type Amounts = BTreeMap<String, i64>;
 
@@ -214,37 +216,13 @@ fn raise(all: &mut Amounts, to: &Amounts) {
 }
 
 /// A quantity in thousandths of its unit, rounded up; nothing for what is none.
-/// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
-fn thousandths(quantity: &Quantity) -> Option<i64> {
-    let text = quantity.0.trim();
-    let is_digit =
-        |character: char| character.is_ascii_digit() || matches!(character, '.' | '+' | '-');
-    let end = text
-        .find(|character| !is_digit(character))
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at(end);
-    let number: f64 = number.parse().ok()?;
-    let factor = match suffix {
-        "n" => 1e-9,
-        "u" => 1e-6,
-        "m" => 1e-3,
-        "" => 1.0,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "P" => 1e15,
-        "E" => 1e18,
-        "Ki" => 1024.0,
-        "Mi" => 1024_f64.powi(2),
-        "Gi" => 1024_f64.powi(3),
-        "Ti" => 1024_f64.powi(4),
-        "Pi" => 1024_f64.powi(5),
-        "Ei" => 1024_f64.powi(6),
-        exponent => 10_f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
-    };
+fn thousandths(amount: &Quantity) -> Option<i64> {
+    let text = amount.0.trim();
+    // What is written with an exponent is a number as it stands.
+    let amount =
+        quantity(text).or_else(|| text.parse().ok().filter(|amount: &f64| amount.is_finite()))?;
     #[allow(clippy::cast_possible_truncation)] // it saturates
-    Some((number * factor * 1000.0 - 1e-6).ceil() as i64)
+    Some((amount * 1000.0 - 1e-6).ceil() as i64)
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! The proxy's two ports.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -13,12 +11,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::forward::Forwarder;
 use super::measurements::Measurements;
+use crate::http::{accept, serve_answers};
 
 /// How far the proxy is on its way to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,47 +71,16 @@ pub async fn serve(
     connections.shutdown().await;
 }
 
-/// The next connection. What goes wrong with one is no reason to stop.
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                if let Err(problem) = stream.set_nodelay(true) {
-                    debug!("a connection stays with delays: {problem}");
-                }
-                return stream;
-            }
-            Err(problem) => {
-                warn!("a connection was not accepted: {problem}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-}
-
 /// Serves what was measured, until it is aborted.
 pub async fn serve_metrics(
     listener: TcpListener,
     measurements: Arc<Measurements>,
     version: String,
 ) {
-    let version: Arc<str> = version.into();
-    loop {
-        let stream = accept(&listener).await;
-        let (measurements, version) = (Arc::clone(&measurements), Arc::clone(&version));
-        let service = service_fn(move |request| {
-            let answer = metrics(&request, &measurements, &version);
-            async move { Ok::<_, Infallible>(answer) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(async move {
-            if let Err(problem) = connection.await {
-                debug!("a connection to the metrics ended: {problem}");
-            }
-        });
-    }
+    serve_answers(listener, move |request| {
+        metrics(request, &measurements, &version)
+    })
+    .await;
 }
 
 fn metrics(

@@ -7,7 +7,6 @@
 //!
 //! A courtesy: what goes wrong here is logged, and fails nothing.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,17 +15,15 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::warn;
 use windlass_api::agent::Progress;
 
 use super::work::Work;
 use crate::checkpoint::Last;
+use crate::http::serve_answers;
 
 /// How often the trainer's file is looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -56,7 +53,9 @@ impl Reporter {
         let seen = Arc::new(Mutex::new(known));
         let mut tasks = JoinSet::new();
         tasks.spawn(follow(work.clone(), Arc::clone(&seen), last));
-        tasks.spawn(serve(listener, seen));
+        tasks.spawn(serve_answers(listener, move |request| {
+            answer(request, &seen)
+        }));
         Some(Self { _tasks: tasks })
     }
 }
@@ -120,34 +119,6 @@ impl Pace {
         let left = (all - done).max(0.0) / speed;
         #[allow(clippy::cast_possible_truncation)] // it saturates
         (left.is_finite()).then(|| left.ceil() as i64)
-    }
-}
-
-async fn serve(listener: TcpListener, seen: Arc<Mutex<Progress>>) {
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(problem) => {
-                debug!("a connection was not accepted: {problem}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let seen = Arc::clone(&seen);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let answer = answer(&request, &seen);
-            async move { Ok::<_, Infallible>(answer) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(stream), service);
-        connections.spawn(async move {
-            if let Err(problem) = connection.await {
-                debug!("a connection ended: {problem}");
-            }
-        });
     }
 }
 

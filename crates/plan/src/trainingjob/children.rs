@@ -8,6 +8,7 @@ mod version;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Service, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use windlass_api::agent::{METRICS_PORT, paths};
 use windlass_api::{Address, Framework, InputRecord, TrainingJob, labels};
@@ -54,11 +55,7 @@ fn child_labels(job: &TrainingJob) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn meta(
-    job: &TrainingJob,
-    name: String,
-    attempt: Option<i32>,
-) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+fn meta(job: &TrainingJob, name: String, attempt: Option<i32>) -> ObjectMeta {
     let mut more = child_labels(job);
     if let Some(attempt) = attempt {
         more.push((labels::ATTEMPT, attempt.to_string()));
@@ -120,13 +117,7 @@ pub fn indexed_job(
     rendezvous::rendezvous(job, attempt, &mut spec);
     finish(job, &mut spec);
     let metadata = meta(job, job_name(job, attempt), Some(attempt));
-    let mut pod_meta = worker.metadata.take().unwrap_or_default();
-    pod_meta
-        .labels
-        .get_or_insert_default()
-        .extend(metadata.labels.clone().unwrap_or_default());
     let mut made = Job {
-        metadata,
         spec: Some(JobSpec {
             completion_mode: Some("Indexed".to_owned()),
             completions: Some(job.spec.workers.replicas),
@@ -136,12 +127,10 @@ pub fn indexed_job(
             // A preempted pod is deleted, and its conditions with it: the Job has to remember that it was disrupted.
             pod_failure_policy: Some(pods::fail_on_disruption()),
             pod_replacement_policy: Some("Failed".to_owned()),
-            template: PodTemplateSpec {
-                metadata: Some(pod_meta),
-                spec: Some(spec),
-            },
+            template: labelled(worker.metadata.take(), &metadata, spec),
             ..JobSpec::default()
         }),
+        metadata,
         status: None,
     };
     made_with.backend.attach(job, &mut made);
@@ -161,6 +150,19 @@ pub fn agent_image(made: &Job) -> Option<String> {
         .find(|container| container.name == INSTALL)?
         .image
         .clone()
+}
+
+/// The template of a Job's pods: they carry the labels of their Job with their own.
+fn labelled(own: Option<ObjectMeta>, of_job: &ObjectMeta, spec: PodSpec) -> PodTemplateSpec {
+    let mut metadata = own.unwrap_or_default();
+    metadata
+        .labels
+        .get_or_insert_default()
+        .extend(of_job.labels.clone().unwrap_or_default());
+    PodTemplateSpec {
+        metadata: Some(metadata),
+        spec: Some(spec),
+    }
 }
 
 /// What every pod has once its containers are there.

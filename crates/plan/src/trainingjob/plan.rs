@@ -139,13 +139,17 @@ impl Reconcile<'_> {
     }
 
     fn base(&self) -> TrainingJobStatus {
-        TrainingJobStatus {
-            observed_generation: self.job.metadata.generation,
-            waiting: None,
-            progress: self.progress(),
-            attempts: self.attempts(),
-            ..self.before.clone()
-        }
+        let mut status = self.before.clone();
+        status.observed_generation = self.job.metadata.generation;
+        status.waiting = None;
+        self.note_what_was_said(&mut status);
+        status
+    }
+
+    /// How long it is until then; nothing once it is past.
+    fn left(&self, until: Timestamp) -> Option<Duration> {
+        let left = Duration::try_from(until.duration_since(self.now));
+        left.ok().filter(|left| !left.is_zero())
     }
 
     /// Takes the Jobs of attempts that have not ended away.

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::batch::v1::{
-    Job, JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule,
-};
-use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::core::v1::PodSpec;
 use kube::ResourceExt;
-use windlass_api::agent::EXIT_FOR_GOOD;
 use windlass_api::{Address, ModelVersion, Reuse, TrainingJob};
 
-use super::{meta, run_address};
+use super::{labelled, meta, run_address};
 use crate::pods::{self, Agent, flag};
 use crate::{reports, storage, template};
 
@@ -55,28 +52,11 @@ pub fn check_job(job: &TrainingJob, champion: Option<&ModelVersion>, agent_image
     template::harden(&mut spec);
     reports::limit(&mut spec);
     let metadata = meta(job, job_name(job), None);
-    let mut policy = pods::ignore_disruption();
-    // What a repetition cannot mend is not repeated.
-    policy.rules.push(PodFailurePolicyRule {
-        action: "FailJob".to_owned(),
-        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
-            container_name: Some(pods::AGENT.to_owned()),
-            operator: "In".to_owned(),
-            values: EXIT_FOR_GOOD.map(i32::from).to_vec(),
-        }),
-        ..PodFailurePolicyRule::default()
-    });
     Job {
         spec: Some(JobSpec {
             backoff_limit: Some(RETRIES),
-            pod_failure_policy: Some(policy),
-            template: PodTemplateSpec {
-                metadata: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
-                    labels: metadata.labels.clone(),
-                    ..Default::default()
-                }),
-                spec: Some(spec),
-            },
+            pod_failure_policy: Some(pods::ignore_disruption_and_fail_for_good(pods::AGENT)),
+            template: labelled(None, &metadata, spec),
             ..JobSpec::default()
         }),
         metadata,

@@ -4,13 +4,13 @@
 //!   <job>-<attempt>-<rank>.<job>-workers:PORT      stable within an attempt, new in the next
 //! ```
 
-use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, PodSpec};
+use k8s_openapi::api::core::v1::{EnvVar, PodSpec};
 use serde_json::json;
 use windlass_api::agent::environment;
 use windlass_api::{Framework, TrainingJob};
 
 use super::{job_name, service, service_name};
-use crate::pods::variable;
+use crate::pods::{field_variable, variable};
 
 /// The port that workers meet at: it is torchrun's own.
 const PORT: u16 = 29_500;
@@ -80,16 +80,8 @@ pub fn rendezvous(job: &TrainingJob, attempt: i32, spec: &mut PodSpec) {
 }
 
 fn rank_variable(name: &str) -> EnvVar {
-    EnvVar {
-        name: name.to_owned(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                api_version: None,
-                field_path: "metadata.labels['batch.kubernetes.io/job-completion-index']"
-                    .to_owned(),
-            }),
-            ..EnvVarSource::default()
-        }),
-    }
+    field_variable(
+        name,
+        "metadata.labels['batch.kubernetes.io/job-completion-index']",
+    )
 }

@@ -1,14 +1,12 @@
 //! The Job of a step, and its fingerprint.
 
-use k8s_openapi::api::batch::v1::{
-    Job, JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule,
-};
-use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, PodTemplateSpec};
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt;
-use windlass_api::agent::{EXIT_FOR_GOOD, paths};
+use windlass_api::agent::paths;
 use windlass_api::{Address, InputRecord, TrainingJob, TrainingStep, labels};
 
-use super::{finish, install_agent, meta, reading, run_address, run_by_agent};
+use super::{finish, install_agent, labelled, meta, reading, run_address, run_by_agent};
 use crate::digest;
 use crate::pods::{self, flag};
 
@@ -63,7 +61,10 @@ pub fn step_job(
     let output = output(job, step);
     let program = &mut spec.containers[0];
     let program_name = program.name.clone();
-    program.env.get_or_insert_default().insert(0, pod_name());
+    program
+        .env
+        .get_or_insert_default()
+        .insert(0, pods::field_variable(POD_NAME, "metadata.name"));
     let arguments = arguments(job, &names, records, output.as_ref());
     let read = reading::addresses(job, &names, records);
     run_by_agent(job, &mut spec, arguments, &read, output.as_slice());
@@ -74,35 +75,16 @@ pub fn step_job(
         .labels
         .get_or_insert_default()
         .insert(labels::STEP.to_owned(), step.name.clone());
-    let mut pod_meta = template.metadata.unwrap_or_default();
-    pod_meta
-        .labels
-        .get_or_insert_default()
-        .extend(metadata.labels.clone().unwrap_or_default());
-    let mut policy = pods::ignore_disruption();
-    // What a repetition cannot mend is not repeated.
-    policy.rules.push(PodFailurePolicyRule {
-        action: "FailJob".to_owned(),
-        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
-            container_name: Some(program_name),
-            operator: "In".to_owned(),
-            values: EXIT_FOR_GOOD.map(i32::from).to_vec(),
-        }),
-        ..PodFailurePolicyRule::default()
-    });
     Job {
-        metadata,
         spec: Some(JobSpec {
             backoff_limit: Some(step.retries),
-            pod_failure_policy: Some(policy),
+            pod_failure_policy: Some(pods::ignore_disruption_and_fail_for_good(&program_name)),
             // Never two tries at the same time.
             pod_replacement_policy: Some("Failed".to_owned()),
-            template: PodTemplateSpec {
-                metadata: Some(pod_meta),
-                spec: Some(spec),
-            },
+            template: labelled(template.metadata, &metadata, spec),
             ..JobSpec::default()
         }),
+        metadata,
         status: None,
     }
 }
@@ -122,18 +104,4 @@ fn arguments(
         flag(&mut arguments, "output", &output.0);
     }
     arguments
-}
-
-fn pod_name() -> EnvVar {
-    EnvVar {
-        name: POD_NAME.to_owned(),
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                field_path: "metadata.name".to_owned(),
-                ..ObjectFieldSelector::default()
-            }),
-            ..EnvVarSource::default()
-        }),
-        value: None,
-    }
 }

@@ -67,6 +67,15 @@ impl Reconcile<'_> {
             .copied()
             .filter(move |pod| is_of(pod, attempt))
     }
+
+    /// The pods of the Job of this name.
+    pub(super) fn pods_of_job(&self, name: &str) -> impl Iterator<Item = &Pod> {
+        self.pods.iter().copied().filter(move |pod| {
+            pod.labels()
+                .get(jobs::NAME_LABEL)
+                .is_some_and(|of| of == name)
+        })
+    }
 }
 
 pub(super) fn is_of(pod: &Pod, attempt: i32) -> bool {

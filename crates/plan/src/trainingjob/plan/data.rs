@@ -74,7 +74,8 @@ impl Reconcile<'_> {
 
     /// The Job is there: what comes of it.
     fn judge_data(&self, child: &Job) -> Data {
-        let its_pods = || self.check_pods(child);
+        let name = child.name_any();
+        let its_pods = || self.pods_of_job(&name);
         not_fit(match jobs::state(child, its_pods(), self.now) {
             JobState::Running => {
                 let checking = || Plan::status_only(self.checking_data());
@@ -112,14 +113,6 @@ impl Reconcile<'_> {
                 self.failed(self.base(), &problem)
             }
         })
-    }
-
-    fn check_pods(&self, child: &Job) -> impl Iterator<Item = &Pod> {
-        let name = child.name_any();
-        self.pods
-            .iter()
-            .copied()
-            .filter(move |pod| pod.labels().get(jobs::NAME_LABEL) == Some(&name))
     }
 
     fn checking_data(&self) -> TrainingJobStatus {

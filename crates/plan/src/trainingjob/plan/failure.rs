@@ -85,10 +85,7 @@ impl Reconcile<'_> {
         const LAG: SignedDuration = SignedDuration::from_secs(10);
         let number = self.before.attempt.unwrap_or(1);
         let started = self.current().and_then(|attempt| attempt.started);
-        let left = started.map(|started| (started + LAG).duration_since(self.now));
-        if let Some(left) = left.and_then(|left| Duration::try_from(left).ok())
-            && !left.is_zero()
-        {
+        if let Some(left) = started.and_then(|started| self.left(started + LAG)) {
             return Plan {
                 again: Some(left),
                 ..Plan::status_only(self.before.clone())

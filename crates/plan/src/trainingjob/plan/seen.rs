@@ -1,7 +1,7 @@
 //! What the trainer of the first worker says of itself, as the status has it.
 
 use jiff::SignedDuration;
-use windlass_api::{Attempt, Decimal, Progress, agent};
+use windlass_api::{Decimal, Progress, TrainingJobStatus, agent};
 
 use super::Reconcile;
 use super::record::resumed_from;
@@ -14,55 +14,37 @@ const KEPT_METRICS: usize = 20;
 const NAME: usize = 63;
 
 impl Reconcile<'_> {
-    /// The attempts, with what the one that runs went on from: a pod that is taken away leaves no word of it.
-    pub(super) fn attempts(&self) -> Vec<Attempt> {
-        let mut attempts = self.before.attempts.clone();
+    /// Writes down what the first worker of the attempt that runs says of itself.
+    pub(super) fn note_what_was_said(&self, status: &mut TrainingJobStatus) {
         let said = self.observed.progress.as_ref();
-        if let Some((said, resumed)) = said.and_then(|said| Some((said, said.resumed.as_ref()?)))
-            && let Some(attempt) = attempts.iter_mut().find(|attempt| {
-                i64::from(attempt.number) == i64::from(said.attempt) && attempt.ended.is_none()
-            })
-            && attempt.resumed_from.is_none()
-        {
-            attempt.resumed_from = resumed_from(resumed);
+        let Some(said) =
+            said.filter(|said| Some(i64::from(said.attempt)) == self.before.attempt.map(i64::from))
+        else {
+            return;
+        };
+        self.note_resumed(status, said);
+        let progress = as_status(said);
+        let as_of = |observed| Progress {
+            observed,
+            ..progress.clone()
+        };
+        let is_news = status.progress.as_ref().is_none_or(|before| {
+            before.observed + RENEWED <= self.now && *before != as_of(before.observed)
+        });
+        if is_news && progress != Progress::default() {
+            status.progress = Some(as_of(self.now));
         }
-        attempts
     }
 
-    /// How far the training is: as it was just said, or as it was written down less than a minute ago.
-    pub(super) fn progress(&self) -> Option<Progress> {
-        let before = &self.before.progress;
-        let said = self.observed.progress.as_ref();
-        let of_attempt = |said: &&agent::Progress| {
-            Some(i64::from(said.attempt)) == self.before.attempt.map(i64::from)
-        };
-        let Some(said) = said.filter(of_attempt) else {
-            return before.clone();
-        };
-        let now = Progress {
-            observed: self.now,
-            ..as_status(said)
-        };
-        match before {
-            _ if now
-                == (Progress {
-                    observed: self.now,
-                    ..Progress::default()
-                }) =>
-            {
-                before.clone()
-            }
-            Some(before)
-                if *before
-                    == (Progress {
-                        observed: before.observed,
-                        ..now.clone()
-                    }) =>
-            {
-                Some(before.clone())
-            }
-            Some(before) if before.observed + RENEWED > self.now => Some(before.clone()),
-            Some(_) | None => Some(now),
+    /// What the attempt went on from: a pod that is taken away leaves no word of it.
+    fn note_resumed(&self, status: &mut TrainingJobStatus, said: &agent::Progress) {
+        let mut attempts = status.attempts.iter_mut();
+        let running = attempts.find(|one| Some(one.number) == self.before.attempt);
+        if let (Some(running), Some(resumed)) = (running, &said.resumed)
+            && running.ended.is_none()
+            && running.resumed_from.is_none()
+        {
+            running.resumed_from = resumed_from(resumed);
         }
     }
 }

@@ -185,12 +185,6 @@ impl Reconcile<'_> {
         Some(self.resized(GROWN, message))
     }
 
-    /// How long it is until then; nothing once it is past.
-    fn left(&self, until: Timestamp) -> Option<Duration> {
-        let left = Duration::try_from(until.duration_since(self.now));
-        left.ok().filter(|left| !left.is_zero())
-    }
-
     /// The attempt ends for one of another size.
     fn resized(&self, reason: &str, message: String) -> Resize {
         let mut status = self.progressing(reason, &message);

@@ -25,10 +25,7 @@ impl Reconcile<'_> {
     pub(super) fn waiting(&self, attempt: i32) -> Option<Plan<TrainingJobStatus>> {
         let message = self.unscheduled(attempt)?;
         let begun = self.current().and_then(|attempt| attempt.started);
-        let left = begun.map(|begun| (begun + JUDGED).duration_since(self.now));
-        if let Some(left) = left.and_then(|left| Duration::try_from(left).ok())
-            && !left.is_zero()
-        {
+        if let Some(left) = begun.and_then(|begun| self.left(begun + JUDGED)) {
             return Some(Plan {
                 again: Some(left),
                 ..Plan::status_only(self.under_way(attempt))
@@ -51,11 +48,10 @@ impl Reconcile<'_> {
         let Some(before) = &self.before.waiting else {
             return (said(self.now), None);
         };
-        let left = (before.observed + RENEWED).duration_since(self.now);
-        match Duration::try_from(left) {
+        match self.left(before.observed + RENEWED) {
             _ if before.message == message => (before.clone(), None),
-            Ok(left) if !left.is_zero() => (before.clone(), Some(left)),
-            _ => (said(before.since), None),
+            Some(left) => (before.clone(), Some(left)),
+            None => (said(before.since), None),
         }
     }
 

@@ -158,14 +158,6 @@ impl Reconcile<'_> {
             format!("step {} failed {tries}: {why}", step.name),
         )
     }
-
-    fn pods_of_job(&self, name: &str) -> impl Iterator<Item = &Pod> {
-        self.pods.iter().copied().filter(move |pod| {
-            pod.labels()
-                .get(jobs::NAME_LABEL)
-                .is_some_and(|of| of == name)
-        })
-    }
 }
 
 fn step_report(pod: &Pod) -> Option<TrainingReport> {
