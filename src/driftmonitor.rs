@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use windlass_api::{DriftMonitor, DriftMonitorStatus, labels};
+use windlass_api::{DriftMonitor, DriftMonitorStatus, condition, is_true, labels};
 use windlass_plan::driftmonitor::{Observed, plan, refused};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
-use crate::runtime::stores::{Cache, Stores, is_owned_by_any};
+use crate::runtime::kept::{Fact, OF_DEPLOYMENT, Ours, STALLED, facts};
+use crate::runtime::stores::{OurCache, Stores, is_owned_by_any};
 
 impl Planned for DriftMonitor {
     type Status = DriftMonitorStatus;
     type Observed = Observed;
     const MANAGER: &'static str = "windlass-driftmonitor";
 
-    fn cache(stores: &Stores) -> &Cache<Self> {
+    fn cache(stores: &Stores) -> &OurCache<Self> {
         &stores.drift_monitors
     }
 
@@ -69,5 +70,16 @@ impl Planned for DriftMonitor {
 
     fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<DriftMonitorStatus> {
         refused(observed, problem, now)
+    }
+}
+
+impl Ours for DriftMonitor {
+    fn facts(&self) -> Vec<Fact> {
+        let status = self.status.as_ref();
+        let is_stalled =
+            status.is_some_and(|status| is_true(&status.conditions, condition::STALLED));
+        let mut all = facts(&[(STALLED, is_stalled)]);
+        all.push((OF_DEPLOYMENT, self.spec.deployment.clone()));
+        all
     }
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use windlass_api::{ModelDeployment, ModelDeploymentStatus, labels};
+use windlass_api::{ModelDeployment, ModelDeploymentStatus, condition, is_true, labels};
 use windlass_plan::modeldeployment::{Observed, plan, refused};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
+use crate::runtime::kept::{Fact, OF_MODEL, Ours, STALLED, UNDER_WAY, facts};
 use crate::runtime::scrape::counted_since;
-use crate::runtime::stores::{Cache, Stores};
+use crate::runtime::stores::{OurCache, Stores};
 use crate::trainingjob::versions_of;
 
 impl Planned for ModelDeployment {
@@ -19,7 +20,7 @@ impl Planned for ModelDeployment {
     type Observed = Observed;
     const MANAGER: &'static str = "windlass-modeldeployment";
 
-    fn cache(stores: &Stores) -> &Cache<Self> {
+    fn cache(stores: &Stores) -> &OurCache<Self> {
         &stores.model_deployments
     }
 
@@ -73,5 +74,17 @@ impl Planned for ModelDeployment {
         now: Timestamp,
     ) -> Plan<ModelDeploymentStatus> {
         refused(observed, problem, now)
+    }
+}
+
+impl Ours for ModelDeployment {
+    fn facts(&self) -> Vec<Fact> {
+        let status = self.status.as_ref();
+        let is_stalled =
+            status.is_some_and(|status| is_true(&status.conditions, condition::STALLED));
+        let canary = status.and_then(|status| status.canary.as_ref());
+        let mut all = facts(&[(STALLED, is_stalled), (UNDER_WAY, canary.is_some())]);
+        all.push((OF_MODEL, self.spec.model.clone()));
+        all
     }
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use windlass_api::{ModelVersion, ModelVersionStatus, labels};
+use windlass_api::{ModelVersion, ModelVersionStatus, condition, is_true, labels};
 use windlass_plan::modelversion::{Observed, plan, refused};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
-use crate::runtime::stores::{Cache, Stores, is_owned_by_any};
+use crate::runtime::kept::{Fact, OF_MODEL, Ours, STALLED, facts};
+use crate::runtime::stores::{OurCache, Stores, is_owned_by_any};
 use crate::trainingjob::champion;
 
 impl Planned for ModelVersion {
@@ -18,7 +19,7 @@ impl Planned for ModelVersion {
     type Observed = Observed;
     const MANAGER: &'static str = "windlass-modelversion";
 
-    fn cache(stores: &Stores) -> &Cache<Self> {
+    fn cache(stores: &Stores) -> &OurCache<Self> {
         &stores.model_versions
     }
 
@@ -59,5 +60,16 @@ impl Planned for ModelVersion {
 
     fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<ModelVersionStatus> {
         refused(observed, problem, now)
+    }
+}
+
+impl Ours for ModelVersion {
+    fn facts(&self) -> Vec<Fact> {
+        let status = self.status.as_ref();
+        let is_stalled =
+            status.is_some_and(|status| is_true(&status.conditions, condition::STALLED));
+        let mut all = facts(&[(STALLED, is_stalled)]);
+        all.push((OF_MODEL, self.spec.model.clone()));
+        all
     }
 }

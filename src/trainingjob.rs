@@ -6,22 +6,23 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
-use windlass_api::{ModelDeployment, TrainingJob, TrainingJobStatus, labels};
+use windlass_api::{ModelDeployment, TrainingJob, TrainingJobStatus, condition, is_true, labels};
 use windlass_plan::pods::is_alive;
 use windlass_plan::trainingjob::{Observed, QueueWord, Rooms, gang, plan, reads_others, refused};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
+use crate::runtime::kept::{Fact, HAS_STEPS, OF_MODEL, Ours, STALLED, UNDER_WAY, facts};
 use crate::runtime::metrics::Metrics;
-use crate::runtime::stores::{Cache, Stores, is_owned_by_any};
+use crate::runtime::stores::{OurCache, Stores, is_owned_by_any};
 
 impl Planned for TrainingJob {
     type Status = TrainingJobStatus;
     type Observed = Observed;
     const MANAGER: &'static str = "windlass-trainingjob";
 
-    fn cache(stores: &Stores) -> &Cache<Self> {
+    fn cache(stores: &Stores) -> &OurCache<Self> {
         &stores.training_jobs
     }
 
@@ -100,6 +101,28 @@ impl Planned for TrainingJob {
     }
 }
 
+impl Ours for TrainingJob {
+    fn facts(&self) -> Vec<Fact> {
+        let Some(status) = &self.status else {
+            return Vec::new();
+        };
+        let last = status.attempts.last();
+        let is_under_way =
+            last.is_some_and(|last| last.ended.is_none()) && status.completion_time.is_none();
+        facts(&[
+            (STALLED, is_true(&status.conditions, condition::STALLED)),
+            (HAS_STEPS, !status.steps.is_empty()),
+            (UNDER_WAY, is_under_way),
+        ])
+    }
+
+    fn is_finished(&self) -> bool {
+        let conditions = self.status.as_ref().map(|status| &*status.conditions);
+        conditions
+            .is_some_and(|all| is_true(all, condition::COMPLETE) || is_true(all, condition::FAILED))
+    }
+}
+
 /// The other jobs of a namespace whose steps a job may take over; none where it takes none, or is past its steps.
 fn others_with_steps(stores: &Stores, job: &TrainingJob) -> Vec<Arc<TrainingJob>> {
     let status = job.status.as_ref();
@@ -108,12 +131,10 @@ fn others_with_steps(stores: &Stores, job: &TrainingJob) -> Vec<Arc<TrainingJob>
     if is_past || !reads_others(job) {
         return Vec::new();
     }
-    stores.training_jobs.store.state_filter(|other| {
-        let status = other.status.as_ref();
-        other.namespace() == job.namespace()
-            && other.uid() != job.uid()
-            && status.is_some_and(|status| !status.steps.is_empty())
-    })
+    let namespace = job.namespace().unwrap_or_default();
+    let mut others = stores.training_jobs.labelled(&namespace, HAS_STEPS, "");
+    others.retain(|other| other.uid() != job.uid());
+    others
 }
 
 /// What Jobs in queues of Kueue's wait for, by their names.
@@ -140,9 +161,7 @@ pub fn versions_of(
     if model.is_empty() {
         return Vec::new();
     }
-    let mut all = stores.model_versions.store.state_filter(|version| {
-        version.namespace().as_deref() == Some(namespace) && version.spec.model == model
-    });
+    let mut all = stores.model_versions.labelled(namespace, OF_MODEL, model);
     all.sort_by_key(|version| version.spec.version);
     all
 }
@@ -157,10 +176,8 @@ pub fn champion(stores: &Stores, namespace: &str, model: &str) -> Option<String>
             .as_ref()
             .map(|stable| stable.version.clone())
     };
-    let mut all: Vec<_> = stores.model_deployments.store.state();
-    all.retain(|deployment| {
-        deployment.namespace().as_deref() == Some(namespace) && deployment.spec.model == model
-    });
-    all.sort_by_key(|deployment| deployment.name_any());
+    let all = stores
+        .model_deployments
+        .labelled(namespace, OF_MODEL, model);
     all.iter().find_map(|deployment| serving(deployment))
 }

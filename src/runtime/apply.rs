@@ -21,6 +21,7 @@ use windlass_plan::{Child, Doomed, Note, Severity, Step, digest};
 pub use error::ApplyError;
 
 use super::Context;
+use super::kept::Form;
 use super::stores::{Cache, is_owned_by};
 
 /// How long a write may take. Shorter than what the Lease holds after a missed renewal.
@@ -110,7 +111,7 @@ impl Writer<'_> {
         object: &K,
         before: Option<&Value>,
         status: &impl Serialize,
-        cache: &Cache<K>,
+        cache: &Cache<K, impl Form<K>>,
     ) -> Result<bool, ApplyError> {
         let wanted = serde_json::to_value(status).expect("a status always serializes");
         if before == Some(&wanted) {
@@ -200,7 +201,11 @@ impl Writer<'_> {
     }
 
     /// Makes a child so, where it is not.
-    async fn apply<K: Kind>(&self, child: &K, cache: &Cache<K>) -> Result<(), ApplyError> {
+    async fn apply<K: Kind>(
+        &self,
+        child: &K,
+        cache: &Cache<K, impl Form<K>>,
+    ) -> Result<(), ApplyError> {
         let name = child.name_any();
         let mut wanted = serde_json::to_value(child).expect("a child always serializes");
         let mark = digest::of(&wanted);
@@ -218,7 +223,11 @@ impl Writer<'_> {
     }
 
     /// Makes a child that never changes afterwards.
-    async fn apply_once<K: Kind>(&self, child: &K, cache: &Cache<K>) -> Result<(), ApplyError> {
+    async fn apply_once<K: Kind>(
+        &self,
+        child: &K,
+        cache: &Cache<K, impl Form<K>>,
+    ) -> Result<(), ApplyError> {
         let name = child.name_any();
         if self.live(&name, cache)?.is_some() {
             return Ok(());
@@ -233,7 +242,7 @@ impl Writer<'_> {
         name: &str,
         wanted: &(impl Serialize + Debug),
         is_ours: bool,
-        cache: &Cache<K>,
+        cache: &Cache<K, impl Form<K>>,
     ) -> Result<(), ApplyError> {
         let parameters = PatchParams {
             force: is_ours,
@@ -258,7 +267,11 @@ impl Writer<'_> {
     }
 
     /// The child as it is, if it is ours.
-    fn live<K: Kind>(&self, name: &str, cache: &Cache<K>) -> Result<Option<Arc<K>>, ApplyError> {
+    fn live<K: Kind>(
+        &self,
+        name: &str,
+        cache: &Cache<K, impl Form<K>>,
+    ) -> Result<Option<Arc<K>>, ApplyError> {
         let Some(live) = cache.get(&self.namespace, name) else {
             return Ok(None);
         };
@@ -276,7 +289,11 @@ impl Writer<'_> {
     }
 
     /// Makes an object that has a life of its own.
-    async fn create<K: Kind>(&self, object: &K, cache: &Cache<K>) -> Result<(), ApplyError> {
+    async fn create<K: Kind>(
+        &self,
+        object: &K,
+        cache: &Cache<K, impl Form<K>>,
+    ) -> Result<(), ApplyError> {
         let parameters = PostParams {
             field_manager: Some(self.manager.to_owned()),
             ..PostParams::default()
@@ -286,7 +303,7 @@ impl Writer<'_> {
         let request = api.create(&parameters, object);
         let written = match self.write("create", &name, request).await {
             // What the cache does not show yet was made just now, and is seen at the next look.
-            Err(error) if error.is_conflict() && cache.get(&self.namespace, &name).is_some() => {
+            Err(error) if error.is_conflict() && cache.kept(&self.namespace, &name).is_some() => {
                 return Err(self.taken::<K>(&name));
             }
             outcome => outcome?,
@@ -294,9 +311,13 @@ impl Writer<'_> {
         self.caught_up(&written, cache).await
     }
 
-    async fn delete<K: Kind>(&self, name: &str, cache: &Cache<K>) -> Result<(), ApplyError> {
+    async fn delete<K: Kind>(
+        &self,
+        name: &str,
+        cache: &Cache<K, impl Form<K>>,
+    ) -> Result<(), ApplyError> {
         let Some(live) = cache
-            .get(&self.namespace, name)
+            .kept(&self.namespace, name)
             .filter(|live| live.meta().deletion_timestamp.is_none())
         else {
             return Ok(());
@@ -336,7 +357,7 @@ impl Writer<'_> {
         let uid = live.uid();
         let gone = || {
             cache
-                .get(&self.namespace, name)
+                .kept(&self.namespace, name)
                 .is_none_or(|now| now.uid() != uid || now.meta().deletion_timestamp.is_some())
         };
         until(gone).await.map_err(|()| ApplyError::Behind {
@@ -347,13 +368,17 @@ impl Writer<'_> {
     }
 
     /// Waits until the cache shows what was written, or something newer.
-    async fn caught_up<K: Kind>(&self, written: &K, cache: &Cache<K>) -> Result<(), ApplyError> {
+    async fn caught_up<K: Kind>(
+        &self,
+        written: &K,
+        cache: &Cache<K, impl Form<K>>,
+    ) -> Result<(), ApplyError> {
         let name = written.name_any();
         let wanted: Option<u64> = written
             .resource_version()
             .and_then(|version| version.parse().ok());
         let uid = written.uid();
-        let shows = || match cache.get(&self.namespace, &name) {
+        let shows = || match cache.kept(&self.namespace, &name) {
             None => false,
             Some(now) if now.uid() != uid => true,
             Some(now) => {

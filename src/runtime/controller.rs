@@ -1,7 +1,6 @@
 //! One controller a kind: look up, observe, plan, apply, look again.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,13 +14,13 @@ use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
 use windlass_plan::{Plan, Problem};
 
 use super::apply::{ApplyError, Writer};
+use super::kept::{Form, Ours, Packed};
 use super::metrics::Metrics;
-use super::stores::{Cache, Stores};
+use super::stores::{OurCache, Stores};
 use super::triggers::Triggers;
 use super::{Context, progress, rooms, scrape};
 
@@ -31,16 +30,7 @@ const CONCURRENCY: u16 = 8;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
 
 /// A kind that is planned.
-pub trait Planned:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Serialize
-    + Send
-    + Sync
-    + 'static
-{
+pub trait Planned: Ours + Resource<Scope = NamespaceResourceScope> {
     /// Its status.
     type Status: Serialize + Send + Sync;
     /// What is known of it.
@@ -49,7 +39,7 @@ pub trait Planned:
     const MANAGER: &'static str;
 
     /// Its cache.
-    fn cache(stores: &Stores) -> &Cache<Self>;
+    fn cache(stores: &Stores) -> &OurCache<Self>;
     /// Its status as it is.
     fn status(&self) -> Option<&Self::Status>;
     /// What is known of it, from caches.
@@ -88,10 +78,10 @@ pub async fn run_all(context: Arc<Context>, triggers: Triggers) {
 }
 
 /// The pauses after errors, for each object its own.
-struct Backoff<K: Resource<DynamicType = ()>>(Mutex<HashMap<ObjectRef<K>, Duration>>);
+struct Backoff<K: Ours>(Mutex<HashMap<ObjectRef<Packed<K>>, Duration>>);
 
-impl<K: Resource<DynamicType = ()> + Clone> Backoff<K> {
-    fn next(&self, object: &K) -> Duration {
+impl<K: Ours> Backoff<K> {
+    fn next(&self, object: &Packed<K>) -> Duration {
         let mut map = self.0.lock().expect("no holder panics");
         let pause = map
             .entry(ObjectRef::from_obj(object))
@@ -100,17 +90,17 @@ impl<K: Resource<DynamicType = ()> + Clone> Backoff<K> {
         *pause
     }
 
-    fn reset(&self, object: &ObjectRef<K>) {
+    fn reset(&self, object: &ObjectRef<Packed<K>>) {
         self.0.lock().expect("no holder panics").remove(object);
     }
 }
 
-struct Running<K: Resource<DynamicType = ()>> {
+struct Running<K: Ours> {
     context: Arc<Context>,
     backoff: Backoff<K>,
 }
 
-async fn run<K: Planned>(context: Arc<Context>, triggers: UnboundedReceiver<ObjectRef<K>>) {
+async fn run<K: Planned>(context: Arc<Context>, triggers: UnboundedReceiver<ObjectRef<Packed<K>>>) {
     let store = K::cache(&context.stores).store.clone();
     let all: Vec<_> = store
         .state()
@@ -147,7 +137,7 @@ async fn run<K: Planned>(context: Arc<Context>, triggers: UnboundedReceiver<Obje
 
 #[allow(clippy::needless_pass_by_value)] // kube's signature
 fn error_policy<K: Planned>(
-    object: Arc<K>,
+    object: Arc<Packed<K>>,
     error: &ReconcileError,
     running: Arc<Running<K>>,
 ) -> Action {
@@ -165,11 +155,11 @@ fn error_policy<K: Planned>(
 }
 
 async fn reconcile<K: Planned>(
-    object: Arc<K>,
+    object: Arc<Packed<K>>,
     running: Arc<Running<K>>,
 ) -> Result<Action, ReconcileError> {
     let started = Instant::now();
-    let outcome = AssertUnwindSafe(attempt(object.clone(), &running.context))
+    let outcome = AssertUnwindSafe(attempt::<K>(object.object(), &running.context))
         .catch_unwind()
         .await
         .unwrap_or_else(|panic| {

@@ -1,4 +1,4 @@
-//! Which objects carry which label, so that children are found without a scan over everything.
+//! Which objects carry which label, and of which what else is so, that they are found without a scan over everything.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, RwLock};
@@ -7,37 +7,41 @@ use kube::ResourceExt;
 use windlass_api::labels;
 use windlass_plan::trainingjob::gang::JOB_UID;
 
+use super::kept::Fact;
+
 /// The labels by which children are looked up.
-const INDEXED: [&str; 6] = [
+const INDEXED: [&str; 5] = [
     labels::TRAINING_JOB,
     labels::VERSION,
     labels::DEPLOYMENT,
     labels::MONITOR,
-    labels::MODEL,
     JOB_UID,
 ];
 
 type Key = (String, &'static str, String);
 
-/// Names of objects of one kind, by namespace and label.
+/// Names of objects of one kind, by namespace and label, or fact.
 #[derive(Clone, Default)]
 pub struct Index(Arc<RwLock<HashMap<Key, BTreeSet<String>>>>);
 
 impl Index {
-    /// Notes an object's labels.
-    pub fn insert<K: ResourceExt>(&self, object: &K) {
+    /// Notes what an object is found by.
+    pub fn insert(&self, namespace: &str, name: &str, found_by: Vec<Fact>) {
         let mut map = self.0.write().expect("no holder panics");
-        for key in keys(object) {
-            map.entry(key).or_default().insert(object.name_any());
+        for (what, value) in found_by {
+            map.entry((namespace.to_owned(), what, value))
+                .or_default()
+                .insert(name.to_owned());
         }
     }
 
-    /// Forgets an object.
-    pub fn remove<K: ResourceExt>(&self, object: &K) {
+    /// Forgets an object, which was found by this.
+    pub fn remove(&self, namespace: &str, name: &str, found_by: Vec<Fact>) {
         let mut map = self.0.write().expect("no holder panics");
-        for key in keys(object) {
+        for (what, value) in found_by {
+            let key = (namespace.to_owned(), what, value);
             if let Some(names) = map.get_mut(&key) {
-                names.remove(&object.name_any());
+                names.remove(name);
                 if names.is_empty() {
                     map.remove(&key);
                 }
@@ -45,22 +49,30 @@ impl Index {
         }
     }
 
-    /// Names of the objects that carry a label, in order. One may be gone by now.
-    pub fn names(&self, namespace: &str, label: &'static str, value: &str) -> Vec<String> {
+    /// Names of the objects that carry a label, or of which something is so, in order. One may be gone by now.
+    pub fn names(&self, namespace: &str, what: &'static str, value: &str) -> Vec<String> {
         let map = self.0.read().expect("no holder panics");
-        map.get(&(namespace.to_owned(), label, value.to_owned()))
+        map.get(&(namespace.to_owned(), what, value.to_owned()))
             .map(|names| names.iter().cloned().collect())
             .unwrap_or_default()
     }
+
+    /// The same in all namespaces: namespaces and names. This one is a scan.
+    pub fn everywhere(&self, what: &'static str, value: &str) -> Vec<(String, String)> {
+        let map = self.0.read().expect("no holder panics");
+        map.iter()
+            .filter(|((_, fact, of), _)| *fact == what && of == value)
+            .flat_map(|((namespace, ..), names)| {
+                names.iter().map(|name| (namespace.clone(), name.clone()))
+            })
+            .collect()
+    }
 }
 
-fn keys<K: ResourceExt>(object: &K) -> impl Iterator<Item = Key> {
-    let namespace = object.namespace().unwrap_or_default();
-    INDEXED.iter().filter_map(move |label| {
-        Some((
-            namespace.clone(),
-            *label,
-            object.labels().get(*label)?.clone(),
-        ))
-    })
+/// The labels by which an object is found.
+pub fn found_by_labels<K: ResourceExt>(object: &K) -> Vec<Fact> {
+    INDEXED
+        .iter()
+        .filter_map(|label| Some((*label, object.labels().get(*label)?.clone())))
+        .collect()
 }

@@ -8,6 +8,7 @@ pub mod discovery;
 pub mod events;
 pub mod health;
 pub mod index;
+pub mod kept;
 pub mod lease;
 pub mod metrics;
 pub mod progress;

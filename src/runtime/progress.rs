@@ -14,6 +14,7 @@ use windlass_api::{TrainingJob, labels};
 use windlass_plan::pods;
 
 use super::Context;
+use super::kept::UNDER_WAY;
 use super::scrape::{self, HttpClient};
 
 /// How often it is looked who is to be asked.
@@ -64,8 +65,7 @@ pub async fn run(context: Arc<Context>) {
 /// The running jobs that are to be asked now, each with its first worker. Forgets those that do not run.
 fn due(context: &Context) -> Vec<(Arc<TrainingJob>, Arc<Pod>)> {
     let now = Instant::now();
-    let mut jobs = context.stores.training_jobs.store.state();
-    jobs.retain(|job| attempt(job).is_some());
+    let jobs = context.stores.training_jobs.everywhere(UNDER_WAY, "");
     let mut said = context.said.0.lock().expect("no holder panics");
     let running: std::collections::HashSet<&str> = jobs
         .iter()
@@ -84,10 +84,8 @@ fn due(context: &Context) -> Vec<(Arc<TrainingJob>, Arc<Pod>)> {
 
 /// The attempt that runs.
 fn attempt(job: &TrainingJob) -> Option<i32> {
-    let status = job.status.as_ref()?;
-    let last = status.attempts.last()?;
-    let runs = last.ended.is_none() && status.completion_time.is_none();
-    runs.then_some(last.number)
+    let last = job.status.as_ref()?.attempts.last()?;
+    last.ended.is_none().then_some(last.number)
 }
 
 fn first_worker(context: &Context, job: &TrainingJob) -> Option<Arc<Pod>> {

@@ -21,6 +21,7 @@ use windlass_api::{CanaryStatus, ModelDeployment, labels};
 use windlass_plan::modeldeployment::Traffic;
 
 use super::Context;
+use super::kept::UNDER_WAY;
 
 /// How often pods are asked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -124,8 +125,7 @@ pub async fn run(context: Arc<Context>) {
         let targets: Vec<(Timestamp, Arc<Pod>)> = context
             .stores
             .model_deployments
-            .store
-            .state()
+            .everywhere(UNDER_WAY, "")
             .iter()
             .flat_map(|deployment| targets(&context, deployment))
             .collect();

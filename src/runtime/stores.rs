@@ -2,39 +2,77 @@
 
 use std::collections::BTreeSet;
 use std::hash::Hash;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::scheduling::v1beta1::PodGroup;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{ObjectRef, Store, store::WriterDropped};
+use kube::runtime::reflector::store::{Writer, WriterDropped};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
 use windlass_plan::trainingjob::{KueueWorkload, VolcanoPodGroup};
 
 use super::index::Index;
+use super::kept::{Form, Packed};
 
 /// A cache of one kind, with its index.
-#[derive(Clone)]
-pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
-    /// The objects.
-    pub store: Store<K>,
-    /// Their names by label.
+pub struct Cache<K, F: Form<K> = K> {
+    /// The objects, as they are kept.
+    pub store: Store<F>,
+    /// Their names by what they are found by.
     pub index: Index,
+    /// TrainingJobs, by namespace and name, of which what has ended is to be let go of.
+    letting_go: UnboundedSender<(String, String)>,
+    kind: PhantomData<fn() -> K>,
 }
 
-impl<K: Resource<DynamicType = ()> + Clone> Cache<K> {
+/// A cache of one of our kinds.
+pub type OurCache<K> = Cache<K, Packed<K>>;
+
+impl<K, F: Form<K>> Clone for Cache<K, F> {
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            index: self.index.clone(),
+            letting_go: self.letting_go.clone(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<K: Resource, F: Form<K>> Cache<K, F> {
+    /// An empty cache, what fills it, and the TrainingJobs of which it is to let go.
+    pub fn new() -> (Self, Writer<F>, UnboundedReceiver<(String, String)>) {
+        let (store, writer) = reflector::store();
+        let (letting_go, to_let_go) = unbounded();
+        let cache = Self {
+            store,
+            index: Index::default(),
+            letting_go,
+            kind: PhantomData,
+        };
+        (cache, writer, to_let_go)
+    }
+
     /// An object by its name.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.kept(namespace, name).map(|kept| kept.object())
+    }
+
+    /// An object as it is kept, by its name: enough to know who it is.
+    pub fn kept(&self, namespace: &str, name: &str) -> Option<Arc<F>> {
         self.store.get(&ObjectRef::new(name).within(namespace))
     }
 
-    /// The objects that carry a label.
-    pub fn labelled(&self, namespace: &str, label: &'static str, value: &str) -> Vec<Arc<K>> {
+    /// The objects that carry a label, or of which something is so.
+    pub fn labelled(&self, namespace: &str, what: &'static str, value: &str) -> Vec<Arc<K>> {
         self.index
-            .names(namespace, label, value)
+            .names(namespace, what, value)
             .iter()
             .filter_map(|name| self.get(namespace, name))
             .collect()
@@ -51,6 +89,23 @@ impl<K: Resource<DynamicType = ()> + Clone> Cache<K> {
         let mut all = self.labelled(namespace, label, value);
         all.retain(|object| is_owned_by(&**object, uid));
         all
+    }
+
+    /// The objects of all namespaces of which something is so.
+    pub fn everywhere(&self, what: &'static str, value: &str) -> Vec<Arc<K>> {
+        self.index
+            .everywhere(what, value)
+            .iter()
+            .filter_map(|(namespace, name)| self.get(namespace, name))
+            .collect()
+    }
+
+    /// Forgets, soon, what has ended of a TrainingJob that is finished.
+    pub fn let_go(&self, namespace: &str, training_job: &str) {
+        // The other end is gone only while the process ends.
+        let _ = self
+            .letting_go
+            .unbounded_send((namespace.to_owned(), training_job.to_owned()));
     }
 }
 
@@ -75,13 +130,13 @@ pub fn is_owned_by_any<'a, K: Resource + 'a>(
 #[derive(Clone)]
 pub struct Stores {
     /// TrainingJobs.
-    pub training_jobs: Cache<TrainingJob>,
+    pub training_jobs: OurCache<TrainingJob>,
     /// ModelVersions.
-    pub model_versions: Cache<ModelVersion>,
+    pub model_versions: OurCache<ModelVersion>,
     /// ModelDeployments.
-    pub model_deployments: Cache<ModelDeployment>,
+    pub model_deployments: OurCache<ModelDeployment>,
     /// DriftMonitors.
-    pub drift_monitors: Cache<DriftMonitor>,
+    pub drift_monitors: OurCache<DriftMonitor>,
     /// Jobs of ours.
     pub jobs: Cache<Job>,
     /// Pods of ours.
@@ -125,6 +180,19 @@ impl Stores {
             pod_groups.store.wait_until_ready().await?;
         }
         Ok(())
+    }
+
+    /// Forgets what a finished TrainingJob leaves behind: nothing more is decided on it.
+    pub fn let_go_of(&self, namespace: &str, training_job: &str) {
+        self.jobs.let_go(namespace, training_job);
+        self.pods.let_go(namespace, training_job);
+        self.services.let_go(namespace, training_job);
+        if let Some(pod_groups) = &self.pod_groups {
+            pod_groups.let_go(namespace, training_job);
+        }
+        if let Some(pod_groups) = &self.volcano_pod_groups {
+            pod_groups.let_go(namespace, training_job);
+        }
     }
 
     /// Names of all claims in a namespace.

@@ -4,25 +4,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
-use windlass_api::{
-    DriftMonitor, ModelDeployment, ModelVersion, TrainingJob, condition, is_true, labels,
-};
+use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob, labels};
 
-use super::stores::Stores;
+use super::kept::{OF_DEPLOYMENT, OF_MODEL, Ours, Packed, STALLED};
+use super::stores::{OurCache, Stores};
 
 /// What each controller is to look at.
 pub struct Triggers {
     /// TrainingJobs.
-    pub training_jobs: UnboundedReceiver<ObjectRef<TrainingJob>>,
+    pub training_jobs: UnboundedReceiver<ObjectRef<Packed<TrainingJob>>>,
     /// ModelVersions.
-    pub model_versions: UnboundedReceiver<ObjectRef<ModelVersion>>,
+    pub model_versions: UnboundedReceiver<ObjectRef<Packed<ModelVersion>>>,
     /// ModelDeployments.
-    pub model_deployments: UnboundedReceiver<ObjectRef<ModelDeployment>>,
+    pub model_deployments: UnboundedReceiver<ObjectRef<Packed<ModelDeployment>>>,
     /// DriftMonitors.
-    pub drift_monitors: UnboundedReceiver<ObjectRef<DriftMonitor>>,
+    pub drift_monitors: UnboundedReceiver<ObjectRef<Packed<DriftMonitor>>>,
     open: Arc<AtomicBool>,
 }
 
@@ -43,12 +41,12 @@ pub struct Senders {
 }
 
 /// A sender of triggers for one kind, shut until this replica leads: until then nobody would take them out.
-struct Sender<K: Resource<DynamicType = ()>> {
+struct Sender<K: Ours> {
     open: Arc<AtomicBool>,
-    channel: UnboundedSender<ObjectRef<K>>,
+    channel: UnboundedSender<ObjectRef<Packed<K>>>,
 }
 
-impl<K: Resource<DynamicType = ()>> Clone for Sender<K> {
+impl<K: Ours> Clone for Sender<K> {
     fn clone(&self) -> Self {
         Self {
             open: self.open.clone(),
@@ -57,7 +55,7 @@ impl<K: Resource<DynamicType = ()>> Clone for Sender<K> {
     }
 }
 
-fn send<K: Resource<DynamicType = ()>>(sender: &Sender<K>, name: &str, namespace: &str) {
+fn send<K: Ours>(sender: &Sender<K>, name: &str, namespace: &str) {
     if sender.open.load(Ordering::Acquire) {
         // The receiver is gone only while the process ends.
         let _ = sender
@@ -109,25 +107,27 @@ impl Senders {
         if let Some(by) = &version.spec.trained_by {
             send(&self.training_jobs, &by.name, &namespace);
         }
-        for deployment in stores.model_deployments.store.state() {
-            if deployment.namespace().as_deref() == Some(&namespace)
-                && deployment.spec.model == version.spec.model
-            {
-                self.model_deployment(&deployment, stores);
-            }
+        let of_model =
+            stores
+                .model_deployments
+                .index
+                .names(&namespace, OF_MODEL, &version.spec.model);
+        for name in of_model {
+            self.model_deployment_named(&namespace, &name, stores);
         }
     }
 
     /// A ModelDeployment is news for itself and for the monitors that watch it.
     pub fn model_deployment(&self, deployment: &ModelDeployment, stores: &Stores) {
         let namespace = deployment.namespace().unwrap_or_default();
-        send(&self.model_deployments, &deployment.name_any(), &namespace);
-        for monitor in stores.drift_monitors.store.state() {
-            if monitor.namespace().as_deref() == Some(&namespace)
-                && monitor.spec.deployment == deployment.name_any()
-            {
-                send(&self.drift_monitors, &monitor.name_any(), &namespace);
-            }
+        self.model_deployment_named(&namespace, &deployment.name_any(), stores);
+    }
+
+    fn model_deployment_named(&self, namespace: &str, name: &str, stores: &Stores) {
+        send(&self.model_deployments, name, namespace);
+        let watching = &stores.drift_monitors.index;
+        for monitor in watching.names(namespace, OF_DEPLOYMENT, name) {
+            send(&self.drift_monitors, &monitor, namespace);
         }
     }
 
@@ -139,50 +139,19 @@ impl Senders {
 
     /// A claim or an account may be what an object waits for; only those that are stalled ask.
     pub fn namespace(&self, namespace: &str, stores: &Stores) {
-        fn stalled<K: ResourceExt>(
-            object: &K,
-            namespace: &str,
-            conditions: Option<&[Condition]>,
-        ) -> bool {
-            object.namespace().as_deref() == Some(namespace)
-                && conditions.is_some_and(|all| is_true(all, condition::STALLED))
-        }
-        for job in stores.training_jobs.store.state() {
-            if stalled(
-                &*job,
-                namespace,
-                job.status.as_ref().map(|status| &*status.conditions),
-            ) {
-                send(&self.training_jobs, &job.name_any(), namespace);
+        fn tell<K: Ours>(sender: &Sender<K>, namespace: &str, cache: &OurCache<K>) {
+            for name in cache.index.names(namespace, STALLED, "") {
+                send(sender, &name, namespace);
             }
         }
-        for version in stores.model_versions.store.state() {
-            if stalled(
-                &*version,
-                namespace,
-                version.status.as_ref().map(|status| &*status.conditions),
-            ) {
-                send(&self.model_versions, &version.name_any(), namespace);
-            }
-        }
-        for deployment in stores.model_deployments.store.state() {
-            if stalled(
-                &*deployment,
-                namespace,
-                deployment.status.as_ref().map(|status| &*status.conditions),
-            ) {
-                send(&self.model_deployments, &deployment.name_any(), namespace);
-            }
-        }
-        for monitor in stores.drift_monitors.store.state() {
-            if stalled(
-                &*monitor,
-                namespace,
-                monitor.status.as_ref().map(|status| &*status.conditions),
-            ) {
-                send(&self.drift_monitors, &monitor.name_any(), namespace);
-            }
-        }
+        tell(&self.training_jobs, namespace, &stores.training_jobs);
+        tell(&self.model_versions, namespace, &stores.model_versions);
+        tell(
+            &self.model_deployments,
+            namespace,
+            &stores.model_deployments,
+        );
+        tell(&self.drift_monitors, namespace, &stores.drift_monitors);
     }
 }
 

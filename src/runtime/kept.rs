@@ -1,0 +1,182 @@
+//! How a cache keeps the objects of a kind.
+//!
+//! Children are kept as they are, less what nothing reads. Objects of ours are many, stay for months after they are
+//! done, and are read seldom: they are kept packed, which takes a tenth of the memory that their types do.
+
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use lz4_flex::block::{compress_prepend_size, decompress_size_prepended};
+use serde::de::{DeserializeOwned, Deserializer};
+use serde::{Deserialize, Serialize};
+
+/// What an object is found by: a label or one of the words below, and its value.
+pub type Fact = (&'static str, String);
+
+/// It is stalled. Without a value.
+pub const STALLED: &str = "stalled";
+/// The model that it is of.
+pub const OF_MODEL: &str = "model";
+/// The ModelDeployment that it watches.
+pub const OF_DEPLOYMENT: &str = "deployment";
+/// It has workers, or a canary, under way. Without a value.
+pub const UNDER_WAY: &str = "under way";
+/// It has steps that another may take over. Without a value.
+pub const HAS_STEPS: &str = "steps";
+
+/// What is so of an object.
+pub fn facts(all: &[(&'static str, bool)]) -> Vec<Fact> {
+    all.iter()
+        .filter(|(_, is_so)| *is_so)
+        .map(|(what, _)| (*what, String::new()))
+        .collect()
+}
+
+/// One of our four kinds.
+pub trait Ours:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
+{
+    /// What it is found by, beside its labels.
+    fn facts(&self) -> Vec<Fact>;
+
+    /// Whether nothing more will be done for it, so that what was made for it need not be remembered.
+    fn is_finished(&self) -> bool {
+        false
+    }
+}
+
+/// The form in which a cache keeps objects `K`.
+pub trait Form<K>: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static {
+    /// Brings an object into this form.
+    fn keep(object: K) -> Self;
+    /// The object itself.
+    fn object(self: &Arc<Self>) -> Arc<K>;
+    /// What an object is found by, beside its labels.
+    fn facts(object: &K) -> Vec<Fact>;
+}
+
+/// As it is.
+impl<K> Form<K> for K
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+{
+    fn keep(object: K) -> Self {
+        object
+    }
+
+    fn object(self: &Arc<Self>) -> Arc<K> {
+        self.clone()
+    }
+
+    fn facts(_object: &K) -> Vec<Fact> {
+        Vec::new()
+    }
+}
+
+/// An object of ours as compressed text, beside what is asked of it most: who it is, and whether it stays.
+pub struct Packed<K> {
+    meta: ObjectMeta,
+    is_finished: bool,
+    text: Box<[u8]>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Ours> Packed<K> {
+    /// Whether nothing more will be done for it.
+    pub fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+
+    fn unpack(&self) -> K {
+        let text = decompress_size_prepended(&self.text).expect("it was compressed here");
+        serde_json::from_slice(&text).expect("it was read from what it is written as")
+    }
+}
+
+impl<K: Ours> Form<K> for Packed<K> {
+    fn keep(object: K) -> Self {
+        let meta = object.meta();
+        Self {
+            meta: ObjectMeta {
+                name: meta.name.clone(),
+                namespace: meta.namespace.clone(),
+                uid: meta.uid.clone(),
+                resource_version: meta.resource_version.clone(),
+                deletion_timestamp: meta.deletion_timestamp.clone(),
+                owner_references: meta.owner_references.clone(),
+                ..ObjectMeta::default()
+            },
+            is_finished: object.is_finished(),
+            text: compress_prepend_size(
+                &serde_json::to_vec(&object).expect("an object always serializes"),
+            )
+            .into(),
+            kind: PhantomData,
+        }
+    }
+
+    fn object(self: &Arc<Self>) -> Arc<K> {
+        Arc::new(self.unpack())
+    }
+
+    fn facts(object: &K) -> Vec<Fact> {
+        object.facts()
+    }
+}
+
+impl<K> Clone for Packed<K> {
+    fn clone(&self) -> Self {
+        Self {
+            meta: self.meta.clone(),
+            is_finished: self.is_finished,
+            text: self.text.clone(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<K> Debug for Packed<K> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (namespace, name) = (&self.meta.namespace, &self.meta.name);
+        write!(formatter, "Packed({namespace:?}, {name:?})")
+    }
+}
+
+/// kube's controller is one of kinds that can be read; this one is read as the kind that it packs.
+impl<'de, K: Ours> Deserialize<'de> for Packed<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        K::deserialize(deserializer).map(Self::keep)
+    }
+}
+
+impl<K: Ours> Resource for Packed<K> {
+    type DynamicType = ();
+    type Scope = K::Scope;
+
+    fn kind(_: &()) -> std::borrow::Cow<'_, str> {
+        K::kind(&())
+    }
+
+    fn group(_: &()) -> std::borrow::Cow<'_, str> {
+        K::group(&())
+    }
+
+    fn version(_: &()) -> std::borrow::Cow<'_, str> {
+        K::version(&())
+    }
+
+    fn plural(_: &()) -> std::borrow::Cow<'_, str> {
+        K::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.meta
+    }
+}
