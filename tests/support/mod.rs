@@ -96,6 +96,11 @@ impl Bed {
         client(&self.kubeconfig(user, "system:masters")?).await
     }
 
+    /// A client of a user who has the rights that were given to it, and no others.
+    pub async fn client_of(&self, user: &str) -> Result<Client> {
+        client(&self.kubeconfig(user, "system:authenticated")?).await
+    }
+
     /// A kubeconfig of a user who has the operator's rights.
     fn kubeconfig_of(&self, user: &str) -> Result<PathBuf> {
         self.kubeconfig(user, GROUP)
