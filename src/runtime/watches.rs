@@ -33,9 +33,38 @@ struct Starting {
 /// Objects of a page of a list.
 const PAGE: u32 = 50;
 
+/// What is to be done about the objects of a watch.
+struct What<K> {
+    /// Of kinds that are forgotten once their TrainingJob is finished: whether one has ended.
+    has_ended: Option<HasEnded<K>>,
+    /// Of kinds of which a change is news only where something differs that is kept: whether it does.
+    differs: Option<Differs<K>>,
+    /// Tells whom one concerns.
+    touch: Touch<K>,
+}
+
+impl<K> What<K> {
+    /// Every change is news.
+    fn every(touch: Touch<K>) -> Self {
+        Self {
+            has_ended: None,
+            differs: None,
+            touch,
+        }
+    }
+}
+
+/// Whether two states of an object differ in more than that one is the later.
+fn differs<K: ResourceExt + Clone + PartialEq>(before: &K, now: &K) -> bool {
+    let mut before = before.clone();
+    before.meta_mut().resource_version = now.resource_version();
+    before != *now
+}
+
 type Run = Box<dyn FnOnce(Stores, Senders) -> BoxFuture<'static, ()> + Send>;
 type Touch<K> = fn(&Senders, &K, &Stores);
 type HasEnded<K> = fn(&K) -> bool;
+type Differs<K> = fn(&K, &K) -> bool;
 /// A new cache, what fills it, and the TrainingJobs of which it is to let go.
 type New<K, F> = (Cache<K, F>, Writer<F>, UnboundedReceiver<(String, String)>);
 
@@ -93,24 +122,30 @@ impl Starting {
         let stream = watch(api, config())
             .default_backoff()
             .filter_map(move |event| ready(readable(event, &known, &metrics)));
-        self.add(stream, kept, None, touch)
+        self.add(stream, kept, What::every(touch))
     }
 
     /// A watch of the children of a kind, less what nothing reads; and which of them have ended.
     fn children<K>(&mut self, trim: fn(&mut K), has_ended: Option<HasEnded<K>>) -> Cache<K>
     where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Resource<DynamicType = ()> + Clone + Debug + PartialEq + DeserializeOwned,
+        K: Send + Sync + 'static,
     {
         let config = config().labels(&format!("{}=windlass", labels::MANAGED_BY));
         let stream = watch(Api::<K>::all(self.client.clone()), config)
             .default_backoff()
             .modify(move |object| {
                 object.managed_fields_mut().clear();
+                // Kubernetes' own way of counting pods that have ended.
+                object.finalizers_mut().clear();
                 trim(object);
             });
-        self.add(stream, Cache::new(), has_ended, |senders, child, _| {
-            senders.child(child);
-        })
+        let what = What {
+            has_ended,
+            differs: Some(differs),
+            touch: |senders, child, _| senders.child(child),
+        };
+        self.add(stream, Cache::new(), what)
     }
 
     /// A watch of what Kueue says of Jobs; it labels nothing as ours, and only what is of a Job of ours is news.
@@ -121,7 +156,7 @@ impl Starting {
                 object.managed_fields_mut().clear();
                 object.annotations_mut().clear();
             });
-        self.add(stream, Cache::new(), None, |senders, workload, stores| {
+        let what = What::every(|senders, workload: &KueueWorkload, stores: &Stores| {
             let namespace = workload.namespace().unwrap_or_default();
             let owners = workload.metadata.owner_references.iter().flatten();
             for owner in owners.filter(|owner| owner.kind == "Job") {
@@ -129,7 +164,8 @@ impl Starting {
                     senders.child(&*job);
                 }
             }
-        })
+        });
+        self.add(stream, Cache::new(), what)
     }
 
     /// A watch of metadata only: that something is there.
@@ -146,17 +182,17 @@ impl Starting {
             object.managed_fields_mut().clear();
             object.annotations_mut().clear();
         });
-        self.add(stream, Cache::new(), None, |senders, object, stores| {
+        let what = What::every(|senders, object: &PartialObjectMeta<K>, stores| {
             senders.namespace(&object.namespace().unwrap_or_default(), stores);
-        })
+        });
+        self.add(stream, Cache::new(), what)
     }
 
     fn add<K, F>(
         &mut self,
         stream: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
         (cache, writer, to_let_go): New<K, F>,
-        has_ended: Option<HasEnded<K>>,
-        touch: Touch<K>,
+        what: What<K>,
     ) -> Cache<K, F>
     where
         K: Resource<DynamicType = ()> + Send + Sync + 'static,
@@ -168,9 +204,10 @@ impl Starting {
                 cache: mine,
                 writer,
                 metrics,
-                has_ended,
+                has_ended: what.has_ended,
+                differs: what.differs,
                 training_jobs: stores.training_jobs.clone(),
-                touch: move |object: &K| touch(&senders, object, &stores),
+                touch: move |object: &K| (what.touch)(&senders, object, &stores),
             };
             follower.follow(stream, to_let_go).boxed()
         };
@@ -190,8 +227,8 @@ struct Follower<K, F: Form<K>, T> {
     cache: Cache<K, F>,
     writer: Writer<F>,
     metrics: Metrics,
-    /// Of kinds that are forgotten once their TrainingJob is finished: whether one has ended.
     has_ended: Option<HasEnded<K>>,
+    differs: Option<Differs<K>>,
     training_jobs: OurCache<TrainingJob>,
     touch: T,
 }
@@ -234,10 +271,18 @@ where
             Event::Apply(object) => {
                 let (namespace, name) = identity(&object);
                 self.index(&namespace, &name, &object);
+                let before = (self.differs).and_then(|_| self.cache.get(&namespace, &name));
                 self.writer
                     .apply_watcher_event(&Event::Apply(F::keep(object)));
-                if let Some(object) = self.cache.get(&namespace, &name) {
-                    (self.touch)(&object);
+                let Some(now) = self.cache.get(&namespace, &name) else {
+                    return;
+                };
+                let is_news = match (self.differs, before) {
+                    (Some(differs), Some(before)) => differs(&before, &now),
+                    _ => true,
+                };
+                if is_news {
+                    (self.touch)(&now);
                 }
             }
             Event::InitApply(object) if self.is_left_behind(&object) => {}
@@ -456,6 +501,7 @@ mod tests {
             writer,
             metrics: Metrics::new(),
             has_ended,
+            differs: Some(differs),
             training_jobs: training_jobs(),
             touch,
         };
@@ -535,6 +581,21 @@ mod tests {
         later.truncate(5);
         let (cache, _) = followed(later, Some(|_| false), true);
         assert_eq!(names(&cache, "a"), ["a-1", "a-2"]);
+    }
+
+    #[test]
+    fn what_differs_in_nothing_that_is_kept_is_no_news() {
+        let of = |version: &str, active| {
+            let mut job = job("b-1", "b");
+            job.metadata.resource_version = Some(version.to_owned());
+            job.status.get_or_insert_default().active = Some(active);
+            Event::Apply(job)
+        };
+        let events = vec![of("1", 0), of("2", 0), of("3", 1)];
+        let (cache, touched) = followed(events, None, false);
+        assert_eq!(touched.len(), 2);
+        let kept = cache.get("growth", "b-1").expect("a Job");
+        assert_eq!(kept.metadata.resource_version.as_deref(), Some("3"));
     }
 
     #[test]

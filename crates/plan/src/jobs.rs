@@ -110,6 +110,11 @@ pub fn trim(job: &mut Job) {
             ..PodSpec::default()
         };
     }
+    if let Some(status) = &mut job.status {
+        // How the Job controller counts.
+        status.ready = None;
+        status.uncounted_terminated_pods = None;
+    }
     job.metadata.annotations = None;
 }
 
