@@ -9,6 +9,7 @@
 //! Two replicas run, one leads by a Lease. The other has full stores and waits.
 
 mod driftmonitor;
+mod input_cache;
 mod modeldeployment;
 mod modelversion;
 mod runtime;
@@ -47,6 +48,8 @@ struct Arguments {
     /// Whether the agents of trainers are asked how far they are; `false` where the operator cannot reach pods.
     #[arg(long, env = "WINDLASS_ASK_TRAINERS", default_value_t = true, action = clap::ArgAction::Set)]
     ask_trainers: bool,
+    #[command(flatten)]
+    input_cache: input_cache::Arguments,
     /// The namespace of the Lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     namespace: String,
@@ -125,6 +128,7 @@ async fn settings(
         identity: arguments.identity.clone(),
         agent_image: arguments.agent_image.clone(),
         ask_trainers: arguments.ask_trainers,
+        input_cache: arguments.input_cache.cache(),
         presets: presets.clone(),
         schedulers,
         metrics: metrics.clone(),

@@ -60,6 +60,7 @@ impl Planned for TrainingJob {
             progress: context.said.of(&self),
             room: Rooms::Unknown,
             agent_image: context.agent_image.clone(),
+            input_cache: context.input_cache.clone(),
             job: self,
         };
         if let Some(age) = observed.wants_room() {

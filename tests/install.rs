@@ -324,7 +324,32 @@ fn values_do_what_they_say_and_a_wrong_one_is_refused() {
         [0]["image"];
     assert_eq!(*image, format!("ghcr.io/windlass-dev/windlass@{digest}"));
 
+    let cached = helm.render(&[
+        "--set",
+        "inputCache.hostPath=/var/cache/windlass,inputCache.namespaces={growth,risk}",
+    ]);
+    let told = |objects: &BTreeMap<Key, Value>, name: &str| {
+        let pods = &objects[&key("Deployment", "windlass")]["spec"]["template"];
+        let env = pods["spec"]["containers"][0]["env"].as_array().unwrap();
+        let variable = env.iter().find(|variable| variable["name"] == name)?;
+        variable["value"].as_str().map(str::to_owned)
+    };
+    for (name, value) in [
+        ("WINDLASS_INPUT_CACHE_HOST_PATH", "/var/cache/windlass"),
+        ("WINDLASS_INPUT_CACHE_SIZE", "100Gi"),
+        ("WINDLASS_INPUT_CACHE_NAMESPACES", "growth,risk"),
+    ] {
+        assert_eq!(told(&cached, name).as_deref(), Some(value));
+        assert_eq!(told(&objects, name), None, "it is off by itself");
+    }
+
     for (value, named) in [
+        ("inputCache.hostPath=/var/cache/windlass", "namespaces"),
+        (
+            "inputCache.hostPath=cache,inputCache.namespaces={a}",
+            "hostPath",
+        ),
+        ("inputCache.size=much", "size"),
         ("image.repositry=x", "repositry"),
         ("replicas=-1", "replicas"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),

@@ -151,6 +151,7 @@ fn observed(job: &TrainingJob, children: Vec<Arc<Job>>) -> Observed {
         progress: None,
         room: Rooms::Unknown,
         agent_image: AGENT_IMAGE.to_owned(),
+        input_cache: None,
     }
 }
 

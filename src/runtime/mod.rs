@@ -23,7 +23,7 @@ use std::sync::Arc;
 use kube::Client;
 use kube::runtime::events::Reporter;
 use windlass_plan::presets::Presets;
-use windlass_plan::trainingjob::Schedulers;
+use windlass_plan::trainingjob::{InputCache, Schedulers};
 
 use events::Events;
 use lease::Term;
@@ -44,6 +44,8 @@ pub struct Settings {
     pub agent_image: String,
     /// Whether trainers are asked how far they are.
     pub ask_trainers: bool,
+    /// The cache of inputs on the nodes.
+    pub input_cache: Option<InputCache>,
     /// The runtime presets.
     pub presets: Presets,
     /// What the cluster schedules gangs with.
@@ -76,6 +78,8 @@ pub struct Context {
     pub said: Said,
     /// Whether trainers are asked how far they are.
     pub ask_trainers: bool,
+    /// The cache of inputs on the nodes.
+    pub input_cache: Option<InputCache>,
     /// What room the nodes have.
     pub rooms: Rooms,
     /// For news that no watch brings.
@@ -108,6 +112,7 @@ impl Context {
             scraper: Scraper::default(),
             said: Said::default(),
             ask_trainers: settings.ask_trainers,
+            input_cache: settings.input_cache,
             rooms: Rooms::default(),
             senders,
         });

@@ -80,6 +80,7 @@ pub struct Address {
     path: StorePath,
     local: Option<PathBuf>,
     as_of: Option<Timestamp>,
+    endpoint: Option<String>,
 }
 
 impl Address {
@@ -149,6 +150,7 @@ impl Address {
             path,
             local: Some(absolute),
             as_of: None,
+            endpoint: None,
         })
     }
 
@@ -163,7 +165,9 @@ impl Address {
         }
         let path =
             StorePath::parse(key.trim_matches('/')).map_err(|error| invalid(error.to_string()))?;
-        let store = AmazonS3Builder::from_env()
+        let builder = AmazonS3Builder::from_env();
+        let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+        let store = builder
             .with_bucket_name(bucket)
             .with_config(
                 AmazonS3ConfigKey::Client(ClientConfigKey::RandomizeAddresses),
@@ -183,6 +187,7 @@ impl Address {
             path,
             local: None,
             as_of: None,
+            endpoint,
         })
     }
 
@@ -214,6 +219,7 @@ impl Address {
             path,
             local: None,
             as_of: None,
+            endpoint: None,
         })
     }
 
@@ -230,6 +236,12 @@ impl Address {
     /// The path in the store.
     pub fn path(&self) -> &StorePath {
         &self.path
+    }
+
+    /// Which store it is and where in it, without what a signed address is signed with.
+    pub(crate) fn origin(&self) -> String {
+        let endpoint = self.endpoint.as_deref().unwrap_or_default();
+        format!("{endpoint} {} {}", self.root, self.path)
     }
 
     /// The path on this machine; absent for what lies elsewhere.
@@ -259,6 +271,7 @@ impl Address {
             path,
             local,
             as_of: self.as_of,
+            endpoint: self.endpoint.clone(),
         }
     }
 
@@ -366,6 +379,20 @@ impl Address {
         }
         files.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(files)
+    }
+
+    /// The files at the address as their store lists them, those with a dot too. Of a single one it is what the store
+    /// says when it is read: a signed address may allow that alone.
+    ///
+    /// # Errors
+    /// [`AddressError::NotFound`] when there is no file.
+    pub(crate) async fn objects(&self) -> Result<Vec<ObjectMeta>, AddressError> {
+        if !self.is_single_file() {
+            return self.files_and_hidden().await;
+        }
+        let result = self.store.get(&self.path).await;
+        let result = result.map_err(|source| self.access("reading", source))?;
+        Ok(vec![result.meta])
     }
 
     /// Reads the one file at the address.

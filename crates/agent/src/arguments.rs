@@ -29,6 +29,54 @@ impl FromStr for Pair {
     }
 }
 
+/// Inputs by their names, and as what they were checked.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Inputs {
+    /// An input and its address.
+    #[arg(long = "input", value_name = "NAME=URI")]
+    pub all: Vec<Pair>,
+    /// The digest that an input had when it was checked; data with any other is not used.
+    #[arg(long = "input-digest", value_name = "NAME=DIGEST")]
+    pub digests: Vec<Pair>,
+    /// The time at which an input was checked: files of it that were changed later are left out.
+    #[arg(long = "input-as-of", value_name = "NAME=TIME", value_parser = named_time)]
+    pub as_of: Vec<(String, Timestamp)>,
+}
+
+impl Inputs {
+    /// Says what makes no sense in them and in their formats.
+    ///
+    /// # Errors
+    /// A sentence, where a name is no name or is there twice, or something is said of an input that is not there.
+    pub fn validate(&self, formats: &[(String, DataFormat)]) -> Result<(), String> {
+        validate_inputs(&self.all, formats)?;
+        let is_input = |name: &str| self.all.iter().any(|input| input.name == name);
+        let digests = self.digests.iter();
+        let named = digests.map(|digest| ("--input-digest", &digest.name));
+        let times = self.as_of.iter();
+        let mut named = named.chain(times.map(|(name, _)| ("--input-as-of", name)));
+        match named.find(|(_, name)| !is_input(name)) {
+            Some((option, name)) => Err(format!(
+                "{option} names the input '{name}', which is not there"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The digest that an input had when it was checked.
+    pub fn digest(&self, name: &str) -> Option<&str> {
+        let mut digests = self.digests.iter();
+        let digest = digests.find(|digest| digest.name == name)?;
+        Some(&digest.value)
+    }
+
+    /// The time at which an input was checked.
+    pub fn as_of(&self, name: &str) -> Option<Timestamp> {
+        let mut times = self.as_of.iter();
+        times.find(|(of, _)| of == name).map(|(_, time)| *time)
+    }
+}
+
 /// Format of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "PascalCase")]

@@ -1,7 +1,7 @@
 //! `windlass-agent`: what runs beside a user's trainer and model server, and on a laptop.
 //!
 //! ```text
-//!   main ──> install, run, fetch, proxy, evaluate, profile, drift, check     (a subcommand each)
+//!   main ──> install, run, cache, fetch, proxy, evaluate, profile, drift, check     (a subcommand each)
 //!                 │      │          │          │        │      │
 //!                 v      v          v          v        v      v
 //!              address, tree, report        data, windlass-statistics
@@ -14,6 +14,7 @@
 
 pub mod address;
 pub mod arguments;
+pub mod cache;
 pub mod check;
 mod checkpoint;
 pub mod data;

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 use windlass_agent::report::OrFail;
-use windlass_agent::{check, drift, evaluate, fetch, install, profile, proxy, report, run};
+use windlass_agent::{cache, check, drift, evaluate, fetch, install, profile, proxy, report, run};
 use windlass_api::agent::environment::REPORT_BYTES;
 use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
 
@@ -34,6 +34,8 @@ enum Command {
     Run(run::Arguments),
     /// Tests data before a training takes a GPU.
     Check(check::Arguments),
+    /// Keeps inputs on a node by digest, for all who read the same.
+    Cache(cache::Arguments),
     /// Fetches a tree of files and verifies its digest.
     Fetch(fetch::Arguments),
     /// Stands in front of a model server: measures it and logs payloads.
@@ -83,6 +85,11 @@ fn main() -> ExitCode {
             runtime.shutdown_background();
             return quietly(outcome);
         }
+        Command::Cache(arguments) => {
+            let outcome = runtime.block_on(unless_told_to_stop(cache::run(arguments)));
+            runtime.shutdown_background();
+            return quietly(outcome);
+        }
         Command::Run(arguments) => runtime.block_on(run::run(arguments)),
         Command::Check(arguments) => runtime.block_on(unless_told_to_stop(check::run(arguments))),
         Command::Fetch(arguments) => runtime.block_on(unless_told_to_stop(fetch::run(arguments))),
@@ -107,9 +114,9 @@ struct To {
 
 /// The command's outcome, unless the agent is told to stop first. In a container the agent is the first process,
 /// which no signal ends that it does not listen to.
-async fn unless_told_to_stop(
-    work: impl Future<Output = Result<Report, FailureReport>>,
-) -> Result<Report, FailureReport> {
+async fn unless_told_to_stop<T>(
+    work: impl Future<Output = Result<T, FailureReport>>,
+) -> Result<T, FailureReport> {
     let listen = |kind| signal(kind).or_fail(FailureReason::Internal);
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;

@@ -85,6 +85,8 @@ pub mod paths {
     pub const VOLUMES: &str = "/windlass/volumes";
     /// Work folder of `windlass-agent run`: `inputs/<name>`, `output`.
     pub const WORK: &str = "/windlass/work";
+    /// Where the inputs are mounted that a node keeps by digest.
+    pub const INPUT_CACHE: &str = "/windlass/cache";
     /// The model that is served or judged.
     pub const MODEL: &str = "/windlass/model";
     /// The champion that a candidate is compared with.

@@ -570,12 +570,12 @@ pub fn unschedulable(pod: &Pod) -> Option<&str> {
     waits.then(|| condition.message.as_deref().unwrap_or("no reason is given"))
 }
 
-/// The container images that pods ran, by digest where the runtime says it; those of the containers of this name left out.
-pub fn images_but<'a>(pods: impl IntoIterator<Item = &'a Pod>, but: Option<&str>) -> Vec<String> {
+/// The container images that pods ran, by digest where the runtime says it; those of the containers of these names left out.
+pub fn images_but<'a>(pods: impl IntoIterator<Item = &'a Pod>, but: &[&str]) -> Vec<String> {
     let set: BTreeSet<String> = pods
         .into_iter()
         .flat_map(statuses)
-        .filter(|status| Some(status.name.as_str()) != but)
+        .filter(|status| !but.contains(&status.name.as_str()))
         .map(|status| {
             if status.image_id.is_empty() {
                 status.image.clone()

@@ -69,7 +69,7 @@ pub(super) fn variables(
             text(work.checkpoints()),
         );
     }
-    for input in &arguments.inputs {
+    for input in &arguments.inputs.all {
         variables.insert(input_variable(&input.name), text(work.input(&input.name)));
     }
     for (name, value) in parameters {

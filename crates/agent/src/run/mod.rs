@@ -31,7 +31,8 @@ use windlass_api::agent::{
 };
 
 use crate::address::{Address, AddressError};
-use crate::arguments::{DataFormat, Pair, duration, input_format, named_time, time};
+use crate::arguments::{DataFormat, Inputs, Pair, duration, input_format, time};
+use crate::cache::Kept;
 use crate::checkpoint::{self, Keeper, Restored};
 use crate::report::{OrFail, chain, failure};
 use crate::tree::{self, TreeError};
@@ -43,18 +44,15 @@ use self::work::Work;
 /// Arguments of `windlass-agent run`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// An input and its address.
-    #[arg(long = "input", value_name = "NAME=URI")]
-    pub inputs: Vec<Pair>,
+    /// What is read.
+    #[command(flatten)]
+    pub inputs: Inputs,
     /// The format of an input: CSV, Parquet or JSON. Such an input is checked before the trainer starts.
     #[arg(long = "input-format", value_name = "NAME=FORMAT", value_parser = input_format)]
     pub formats: Vec<(String, DataFormat)>,
-    /// The digest that an input had when it was checked; with any other, nothing is run.
-    #[arg(long = "input-digest", value_name = "NAME=DIGEST")]
-    pub digests: Vec<Pair>,
-    /// The time at which an input was checked: files of it that were changed later are left out.
-    #[arg(long = "input-as-of", value_name = "NAME=TIME", value_parser = named_time)]
-    pub as_of: Vec<(String, Timestamp)>,
+    /// The folder in which `windlass-agent cache` keeps inputs: what is there is read from there.
+    #[arg(long, value_name = "DIR")]
+    pub input_cache: Option<PathBuf>,
     /// A column that an input must have.
     #[arg(long = "require-column", value_name = "NAME=COLUMN")]
     pub required_columns: Vec<Pair>,
@@ -131,7 +129,8 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     };
     let resumed = root.is_some().then(|| restored.to_report());
     let prepared = Prepared {
-        inputs,
+        inputs: inputs.trees,
+        kept: inputs.kept,
         output,
         checkpoints: root,
         restored,
@@ -146,6 +145,8 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
 /// What is there before the trainer starts.
 struct Prepared {
     inputs: Vec<InputTree>,
+    /// What the trainer reads of the node's cache.
+    kept: Vec<Kept>,
     output: Option<Address>,
     checkpoints: Option<Address>,
     restored: Restored,
@@ -160,6 +161,7 @@ async fn train(
 ) -> Result<TrainingReport, FailureReport> {
     let Prepared {
         inputs,
+        kept,
         output,
         checkpoints,
         restored,
@@ -192,6 +194,8 @@ async fn train(
         None => None,
     };
     let ended = trainer::run(&command, &variables, interruption).await;
+    // From now on it may make room for others.
+    drop(kept);
     checkpoints::after_the_trainer(ended, keeper, interruption).await?;
     let output = match output {
         Some(output) if arguments.rank == 0 => Some(

@@ -18,6 +18,14 @@ use crate::address::{Address, AddressError};
 
 /// Brings the files at an address into the folder `to`, which is made where it is absent.
 pub async fn download(from: &Address, to: &Path) -> Result<Tree, TreeError> {
+    Ok(download_listed(from, to).await?.0)
+}
+
+/// The same, and which files it brought.
+pub(crate) async fn download_listed(
+    from: &Address,
+    to: &Path,
+) -> Result<(Tree, Vec<File>), TreeError> {
     let mut files = if let Some(local) = from.local_path() {
         let (from, local, to) = (from.clone(), local.to_owned(), to.to_owned());
         blocking(move || copy(walk_as_of(&from, &local)?, &to)).await?
@@ -30,7 +38,7 @@ pub async fn download(from: &Address, to: &Path) -> Result<Tree, TreeError> {
         }
         .into());
     }
-    Ok(tree_of(from.uri(), &mut files))
+    Ok((tree_of(from.uri(), &mut files), files))
 }
 
 /// The digest of what lies in a store, which is read and not kept.

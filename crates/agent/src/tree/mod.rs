@@ -28,6 +28,7 @@ use crate::address::{Address, AddressError};
 
 pub(crate) use download::bring_one;
 pub use download::download;
+pub(crate) use download::download_listed;
 pub(crate) use upload::put_one;
 pub use upload::upload;
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod gateway;
 pub mod proxy;
 
 use std::path::{Path, PathBuf};

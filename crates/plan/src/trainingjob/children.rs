@@ -1,19 +1,21 @@
 //! Builders of a TrainingJob's children.
 
 mod check;
+mod inputs;
 mod reading;
 mod rendezvous;
 mod step;
 mod version;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
-use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Service, ServiceSpec};
+use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use windlass_api::agent::{METRICS_PORT, paths};
 use windlass_api::{Address, Framework, InputRecord, TrainingJob, labels};
 
 use super::gang::Backend;
+use super::input_cache::InputCache;
 use crate::pods::{self, Agent, flag};
 use crate::{Child, reports, storage, template};
 
@@ -24,6 +26,9 @@ pub use version::{Trained, fingerprint, inputs_read, model_version};
 
 /// Name of the container that copies the agent in.
 pub const INSTALL: &str = "windlass-install";
+
+/// Names of the containers that run the agent and nothing of the user's.
+pub const AGENT_ALONE: [&str; 2] = [INSTALL, inputs::INPUTS];
 
 /// Name of the Job of an attempt.
 pub fn job_name(job: &TrainingJob, attempt: i32) -> String {
@@ -94,10 +99,19 @@ pub fn beside(job: &TrainingJob, attempt: i32, backend: &Backend) -> Option<Chil
     backend.children(job, &metadata)
 }
 
+/// The agent that runs a trainer or the program of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainersAgent<'a> {
+    /// Its image.
+    pub image: &'a str,
+    /// The cache that it reads inputs from, where it has one.
+    pub input_cache: Option<&'a InputCache>,
+}
+
 /// What an attempt is made with, beside what its job says.
 pub struct MadeWith<'a> {
-    /// The agent's image.
-    pub agent_image: &'a str,
+    /// The agent.
+    pub agent: TrainersAgent<'a>,
     /// The inputs as they were checked, and what steps wrote; empty where nothing is.
     pub inputs: &'a [InputRecord],
     /// Who schedules the gang.
@@ -175,7 +189,7 @@ fn finish(job: &TrainingJob, spec: &mut PodSpec) {
 
 /// Puts the agent in front of the trainer's own command.
 fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, made_with: &MadeWith<'_>) {
-    install_agent(spec, made_with.agent_image);
+    install_agent(spec, made_with.agent.image);
     let names = names_for_workers(&job.spec);
     let output = model_address(job, attempt);
     let checkpoint = job.spec.checkpoint.as_ref();
@@ -193,6 +207,8 @@ fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, made_with: 
             checkpoint.keep.to_string(),
         );
     }
+    let to_read = (names.as_slice(), made_with.inputs);
+    inputs::use_cache(job, spec, &mut arguments, &made_with.agent, to_read);
     let read = reading::addresses(job, &names, made_with.inputs);
     let written: Vec<Address> = output.into_iter().chain(checkpoints).collect();
     run_by_agent(job, spec, arguments, &read, &written);
@@ -210,7 +226,14 @@ fn install_agent(spec: &mut PodSpec, image: &str) {
         vec!["install".to_owned(), paths::BIN.to_owned()],
     );
     pods::mount_empty(spec, &mut install, "windlass-bin", paths::BIN, false);
-    // A queue that knows of GPUs alone admits no pod that asks for memory: the agent asks for what the trainer does.
+    ask_for_no_more(spec, &mut install);
+    spec.init_containers
+        .get_or_insert_default()
+        .insert(0, install);
+}
+
+/// A queue that knows of GPUs alone admits no pod that asks for memory: the agent asks for what the trainer does.
+fn ask_for_no_more(spec: &PodSpec, agent: &mut Container) {
     let asked = |name: &str| {
         let mut resources = spec
             .containers
@@ -221,13 +244,10 @@ fn install_agent(spec: &mut PodSpec, image: &str) {
             lists.any(|list| list.contains_key(name))
         })
     };
-    install.resources = install.resources.filter(|resources| {
+    agent.resources = agent.resources.take().filter(|resources| {
         let mut requests = resources.requests.iter().flatten();
         requests.all(|(name, _)| asked(name))
     });
-    spec.init_containers
-        .get_or_insert_default()
-        .insert(0, install);
 }
 
 /// Puts the agent in front of the first container's own command.

@@ -8,11 +8,13 @@
 
 mod children;
 pub mod gang;
+mod input_cache;
 mod observed;
 mod plan;
 #[cfg(test)]
 mod tests;
 
 pub use gang::{KueueWorkload, QueueWord, Schedulers, VolcanoPodGroup};
+pub use input_cache::InputCache;
 pub use observed::{Observed, RoomAge, Rooms};
 pub use plan::{plan, reads_others, refused};

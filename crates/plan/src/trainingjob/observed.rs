@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use windlass_api::{ModelVersion, TrainingJob, agent};
 
 use super::gang::{QueueWord, Schedulers};
+use super::input_cache::InputCache;
 use crate::pods;
 use crate::room::Room;
 
@@ -48,6 +49,8 @@ pub struct Observed {
     pub room: Rooms,
     /// The agent's image that the operator was started with.
     pub agent_image: String,
+    /// The cache of inputs on the nodes that the operator was started with, whomever it serves.
+    pub input_cache: Option<InputCache>,
 }
 
 /// What is known of the nodes' room.

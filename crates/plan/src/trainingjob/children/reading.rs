@@ -69,20 +69,43 @@ pub fn tell(
         let Some(uri) = address(job, name, records) else {
             continue;
         };
-        flag(arguments, "input", format!("{name}={uri}"));
+        let record = records.iter().find(|record| record.name == *name);
+        tell_one(arguments, name, &uri, record);
         let mut inputs = job.spec.inputs.iter();
         let format = inputs.find(|input| input.name == *name);
         let format = format.and_then(|input| input.format);
-        if let Some(record) = records.iter().find(|record| record.name == *name) {
-            // It is read as it was checked or written, or not at all.
-            let digest = format!("{name}={}", record.digest);
-            flag(arguments, "input-digest", digest);
-            if let Some(as_of) = &record.as_of {
-                flag(arguments, "input-as-of", format!("{name}={as_of}"));
-            }
-        } else if let Some(format) = format {
+        if let (None, Some(format)) = (record, format) {
             let format = format!("{name}={}", format.as_str());
             flag(arguments, "input-format", format);
+        }
+    }
+}
+
+/// The same of what lies in an object store or elsewhere on a network; whether there is any.
+pub fn tell_remote(
+    arguments: &mut Vec<String>,
+    job: &TrainingJob,
+    (names, records): (&[&str], &[InputRecord]),
+) -> bool {
+    let before = arguments.len();
+    for name in names {
+        let uri = address(job, name, records);
+        if let Some(uri) = uri.filter(|uri| uri.claim().is_none()) {
+            let record = records.iter().find(|record| record.name == *name);
+            tell_one(arguments, name, &uri, record);
+        }
+    }
+    arguments.len() > before
+}
+
+fn tell_one(arguments: &mut Vec<String>, name: &str, uri: &Address, record: Option<&InputRecord>) {
+    flag(arguments, "input", format!("{name}={uri}"));
+    if let Some(record) = record {
+        // It is read as it was checked or written, or not at all.
+        let digest = format!("{name}={}", record.digest);
+        flag(arguments, "input-digest", digest);
+        if let Some(as_of) = &record.as_of {
+            flag(arguments, "input-as-of", format!("{name}={as_of}"));
         }
     }
 }

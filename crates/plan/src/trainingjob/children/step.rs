@@ -6,7 +6,10 @@ use kube::ResourceExt;
 use windlass_api::agent::paths;
 use windlass_api::{Address, InputRecord, TrainingJob, TrainingStep, labels};
 
-use super::{finish, install_agent, labelled, meta, reading, run_address, run_by_agent};
+use super::{
+    TrainersAgent, finish, inputs, install_agent, labelled, meta, reading, run_address,
+    run_by_agent,
+};
 use crate::digest;
 use crate::pods::{self, flag};
 
@@ -52,11 +55,11 @@ pub fn step_job(
     job: &TrainingJob,
     step: &TrainingStep,
     template: PodTemplateSpec,
-    agent_image: &str,
+    agent: &TrainersAgent<'_>,
     records: &[InputRecord],
 ) -> Job {
     let mut spec = template.spec.unwrap_or_default();
-    install_agent(&mut spec, agent_image);
+    install_agent(&mut spec, agent.image);
     let names: Vec<&str> = step.inputs.iter().map(String::as_str).collect();
     let output = output(job, step);
     let program = &mut spec.containers[0];
@@ -65,7 +68,8 @@ pub fn step_job(
         .env
         .get_or_insert_default()
         .insert(0, pods::field_variable(POD_NAME, "metadata.name"));
-    let arguments = arguments(job, &names, records, output.as_ref());
+    let mut arguments = arguments(job, &names, records, output.as_ref());
+    inputs::use_cache(job, &mut spec, &mut arguments, agent, (&names, records));
     let read = reading::addresses(job, &names, records);
     run_by_agent(job, &mut spec, arguments, &read, output.as_slice());
     finish(job, &mut spec);

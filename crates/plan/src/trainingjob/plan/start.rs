@@ -13,7 +13,7 @@ use super::data::Data;
 use super::size::{self, Size};
 use super::steps::Steps;
 use super::{Reconcile, pace};
-use crate::trainingjob::children::{self, MadeWith};
+use crate::trainingjob::children::{self, MadeWith, TrainersAgent};
 use crate::trainingjob::gang::{self, Backend};
 use crate::{Child, Note, Plan, Problem, Step, pods, template};
 
@@ -119,7 +119,7 @@ impl Reconcile<'_> {
                 number,
                 worker,
                 &MadeWith {
-                    agent_image: &agent_image,
+                    agent: self.agent(&agent_image),
                     inputs: &inputs,
                     backend: &backend,
                 },
@@ -134,6 +134,18 @@ impl Reconcile<'_> {
             status,
             notes,
             again: None,
+        }
+    }
+
+    /// The agent of this image, with the node's cache of inputs where it may use one. One from before an upgrade may not
+    /// know of caches.
+    pub(super) fn agent<'a>(&'a self, image: &'a str) -> TrainersAgent<'a> {
+        let namespace = self.job.namespace().unwrap_or_default();
+        let cache = self.observed.input_cache.as_ref();
+        TrainersAgent {
+            image,
+            input_cache: cache
+                .filter(|cache| cache.serves(&namespace) && *image == self.observed.agent_image),
         }
     }
 

@@ -196,7 +196,7 @@ impl Reconcile<'_> {
         if let Some(Ok(template)) = at.map(|at| self.step_template(at)) {
             let image = self.before.agent_image.as_ref();
             let image = image.unwrap_or(&self.observed.agent_image);
-            let made = children::step_job(self.job, step, template, image, records);
+            let made = children::step_job(self.job, step, template, &self.agent(image), records);
             walk.notes.push(Note::normal(
                 "StepStarted",
                 format!("started step {}, as Job {}", step.name, made.name_any()),

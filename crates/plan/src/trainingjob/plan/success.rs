@@ -54,7 +54,7 @@ impl Reconcile<'_> {
         let trained = Trained {
             report: &report,
             output,
-            images: pods::images_but(self.pods_of(number), None),
+            images: pods::images_but(self.pods_of(number), &[]),
             fingerprint: self.fingerprint(&report),
             request_fingerprint: children::fingerprint(self.job, &inputs, &[]),
             inputs,
@@ -93,7 +93,7 @@ impl Reconcile<'_> {
     fn fingerprint(&self, report: &TrainingReport) -> String {
         let number = self.before.attempt.unwrap_or(1);
         let inputs = children::inputs_read(report, &self.told_to_read());
-        let images = pods::images_but(self.pods_of(number), Some(children::INSTALL));
+        let images = pods::images_but(self.pods_of(number), &children::AGENT_ALONE);
         let fingerprint = children::fingerprint(self.job, &inputs, &images);
         let sizes = self.before.attempts.iter().map(|attempt| attempt.workers);
         let sizes: Vec<i32> = sizes.flatten().collect();

@@ -82,6 +82,7 @@ impl World {
             progress: None,
             room: Rooms::Unknown,
             agent_image: "agent:1".to_owned(),
+            input_cache: None,
         };
         Self {
             observed,
