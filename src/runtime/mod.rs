@@ -15,6 +15,7 @@ pub mod rooms;
 pub mod scrape;
 pub mod stores;
 pub mod triggers;
+pub mod utilization;
 pub mod watches;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use rooms::Rooms;
 use scrape::Scraper;
 use stores::Stores;
 use triggers::{Senders, Triggers};
+use utilization::{Prometheus, Utilizations};
 
 /// What the operator was started with.
 pub struct Settings {
@@ -43,6 +45,8 @@ pub struct Settings {
     pub agent_image: String,
     /// Whether trainers are asked how far they are.
     pub ask_trainers: bool,
+    /// Who knows how far GPUs are used.
+    pub prometheus: Option<Prometheus>,
     /// The runtime presets.
     pub presets: Presets,
     /// What the cluster schedules gangs with.
@@ -75,6 +79,10 @@ pub struct Context {
     pub said: Said,
     /// Whether trainers are asked how far they are.
     pub ask_trainers: bool,
+    /// Who knows how far GPUs are used.
+    pub prometheus: Option<Prometheus>,
+    /// What it said.
+    pub utilizations: Utilizations,
     /// What room the nodes have.
     pub rooms: Rooms,
     /// For news that no watch brings.
@@ -107,6 +115,8 @@ impl Context {
             scraper: Scraper::default(),
             said: Said::default(),
             ask_trainers: settings.ask_trainers,
+            prometheus: settings.prometheus,
+            utilizations: Utilizations::default(),
             rooms: Rooms::default(),
             senders,
         });

@@ -4,6 +4,7 @@ mod attempts;
 mod children;
 mod data;
 mod gangs;
+mod idle;
 mod policies;
 mod properties;
 mod reuse;
