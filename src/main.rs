@@ -23,7 +23,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser;
 use windlass_plan::presets::Presets;
+use windlass_plan::trainingjob::Schedulers;
 
+use crate::runtime::utilization::Prometheus;
 use crate::runtime::{Context, health::Health, lease, metrics::Metrics};
 
 /// How long the cluster may take to say what it serves; the pod is started again after that.
@@ -50,6 +52,20 @@ struct Arguments {
     ask_trainers: bool,
     #[command(flatten)]
     input_cache: input_cache::Arguments,
+    /// A Prometheus that has DCGM's metrics, such as http://prometheus.monitoring:9090: who holds GPUs and does not use
+    /// them is told so. Without it, nobody is.
+    #[arg(long, env = "WINDLASS_PROMETHEUS_URL")]
+    prometheus_url: Option<String>,
+    /// A file with the bearer token for Prometheus.
+    #[arg(
+        long,
+        env = "WINDLASS_PROMETHEUS_TOKEN_FILE",
+        requires = "prometheus_url"
+    )]
+    prometheus_token_file: Option<PathBuf>,
+    /// A file with the certificates, in PEM, of who signs for an https:// Prometheus. Default: those of the system.
+    #[arg(long, env = "WINDLASS_PROMETHEUS_CA_FILE", requires = "prometheus_url")]
+    prometheus_ca_file: Option<PathBuf>,
     /// The namespace of the Lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     namespace: String,
@@ -89,13 +105,26 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     config.connect_timeout = Some(Duration::from_secs(5));
     let client = kube::Client::try_from(config).context("connecting to the cluster")?;
 
+    let prometheus = prometheus(&arguments)?;
+
     let metrics = Metrics::new();
     let health = Health::default();
     let server = runtime::health::serve(arguments.listen, health.clone(), metrics.clone()).await?;
     let mut shutdown = Box::pin(runtime::health::shutdown_signal());
     let serving = async {
         loop {
-            let settings = settings(&arguments, &client, &presets, &metrics).await?;
+            let schedulers = schedulers(&client).await?;
+            let settings = runtime::Settings {
+                client: client.clone(),
+                identity: arguments.identity.clone(),
+                agent_image: arguments.agent_image.clone(),
+                ask_trainers: arguments.ask_trainers,
+                input_cache: arguments.input_cache.cache(),
+                prometheus: prometheus.clone(),
+                presets: presets.clone(),
+                schedulers,
+                metrics: metrics.clone(),
+            };
             let turn = turn(settings, &arguments, &health, &mut shutdown);
             match turn.await? {
                 Ended::ToldToStop => return Ok(()),
@@ -110,29 +139,24 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// What the operator works with until the cluster serves something else.
-async fn settings(
-    arguments: &Arguments,
-    client: &kube::Client,
-    presets: &Presets,
-    metrics: &Metrics,
-) -> anyhow::Result<runtime::Settings> {
+/// What the cluster schedules gangs with.
+async fn schedulers(client: &kube::Client) -> anyhow::Result<Schedulers> {
     let asked = runtime::discovery::schedulers(client);
     let schedulers = tokio::time::timeout(DISCOVERY, asked)
         .await
         .context("asking the cluster what it serves: no answer")?
         .context("asking the cluster what it serves")?;
     tracing::info!(?schedulers, "gang scheduling");
-    Ok(runtime::Settings {
-        client: client.clone(),
-        identity: arguments.identity.clone(),
-        agent_image: arguments.agent_image.clone(),
-        ask_trainers: arguments.ask_trainers,
-        input_cache: arguments.input_cache.cache(),
-        presets: presets.clone(),
-        schedulers,
-        metrics: metrics.clone(),
-    })
+    Ok(schedulers)
+}
+
+fn prometheus(arguments: &Arguments) -> anyhow::Result<Option<Prometheus>> {
+    let (token, ca) = (
+        arguments.prometheus_token_file.as_deref(),
+        arguments.prometheus_ca_file.as_deref(),
+    );
+    let url = arguments.prometheus_url.as_deref();
+    url.map(|url| Prometheus::new(url, token, ca)).transpose()
 }
 
 /// Why the operator stopped its work.

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, TrainingJob, TrainingJobStatus, condition, is_true, labels};
 use windlass_plan::pods::is_alive;
-use windlass_plan::trainingjob::{Observed, QueueWord, Rooms, gang, plan, reads_others, refused};
+use windlass_plan::trainingjob::{
+    Observed, QueueWord, Rooms, Utilization, gang, plan, reads_others, refused,
+};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
@@ -59,12 +62,22 @@ impl Planned for TrainingJob {
             schedulers: context.schedulers.clone(),
             progress: context.said.of(&self),
             room: Rooms::Unknown,
+            utilization: Utilization::Off,
             agent_image: context.agent_image.clone(),
             input_cache: context.input_cache.clone(),
             job: self,
         };
         if let Some(age) = observed.wants_room() {
             observed.room = context.rooms.get(&observed.job, age);
+        }
+        if context.prometheus.is_some() {
+            let pods = observed.pods.iter().map(|pod| pod.name_any()).collect();
+            observed.utilization = context.utilizations.of(
+                &observed.job,
+                observed.wants_utilization(),
+                pods,
+                Instant::now(),
+            );
         }
         observed
     }

@@ -263,6 +263,50 @@ fn the_operator_can_read_the_presets_of_the_chart() {
 }
 
 #[test]
+fn a_prometheus_is_told_reached_and_has_its_secret_mounted_and_none_is_by_default() {
+    let helm = Helm::new();
+    let of = |values: &[&str]| {
+        let objects = helm.render(values);
+        let pod = objects[&key("Deployment", "windlass")]["spec"]["template"]["spec"].clone();
+        let policy = objects[&key("NetworkPolicy", "windlass")]["spec"]["egress"].clone();
+        (pod, policy)
+    };
+    let (pod, policy) = of(&[]);
+    assert!(!pod.to_string().contains("PROMETHEUS"));
+    assert!(!policy.to_string().contains("9090"));
+    let (pod, policy) = of(&[
+        "--set",
+        "prometheus.url=https://prometheus.monitoring:9091/prefix",
+        "--set",
+        "prometheus.secretName=prometheus-client",
+        "--set",
+        "prometheus.tokenFile=/etc/prometheus/token",
+        "--set",
+        "prometheus.caFile=/etc/prometheus/ca.crt",
+        "--set",
+        "networkPolicy.prometheusPorts={9091}",
+    ]);
+    let container = &pod["containers"][0];
+    let variable = |name: &str| {
+        let mut all = container["env"].as_array().unwrap().iter();
+        all.find(|one| one["name"] == name).unwrap()["value"].clone()
+    };
+    for (name, value) in [
+        ("URL", "https://prometheus.monitoring:9091/prefix"),
+        ("TOKEN_FILE", "/etc/prometheus/token"),
+        ("CA_FILE", "/etc/prometheus/ca.crt"),
+    ] {
+        assert_eq!(variable(&format!("WINDLASS_PROMETHEUS_{name}")), value);
+    }
+    assert_eq!(container["volumeMounts"][1]["mountPath"], "/etc/prometheus");
+    assert_eq!(
+        pod["volumes"][1]["secret"]["secretName"],
+        "prometheus-client"
+    );
+    assert!(policy.to_string().contains(r#""port":9091"#), "{policy}");
+}
+
+#[test]
 fn values_do_what_they_say_and_a_wrong_one_is_refused() {
     let helm = Helm::new();
     let objects = helm.render(&[
@@ -354,6 +398,7 @@ fn values_do_what_they_say_and_a_wrong_one_is_refused() {
         ("replicas=-1", "replicas"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("metrics.port=80", "port"),
+        ("prometheus.url=prometheus:9090", "url"),
         ("presets.own.formats.ONNX.A=b", "template"),
     ] {
         let output = helm.template(&["--set", value]);

@@ -184,6 +184,17 @@ async fn jobs_wait_in_kueues_queue_and_lose_their_room_to_what_matters_more() ->
     // And it comes in again when there is room.
     kubectl.run(&["-n", "queues", "delete", "tj", "urgent", "second"])?;
     until_said(&jobs, "first", &["Running: attempt 2 is under way"]).await;
+    // `first` twice, `urgent` once; the others were never let in.
+    let waited = "windlass_training_queue_wait_seconds_count{namespace=\"queues\",model=\"\"} 3";
+    wait(
+        "each time in the queue to be counted",
+        PATIENCE,
+        async || {
+            let metrics = operator.get("/metrics").ok()?;
+            metrics.lines().find(|line| *line == waited).map(|_| ())
+        },
+    )
+    .await;
     assert!(operator.stop()?.success());
     Ok(())
 }

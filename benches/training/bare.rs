@@ -17,7 +17,7 @@ use kube::runtime::watcher::{self, watcher};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use windlass_api::{TrainingJob, TrainingJobStatus, labels};
-use windlass_plan::trainingjob::{Observed, Rooms, Schedulers, plan};
+use windlass_plan::trainingjob::{Observed, Rooms, Schedulers, Utilization, plan};
 use windlass_plan::{Child, Note, Plan, Step};
 
 use crate::shared::objects::{AT_ONCE, is_complete, job_name, training_job};
@@ -150,6 +150,7 @@ fn observed(job: &TrainingJob, children: Vec<Arc<Job>>) -> Observed {
         },
         progress: None,
         room: Rooms::Unknown,
+        utilization: Utilization::Off,
         agent_image: AGENT_IMAGE.to_owned(),
         input_cache: None,
     }

@@ -22,7 +22,7 @@ use super::kept::{Form, Ours, Packed};
 use super::metrics::Metrics;
 use super::stores::{OurCache, Stores};
 use super::triggers::Triggers;
-use super::{Context, progress, rooms, scrape};
+use super::{Context, progress, rooms, scrape, utilization};
 
 /// Reconciles of one kind at once.
 const CONCURRENCY: u16 = 8;
@@ -75,6 +75,7 @@ pub async fn run_all(context: Arc<Context>, triggers: Triggers) {
         run::<DriftMonitor>(context.clone(), triggers.drift_monitors),
         scrape::run(context.clone()),
         progress::run(context.clone()),
+        utilization::run(context.clone()),
         rooms::run(context),
     );
 }

@@ -30,6 +30,11 @@ struct Written {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Asked {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfModel {
     namespace: String,
     model: String,
@@ -158,6 +163,7 @@ struct Inner {
     durations: Family<Kind, Histogram>,
     writes: Family<Written, Counter>,
     watch_failures: Family<Kind, Counter>,
+    prometheus_queries: Family<Asked, Counter>,
     unreadable: Family<Kind, Counter>,
     leading: Gauge<i64, std::sync::atomic::AtomicI64>,
     training: Training,
@@ -210,6 +216,12 @@ impl Metrics {
             unreadable.clone(),
         );
         registry.register("leading", "1 while this replica leads", leading.clone());
+        let prometheus_queries = Family::default();
+        registry.register(
+            "prometheus_queries",
+            "Queries of how far GPUs are used, by outcome",
+            prometheus_queries.clone(),
+        );
         let training = Training::registered(registry);
         Self(Arc::new(Inner {
             registry: all,
@@ -218,6 +230,7 @@ impl Metrics {
             durations,
             writes,
             watch_failures,
+            prometheus_queries,
             unreadable,
             leading,
             training,
@@ -260,6 +273,13 @@ impl Metrics {
                 kind: kind.to_owned(),
             })
             .inc();
+    }
+
+    /// Prometheus was asked how far GPUs are used.
+    pub fn asked_prometheus(&self, is_answered: bool) {
+        let outcome = if is_answered { "ok" } else { "error" };
+        let counter = self.0.prometheus_queries.get_or_create(&Asked { outcome });
+        counter.inc();
     }
 
     /// An object could not be read.

@@ -16,6 +16,7 @@ pub mod rooms;
 pub mod scrape;
 pub mod stores;
 pub mod triggers;
+pub mod utilization;
 pub mod watches;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use rooms::Rooms;
 use scrape::Scraper;
 use stores::Stores;
 use triggers::{Senders, Triggers};
+use utilization::{Prometheus, Utilizations};
 
 /// What the operator was started with.
 pub struct Settings {
@@ -46,6 +48,8 @@ pub struct Settings {
     pub ask_trainers: bool,
     /// The cache of inputs on the nodes.
     pub input_cache: Option<InputCache>,
+    /// Who knows how far GPUs are used.
+    pub prometheus: Option<Prometheus>,
     /// The runtime presets.
     pub presets: Presets,
     /// What the cluster schedules gangs with.
@@ -80,6 +84,10 @@ pub struct Context {
     pub ask_trainers: bool,
     /// The cache of inputs on the nodes.
     pub input_cache: Option<InputCache>,
+    /// Who knows how far GPUs are used.
+    pub prometheus: Option<Prometheus>,
+    /// What it said.
+    pub utilizations: Utilizations,
     /// What room the nodes have.
     pub rooms: Rooms,
     /// For news that no watch brings.
@@ -113,6 +121,8 @@ impl Context {
             said: Said::default(),
             ask_trainers: settings.ask_trainers,
             input_cache: settings.input_cache,
+            prometheus: settings.prometheus,
+            utilizations: Utilizations::default(),
             rooms: Rooms::default(),
             senders,
         });

@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod operator;
+pub mod prometheus;
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};

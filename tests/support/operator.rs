@@ -29,7 +29,11 @@ pub struct Operator {
 impl Operator {
     /// Starts one, under a name that is the audit log's user too, and waits until its caches are filled.
     pub fn start(bed: &Bed, user: &str) -> Result<Self> {
-        let operator = Self::spawn(bed, user)?;
+        Self::start_with(bed, user, &[])
+    }
+
+    fn start_with(bed: &Bed, user: &str, variables: &[(&str, &str)]) -> Result<Self> {
+        let operator = Self::spawn(bed, user, variables)?;
         operator.until("ready", || {
             Ok(operator
                 .get("/readyz")
@@ -40,12 +44,17 @@ impl Operator {
 
     /// Starts one, and waits until it leads.
     pub fn lead(bed: &Bed, user: &str) -> Result<Self> {
-        let operator = Self::start(bed, user)?;
+        Self::lead_with(bed, user, &[])
+    }
+
+    /// The same, with further variables in its environment.
+    pub fn lead_with(bed: &Bed, user: &str, variables: &[(&str, &str)]) -> Result<Self> {
+        let operator = Self::start_with(bed, user, variables)?;
         operator.until("leading", || Ok(operator.leads()))?;
         Ok(operator)
     }
 
-    fn spawn(bed: &Bed, user: &str) -> Result<Self> {
+    fn spawn(bed: &Bed, user: &str, variables: &[(&str, &str)]) -> Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
@@ -66,6 +75,7 @@ impl Operator {
             .env("WINDLASS_PRESETS", bed.folder.join("presets.yaml"))
             // kwok's pods have addresses that may be those of somebody.
             .env("WINDLASS_ASK_TRAINERS", "false")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?);

@@ -23,6 +23,8 @@ pub mod condition {
     pub const COMPLETE: &str = "Complete";
     /// TrainingJob: it ended, and not well.
     pub const FAILED: &str = "Failed";
+    /// TrainingJob: GPUs are held and not used.
+    pub const GPUS_IDLE: &str = "GPUsIdle";
     /// ModelVersion: the validation's verdict.
     pub const VALIDATED: &str = "Validated";
     /// ModelDeployment: something good serves.

@@ -10,7 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::quantities::where_duration;
+use crate::quantities::{where_decimal, where_duration};
 use crate::{
     Address, Check, Decimal, Format, GoDuration, InputRecord, PodTemplate, Source, Storage,
     Validation, Window,
@@ -117,6 +117,9 @@ pub struct TrainingJobSpec {
     /// How `s3://` addresses are reached: the inputs and the output, and by the ModelVersion's validation, which gets the same. `pvc://` needs none. A change takes effect with the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    /// What is done about GPUs that are held and not used. It takes effect where the operator was given a Prometheus that has DCGM's metrics; default there: reported, below 5 % for 30m.
+    #[serde(rename = "idleGPUs", default, skip_serializing_if = "Option::is_none")]
+    pub idle_gpus: Option<IdleGpus>,
     /// While true, no pod runs. Suspending a running job ends its pods; resuming starts a new attempt.
     #[serde(default)]
     pub suspend: bool,
@@ -170,6 +173,52 @@ pub enum FailureAction {
     Restart,
     /// The gang is repeated and it does not count.
     Ignore,
+}
+
+/// When GPUs count as idle, and what is done then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct IdleGpus {
+    /// Percent: a GPU is idle whose utilisation was below this at every sample.
+    #[serde(default = "default_idle_below")]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0 && double(self) <= 100.0")).message("must lie above 0 and not above 100: it is percent, such as \"5\""))]
+    pub below: Decimal,
+    /// For how long without a break. An attempt that has not run for so long is not judged.
+    #[serde(rename = "for", default = "default_idle_for")]
+    #[x_kube(validation = Rule::new(where_duration("self", "(duration(self) >= duration('1m') && duration(self) <= duration('24h'))")).message("must lie between 1m and 24h"))]
+    pub for_: GoDuration,
+    /// `Report`: the condition `GPUsIdle` and an Event say so. `Restart`, `Fail`: once all GPUs of all workers are idle, the attempt is stopped as well, with its grace period, and the gang is repeated from its newest checkpoint, which counts against `backoffLimit`, or the job fails. Where it is not known of every GPU, nothing is stopped.
+    #[serde(default)]
+    pub action: IdleAction,
+}
+
+impl Default for IdleGpus {
+    fn default() -> Self {
+        Self {
+            below: default_idle_below(),
+            for_: default_idle_for(),
+            action: IdleAction::default(),
+        }
+    }
+}
+
+fn default_idle_below() -> Decimal {
+    "5".into()
+}
+
+fn default_idle_for() -> GoDuration {
+    "30m".into()
+}
+
+/// What is done about GPUs that are held and not used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum IdleAction {
+    /// It is said.
+    #[default]
+    Report,
+    /// The gang is repeated and it counts.
+    Restart,
+    /// The job fails.
+    Fail,
 }
 
 /// Where the trainer's state is kept.
@@ -326,7 +375,7 @@ pub struct TrainingJobStatus {
     /// One word for people: Pending, Suspended, Running, Complete, Failed. No program should read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// Ready, Reconciling, Stalled, Suspended, Complete, Failed.
+    /// Ready, Reconciling, Stalled, Suspended, Complete, Failed; GPUsIdle while an attempt runs whose GPUs are measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The attempt of the gang that runs or ran last, from 1.
@@ -370,6 +419,9 @@ pub struct TrainingJobStatus {
     /// How far the trainer of the first worker says that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+    /// How many GPUs of the attempt that runs are idle, while some are.
+    #[serde(rename = "idleGPUs", default, skip_serializing_if = "Option::is_none")]
+    pub idle_gpus: Option<IdleGpusStatus>,
     /// The ModelVersion that was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
@@ -398,6 +450,17 @@ pub struct Waiting {
     pub observed: Timestamp,
     /// How many wait, for what, and what the scheduler says.
     pub message: String,
+}
+
+/// How many GPUs of an attempt are idle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IdleGpusStatus {
+    /// When this was so; while some and not all are idle, it is renewed at most once in ten minutes.
+    pub observed: Timestamp,
+    /// GPUs that are idle.
+    pub idle: i64,
+    /// GPUs that the workers hold.
+    pub held: i64,
 }
 
 /// How far a training is, in the words of its trainer.
@@ -454,7 +517,7 @@ pub struct Attempt {
     /// How many workers it had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<i32>,
-    /// How it ended, in one word: `Succeeded`, `Disrupted`, `Suspended`, `NoRoom` (a smaller one follows), `Grown` (a larger one follows), or why it failed.
+    /// How it ended, in one word: `Succeeded`, `Disrupted`, `Suspended`, `NoRoom` (a smaller one follows), `Grown` (a larger one follows), `GPUsIdle` (it was stopped, as `spec.idleGPUs` says), or why it failed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// How it ended, for a person.

@@ -13,8 +13,10 @@ mod observed;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod utilization;
 
 pub use gang::{KueueWorkload, QueueWord, Schedulers, VolcanoPodGroup};
 pub use input_cache::InputCache;
 pub use observed::{Observed, RoomAge, Rooms};
 pub use plan::{plan, reads_others, refused};
+pub use utilization::{GpuUse, Threshold, Utilization};

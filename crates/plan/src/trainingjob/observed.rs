@@ -10,6 +10,7 @@ use windlass_api::{ModelVersion, TrainingJob, agent};
 
 use super::gang::{QueueWord, Schedulers};
 use super::input_cache::InputCache;
+use super::utilization::{self, Threshold, Utilization};
 use crate::pods;
 use crate::room::Room;
 
@@ -47,6 +48,8 @@ pub struct Observed {
     pub progress: Option<agent::Progress>,
     /// What room the nodes have; see [`Observed::wants_room`].
     pub room: Rooms,
+    /// How far the workers' GPUs are used; see [`Observed::wants_utilization`].
+    pub utilization: Utilization,
     /// The agent's image that the operator was started with.
     pub agent_image: String,
     /// The cache of inputs on the nodes that the operator was started with, whomever it serves.
@@ -75,6 +78,20 @@ pub enum RoomAge {
 }
 
 impl Observed {
+    /// When a GPU of the attempt that runs is idle; nothing where none runs, or its workers hold no GPU.
+    pub fn wants_utilization(&self) -> Option<Threshold> {
+        let spec = &self.job.spec;
+        let status = self.job.status.as_ref()?;
+        let runs = status
+            .attempts
+            .last()
+            .is_some_and(|last| last.ended.is_none());
+        if spec.suspend || status.completion_time.is_some() || !runs {
+            return None;
+        }
+        Threshold::of(&utilization::policy(spec)).filter(|_| utilization::gpus_of_worker(spec) > 0)
+    }
+
     /// How new what is known of the nodes' room has to be for the next decision; nothing where it is of no use.
     pub fn wants_room(&self) -> Option<RoomAge> {
         let spec = &self.job.spec;

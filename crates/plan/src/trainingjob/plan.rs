@@ -3,7 +3,7 @@
 //! ```text
 //!   attempt ──┬─> none ──────────> data (fit?) ─> steps ─> reuse ─> pace (when?) ─> start (gang)
 //!             ├─> gone ──────────> the next attempt
-//!             ├─> running ───────> disrupted? stalled? or under way
+//!             ├─> running ───────> disrupted? stalled? idle? or under way
 //!             ├─> succeeded ─────> success
 //!             └─> failed ────────> failure (rules) ─> the next attempt, or the end
 //! ```
@@ -15,6 +15,7 @@ mod conditions;
 mod data;
 mod deadlines;
 mod failure;
+mod idle;
 mod pace;
 mod queue;
 mod record;
@@ -37,6 +38,7 @@ use kube::ResourceExt;
 use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true};
 
 use self::attempt::AttemptState;
+use self::idle::{holds_gpus, sooner};
 use self::record::Ending;
 use self::size::Resize;
 pub use self::steps::reads_others;
@@ -73,7 +75,10 @@ pub fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<T
     {
         return Plan::status_only(before);
     }
-    Reconcile::new(observed, &before, now).stalled(problem)
+    let reconcile = Reconcile::new(observed, &before, now);
+    let mut plan = reconcile.stalled(problem);
+    reconcile.note_gpus(&mut plan);
+    plan
 }
 
 struct Reconcile<'a> {
@@ -108,6 +113,10 @@ impl Reconcile<'_> {
         {
             plan.again = Some(plan.again.map_or(left, |again| again.min(left)));
         }
+        if holds_gpus(&plan.status) {
+            plan.again = sooner(plan.again, self.judged_in());
+        }
+        self.note_gpus(&mut plan);
         plan
     }
 
@@ -183,6 +192,9 @@ impl Reconcile<'_> {
         let mut problems = self.pods_of(number).filter_map(pods::problem);
         if let Some(problem) = problems.find(|problem| !unschedulable(problem)) {
             return self.stalled(&problem);
+        }
+        if let Some(plan) = self.stopped_as_idle() {
+            return plan;
         }
         let backend = Backend::of(child);
         if let Some(plan) = self.waiting(number) {

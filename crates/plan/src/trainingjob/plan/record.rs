@@ -120,7 +120,7 @@ impl Reconcile<'_> {
     }
 
     /// When the last worker of an attempt was started; nothing where not all were.
-    fn all_running(&self, attempt: i32) -> Option<Timestamp> {
+    pub(super) fn all_running(&self, attempt: i32) -> Option<Timestamp> {
         let mut started: Vec<Timestamp> =
             self.pods_of(attempt).filter_map(pods::started_at).collect();
         started.sort();

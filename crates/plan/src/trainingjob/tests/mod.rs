@@ -5,6 +5,7 @@ mod children;
 mod data;
 mod gangs;
 mod input_cache;
+mod idle;
 mod policies;
 mod properties;
 mod reuse;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true, labels};
 
 use crate::fixtures::{at, digest, disrupted, ended, is_so, object, pod_of, said};
-use crate::trainingjob::{Observed, Rooms, Schedulers, plan};
+use crate::trainingjob::{Observed, Rooms, Schedulers, Utilization, plan};
 use crate::{Child, Doomed, Plan, Step};
 
 pub struct World {
@@ -81,6 +81,7 @@ impl World {
             schedulers: only_native(),
             progress: None,
             room: Rooms::Unknown,
+            utilization: Utilization::Off,
             agent_image: "agent:1".to_owned(),
             input_cache: None,
         };
