@@ -6,6 +6,7 @@ use std::future::ready;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Container, PersistentVolumeClaim, Pod, PodSpec, ServiceAccount};
+use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{self, ObjectRef, store::Writer};
@@ -14,6 +15,7 @@ use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use windlass_api::labels;
+use windlass_plan::gpus::claims::{self, DeviceClaims};
 use windlass_plan::trainingjob::{KueueWorkload, Schedulers};
 
 use super::index::Index;
@@ -63,6 +65,8 @@ pub fn start(
         volcano_pod_groups: schedulers.volcano.then(|| starting.children(|_| {})),
         claims: starting.presence::<PersistentVolumeClaim>(),
         service_accounts: starting.presence::<ServiceAccount>(),
+        claim_templates: (schedulers.device_claims == DeviceClaims::Served)
+            .then(|| starting.named::<ResourceClaimTemplate>(claims::trim)),
     };
     let (senders, triggers) = channels();
     let all: Vec<_> = starting
@@ -131,15 +135,21 @@ impl Starting {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        let stream = watch(
-            Api::<PartialObjectMeta<K>>::all(self.client.clone()),
-            config(),
-        )
-        .default_backoff()
-        .modify(|object| {
-            object.managed_fields_mut().clear();
-            object.annotations_mut().clear();
-        });
+        self.named::<PartialObjectMeta<K>>(|_| {})
+    }
+
+    /// A watch of what manifests name and others make, less what nothing reads.
+    fn named<K>(&mut self, trim: fn(&mut K)) -> Cache<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let stream = watch(Api::<K>::all(self.client.clone()), config())
+            .default_backoff()
+            .modify(move |object| {
+                object.managed_fields_mut().clear();
+                object.annotations_mut().clear();
+                trim(object);
+            });
         let (cache, writer) = empty_cache();
         self.add(stream, cache, writer, |senders, object, stores| {
             senders.namespace(&object.namespace().unwrap_or_default(), stores);

@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod operator;
+pub mod said;
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};

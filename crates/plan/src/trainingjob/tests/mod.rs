@@ -3,10 +3,12 @@
 mod attempts;
 mod children;
 mod data;
+mod devices;
 mod gangs;
 mod policies;
 mod properties;
 mod reuse;
 mod sizes;
 mod steps;
+mod topology;
 mod world;
