@@ -58,6 +58,7 @@ impl Planned for TrainingJob {
             champion: champion(stores, &namespace, &model),
             claims: stores.claims_in(&namespace),
             service_accounts: stores.service_accounts_in(&namespace),
+            claim_templates: stores.claim_templates_in(&namespace),
             queue,
             schedulers: context.schedulers.clone(),
             progress: context.said.of(&self),

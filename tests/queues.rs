@@ -3,16 +3,16 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
-use windlass_api::{TrainingJob, condition, find_condition};
+use windlass_api::TrainingJob;
 use windlass_testcluster::{Addition, Options, Shape};
 
 use support::operator::Operator;
-use support::{Bed, wait};
+use support::{Bed, said, wait};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -60,29 +60,8 @@ fn training(name: &str, queue: &str, gpus: u32, priority: &str) -> String {
     )
 }
 
-/// `Ready` of a job as `reason: message`.
-async fn said(jobs: &Api<TrainingJob>, name: &str) -> String {
-    let job = jobs.get(name).await.expect("it is there");
-    let conditions = job.status.map(|status| status.conditions);
-    let ready = find_condition(conditions.as_deref().unwrap_or_default(), condition::READY);
-    ready.map_or_else(String::new, |ready| {
-        format!("{}: {}", ready.reason, ready.message)
-    })
-}
-
 async fn until_said(jobs: &Api<TrainingJob>, name: &str, words: &[&str]) {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let said = said(jobs, name).await;
-        if words.iter().all(|word| said.contains(word)) {
-            return;
-        }
-        assert!(
-            Instant::now() < end,
-            "{name} says {said:?} after {PATIENCE:?}, and not {words:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    said::until_said(jobs, name, words, PATIENCE).await;
 }
 
 async fn running_pods(client: &Client, job: &str) -> usize {

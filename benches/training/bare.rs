@@ -17,6 +17,7 @@ use kube::runtime::watcher::{self, watcher};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use windlass_api::{TrainingJob, TrainingJobStatus, labels};
+use windlass_plan::gpus::claims::DeviceClaims;
 use windlass_plan::trainingjob::{Observed, Rooms, Schedulers, Utilization, plan};
 use windlass_plan::{Child, Note, Plan, Step};
 
@@ -141,12 +142,14 @@ fn observed(job: &TrainingJob, children: Vec<Arc<Job>>) -> Observed {
         champion: None,
         claims: [].into(),
         service_accounts: ["default".to_owned()].into(),
+        claim_templates: BTreeMap::new(),
         queue: BTreeMap::new(),
         schedulers: Schedulers {
             kueue: false,
             native: Ok(()),
             kai: false,
             volcano: false,
+            device_claims: DeviceClaims::NotServed,
         },
         progress: None,
         room: Rooms::Unknown,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::Client;
+use windlass_plan::gpus::claims::DeviceClaims;
 use windlass_plan::trainingjob::{Schedulers, gang};
 
 /// How often the cluster is asked again.
@@ -35,6 +36,11 @@ pub async fn schedulers(client: &Client) -> Result<Schedulers, kube::Error> {
         native: gang::native(&versions),
         kai: serves("scheduling.run.ai", "v2"),
         volcano: serves("scheduling.volcano.sh", "v1beta1"),
+        device_claims: if serves("resource.k8s.io", "v1") {
+            DeviceClaims::Served
+        } else {
+            DeviceClaims::NotServed
+        },
     })
 }
 

@@ -1,6 +1,6 @@
 //! All that a reconcile reads: caches, each filled by one watch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,12 +9,14 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use k8s_openapi::api::scheduling::v1beta1::PodGroup;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store::{Writer, WriterDropped};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
+use windlass_plan::gpus::claims::{self, Devices};
 use windlass_plan::trainingjob::{KueueWorkload, VolcanoPodGroup};
 
 use super::index::Index;
@@ -155,6 +157,8 @@ pub struct Stores {
     pub claims: Cache<PartialObjectMeta<PersistentVolumeClaim>>,
     /// That service accounts are there.
     pub service_accounts: Cache<PartialObjectMeta<ServiceAccount>>,
+    /// What ResourceClaimTemplates ask for, where the cluster serves them.
+    pub claim_templates: Option<Cache<ResourceClaimTemplate>>,
 }
 
 impl Stores {
@@ -178,6 +182,9 @@ impl Stores {
         }
         if let Some(pod_groups) = &self.volcano_pod_groups {
             pod_groups.store.wait_until_ready().await?;
+        }
+        if let Some(templates) = &self.claim_templates {
+            templates.store.wait_until_ready().await?;
         }
         Ok(())
     }
@@ -204,6 +211,17 @@ impl Stores {
     pub fn service_accounts_in(&self, namespace: &str) -> BTreeSet<String> {
         names_in(&self.service_accounts.store, namespace)
     }
+
+    /// All ResourceClaimTemplates in a namespace by name, each with the devices that it asks for.
+    pub fn claim_templates_in(&self, namespace: &str) -> BTreeMap<String, Devices> {
+        let templates = self.claim_templates.iter();
+        templates
+            .flat_map(|cache| there_in(&cache.store, namespace))
+            .filter_map(|template| {
+                Some((template.metadata.name.clone()?, claims::devices(&template)))
+            })
+            .collect()
+    }
 }
 
 fn names_in<K>(store: &Store<K>, namespace: &str) -> BTreeSet<String>
@@ -211,14 +229,22 @@ where
     K: Resource + Clone + 'static,
     K::DynamicType: Eq + Hash + Clone,
 {
-    let here = |object: &K| {
-        object.meta().namespace.as_deref() == Some(namespace)
-            && object.meta().deletion_timestamp.is_none()
-    };
-    store
-        .state()
+    there_in(store, namespace)
         .into_iter()
-        .filter(|object| here(object))
         .filter_map(|object| object.meta().name.clone())
         .collect()
+}
+
+/// The objects of a namespace that are there and are not being deleted.
+fn there_in<K>(store: &Store<K>, namespace: &str) -> Vec<Arc<K>>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    let mut all = store.state();
+    all.retain(|object| {
+        object.meta().namespace.as_deref() == Some(namespace)
+            && object.meta().deletion_timestamp.is_none()
+    });
+    all
 }

@@ -7,6 +7,7 @@ use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Container, PersistentVolumeClaim, Pod, PodSpec, ServiceAccount};
+use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::store::Writer;
@@ -15,6 +16,7 @@ use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use windlass_api::{TrainingJob, labels};
+use windlass_plan::gpus::claims::{self, DeviceClaims};
 use windlass_plan::trainingjob::{KueueWorkload, Schedulers};
 use windlass_plan::{jobs, pods};
 
@@ -103,6 +105,8 @@ pub fn start(
         volcano_pod_groups: (schedulers.volcano).then(|| starting.children(|_| {}, Some(|_| true))),
         claims: starting.presence::<PersistentVolumeClaim>(),
         service_accounts: starting.presence::<ServiceAccount>(),
+        claim_templates: (schedulers.device_claims == DeviceClaims::Served)
+            .then(|| starting.named::<ResourceClaimTemplate>(claims::trim)),
     };
     let (senders, triggers) = channels();
     let all: Vec<_> = starting
@@ -173,16 +177,22 @@ impl Starting {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        let stream = watch(
-            Api::<PartialObjectMeta<K>>::all(self.client.clone()),
-            config(),
-        )
-        .default_backoff()
-        .modify(|object| {
-            object.managed_fields_mut().clear();
-            object.annotations_mut().clear();
-        });
-        let what = What::every(|senders, object: &PartialObjectMeta<K>, stores| {
+        self.named::<PartialObjectMeta<K>>(|_| {})
+    }
+
+    /// A watch of what manifests name and others make, less what nothing reads.
+    fn named<K>(&mut self, trim: fn(&mut K)) -> Cache<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let stream = watch(Api::<K>::all(self.client.clone()), config())
+            .default_backoff()
+            .modify(move |object| {
+                object.managed_fields_mut().clear();
+                object.annotations_mut().clear();
+                trim(object);
+            });
+        let what = What::every(|senders, object: &K, stores| {
             senders.namespace(&object.namespace().unwrap_or_default(), stores);
         });
         self.add(stream, Cache::new(), what)

@@ -9,6 +9,7 @@
 pub mod audit;
 pub mod operator;
 pub mod prometheus;
+pub mod said;
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};

@@ -318,7 +318,9 @@ fn default_replicas() -> i32 {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.queueName) || !(self.gang in ['None', 'PodGroup'])").message("queueName needs a scheduler with queues: gang must be Auto, Kueue, KAI or Volcano").field_path(".queueName"),
-    validation = Rule::new("self.gang != 'Kueue' || has(self.queueName)").message("queueName is required where gang is Kueue").field_path(".queueName")
+    validation = Rule::new("self.gang != 'Kueue' || has(self.queueName)").message("queueName is required where gang is Kueue").field_path(".queueName"),
+    validation = Rule::new("!has(self.topology) || self.gang != 'Volcano'").message("must not be given where gang is Volcano, which packs within tiers of its HyperNodes and not within a node label: gang must be Auto, PodGroup, Kueue, KAI or None").field_path(".topology"),
+    validation = Rule::new("!has(self.topology) || self.gang != 'KAI' || has(self.topology.name)").message("topology.name is required where gang is KAI: the Topology that has packWithin as a level").field_path(".topology")
 )]
 pub struct Scheduling {
     /// Who schedules all pods or none. `Auto`: the queue's scheduler where `queueName` is given (Kueue, else KAI, else Volcano), else for more than one worker what the cluster has, Kubernetes' own first. `PodGroup` (Kubernetes' own), `Kueue`, `KAI`, `Volcano`: this one, or the job waits until it is there. `None`: pod by pod. Says what it is in `status.scheduling`.
@@ -333,6 +335,37 @@ pub struct Scheduling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
+    /// Workers near each other: all of them on nodes that have the same value of a label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topology: Option<Topology>,
+}
+
+/// Workers near each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Topology {
+    /// The node label whose values are the domains that workers are packed within, such as `topology.kubernetes.io/zone` or the label of racks. In a queue of Kueue's it has to be a level of the flavor's Topology.
+    #[schemars(length(min = 1, max = 316))]
+    #[x_kube(validation = Rule::new("self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("must be a label's name, such as topology.kubernetes.io/zone"))]
+    pub pack_within: String,
+    /// `Required`: all workers in one domain, or none starts. `Preferred`: in one domain where that can be, else where there is room.
+    #[serde(default)]
+    pub mode: PackMode,
+    /// Name of KAI's Topology that has the label as a level: required where KAI schedules the gang, of no use elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("must be a DNS name: lower-case letters, digits, '-' and '.', starting and ending with a letter or a digit"))]
+    pub name: Option<String>,
+}
+
+/// What is done where not all workers fit into one domain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PackMode {
+    /// They wait.
+    #[default]
+    Required,
+    /// They start where there is room.
+    Preferred,
 }
 
 /// Who schedules a gang whole.
@@ -517,6 +550,9 @@ pub struct Attempt {
     /// How many workers it had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<i32>,
+    /// GPUs that each of its workers was made with, a slice as one; where shares of one are asked for, the share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus_per_worker: Option<Decimal>,
     /// How it ended, in one word: `Succeeded`, `Disrupted`, `Suspended`, `NoRoom` (a smaller one follows), `Grown` (a larger one follows), `GPUsIdle` (it was stopped, as `spec.idleGPUs` says), or why it failed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,

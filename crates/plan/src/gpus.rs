@@ -1,14 +1,22 @@
 //! GPUs that pods hold: which resources they are, and for how long they were held.
 
+pub mod claims;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
+/// A whole GPU, where parts of one are counted in thousandths.
+pub const WHOLE: i64 = 1000;
+
+/// Kubernetes' own prefix of resources that are DeviceClasses: the scheduler makes a claim of what a container asks for.
+const DEVICE_CLASS: &str = "deviceclass.resource.kubernetes.io/";
+
 /// How many GPUs a pod is given: the devices of all resources that are GPUs or slices of one, over its containers.
 /// A sidecar's count with them; those of other init containers are lent before the containers start, so that the most counts.
 ///
-/// Devices by DRA are not counted: the pod names a claim, and not how many devices it holds.
+/// Devices of its resource claims are counted apart, see [`claims::of_pod`].
 pub fn of_pod(spec: &PodSpec) -> i64 {
     let devices = |container: &k8s_openapi::api::core::v1::Container| -> i64 {
         let limits = container
@@ -51,8 +59,11 @@ pub fn resources(spec: &PodSpec) -> BTreeMap<String, i64> {
 }
 
 /// Whether an extended resource is a GPU, or a slice of one: `nvidia.com/gpu`, `nvidia.com/gpu.shared`,
-/// `nvidia.com/mig-1g.5gb`, `amd.com/gpu`, `gpu.intel.com/i915`.
+/// `nvidia.com/mig-1g.5gb`, `amd.com/gpu`, `gpu.intel.com/i915`, `deviceclass.resource.kubernetes.io/mig.nvidia.com`.
 fn is_gpu(resource: &str) -> bool {
+    if let Some(class) = resource.strip_prefix(DEVICE_CLASS) {
+        return claims::is_gpu_class(class);
+    }
     let Some((domain, name)) = resource.split_once('/') else {
         return false;
     };
@@ -61,6 +72,11 @@ fn is_gpu(resource: &str) -> bool {
         || name.starts_with("gpu-")
         || name.starts_with("mig-")
         || domain.starts_with("gpu.")
+}
+
+/// Whether a resource is a DeviceClass by its name, which no node lists among what it can give.
+pub fn is_device_class(resource: &str) -> bool {
+    resource.starts_with(DEVICE_CLASS)
 }
 
 /// Seconds for which a pod held its place on a node: from when it was given it to its end, or to now.
@@ -111,6 +127,10 @@ mod tests {
             ),
             (
                 json!({"containers": [limits(json!({"gpu.intel.com/i915": 1, "nvidia.com/gpu.shared": 1}))]}),
+                2,
+            ),
+            (
+                json!({"containers": [limits(json!({"deviceclass.resource.kubernetes.io/mig.nvidia.com": 2, "deviceclass.resource.kubernetes.io/nic.example.com": 1}))]}),
                 2,
             ),
             (

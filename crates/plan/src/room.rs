@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, Node, Pod, PodSpec, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use crate::gpus;
 use crate::quantity::quantity;
 
 /// Amounts of resources by name, in thousandths of their unit (a core, a byte, a device).
@@ -198,6 +199,7 @@ fn requests(container: &Container) -> Amounts {
     let limits = resources.limits.iter().flatten();
     limits
         .chain(resources.requests.iter().flatten())
+        .filter(|(name, _)| !gpus::is_device_class(name))
         .filter_map(|(name, amount)| Some((name.clone(), thousandths(amount)?)))
         .collect()
 }
@@ -306,6 +308,13 @@ mod tests {
             ),
             (asks(&json!({"limits": {"amd.com/gpu": 1}}), &tolerating), 0),
             (asks(&json!({"requests": {"cpu": "1m"}}), &tolerating), 113),
+            (
+                asks(
+                    &json!({"limits": {"deviceclass.resource.kubernetes.io/gpu.example.com": 1}, "requests": {"cpu": "1"}}),
+                    &tolerating,
+                ),
+                10,
+            ),
         ];
         for (pod, expected) in rows {
             assert_eq!(two_nodes().fits(&pod), expected, "{pod:?}");

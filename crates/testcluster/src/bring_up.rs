@@ -157,6 +157,7 @@ fn create(mut record: Record, folder: &Path) -> Result<Record> {
         outside_port,
         etcd: (etcd, etcd_peer),
         audit_log: options.audit_log,
+        feature_gates: &options.feature_gates,
     };
     if options.shape == Shape::Node {
         place = Place {

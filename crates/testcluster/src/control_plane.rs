@@ -1,6 +1,6 @@
 //! etcd, the API server, the controller manager and the scheduler: how each is called.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::process::Component;
 use crate::programs::Program;
 
 /// Native gang scheduling is beta in 1.37, and off by default.
-const GATES: &str = "GenericWorkload=true";
+const NATIVE_GANGS: &str = "GenericWorkload";
 /// The first address of the Services' range is the API server's own.
 const SERVICES: &str = "10.96.0.0/16";
 const SERVICE_OF_API_SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
@@ -33,6 +33,8 @@ pub struct Place<'a> {
     pub etcd: (u16, u16),
     /// Whether the API server writes down every write.
     pub audit_log: bool,
+    /// Feature gates that are on, beside that of native gang scheduling.
+    pub feature_gates: &'a BTreeSet<String>,
 }
 
 /// Ports of loopback that are free now, all different.
@@ -51,6 +53,16 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
 impl Place<'_> {
     fn server(&self) -> String {
         format!("https://{}:{}", self.address, self.port)
+    }
+
+    fn gates(&self) -> String {
+        let more = self.feature_gates.iter().map(String::as_str);
+        let all: Vec<String> = [NATIVE_GANGS]
+            .into_iter()
+            .chain(more)
+            .map(|gate| format!("{gate}=true"))
+            .collect();
+        format!("--feature-gates={}", all.join(","))
     }
 
     fn pki(&self, file: &str) -> PathBuf {
@@ -159,7 +171,7 @@ impl Place<'_> {
             format!("--service-cluster-ip-range={SERVICES}"),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--allow-privileged=true".to_owned(),
-            format!("--feature-gates={GATES}"),
+            self.gates(),
             "--runtime-config=scheduling.k8s.io/v1beta1=true".to_owned(),
             "--profiling=false".to_owned(),
         ];
@@ -205,7 +217,7 @@ impl Place<'_> {
                 "--use-service-account-credentials=true".to_owned(),
                 "--leader-elect=false".to_owned(),
                 "--secure-port=0".to_owned(),
-                format!("--feature-gates={GATES}"),
+                self.gates(),
                 "--kube-api-qps=500".to_owned(),
                 "--kube-api-burst=1000".to_owned(),
                 "--profiling=false".to_owned(),
@@ -220,7 +232,7 @@ impl Place<'_> {
             &programs[&Program::KubeScheduler],
             [
                 format!("--config={}", self.folder.join("scheduler.yaml").display()),
-                format!("--feature-gates={GATES}"),
+                self.gates(),
                 "--secure-port=0".to_owned(),
             ],
         )

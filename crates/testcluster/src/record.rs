@@ -69,11 +69,14 @@ pub struct Options {
     /// What it has besides.
     #[serde(default)]
     pub with: BTreeSet<Addition>,
+    /// Feature gates of the control plane that are on, beside that of native gang scheduling.
+    #[serde(default)]
+    pub feature_gates: BTreeSet<String>,
 }
 
 impl Options {
     /// A cluster of this name and shape: no audit log, 8 GPUs a node, 10 fake nodes in the KWOK shape,
-    /// nothing besides.
+    /// nothing besides, no feature gate on but that of native gang scheduling.
     pub fn new(name: impl Into<String>, shape: Shape) -> Self {
         Self {
             name: name.into(),
@@ -82,6 +85,7 @@ impl Options {
             gpus: 8,
             fake_nodes: 10,
             with: BTreeSet::new(),
+            feature_gates: BTreeSet::new(),
         }
     }
 
@@ -110,6 +114,13 @@ impl Options {
     #[must_use]
     pub fn with(mut self, addition: Addition) -> Self {
         self.with.insert(addition);
+        self
+    }
+
+    /// The same, with a feature gate of the control plane on.
+    #[must_use]
+    pub fn with_feature_gate(mut self, gate: impl Into<String>) -> Self {
+        self.feature_gates.insert(gate.into());
         self
     }
 

@@ -8,11 +8,13 @@
 //!
 //! Absent on purpose: the asking (`src/runtime/discovery.rs`), and any scheduling of our own.
 
+mod kai;
 mod kueue;
+mod topology;
 mod volcano;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::PodSchedulingGroup;
+use k8s_openapi::api::core::v1::{PodSchedulingGroup, PodTemplateSpec};
 use k8s_openapi::api::scheduling::v1beta1::{
     GangSchedulingPolicy, PodGroup, PodGroupSchedulingPolicy, PodGroupSpec,
 };
@@ -20,9 +22,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use windlass_api::{GangMode, SchedulingStatus, TrainingJob};
 
+pub use kai::{Share, check_share};
 pub use kueue::{JOB_UID, KueueWorkload, QueueWord};
 pub use volcano::{VolcanoPodGroup, VolcanoPodGroupSpec};
 
+use crate::gpus::claims::DeviceClaims;
 use crate::{Child, Problem};
 
 /// Kueue's label on a Job: its queue.
@@ -49,6 +53,8 @@ pub struct Schedulers {
     pub kai: bool,
     /// Volcano's PodGroups are served.
     pub volcano: bool,
+    /// Devices by DRA.
+    pub device_claims: DeviceClaims,
 }
 
 /// Who schedules a gang.
@@ -90,6 +96,7 @@ impl Backend {
     /// What is made beside the Job of an attempt, under the Job's name.
     pub fn children(&self, job: &TrainingJob, metadata: &ObjectMeta) -> Option<Child> {
         let size = job.spec.workers.replicas;
+        let topology = job.spec.scheduling.topology.as_ref();
         match self {
             Self::Native => Some(Child::PodGroup(Box::new(PodGroup {
                 metadata: metadata.clone(),
@@ -98,6 +105,7 @@ impl Backend {
                         gang: Some(GangSchedulingPolicy { min_count: size }),
                         ..PodGroupSchedulingPolicy::default()
                     },
+                    scheduling_constraints: topology.and_then(topology::constraints),
                     ..PodGroupSpec::default()
                 },
                 status: None,
@@ -120,6 +128,9 @@ impl Backend {
 
     /// Gives a Job that is about to be made what the backend looks for.
     pub fn attach(&self, job: &TrainingJob, made: &mut Job) {
+        if let Some(topology) = &job.spec.scheduling.topology {
+            topology::attach(topology, self, job.spec.workers.replicas, made);
+        }
         let name = made.name_any();
         let passed: Vec<(String, String)> = job
             .labels()
@@ -202,12 +213,13 @@ pub fn is_queued(made: &Job) -> bool {
     suspended == Some(true) && matches!(Backend::of(made), Backend::Kueue { .. })
 }
 
-/// Who schedules a job's gang, and why.
+/// Who schedules a job's gang of such pods, and why.
 ///
 /// # Errors
-/// Where the job asks for what the cluster does not have.
+/// Where the job asks for what the cluster does not have, or for what the one who schedules cannot do.
 pub fn choose(
     job: &TrainingJob,
+    worker: &PodTemplateSpec,
     cluster: &Schedulers,
 ) -> Result<(Backend, SchedulingStatus), Problem> {
     let scheduling = &job.spec.scheduling;
@@ -217,6 +229,10 @@ pub fn choose(
         .or_else(|| job.labels().get(KUEUE_QUEUE).cloned());
     let (backend, reason) = match scheduling.gang {
         GangMode::None => (Backend::None, "spec.scheduling.gang is None".to_owned()),
+        GangMode::Auto if cluster.kai && kai::asks_for_share(worker) => {
+            let why = "a share of a GPU is asked for, which KAI alone gives".to_owned();
+            (Backend::Kai { queue }, why)
+        }
         GangMode::Auto => automatic(job, queue, cluster)?,
         GangMode::PodGroup => match &cluster.native {
             Ok(()) => (Backend::Native, asked("PodGroup")),
@@ -242,6 +258,11 @@ pub fn choose(
             ));
         }
     };
+    let (field, mend) = ("spec.workers.template", "set spec.scheduling.gang to KAI");
+    kai::check_share(field, worker, &backend, mend)?;
+    if let Some(topology) = &scheduling.topology {
+        topology::check(topology, &backend)?;
+    }
     let status = SchedulingStatus {
         gang: backend.name().to_owned(),
         reason,

@@ -11,6 +11,7 @@ use windlass_api::{ModelVersion, TrainingJob, agent};
 use super::gang::{QueueWord, Schedulers};
 use super::input_cache::InputCache;
 use super::utilization::{self, Threshold, Utilization};
+use crate::gpus::claims::Devices;
 use crate::pods;
 use crate::room::Room;
 
@@ -40,6 +41,8 @@ pub struct Observed {
     pub claims: BTreeSet<String>,
     /// The service accounts of its namespace.
     pub service_accounts: BTreeSet<String>,
+    /// The ResourceClaimTemplates of its namespace by name, each with the devices that it asks for.
+    pub claim_templates: BTreeMap<String, Devices>,
     /// What its Jobs wait for that stand in a queue of Kueue's, by their names.
     pub queue: BTreeMap<String, QueueWord>,
     /// What the cluster schedules gangs with.

@@ -14,6 +14,7 @@ mod attempt;
 mod conditions;
 mod data;
 mod deadlines;
+mod devices;
 mod failure;
 mod idle;
 mod pace;

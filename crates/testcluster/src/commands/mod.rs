@@ -111,6 +111,9 @@ struct Up {
     /// What it has besides; may be repeated.
     #[arg(long, value_name = "ADDITION")]
     with: Vec<Addition>,
+    /// A feature gate of the control plane that is on; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    feature_gate: Vec<String>,
     /// Take it down when this process has ended; by default it stays until `down`.
     #[arg(long = "while", value_name = "PID")]
     owner: Option<i32>,
@@ -182,6 +185,9 @@ fn bring_up(up: &Up) -> Result<()> {
         .with_fake_nodes(up.fake_nodes);
     options.audit_log = up.audit_log;
     options.with.extend(&up.with);
+    options
+        .feature_gates
+        .extend(up.feature_gate.iter().cloned());
     programs::ensure(&options.programs())?;
     let started = Instant::now();
     let cluster = match up.owner {

@@ -7,7 +7,7 @@ use windlass_api::{Attempt, TrainingJobStatus};
 
 use super::Reconcile;
 use super::failure::Failed;
-use crate::{Problem, gpus, pods, template};
+use crate::{Problem, gpus, pods};
 
 /// Attempts that the status keeps.
 const KEPT_ATTEMPTS: usize = 10;
@@ -75,6 +75,7 @@ impl Reconcile<'_> {
             number,
             started: Some(self.now),
             workers: Some(workers),
+            gpus_per_worker: self.gpus_per_worker(),
             ..Attempt::default()
         });
         let surplus = status.attempts.len().saturating_sub(KEPT_ATTEMPTS);
@@ -87,7 +88,7 @@ impl Reconcile<'_> {
         if status.attempts.iter().all(|one| one.number != number) {
             self.begin(status, number, self.workers());
         }
-        let gpu_seconds = self.gpu_seconds(number);
+        let gpu_seconds = self.gpu_seconds(status, number);
         if let Some(seconds) = gpu_seconds {
             *status.gpu_seconds.get_or_insert(0) += seconds;
         }
@@ -102,6 +103,7 @@ impl Reconcile<'_> {
             running: self.all_running(number),
             ended: Some(self.now),
             workers: attempt.workers,
+            gpus_per_worker: attempt.gpus_per_worker.clone(),
             reason: ending.reason,
             message: shortened(&ending.message),
             exit_code: ending.exit_code,
@@ -128,15 +130,21 @@ impl Reconcile<'_> {
         started.last().copied().filter(|_| started.len() >= all)
     }
 
-    /// Seconds of GPUs that the pods of an attempt held; nothing where they have none.
-    fn gpu_seconds(&self, attempt: i32) -> Option<i64> {
-        let template = template::parse("spec.workers.template", &self.job.spec.workers.template);
-        let each = gpus::of_pod(&template.ok()?.spec?);
+    /// Seconds of GPUs that the pods of an attempt held; nothing where they have none. What each holds is as it was
+    /// written down when the attempt began: what it is made from may have changed or gone.
+    fn gpu_seconds(&self, status: &TrainingJobStatus, attempt: i32) -> Option<i64> {
+        let mut attempts = status.attempts.iter();
+        let begun = attempts.find(|one| one.number == attempt)?;
+        let each = begun.gpus_per_worker.clone();
+        // One that was begun by an operator that wrote nothing down is as the templates are now.
+        let each = each.or_else(|| self.gpus_per_worker())?.value().ok()?;
         let held: i64 = self
             .pods_of(attempt)
             .map(|pod| gpus::seconds_held(pod, self.now))
             .sum();
-        (each > 0).then(|| each * held)
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+        // both are far from where a double has no whole numbers
+        Some((each * held as f64).round() as i64)
     }
 }
 

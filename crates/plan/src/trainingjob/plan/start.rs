@@ -72,7 +72,7 @@ impl Reconcile<'_> {
         {
             return self.paused(number, left);
         }
-        let (backend, scheduling) = match self.backend(made) {
+        let (backend, scheduling) = match self.backend(worker, made) {
             Ok(chosen) => chosen,
             Err(problem) => return self.stalled(&problem),
         };
@@ -150,8 +150,12 @@ impl Reconcile<'_> {
     }
 
     /// Who schedules the gang: as the Job was made, where it is there already.
-    fn backend(&self, made: Option<&Job>) -> Result<(Backend, SchedulingStatus), Problem> {
-        let chosen = gang::choose(self.job, &self.observed.schedulers);
+    fn backend(
+        &self,
+        worker: &PodTemplateSpec,
+        made: Option<&Job>,
+    ) -> Result<(Backend, SchedulingStatus), Problem> {
+        let chosen = gang::choose(self.job, worker, &self.observed.schedulers);
         let Some(made) = made.map(Backend::of) else {
             return chosen;
         };
@@ -238,6 +242,7 @@ impl Reconcile<'_> {
         let storage = self.job.spec.storage.as_ref();
         let account = storage.and_then(|storage| storage.service_account_name.as_deref());
         self.check_account("spec.storage.serviceAccountName", account)?;
+        self.check_devices(TEMPLATE, spec)?;
         self.check_steps()?;
         self.check_claims()?;
         Ok(worker)

@@ -23,6 +23,7 @@ use windlass_api::{
 use self::seen::Seen;
 use super::Reconcile;
 use crate::trainingjob::children;
+use crate::trainingjob::gang::{self, Backend};
 use crate::{Child, Doomed, Note, Plan, Problem, Step, template};
 
 /// Whether a decision on a job reads what other jobs made.
@@ -93,10 +94,14 @@ impl Reconcile<'_> {
         let recorded = |step: &TrainingStep| self.recorded_step(&step.name);
         let left = steps.filter(|(_, step)| !recorded(step).is_some_and(has_ended_well));
         for (at, _) in left {
-            let spec = self.step_template(at).ok().and_then(|step| step.spec);
-            let account = spec.and_then(|spec| spec.service_account_name);
-            let field = format!("spec.steps[{at}].template.spec.serviceAccountName");
-            self.check_account(&field, account.as_deref())?;
+            let step = self.step_template(at)?;
+            let template = format!("spec.steps[{at}].template");
+            let mend = format!("set {template}.spec.schedulerName to kai-scheduler");
+            gang::check_share(&template, &step, &Backend::None, &mend)?;
+            let spec = step.spec.unwrap_or_default();
+            let field = format!("{template}.spec.serviceAccountName");
+            self.check_account(&field, spec.service_account_name.as_deref())?;
+            self.check_devices(&template, &spec)?;
         }
         Ok(())
     }

@@ -3,19 +3,24 @@
 //! The scheduler says something else whenever a node changes. A thousand gangs that wait must not write each word down:
 //! what is said is renewed at most once a minute.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec};
 use kube::ResourceExt;
 use windlass_api::{TrainingJobStatus, Waiting};
 
 use super::Reconcile;
+use crate::trainingjob::gang::Share;
 use crate::trainingjob::observed::Rooms;
 use crate::{Plan, Problem, gpus, pods, template};
 
 /// How long what was said stays.
 const RENEWED: SignedDuration = SignedDuration::from_mins(1);
+
+/// How the scheduler speaks of devices by DRA: "cannot allocate all claims".
+const CLAIM: &str = "claim";
 
 /// How long the scheduler may take until it has looked at every pod of a gang.
 const JUDGED: SignedDuration = SignedDuration::from_secs(2);
@@ -67,8 +72,10 @@ impl Reconcile<'_> {
         let count = i64::try_from(waiting.len()).unwrap_or(i64::MAX);
         let all = self.workers();
         let template = template::parse("spec.workers.template", &self.job.spec.workers.template);
-        let spec = template.ok().and_then(|template| template.spec);
-        let asked = spec.map_or_else(String::new, |spec| self.asked(&spec, count, said));
+        let asked = template.map_or_else(
+            |_| String::new(),
+            |template| self.asked(&template, count, said),
+        );
         let workers = if all == 1 { "worker" } else { "workers" };
         let find = if count == 1 { "finds" } else { "find" };
         Some(format!(
@@ -77,20 +84,46 @@ impl Reconcile<'_> {
         ))
     }
 
-    /// `, nvidia.com/gpu: 8 asked, 4 free` of each device that the scheduler speaks of, or that no node has.
-    fn asked(&self, spec: &PodSpec, count: i64, said: &str) -> String {
+    /// `, nvidia.com/gpu: 8 asked, 4 free` of each device that the scheduler speaks of, or that no node has; of devices
+    /// by DRA, and of shares of GPUs, what is asked: what is free of them is not known here.
+    fn asked(&self, template: &PodTemplateSpec, count: i64, said: &str) -> String {
+        let Some(spec) = &template.spec else {
+            return String::new();
+        };
+        // Writing to a String cannot fail.
+        let mut told = self.asked_by_limits(spec, count, said);
+        if said.contains(CLAIM) {
+            for (class, each) in self.claimed(spec) {
+                let asked = each * count;
+                let _ = write!(told, ", {class}: {asked} asked by resource claims");
+            }
+        }
+        if let Some(share) = Share::of(template) {
+            let _ = write!(told, ", {} asked", share.asked_by(count));
+        }
+        told
+    }
+
+    fn asked_by_limits(&self, spec: &PodSpec, count: i64, said: &str) -> String {
         let devices = gpus::resources(spec).into_iter();
         let told = devices.filter_map(|(name, each)| {
             let asked = each * count;
-            match &self.observed.room {
-                Rooms::Known(room) if !room.has(&name, spec) => Some(format!(
+            // No node lists what claims are made of.
+            let is_class = gpus::is_device_class(&name);
+            let room = match &self.observed.room {
+                Rooms::Known(room) if !is_class => Some(room),
+                Rooms::Known(_) | Rooms::Asked | Rooms::Unknown => None,
+            };
+            let is_told = said.contains(&name) || (is_class && said.contains(CLAIM));
+            match room {
+                Some(room) if !room.has(&name, spec) => Some(format!(
                     ", {name}: {asked} asked, and no node that they may be on has any"
                 )),
-                Rooms::Known(room) if said.contains(&name) => {
+                Some(room) if is_told => {
                     let room = room.free(&name, spec);
                     Some(format!(", {name}: {asked} asked, {room} free"))
                 }
-                _ if said.contains(&name) => Some(format!(", {name}: {asked} asked")),
+                _ if is_told => Some(format!(", {name}: {asked} asked")),
                 _ => None,
             }
         });

@@ -8,6 +8,7 @@ use windlass_api::condition::{READY, STALLED};
 
 use super::world::{World, trained};
 use crate::fixtures::{at, steps};
+use crate::gpus::claims::DeviceClaims;
 use crate::trainingjob::gang::{Backend, KueueWorkload, Schedulers, native};
 use crate::{Child, Step};
 
@@ -24,6 +25,7 @@ fn cluster(served: &[&str]) -> Schedulers {
         native: native.ok_or_else(|| "none".to_owned()),
         kai: has("KAI"),
         volcano: has("Volcano"),
+        device_claims: DeviceClaims::Served,
     }
 }
 

@@ -3,12 +3,14 @@
 mod attempts;
 mod children;
 mod data;
+mod devices;
 mod gangs;
-mod input_cache;
 mod idle;
+mod input_cache;
 mod policies;
 mod properties;
 mod reuse;
 mod sizes;
 mod steps;
+mod topology;
 mod world;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true, labels};
 
 use crate::fixtures::{at, digest, disrupted, ended, is_so, object, pod_of, said};
+use crate::gpus::claims::DeviceClaims;
 use crate::trainingjob::{Observed, Rooms, Schedulers, Utilization, plan};
 use crate::{Child, Doomed, Plan, Step};
 
@@ -62,6 +63,7 @@ pub fn only_native() -> Schedulers {
         native: Ok(()),
         kai: false,
         volcano: false,
+        device_claims: DeviceClaims::Served,
     }
 }
 
@@ -77,6 +79,7 @@ impl World {
             champion: None,
             claims: names(&["models", "events"]),
             service_accounts: names(&["default"]),
+            claim_templates: BTreeMap::new(),
             queue: BTreeMap::new(),
             schedulers: only_native(),
             progress: None,
