@@ -419,6 +419,7 @@ pub struct TrainingJobStatus {
     pub failures: i32,
     /// The attempts, newest last; at most ten. The one that runs has no end yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
     pub attempts: Vec<Attempt>,
     /// Seconds of GPUs that all attempts that ended held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
