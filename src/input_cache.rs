@@ -5,6 +5,7 @@ use windlass_plan::trainingjob::InputCache;
 
 /// Where nodes keep inputs, how much of them, and for whom.
 #[derive(clap::Args, Clone, Debug)]
+#[group(skip)]
 pub struct Arguments {
     /// Folder on every node in which inputs from object stores are kept by digest; without it, none are.
     #[arg(long, env = "WINDLASS_INPUT_CACHE_HOST_PATH", value_name = "PATH", value_parser = host_path, requires = "input_cache_namespaces")]

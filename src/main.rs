@@ -220,3 +220,13 @@ fn read_presets(path: &std::path::Path) -> anyhow::Result<Presets> {
     serde_saphyr::from_str(&text)
         .with_context(|| format!("{}: these are not runtime presets", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        super::Arguments::command().debug_assert();
+    }
+}

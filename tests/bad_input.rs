@@ -366,17 +366,17 @@ fn a_server_that_never_gets_ready(bench: &Bench) {
             "jsonpath={.status.lastRollout.outcome}",
         ]) == "RolledBack"
     });
-    let times = bench.kubectl(&[
-        "-n",
-        SPACE,
-        "get",
-        "events",
-        "-o",
-        "jsonpath={range .items[?(@.reason==\"RolloutStarted\")]}{.eventTime}{end}|{range .items[?(@.reason==\"RolledBack\")]}{.eventTime}{end}",
-    ]);
-    let (began, ended) = times.split_once('|').expect("two times");
-    let time = |text: &str| text.parse::<jiff::Timestamp>().expect("a time");
-    let took = time(ended).duration_since(time(began)).unsigned_abs();
+    // Events follow the status that they tell of.
+    let time = |reason: &str| {
+        let path =
+            format!("jsonpath={{range .items[?(@.reason==\"{reason}\")]}}{{.eventTime}}{{end}}");
+        let text = || bench.kubectl(&["-n", SPACE, "get", "events", "-o", &path]);
+        Bench::until(PATIENCE, reason, || !text().is_empty());
+        text().parse::<jiff::Timestamp>().expect("a time")
+    };
+    let took = time("RolledBack")
+        .duration_since(time("RolloutStarted"))
+        .unsigned_abs();
     println!(
         "md/m: rolled back {took:.1?} after the roll-out began, 15 s of which are its deadline"
     );
