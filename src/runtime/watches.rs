@@ -12,9 +12,10 @@ use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::runtime::{WatchStreamExt, watcher as watcher_of};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use windlass_api::{TrainingJob, labels};
 use windlass_plan::gpus::claims::{self, DeviceClaims};
 use windlass_plan::trainingjob::{KueueWorkload, Schedulers};
@@ -29,6 +30,8 @@ use super::triggers::{Senders, Triggers, channels};
 struct Starting {
     client: Client,
     metrics: Metrics,
+    /// Whether TrainingJobs have been listed once.
+    are_listed: watch::Sender<bool>,
     running: Vec<Run>,
 }
 
@@ -84,6 +87,7 @@ pub fn start(
     let mut starting = Starting {
         client: client.clone(),
         metrics,
+        are_listed: watch::Sender::new(false),
         running: Vec::new(),
     };
     let stores = Stores {
@@ -123,7 +127,7 @@ impl Starting {
         let api: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
         let kept = OurCache::new();
         let (known, metrics) = (kept.0.clone(), self.metrics.clone());
-        let stream = watch(api, config())
+        let stream = watcher_of(api, config())
             .default_backoff()
             .filter_map(move |event| ready(readable(event, &known, &metrics)));
         self.add(stream, kept, What::every(touch))
@@ -136,7 +140,7 @@ impl Starting {
         K: Send + Sync + 'static,
     {
         let config = config().labels(&format!("{}=windlass", labels::MANAGED_BY));
-        let stream = watch(Api::<K>::all(self.client.clone()), config)
+        let stream = watcher_of(Api::<K>::all(self.client.clone()), config)
             .default_backoff()
             .modify(move |object| {
                 object.managed_fields_mut().clear();
@@ -154,7 +158,7 @@ impl Starting {
 
     /// A watch of what Kueue says of Jobs; it labels nothing as ours, and only what is of a Job of ours is news.
     fn workloads(&mut self) -> Cache<KueueWorkload> {
-        let stream = watch(Api::<KueueWorkload>::all(self.client.clone()), config())
+        let stream = watcher_of(Api::<KueueWorkload>::all(self.client.clone()), config())
             .default_backoff()
             .modify(|object| {
                 object.managed_fields_mut().clear();
@@ -185,7 +189,7 @@ impl Starting {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        let stream = watch(Api::<K>::all(self.client.clone()), config())
+        let stream = watcher_of(Api::<K>::all(self.client.clone()), config())
             .default_backoff()
             .modify(move |object| {
                 object.managed_fields_mut().clear();
@@ -209,6 +213,7 @@ impl Starting {
         F: Form<K>,
     {
         let (mine, metrics) = (cache.clone(), self.metrics.clone());
+        let are_listed = self.are_listed.clone();
         let run = move |stores: Stores, senders: Senders| {
             let follower = Follower {
                 cache: mine,
@@ -217,6 +222,7 @@ impl Starting {
                 has_ended: what.has_ended,
                 differs: what.differs,
                 training_jobs: stores.training_jobs.clone(),
+                are_listed,
                 touch: move |object: &K| (what.touch)(&senders, object, &stores),
             };
             follower.follow(stream, to_let_go).boxed()
@@ -240,6 +246,8 @@ struct Follower<K, F: Form<K>, T> {
     has_ended: Option<HasEnded<K>>,
     differs: Option<Differs<K>>,
     training_jobs: OurCache<TrainingJob>,
+    /// Whether these have been listed once.
+    are_listed: watch::Sender<bool>,
     touch: T,
 }
 
@@ -257,7 +265,8 @@ where
         let kind = K::kind(&()).into_owned();
         if self.has_ended.is_some() {
             // Which of them are left behind is known by then: they are never all in memory at once.
-            let _ = self.training_jobs.store.wait_until_ready().await;
+            // Not by `Store::wait_until_ready`, which wakes one of those that wait.
+            let _ = self.are_listed.subscribe().wait_for(|are| *are).await;
         }
         let mut stream = std::pin::pin!(stream);
         loop {
@@ -335,6 +344,9 @@ where
         // The store shows what a list brings only when the list is whole; until then it shows what was there before.
         let before = self.cache.store.state();
         self.writer.apply_watcher_event(&Event::InitDone);
+        if K::kind(&()) == TrainingJob::kind(&()) {
+            self.are_listed.send_replace(true);
+        }
         for before in before {
             let (namespace, name) = identity(&*before);
             if self.cache.kept(&namespace, &name).is_none() {
@@ -513,6 +525,7 @@ mod tests {
             has_ended,
             differs: Some(differs),
             training_jobs: training_jobs(),
+            are_listed: watch::Sender::new(false),
             touch,
         };
         for event in events {
