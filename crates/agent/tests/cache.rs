@@ -112,17 +112,21 @@ fn keep(place: &Place, more: &[&str]) -> std::process::Output {
     start(place, more).wait_with_output().expect("it ends")
 }
 
-fn start(place: &Place, more: &[&str]) -> Child {
-    let folder = place.path("cache");
-    let mut all = vec!["cache", "--folder", folder.to_str().expect("text")];
+/// The arguments with which a folder is a cache.
+fn told<'a>(folder: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     // However full the disk of this machine is.
-    all.extend(["--disk-free", "0"]);
+    let mut all = vec!["cache", "--folder", folder, "--disk-free", "0"];
     if !more.contains(&"--size") {
         all.extend(["--size", GIB]);
     }
     all.extend(more);
+    all
+}
+
+fn start(place: &Place, more: &[&str]) -> Child {
+    let folder = place.path("cache");
     place
-        .command(&all)
+        .command(&told(folder.to_str().expect("text"), more))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -508,21 +512,8 @@ fn a_bucket_is_kept_whole_as_it_was_checked() {
     .concat();
     let folder = place.path("cache");
     let folder = folder.to_str().expect("text");
-    let arguments = [
-        &[
-            "cache",
-            "--folder",
-            folder,
-            "--size",
-            GIB,
-            "--disk-free",
-            "0",
-        ],
-        &input[..],
-    ]
-    .concat();
     let output = gateway
-        .command(&place, &arguments)
+        .command(&place, &told(folder, &input))
         .output()
         .expect("the program starts");
     assert!(output.status.success());
@@ -552,19 +543,8 @@ fn a_bucket_without_a_digest_is_known_again_by_its_listing() {
     let folder = place.path("cache");
     let folder = folder.to_str().expect("text");
     let keep = || {
-        let arguments = [
-            "cache",
-            "--folder",
-            folder,
-            "--size",
-            GIB,
-            "--disk-free",
-            "0",
-            "--input",
-            "in=s3://bucket/data",
-        ];
         let output = gateway
-            .command(&place, &arguments)
+            .command(&place, &told(folder, &["--input", "in=s3://bucket/data"]))
             .output()
             .expect("the program starts");
         String::from_utf8_lossy(&output.stderr).into_owned()

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use crate::tree::{File, IN_FLIGHT, blocking, hash_file, tree_of};
+use crate::tree::{File, IN_FLIGHT, blocking, hash_file, is_inside, tree_of};
 
 /// The folder with the files.
 pub(super) const FILES: &str = "files";
@@ -96,9 +96,8 @@ fn listed(manifest: &[u8], digest: &str) -> Result<Vec<File>, String> {
     if tree_of("", &mut manifest.files).digest != digest {
         return Err("its manifest lists something else".to_owned());
     }
-    let is_part = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
     let mut files = manifest.files.iter();
-    match files.find(|file| !file.path.split('/').all(is_part)) {
+    match files.find(|file| !is_inside(&file.path)) {
         Some(file) => Err(format!(
             "its manifest lists a path that cannot be: {:?}",
             file.path

@@ -320,15 +320,14 @@ impl Cache {
 
     /// Takes away what is under a digest, unless somebody holds it.
     async fn remove(&self, digest: &str) -> Result<(), CacheError> {
-        let (folder, gone) = (self.entry(digest)?, self.beside());
+        let (folder, cache) = (self.entry(digest)?, self.clone());
         blocking(move || {
             let removed = || -> io::Result<bool> {
                 let used = fs::File::open(folder.join(USED))?;
                 if used.try_lock().is_err() {
                     return Ok(false);
                 }
-                fs::rename(&folder, &gone)?;
-                fs::remove_dir_all(&gone)?;
+                cache.take_away(&folder)?;
                 Ok(true)
             };
             match removed() {
@@ -359,6 +358,13 @@ impl Cache {
             locked().map_err(|source| file("locking", &path, source).into())
         })
         .await
+    }
+
+    /// Takes a folder away: first its name, so that nobody finds half of it.
+    fn take_away(&self, folder: &Path) -> io::Result<()> {
+        let gone = self.beside();
+        fs::rename(folder, &gone)?;
+        fs::remove_dir_all(&gone)
     }
 
     fn entry(&self, digest: &str) -> Result<PathBuf, CacheError> {

@@ -107,9 +107,7 @@ impl Cache {
             };
             for one in &idle[..going] {
                 info!("{} makes room", one.folder.display());
-                let gone = self.beside();
-                fs::rename(&one.folder, &gone)?;
-                fs::remove_dir_all(&gone)?;
+                self.take_away(&one.folder)?;
             }
             self.begin(bytes).map(Some)
         };

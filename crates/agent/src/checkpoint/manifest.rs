@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::place::Place;
-use crate::tree::{File, tree_of};
+use crate::tree::{File, is_inside, tree_of};
 
 /// Its name, beside the folder with the files.
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -86,8 +86,7 @@ impl Manifest {
 
 /// Whether a path is the entry itself or leads to something in it.
 fn is_below(path: &str, name: &str) -> bool {
-    let is_part = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
-    path.split('/').next() == Some(name) && path.split('/').all(is_part)
+    path.split('/').next() == Some(name) && is_inside(path)
 }
 
 #[cfg(test)]

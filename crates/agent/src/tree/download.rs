@@ -12,7 +12,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use windlass_api::agent::Tree;
 
 use super::{
-    File, IN_FLIGHT, LocalFile, TEMPORARY, TreeError, blocking, hash_file, tree_of, walk_as_of,
+    File, IN_FLIGHT, LocalFile, TEMPORARY, TreeError, blocking, hash_file, is_name, tree_of,
+    walk_as_of,
 };
 use crate::address::{Address, AddressError};
 
@@ -156,7 +157,7 @@ fn relative(from: &Address, location: &StorePath) -> Result<String, TreeError> {
             .decode_utf8()
             .map_err(|_| name())?
             .into_owned();
-        if part.is_empty() || part == "." || part == ".." || part.contains(['/', '\0']) {
+        if !is_name(&part) {
             return Err(name());
         }
         parts.push(part);

@@ -92,6 +92,16 @@ pub(crate) struct File {
     pub sha256: String,
 }
 
+/// Whether a text can be the name of a file or of a folder in one.
+fn is_name(text: &str) -> bool {
+    !matches!(text, "" | "." | "..") && !text.contains(['/', '\0'])
+}
+
+/// Whether a path leads to something in a folder, and not out of it.
+pub(crate) fn is_inside(path: &str) -> bool {
+    path.split('/').all(is_name)
+}
+
 /// The tree that a list of files makes; sorts the list.
 pub(crate) fn tree_of(uri: &str, files: &mut [File]) -> Tree {
     files.sort();
