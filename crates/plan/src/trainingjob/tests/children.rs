@@ -1,11 +1,9 @@
 //! What is made: a whole plan to review, and what must hold of every pod.
 
-use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
 
 use super::world::{World, trained};
 use crate::fixtures::{assert_restricted, digest, given, object, readable, steps};
-use crate::{Child, Step};
 
 fn world() -> World {
     World::new(json!({
@@ -16,14 +14,6 @@ fn world() -> World {
             "env": [{"name": "OMP_NUM_THREADS", "value": "4"}], "resources": {"limits": {"nvidia.com/gpu": 1}}
         }]}}}
     }))
-}
-
-fn job(world: &World) -> Job {
-    let made = world.plan().steps.into_iter().find_map(|step| match step {
-        Step::Apply(Child::Job(job)) => Some(*job),
-        _ => None,
-    });
-    made.expect("a Job")
 }
 
 #[test]
@@ -68,7 +58,8 @@ fn a_gang_has_a_pod_group_and_a_service_and_one_worker_has_neither() {
 
 #[test]
 fn the_pytorch_environment_names_rank_size_and_the_first_worker() {
-    let spec = job(&world())
+    let spec = world()
+        .job()
         .spec
         .and_then(|spec| spec.template.spec)
         .expect("pods");
@@ -100,7 +91,7 @@ fn the_pytorch_environment_names_rank_size_and_the_first_worker() {
 
 #[test]
 fn every_pod_is_restricted_and_no_worker_is_replaced_alone() {
-    let spec = job(&world()).spec.expect("a spec");
+    let spec = world().job().spec.expect("a spec");
     assert_restricted(spec.template.spec.as_ref().expect("pods"));
     assert_eq!(
         (spec.backoff_limit, spec.completions, spec.parallelism),
@@ -130,7 +121,7 @@ fn reading_from(storage: &Value, account: Option<&str>) -> World {
 #[test]
 fn the_keys_of_a_storage_land_in_the_container_that_runs_the_agent_and_in_no_other() {
     let world = reading_from(&json!({"secretName": "keys"}), None);
-    let pods = job(&world).spec.and_then(|spec| spec.template.spec);
+    let pods = world.job().spec.and_then(|spec| spec.template.spec);
     let pods = pods.expect("pods");
     assert_eq!(given(&pods, "keys"), ["trainer"]);
     assert_eq!(given(&pods, "own"), ["trainer"], "the user's own stay");
@@ -157,7 +148,7 @@ fn the_keys_of_a_storage_land_in_the_container_that_runs_the_agent_and_in_no_oth
 fn workers_run_as_the_account_of_the_storage_where_their_template_names_none() {
     for (account, expected) in [(None, "reader"), (Some("own"), "own")] {
         let world = reading_from(&json!({"serviceAccountName": "reader"}), account);
-        let pods = job(&world).spec.and_then(|spec| spec.template.spec);
+        let pods = world.job().spec.and_then(|spec| spec.template.spec);
         let pods = pods.expect("pods");
         assert_eq!(pods.service_account_name.as_deref(), Some(expected));
         assert_restricted(&pods);
@@ -214,7 +205,7 @@ fn second_sees(framework: &str, name: &str) -> Option<String> {
     let mut world = world();
     let framework = object(json!(framework));
     world.edit(|spec| spec.framework = framework);
-    let spec = job(&world).spec.and_then(|spec| spec.template.spec);
+    let spec = world.job().spec.and_then(|spec| spec.template.spec);
     let variables = spec.expect("pods").containers[0].env.clone()?;
     let found = variables.iter().find(|variable| variable.name == name)?;
     if found.value_from.is_some() {
@@ -260,7 +251,8 @@ fn a_trainer_that_goes_on_from_checkpoints_is_told_where_they_are() {
         spec.checkpoint = Some(checkpoint);
         spec.workers.template.0["spec"]["terminationGracePeriodSeconds"] = json!(120);
     });
-    let spec = job(&world)
+    let spec = world
+        .job()
         .spec
         .and_then(|spec| spec.template.spec)
         .expect("pods");

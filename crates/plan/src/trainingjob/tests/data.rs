@@ -6,22 +6,12 @@ use windlass_api::condition::{COMPLETE, FAILED, READY, STALLED};
 
 use super::world::{World, trained};
 use crate::fixtures::{assert_restricted, at, digest, object, steps, version, waiting};
-use crate::{Child, Step};
 
 fn checked() -> Value {
     json!({
         "inputs": [{"name": "events", "uri": "pvc://events/2026-10", "format": "Parquet", "checks": [{"column": "age", "min": "0"}]}],
         "workers": {"replicas": 2, "template": {"spec": {"containers": [{"name": "trainer", "image": "trainer:1", "command": ["train"], "resources": {"limits": {"nvidia.com/gpu": 8}}}]}}}
     })
-}
-
-fn made(world: &World) -> Job {
-    let steps = world.plan().steps;
-    let job = steps.into_iter().find_map(|step| match step {
-        Step::Apply(Child::Job(job)) => Some(*job),
-        _ => None,
-    });
-    job.expect("a Job")
 }
 
 fn arguments(job: &Job) -> Vec<String> {
@@ -45,7 +35,7 @@ fn follow(arguments: &[String], flag: &str) -> Vec<String> {
 fn no_worker_is_started_and_no_gpu_is_asked_for_before_the_data_is_known_to_be_fit() {
     let mut world = World::new(checked());
     assert_eq!(steps(&world.plan()), ["Apply Job/a-check"]);
-    let job = made(&world);
+    let job = world.job();
     let spec = job
         .spec
         .as_ref()
@@ -81,7 +71,7 @@ fn no_worker_is_started_and_no_gpu_is_asked_for_before_the_data_is_known_to_be_f
 fn workers_read_the_data_that_was_checked_or_none() {
     let mut world = World::new(checked());
     world.settle().data_holds();
-    let arguments = arguments(&made(&world));
+    let arguments = arguments(&world.job());
     assert_eq!(
         follow(&arguments, "--input-digest"),
         [format!("events={}", digest('e'))]
@@ -180,14 +170,14 @@ fn data_is_compared_with_the_champions_where_it_has_a_profile() {
         {"name": "others", "uri": "pvc://events/others", "digest": digest('c'), "profile": {"uri": "pvc://profiles/4/others.json", "digest": digest('d')}}
     ]));
     world.observed.versions = vec![std::sync::Arc::new(champion)];
-    let without = arguments(&made(&world));
+    let without = arguments(&world.job());
     assert_eq!(follow(&without, "--reference"), [""; 0], "nothing serves");
     assert_eq!(
         follow(&without, "--profile-to"),
         ["pvc://models/churn/a-01234567/data"]
     );
     world.observed.champion = Some("churn-4".to_owned());
-    let job = made(&world);
+    let job = world.job();
     assert_eq!(
         follow(&arguments(&job), "--reference"),
         ["events=pvc://profiles/4/events.json"]

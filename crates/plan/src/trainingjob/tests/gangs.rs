@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
 use windlass_api::condition::{READY, STALLED};
 
@@ -27,14 +26,6 @@ fn cluster(served: &[&str]) -> Schedulers {
         volcano: has("Volcano"),
         device_claims: DeviceClaims::Served,
     }
-}
-
-fn made(world: &World) -> Job {
-    let job = world.plan().steps.into_iter().find_map(|step| match step {
-        Step::Apply(Child::Job(job)) => Some(*job),
-        _ => None,
-    });
-    job.expect("a Job")
 }
 
 /// What is chosen, or the reason why the job stalls.
@@ -111,7 +102,7 @@ fn each_backend_finds_what_it_looks_for_and_a_job_tells_what_it_was_made_for() {
             "scheduling": {"gang": gang, "queueName": queue, "priorityClassName": "batch"}, "workers": workers(3)
         }));
         world.observed.schedulers = cluster(&["Kueue", "PodGroup", "KAI", "Volcano"]);
-        let (steps, mut job) = (steps(&world.plan()), made(&world));
+        let (steps, mut job) = (steps(&world.plan()), world.job());
         let whole = serde_json::to_value(&job).expect("JSON");
         crate::jobs::trim(&mut job);
         (steps, whole, Backend::of(&job))
@@ -212,7 +203,7 @@ fn kueues_labels_pass_through_and_its_queue_may_be_given_by_one() {
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into(),
     );
-    let labels = made(&world).metadata.labels.expect("labels");
+    let labels = world.job().metadata.labels.expect("labels");
     assert_eq!(labels["kueue.x-k8s.io/queue-name"], "team-b");
     assert_eq!(labels["kueue.x-k8s.io/priority-class"], "urgent");
     assert!(!labels.contains_key("team"));

@@ -1,6 +1,5 @@
 //! Inputs from the node's cache: which pods get it, and who may write to it.
 
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use serde_json::{Value, json};
 
@@ -8,7 +7,6 @@ use super::steps::program;
 use super::world::{World, trained};
 use crate::fixtures::{digest, given, object};
 use crate::trainingjob::InputCache;
-use crate::{Child, Step};
 
 fn cache() -> InputCache {
     InputCache {
@@ -37,17 +35,8 @@ fn reading(more: Value) -> World {
     world
 }
 
-fn jobs(world: &World) -> Vec<Job> {
-    let all = world.plan().steps.into_iter();
-    all.filter_map(|step| match step {
-        Step::Apply(Child::Job(job)) => Some(*job),
-        _ => None,
-    })
-    .collect()
-}
-
 fn pods(world: &World) -> PodSpec {
-    let job = jobs(world).into_iter().next().expect("a Job");
+    let job = world.job();
     job.spec
         .and_then(|spec| spec.template.spec)
         .expect("a template")

@@ -9,7 +9,6 @@ use windlass_api::{StepPhase, labels};
 
 use super::world::{World, failure, trained};
 use crate::fixtures::{assert_restricted, at, digest, object, steps, waiting};
-use crate::{Child, Step};
 
 /// `events` ─> extract ─> features ─> report, and labels that waits for extract.
 pub fn pipeline() -> Value {
@@ -25,15 +24,6 @@ pub fn pipeline() -> Value {
 
 pub fn program(name: &str) -> Value {
     json!({"spec": {"containers": [{"name": "program", "image": format!("{name}:1"), "command": [name], "args": ["--all"]}]}})
-}
-
-fn jobs(world: &World) -> Vec<Job> {
-    let all = world.plan().steps.into_iter();
-    all.filter_map(|step| match step {
-        Step::Apply(Child::Job(job)) => Some(*job),
-        _ => None,
-    })
-    .collect()
 }
 
 fn arguments(job: &Job) -> Vec<String> {
@@ -126,7 +116,7 @@ fn steps_begin_when_what_they_name_is_there_side_by_side_and_the_workers_after_a
 #[test]
 fn a_step_is_run_by_the_agent_as_a_trainer_is_and_reads_by_digest_what_another_wrote() {
     let mut world = World::new(pipeline());
-    let extract = jobs(&world).remove(0);
+    let extract = world.job();
     assert_eq!(follow(&extract, "--input"), ["events=pvc://events/2026-10"]);
     assert_eq!(follow(&extract, "--input-format"), ["events=Parquet"]);
     assert_eq!(follow(&extract, "--parameter"), ["days=7"]);
@@ -173,7 +163,7 @@ fn a_step_is_run_by_the_agent_as_a_trainer_is_and_reads_by_digest_what_another_w
     assert_eq!(pods.containers[0].image.as_deref(), Some("extract:1"));
 
     world.settle().step_ends("extract", '1');
-    let next = jobs(&world);
+    let next = world.jobs();
     assert_eq!(
         follow(&next[0], "--input"),
         ["extract=pvc://models/churn/a-01234567/steps/extract/a-extract-0"]
@@ -192,7 +182,7 @@ fn a_step_is_run_by_the_agent_as_a_trainer_is_and_reads_by_digest_what_another_w
 fn worker(world: &mut World) -> Job {
     world.settle().step_ends("extract", '1').settle();
     world.step_ends("labels", '2').step_ends("features", '3');
-    jobs(world).remove(0)
+    world.job()
 }
 
 #[test]
@@ -255,7 +245,7 @@ fn data_is_checked_before_the_first_step_which_reads_it_by_its_digest() {
     let mut world = World::new(spec);
     assert_eq!(steps(&world.plan()), ["Apply Job/a-check"]);
     world.settle().data_holds();
-    let extract = jobs(&world).remove(0);
+    let extract = world.job();
     assert_eq!(
         follow(&extract, "--input-digest"),
         [format!("events={}", digest('e'))]
@@ -547,5 +537,5 @@ fn a_crash_between_a_step_s_job_and_the_status_makes_no_second_job() {
         let init = pods.and_then(|pods| pods.init_containers).expect("init");
         init[0].image.clone()
     };
-    assert_eq!(init(&jobs(&world)[0]).as_deref(), Some("agent:1"));
+    assert_eq!(init(&world.job()).as_deref(), Some("agent:1"));
 }

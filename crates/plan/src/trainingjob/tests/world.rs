@@ -106,6 +106,21 @@ impl World {
         plan(&self.observed, self.now())
     }
 
+    /// The Jobs that the next plan makes.
+    pub fn jobs(&self) -> Vec<Job> {
+        let all = self.plan().steps.into_iter();
+        all.filter_map(|step| match step {
+            Step::Apply(Child::Job(job)) => Some(*job),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// The first of them.
+    pub fn job(&self) -> Job {
+        self.jobs().into_iter().next().expect("a Job")
+    }
+
     pub fn status(&self) -> TrainingJobStatus {
         self.observed.job.status.clone().unwrap_or_default()
     }
