@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use windlass_api::{DriftMonitor, DriftMonitorStatus, condition, is_true, labels};
+use windlass_api::{DriftMonitor, DriftMonitorStatus, labels};
 use windlass_plan::driftmonitor::{Observed, plan, refused};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
-use crate::runtime::kept::{Fact, OF_DEPLOYMENT, Ours, STALLED, facts};
+use crate::runtime::kept::{Fact, OF_DEPLOYMENT, Ours};
 use crate::runtime::stores::{OurCache, Stores, is_owned_by_any};
 
 impl Planned for DriftMonitor {
@@ -74,12 +75,11 @@ impl Planned for DriftMonitor {
 }
 
 impl Ours for DriftMonitor {
+    fn conditions(&self) -> &[Condition] {
+        (self.status.as_ref()).map_or(&[], |status| &status.conditions)
+    }
+
     fn facts(&self) -> Vec<Fact> {
-        let status = self.status.as_ref();
-        let is_stalled =
-            status.is_some_and(|status| is_true(&status.conditions, condition::STALLED));
-        let mut all = facts(&[(STALLED, is_stalled)]);
-        all.push((OF_DEPLOYMENT, self.spec.deployment.clone()));
-        all
+        vec![(OF_DEPLOYMENT, self.spec.deployment.clone())]
     }
 }

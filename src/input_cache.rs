@@ -8,28 +8,28 @@ use windlass_plan::trainingjob::InputCache;
 #[group(skip)]
 pub struct Arguments {
     /// Folder on every node in which inputs from object stores are kept by digest; without it, none are.
-    #[arg(long, env = "WINDLASS_INPUT_CACHE_HOST_PATH", value_name = "PATH", value_parser = host_path, requires = "input_cache_namespaces")]
-    input_cache_host_path: Option<String>,
+    #[arg(long = "input-cache-host-path", env = "WINDLASS_INPUT_CACHE_HOST_PATH", value_name = "PATH", value_parser = host_path, requires = "namespaces")]
+    host_path: Option<String>,
     /// How much of them a node keeps for a namespace, as a quantity of bytes.
-    #[arg(long, env = "WINDLASS_INPUT_CACHE_SIZE", value_name = "QUANTITY", default_value = "100Gi", value_parser = bytes)]
-    input_cache_size: u64,
+    #[arg(long = "input-cache-size", env = "WINDLASS_INPUT_CACHE_SIZE", value_name = "QUANTITY", default_value = "100Gi", value_parser = bytes)]
+    size: u64,
     /// The namespaces whose trainings read from there, with commas; their pods need a volume of the kind hostPath.
     #[arg(
-        long,
+        long = "input-cache-namespaces",
         env = "WINDLASS_INPUT_CACHE_NAMESPACES",
         value_name = "NAMES",
         value_delimiter = ','
     )]
-    input_cache_namespaces: Vec<String>,
+    namespaces: Vec<String>,
 }
 
 impl Arguments {
     /// The cache, where there is to be one.
     pub fn cache(&self) -> Option<InputCache> {
         Some(InputCache {
-            host_path: self.input_cache_host_path.clone()?,
-            bytes: self.input_cache_size,
-            namespaces: self.input_cache_namespaces.iter().cloned().collect(),
+            host_path: self.host_path.clone()?,
+            bytes: self.size,
+            namespaces: self.namespaces.iter().cloned().collect(),
         })
     }
 }

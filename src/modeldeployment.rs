@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use windlass_api::{ModelDeployment, ModelDeploymentStatus, condition, is_true, labels};
+use windlass_api::{ModelDeployment, ModelDeploymentStatus, labels};
 use windlass_plan::modeldeployment::{Observed, plan, refused};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
-use crate::runtime::kept::{Fact, OF_MODEL, Ours, STALLED, UNDER_WAY, facts};
+use crate::runtime::kept::{Fact, OF_MODEL, Ours, UNDER_WAY, so};
 use crate::runtime::scrape::counted_since;
 use crate::runtime::stores::{OurCache, Stores};
 use crate::trainingjob::versions_of;
@@ -78,13 +79,15 @@ impl Planned for ModelDeployment {
 }
 
 impl Ours for ModelDeployment {
+    fn conditions(&self) -> &[Condition] {
+        (self.status.as_ref()).map_or(&[], |status| &status.conditions)
+    }
+
     fn facts(&self) -> Vec<Fact> {
+        let mut all = vec![(OF_MODEL, self.spec.model.clone())];
         let status = self.status.as_ref();
-        let is_stalled =
-            status.is_some_and(|status| is_true(&status.conditions, condition::STALLED));
-        let canary = status.and_then(|status| status.canary.as_ref());
-        let mut all = facts(&[(STALLED, is_stalled), (UNDER_WAY, canary.is_some())]);
-        all.push((OF_MODEL, self.spec.model.clone()));
+        let has_canary = status.is_some_and(|status| status.canary.is_some());
+        all.extend(has_canary.then(|| so(UNDER_WAY)));
         all
     }
 }

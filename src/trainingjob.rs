@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use windlass_api::{ModelDeployment, TrainingJob, TrainingJobStatus, condition, is_true, labels};
+use windlass_api::{ModelDeployment, TrainingJob, TrainingJobStatus, labels};
 use windlass_plan::pods::is_alive;
 use windlass_plan::trainingjob::{
     Observed, QueueWord, Rooms, Utilization, gang, plan, reads_others, refused,
@@ -16,7 +17,7 @@ use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
-use crate::runtime::kept::{Fact, HAS_STEPS, OF_MODEL, Ours, STALLED, UNDER_WAY, facts};
+use crate::runtime::kept::{Fact, HAS_STEPS, OF_MODEL, Ours, UNDER_WAY, so};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::stores::{OurCache, Stores, is_owned_by_any};
 
@@ -117,24 +118,25 @@ impl Planned for TrainingJob {
 }
 
 impl Ours for TrainingJob {
+    fn conditions(&self) -> &[Condition] {
+        (self.status.as_ref()).map_or(&[], |status| &status.conditions)
+    }
+
     fn facts(&self) -> Vec<Fact> {
-        let Some(status) = &self.status else {
-            return Vec::new();
-        };
-        let last = status.attempts.last();
-        let is_under_way =
-            last.is_some_and(|last| last.ended.is_none()) && status.completion_time.is_none();
-        facts(&[
-            (STALLED, is_true(&status.conditions, condition::STALLED)),
-            (HAS_STEPS, !status.steps.is_empty()),
-            (UNDER_WAY, is_under_way),
-        ])
+        let status = self.status.as_ref();
+        let is_under_way = status.is_some_and(|status| status.attempt_under_way().is_some());
+        let has_steps = status.is_some_and(|status| !status.steps.is_empty());
+        let all = [(UNDER_WAY, is_under_way), (HAS_STEPS, has_steps)];
+        all.into_iter()
+            .filter(|(_, is_so)| *is_so)
+            .map(|(what, _)| so(what))
+            .collect()
     }
 
     fn is_finished(&self) -> bool {
-        let conditions = self.status.as_ref().map(|status| &*status.conditions);
-        conditions
-            .is_some_and(|all| is_true(all, condition::COMPLETE) || is_true(all, condition::FAILED))
+        self.status
+            .as_ref()
+            .is_some_and(TrainingJobStatus::is_finished)
     }
 }
 

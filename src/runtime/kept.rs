@@ -7,11 +7,12 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
 use lz4_flex::block::{compress_prepend_size, decompress_size_prepended};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
+use windlass_api::{condition, is_true};
 
 /// What an object is found by: a label or one of the words below, and its value.
 pub type Fact = (&'static str, String);
@@ -27,19 +28,19 @@ pub const UNDER_WAY: &str = "under way";
 /// It has steps that another may take over. Without a value.
 pub const HAS_STEPS: &str = "steps";
 
-/// What is so of an object.
-pub fn facts(all: &[(&'static str, bool)]) -> Vec<Fact> {
-    all.iter()
-        .filter(|(_, is_so)| *is_so)
-        .map(|(what, _)| (*what, String::new()))
-        .collect()
+/// A fact without a value.
+pub fn so(what: &'static str) -> Fact {
+    (what, String::new())
 }
 
 /// One of our four kinds.
 pub trait Ours:
     Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
 {
-    /// What it is found by, beside its labels.
+    /// What is so with it, by its status.
+    fn conditions(&self) -> &[Condition];
+
+    /// What it is found by, beside its labels and that it is stalled.
     fn facts(&self) -> Vec<Fact>;
 
     /// Whether nothing more will be done for it, so that what was made for it need not be remembered.
@@ -123,7 +124,10 @@ impl<K: Ours> Form<K> for Packed<K> {
     }
 
     fn facts(object: &K) -> Vec<Fact> {
-        object.facts()
+        let is_stalled = is_true(object.conditions(), condition::STALLED);
+        let mut all = object.facts();
+        all.extend(is_stalled.then(|| so(STALLED)));
+        all
     }
 }
 
@@ -156,19 +160,19 @@ impl<K: Ours> Resource for Packed<K> {
     type DynamicType = ();
     type Scope = K::Scope;
 
-    fn kind(_: &()) -> std::borrow::Cow<'_, str> {
+    fn kind((): &()) -> std::borrow::Cow<'_, str> {
         K::kind(&())
     }
 
-    fn group(_: &()) -> std::borrow::Cow<'_, str> {
+    fn group((): &()) -> std::borrow::Cow<'_, str> {
         K::group(&())
     }
 
-    fn version(_: &()) -> std::borrow::Cow<'_, str> {
+    fn version((): &()) -> std::borrow::Cow<'_, str> {
         K::version(&())
     }
 
-    fn plural(_: &()) -> std::borrow::Cow<'_, str> {
+    fn plural((): &()) -> std::borrow::Cow<'_, str> {
         K::plural(&())
     }
 

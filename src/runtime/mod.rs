@@ -6,6 +6,7 @@ pub mod apply;
 pub mod controller;
 pub mod discovery;
 pub mod events;
+mod follow;
 pub mod health;
 pub mod index;
 pub mod kept;

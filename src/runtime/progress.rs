@@ -84,8 +84,7 @@ fn due(context: &Context) -> Vec<(Arc<TrainingJob>, Arc<Pod>)> {
 
 /// The attempt that runs.
 fn attempt(job: &TrainingJob) -> Option<i32> {
-    let last = job.status.as_ref()?.attempts.last()?;
-    last.ended.is_none().then_some(last.number)
+    Some(job.status.as_ref()?.attempt_under_way()?.number)
 }
 
 fn first_worker(context: &Context, job: &TrainingJob) -> Option<Arc<Pod>> {

@@ -80,7 +80,7 @@ async fn a_service_account_that_the_author_may_not_use_is_refused_to_the_author(
     let with_step: TrainingJob = serde_saphyr::from_str(&objects::training(space, "steps", step))?;
     let message = refusal(&ann, &with_step).await.unwrap_or_default();
     assert!(message.contains("as joiner"), "{message}");
-    let training = serde_json::to_value(&named(space, "retrained", "trainer"))?;
+    let training = serde_json::to_value(named(space, "retrained", "trainer"))?;
     let monitor: DriftMonitor = serde_json::from_value(json!({
         "apiVersion": "windlass.dev/v1alpha1", "kind": "DriftMonitor",
         "metadata": {"name": "drifts", "namespace": space},

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::quantities::{where_decimal, where_duration};
 use crate::{
     Address, Check, Decimal, Format, GoDuration, InputRecord, PodTemplate, Source, Storage,
-    Validation, Window,
+    Validation, Window, condition, is_true,
 };
 
 pub use steps::{Reuse, StepPhase, StepStatus, TrainingStep};
@@ -528,6 +528,20 @@ pub struct Progress {
     /// When it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_time: Option<Timestamp>,
+}
+
+impl TrainingJobStatus {
+    /// Whether the job has ended, well or not.
+    pub fn is_finished(&self) -> bool {
+        is_true(&self.conditions, condition::COMPLETE)
+            || is_true(&self.conditions, condition::FAILED)
+    }
+
+    /// The attempt that has not ended; none where the job has.
+    pub fn attempt_under_way(&self) -> Option<&Attempt> {
+        let last = self.attempts.last()?;
+        (last.ended.is_none() && self.completion_time.is_none()).then_some(last)
+    }
 }
 
 /// An attempt of the gang.

@@ -33,6 +33,11 @@ impl<S> Plan<S> {
             again: None,
         }
     }
+
+    /// Has it looked at again after this time, if there is one, or sooner.
+    pub fn look_again(&mut self, after: Option<Duration>) {
+        self.again = self.again.into_iter().chain(after).min();
+    }
 }
 
 /// One change of the cluster.

@@ -85,11 +85,7 @@ impl Observed {
     pub fn wants_utilization(&self) -> Option<Threshold> {
         let spec = &self.job.spec;
         let status = self.job.status.as_ref()?;
-        let runs = status
-            .attempts
-            .last()
-            .is_some_and(|last| last.ended.is_none());
-        if spec.suspend || status.completion_time.is_some() || !runs {
+        if spec.suspend || status.attempt_under_way().is_none() {
             return None;
         }
         Threshold::of(&utilization::policy(spec)).filter(|_| utilization::gpus_of_worker(spec) > 0)

@@ -36,10 +36,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true};
+use windlass_api::{TrainingJob, TrainingJobStatus, condition};
 
 use self::attempt::AttemptState;
-use self::idle::{holds_gpus, sooner};
 use self::record::Ending;
 use self::size::Resize;
 pub use self::steps::reads_others;
@@ -59,9 +58,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<TrainingJobStatus> {
     if job.spec.managed_by != windlass_api::MANAGED_BY_WINDLASS {
         return Plan::status_only(before);
     }
-    if is_true(&before.conditions, condition::COMPLETE)
-        || is_true(&before.conditions, condition::FAILED)
-    {
+    if before.is_finished() {
         return deadlines::finished(job, before, now);
     }
     Reconcile::new(observed, &before, now).plan()
@@ -71,9 +68,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<TrainingJobStatus> {
 pub fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<TrainingJobStatus> {
     let job = &*observed.job;
     let before = job.status.clone().unwrap_or_default();
-    if is_true(&before.conditions, condition::COMPLETE)
-        || is_true(&before.conditions, condition::FAILED)
-    {
+    if before.is_finished() {
         return Plan::status_only(before);
     }
     let reconcile = Reconcile::new(observed, &before, now);
@@ -109,13 +104,12 @@ impl Reconcile<'_> {
         // One that has passed does not hurry what is waited for in spite of it.
         if let Some(left) = self.deadline_left(&plan.status)
             && !left.is_zero()
-            && !is_true(&plan.status.conditions, condition::FAILED)
-            && !is_true(&plan.status.conditions, condition::COMPLETE)
+            && !plan.status.is_finished()
         {
-            plan.again = Some(plan.again.map_or(left, |again| again.min(left)));
+            plan.look_again(Some(left));
         }
-        if holds_gpus(&plan.status) {
-            plan.again = sooner(plan.again, self.judged_in());
+        if plan.status.attempt_under_way().is_some() {
+            plan.look_again(self.judged_in());
         }
         self.note_gpus(&mut plan);
         plan

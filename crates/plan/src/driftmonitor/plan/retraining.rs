@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use windlass_api::agent::{Verdict, WindowVerdict};
 use windlass_api::{
-    DriftMonitorStatus, Mode, Retrain, TrainingJob, Trigger, Window, WindowStatus, condition,
-    is_true,
+    DriftMonitorStatus, Mode, Retrain, TrainingJob, TrainingJobStatus, Trigger, Window,
+    WindowStatus,
 };
 
 use super::{Reconcile, Watched, duration};
@@ -203,8 +203,7 @@ fn under_way(name: &str) -> String {
 }
 
 fn is_finished(job: &TrainingJob) -> bool {
-    job.status.as_ref().is_some_and(|status| {
-        is_true(&status.conditions, condition::COMPLETE)
-            || is_true(&status.conditions, condition::FAILED)
-    })
+    job.status
+        .as_ref()
+        .is_some_and(TrainingJobStatus::is_finished)
 }

@@ -82,7 +82,7 @@ impl Reconcile<'_> {
             .conditions
             .retain(|one| one.type_ != condition::GPUS_IDLE);
         let idle_before = status.idle_gpus.take();
-        if !holds_gpus(status) {
+        if status.attempt_under_way().is_none() {
             return;
         }
         // One that is ending has told its last; its end is written down next.
@@ -111,7 +111,7 @@ impl Reconcile<'_> {
                 let reason = idle.reason();
                 let (counts, message, again) = self.renewed_idle(idle, said, idle_before);
                 plan.status.idle_gpus = Some(counts);
-                plan.again = sooner(plan.again, again);
+                plan.look_again(again);
                 (Truth::True, reason, message)
             }
         };
@@ -272,20 +272,6 @@ impl Reconcile<'_> {
             idle: all_idle,
             message: counts.message(&idle_of, &threshold.below, &window.0),
         })
-    }
-}
-
-/// Whether the last attempt of a status holds what its workers asked for.
-pub(super) fn holds_gpus(status: &TrainingJobStatus) -> bool {
-    let last = status.attempts.last();
-    status.completion_time.is_none() && last.is_some_and(|last| last.ended.is_none())
-}
-
-/// The shorter of two times to wait.
-pub(super) fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
     }
 }
 

@@ -208,7 +208,7 @@ impl Resize {
             None => plan,
             Some(Self::Now(resized)) => *resized,
             Some(Self::Later(after)) => {
-                plan.again = Some(plan.again.map_or(after, |again| again.min(after)));
+                plan.look_again(Some(after));
                 plan
             }
         }

@@ -285,7 +285,7 @@ impl Reconcile<'_> {
         } else {
             Plan::status_only(self.progressing("RunningSteps", message))
         };
-        plan.again = [plan.again, walk.again].into_iter().flatten().min();
+        plan.look_again(walk.again);
         plan
     }
 

@@ -1,0 +1,380 @@
+//! What a watch brings goes into the store; then it is told to those that it is news for, and what nobody will ask for
+//! again is forgotten.
+
+use std::sync::Arc;
+
+use futures::channel::mpsc::UnboundedReceiver;
+use futures::{Stream, StreamExt};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Event};
+use kube::{Resource, ResourceExt};
+use tokio::sync::watch;
+use windlass_api::{TrainingJob, labels};
+
+use super::index::found_by_labels;
+use super::kept::{Fact, Form};
+use super::metrics::Metrics;
+use super::stores::{Cache, OurCache};
+
+/// Whether an object has ended.
+pub(super) type HasEnded<K> = fn(&K) -> bool;
+/// Whether two states of an object differ in what is kept.
+pub(super) type Differs<K> = fn(&K, &K) -> bool;
+
+/// Whether two states of an object differ in more than that one is the later.
+pub(super) fn differs<K: ResourceExt + Clone + PartialEq>(before: &K, now: &K) -> bool {
+    let mut before = before.clone();
+    before.meta_mut().resource_version = now.resource_version();
+    before != *now
+}
+
+/// Fills a store from a watch, and tells whom it concerns, after the store shows it.
+pub(super) struct Follower<K, F: Form<K>, T> {
+    pub cache: Cache<K, F>,
+    pub writer: Writer<F>,
+    pub metrics: Metrics,
+    pub has_ended: Option<HasEnded<K>>,
+    pub differs: Option<Differs<K>>,
+    pub training_jobs: OurCache<TrainingJob>,
+    /// Whether these have been listed once.
+    pub are_listed: watch::Sender<bool>,
+    pub touch: T,
+}
+
+impl<K, F, T> Follower<K, F, T>
+where
+    K: Resource<DynamicType = ()> + Send + Sync + 'static,
+    F: Form<K>,
+    T: Fn(&K) + Send,
+{
+    /// Follows it until it ends. `to_let_go` are TrainingJobs, by namespace and name, that are finished.
+    pub async fn follow(
+        mut self,
+        stream: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+        mut to_let_go: UnboundedReceiver<(String, String)>,
+    ) {
+        let kind = K::kind(&()).into_owned();
+        if self.has_ended.is_some() {
+            // Which of them are left behind is known by then: they are never all in memory at once.
+            // Not by `Store::wait_until_ready`, which wakes one of those that wait.
+            let _ = self.are_listed.subscribe().wait_for(|are| *are).await;
+        }
+        let mut stream = std::pin::pin!(stream);
+        loop {
+            tokio::select! {
+                event = stream.next() => match event {
+                    Some(Ok(event)) => self.take(event),
+                    Some(Err(error)) => {
+                        self.metrics.watch_failed(&kind);
+                        tracing::warn!(kind, %error, "a watch failed and is taken up again");
+                    }
+                    None => return,
+                },
+                Some((namespace, name)) = to_let_go.next() => self.let_go(&namespace, &name),
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event<K>) {
+        match event {
+            Event::Apply(object) if self.is_left_behind(&object) => self.forget(&object),
+            Event::Apply(object) => {
+                let (namespace, name) = identity(&object);
+                let before = self.index(&namespace, &name, &object);
+                self.writer
+                    .apply_watcher_event(&Event::Apply(F::keep(object)));
+                let Some(now) = self.cache.get(&namespace, &name) else {
+                    return;
+                };
+                let is_news = match (self.differs, before) {
+                    (Some(differs), Some(before)) => differs(&before, &now),
+                    _ => true,
+                };
+                if is_news {
+                    (self.touch)(&now);
+                }
+            }
+            Event::InitApply(object) if self.is_left_behind(&object) => {}
+            Event::InitApply(object) => {
+                let (namespace, name) = identity(&object);
+                self.index(&namespace, &name, &object);
+                self.writer
+                    .apply_watcher_event(&Event::InitApply(F::keep(object)));
+            }
+            Event::Delete(object) => {
+                self.forget(&object);
+                if !self.is_left_behind(&object) {
+                    (self.touch)(&object);
+                }
+            }
+            Event::Init => self.writer.apply_watcher_event(&Event::Init),
+            Event::InitDone => self.listed(),
+        }
+    }
+
+    /// Notes what an object is found by from now on; what it was before.
+    fn index(&self, namespace: &str, name: &str, object: &K) -> Option<Arc<K>> {
+        let found_by = found_by::<K, F>(object);
+        let before = self.cache.get(namespace, name);
+        if let Some(before) = &before {
+            let found_before = self::found_by::<K, F>(before);
+            if found_before == found_by {
+                return Some(before.clone());
+            }
+            self.cache.index.remove(namespace, name, found_before);
+            if before.meta().labels != object.meta().labels {
+                // News for whom it was labelled for, too.
+                (self.touch)(before);
+            }
+        }
+        self.cache.index.insert(namespace, name, found_by);
+        before
+    }
+
+    /// What changed while the watch was away is seen only by looking at everything once, and at what is gone.
+    fn listed(&mut self) {
+        // The store shows what a list brings only when the list is whole; until then it shows what was there before.
+        let before = self.cache.store.state();
+        self.writer.apply_watcher_event(&Event::InitDone);
+        if K::kind(&()) == TrainingJob::kind(&()) {
+            self.are_listed.send_replace(true);
+        }
+        for before in before {
+            let (namespace, name) = identity(&*before);
+            if self.cache.kept(&namespace, &name).is_none() {
+                let before = before.object();
+                let found_by = found_by::<K, F>(&before);
+                self.cache.index.remove(&namespace, &name, found_by);
+                (self.touch)(&before);
+            }
+        }
+        for kept in self.cache.store.state() {
+            (self.touch)(&kept.object());
+        }
+    }
+
+    /// Whether an object has ended and is of a TrainingJob that is finished: nothing will be decided on it any more.
+    fn is_left_behind(&self, object: &K) -> bool {
+        let Some(has_ended) = self.has_ended else {
+            return false;
+        };
+        let labels = object.meta().labels.as_ref();
+        let label = |name: &str| labels?.get(name).map(String::as_str);
+        if label(labels::ROLE) != Some("training") || !has_ended(object) {
+            return false;
+        }
+        let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+        label(labels::TRAINING_JOB)
+            .and_then(|name| self.training_jobs.kept(namespace, name))
+            .is_some_and(|job| job.is_finished())
+    }
+
+    /// Forgets what has ended of a TrainingJob that is finished.
+    fn let_go(&mut self, namespace: &str, training_job: &str) {
+        let its = (self.cache).labelled(namespace, labels::TRAINING_JOB, training_job);
+        for object in its {
+            if self.is_left_behind(&object) {
+                self.forget(&object);
+            }
+        }
+    }
+
+    fn forget(&mut self, object: &K) {
+        let (namespace, name) = identity(object);
+        if let Some(kept) = self.cache.kept(&namespace, &name) {
+            let found_by = found_by::<K, F>(&kept.object());
+            self.cache.index.remove(&namespace, &name, found_by);
+            self.writer
+                .apply_watcher_event(&Event::Delete(F::clone(&kept)));
+        }
+    }
+}
+
+fn identity(object: &impl ResourceExt) -> (String, String) {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// What an object is found by.
+fn found_by<K: Resource, F: Form<K>>(object: &K) -> Vec<Fact> {
+    let mut all = found_by_labels(object);
+    all.extend(F::facts(object));
+    all
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Mutex;
+
+    use k8s_openapi::api::batch::v1::Job;
+    use serde_json::json;
+
+    use super::*;
+
+    fn job(name: &str, owner: &str) -> Job {
+        let mut job = Job::default();
+        job.metadata.name = Some(name.to_owned());
+        job.metadata.namespace = Some("growth".to_owned());
+        let labels = [(labels::TRAINING_JOB, owner), (labels::ROLE, "training")];
+        let all = labels.map(|(label, value)| (label.to_owned(), value.to_owned()));
+        job.metadata.labels = Some(all.into());
+        job
+    }
+
+    /// A TrainingJob `a` that has ended well, and `b` that has not.
+    pub(in crate::runtime) fn training_jobs() -> OurCache<TrainingJob> {
+        let (cache, mut writer, _) = OurCache::new();
+        for (name, is_complete) in [("a", "True"), ("b", "False")] {
+            let job = serde_json::from_value(json!({
+                "apiVersion": "windlass.dev/v1alpha1", "kind": "TrainingJob",
+                "metadata": {"name": name, "namespace": "growth"},
+                "spec": {"workers": {"template": {}}},
+                "status": {"conditions": [{
+                    "type": "Complete", "status": is_complete, "reason": "Test", "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }]},
+            }));
+            let job: TrainingJob = job.expect("a TrainingJob");
+            writer.apply_watcher_event(&Event::InitApply(Form::keep(job)));
+        }
+        writer.apply_watcher_event(&Event::InitDone);
+        cache
+    }
+
+    /// What the cache holds after these events, and after what is left behind by `a` was let go where that is asked
+    /// for; and what was touched, in order.
+    fn followed(
+        events: Vec<Event<Job>>,
+        has_ended: Option<HasEnded<Job>>,
+        let_go: bool,
+    ) -> (Cache<Job>, Vec<(String, String)>) {
+        let (cache, writer, _) = Cache::<Job>::new();
+        let touched = Mutex::new(Vec::new());
+        let touch = |job: &Job| {
+            let owner = job.labels()[labels::TRAINING_JOB].clone();
+            touched
+                .lock()
+                .expect("a list")
+                .push((job.name_any(), owner));
+        };
+        let mut follower = Follower {
+            cache: cache.clone(),
+            writer,
+            metrics: Metrics::new(),
+            has_ended,
+            differs: Some(differs),
+            training_jobs: training_jobs(),
+            are_listed: watch::Sender::new(false),
+            touch,
+        };
+        for event in events {
+            follower.take(event);
+        }
+        if let_go {
+            follower.let_go("growth", "a");
+        }
+        drop(follower);
+        (cache, touched.into_inner().expect("a list"))
+    }
+
+    fn pair(name: &str, owner: &str) -> (String, String) {
+        (name.to_owned(), owner.to_owned())
+    }
+
+    #[test]
+    fn what_went_while_the_watch_was_away_is_news_for_its_owner() {
+        let (cache, touched) = followed(
+            vec![
+                Event::Init,
+                Event::InitApply(job("a-1", "a")),
+                Event::InitApply(job("b-1", "b")),
+                Event::InitDone,
+                Event::Init,
+                Event::InitApply(job("b-1", "b")),
+                Event::InitDone,
+            ],
+            None,
+            false,
+        );
+        assert_eq!(touched[2..], [pair("a-1", "a"), pair("b-1", "b")]);
+        let names = |owner| cache.index.names("growth", labels::TRAINING_JOB, owner);
+        assert!(names("a").is_empty());
+        assert_eq!(names("b"), ["b-1"]);
+    }
+
+    #[test]
+    fn an_object_whose_label_was_changed_is_found_by_the_new_one_alone_and_is_news_for_both() {
+        let (cache, touched) = followed(
+            vec![Event::Apply(job("a-1", "a")), Event::Apply(job("a-1", "b"))],
+            None,
+            false,
+        );
+        let names = |owner| cache.index.names("growth", labels::TRAINING_JOB, owner);
+        assert!(names("a").is_empty());
+        assert_eq!(names("b"), ["a-1"]);
+        assert_eq!(touched[1..], [pair("a-1", "a"), pair("a-1", "b")]);
+    }
+
+    #[test]
+    fn what_has_ended_is_forgotten_with_a_training_job_that_is_finished_and_not_before() {
+        let ended = |job: &Job| job.name_any().ends_with('1');
+        let all = || {
+            vec![
+                Event::Init,
+                Event::InitApply(job("a-1", "a")),
+                Event::InitApply(job("a-2", "a")),
+                Event::InitApply(job("b-1", "b")),
+                Event::InitDone,
+                Event::Apply(job("a-1", "a")),
+                Event::Delete(job("a-1", "a")),
+            ]
+        };
+        let names =
+            |cache: &Cache<Job>, owner| cache.index.names("growth", labels::TRAINING_JOB, owner);
+        let (cache, touched) = followed(all(), Some(ended), false);
+        assert_eq!(names(&cache, "a"), ["a-2"]);
+        assert_eq!(names(&cache, "b"), ["b-1"]);
+        assert!(cache.get("growth", "a-1").is_none());
+        // It is no news, either.
+        assert!(!touched.contains(&pair("a-1", "a")));
+
+        // It ends only after all were read.
+        let mut later = all();
+        later.truncate(5);
+        let (cache, _) = followed(later, Some(|_| false), true);
+        assert_eq!(names(&cache, "a"), ["a-1", "a-2"]);
+    }
+
+    #[test]
+    fn what_differs_in_nothing_that_is_kept_is_no_news() {
+        let of = |version: &str, active| {
+            let mut job = job("b-1", "b");
+            job.metadata.resource_version = Some(version.to_owned());
+            job.status.get_or_insert_default().active = Some(active);
+            Event::Apply(job)
+        };
+        let events = vec![of("1", 0), of("2", 0), of("3", 1)];
+        let (cache, touched) = followed(events, None, false);
+        assert_eq!(touched.len(), 2);
+        let kept = cache.get("growth", "b-1").expect("a Job");
+        assert_eq!(kept.metadata.resource_version.as_deref(), Some("3"));
+    }
+
+    #[test]
+    fn an_object_of_ours_comes_out_as_it_went_in() {
+        let kept = training_jobs();
+        let job = kept.get("growth", "a").expect("a TrainingJob");
+        assert_eq!(job.name_any(), "a");
+        assert_eq!(
+            job.status.as_ref().map(|status| status.conditions.len()),
+            Some(1)
+        );
+        let packed = kept.kept("growth", "a").expect("a TrainingJob");
+        assert!(packed.is_finished());
+        assert!(
+            !kept
+                .kept("growth", "b")
+                .expect("a TrainingJob")
+                .is_finished()
+        );
+    }
+}
