@@ -26,8 +26,6 @@ use super::{Context, progress, rooms, scrape, utilization};
 
 /// Reconciles of one kind at once.
 const CONCURRENCY: u16 = 8;
-/// How long news of an object is waited for before it is looked at: Jobs and pods change in bursts.
-const DEBOUNCE: Duration = Duration::from_millis(100);
 /// The first and the longest pause after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
 
@@ -118,11 +116,7 @@ async fn run<K: Planned>(context: Arc<Context>, triggers: UnboundedReceiver<Obje
     let dropping = running.clone();
     Controller::for_stream(stream::pending(), store)
         .reconcile_on(stream::iter(all).chain(triggers))
-        .with_config(
-            Config::default()
-                .concurrency(CONCURRENCY)
-                .debounce(DEBOUNCE),
-        )
+        .with_config(Config::default().concurrency(CONCURRENCY))
         .run(reconcile::<K>, error_policy::<K>, running)
         .for_each(|outcome| {
             if let Err(kube::runtime::controller::Error::ObjectNotFound(object)) = outcome {
