@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test demo demo-down generate bench-operator bench-training docs
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test demo demo-down generate bench-operator bench-training bench-statistics docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -88,6 +88,9 @@ bench-training: packages build programs ## TrainingJobs in numbers: writes, 10,0
 	@$(TESTCLUSTER) which jobset > /dev/null
 	@# Optimised, the operator and what drives it: the bare client beside it is to be no slower than it can be.
 	WINDLASS_TESTCLUSTER=$(TESTCLUSTER) cargo bench --locked -p windlass --bench training
+
+bench-statistics: packages ## Statistics in numbers: how often intervals hold the truth, and how often a worse model passes
+	cargo bench --locked -p windlass-statistics --bench coverage
 
 docs: ## Build the book (needs mdbook: `cargo install mdbook`)
 	mdbook build docs

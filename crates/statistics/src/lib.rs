@@ -1,9 +1,10 @@
 //! Metrics of models, their intervals, comparisons and distances between distributions.
 //!
 //! ```text
-//!   normal ──> proportion (Wilson, Newcombe) ──┐
-//!          ──> mean ───────────────────────────┼──> metric (value, interval) ──> paired (against a champion, Holm)
-//!          ──> auc (DeLong) ───────────────────┘
+//!   sample (rows, weights) ──> classification, scores, losses ──┐
+//!   normal ──> proportion (Wilson, Clopper-Pearson, Newcombe) ──┼──> metric ──> paired (against a champion, Holm)
+//!          ──> influence (what a row adds) ─────────────────────┘
+//!                                              fairness (between groups)       gate (pass, fail, how much more is needed)
 //!          ──> bins, psi (drift of one column)            histogram (latency quantiles)
 //! ```
 //!
@@ -12,15 +13,23 @@
 //!
 //! Absent on purpose: I/O, a clock, randomness (tests bring a seeded generator), Kubernetes.
 
-pub mod auc;
 pub mod bins;
+pub mod classification;
+pub mod fairness;
+pub mod gate;
 pub mod histogram;
+pub mod influence;
+pub mod losses;
 pub mod mean;
 pub mod metric;
 pub mod normal;
 pub mod paired;
 pub mod proportion;
 pub mod psi;
+pub mod random;
+pub mod sample;
+pub mod scores;
+pub mod sum;
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +84,20 @@ pub enum StatisticsError {
         labels: usize,
         /// How many predictions.
         predictions: usize,
+    },
+    /// Labels and weights are not of one length.
+    #[error("there are {labels} labels but {weights} weights")]
+    Weights {
+        /// How many labels.
+        labels: usize,
+        /// How many weights.
+        weights: usize,
+    },
+    /// A weight is not finite, or below 0.
+    #[error("the weight of row {row} is not a finite number of at least 0")]
+    Weight {
+        /// The row, from 0.
+        row: usize,
     },
     /// A label of a classification is neither 0 nor 1, or a label is no number.
     #[error("the label of row {row} is not {accepted}")]

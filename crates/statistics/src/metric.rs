@@ -1,90 +1,166 @@
 //! Metrics of a model's answers against labels, each with its interval.
 //!
-//! Classification metrics take labels 0 and 1 and predictions that are the probability of 1; those that need a class
-//! (accuracy, precision, recall, F1) take it at [`THRESHOLD`]. Precision, recall and F1 are those of class 1.
-//!
-//! Every interval assumes that rows are independent: where one user or one hour has many rows, it is too narrow.
+//! Every interval assumes that rows are independent (for NDCG: queries): where one user or one hour has many rows, it is
+//! too narrow.
 
+use std::fmt::{self, Display};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
-use crate::auc::RocAuc;
-use crate::mean::Mean;
-use crate::proportion::Proportion;
-use crate::{Interval, StatisticsError};
-
-/// A prediction of at least this is class 1.
-pub const THRESHOLD: f64 = 0.5;
+use crate::StatisticsError;
+use crate::classification::{
+    self, Average, OfClass, accuracy, accuracy_influence, balanced_accuracy,
+    balanced_accuracy_influence,
+};
+use crate::influence::{Estimate, Influence};
+use crate::losses::{
+    Loss, expected_calibration_error, expected_calibration_error_influence, r_squared,
+    r_squared_influence, rmse, rmse_influence,
+};
+use crate::sample::{Accepts, Sample};
+use crate::scores::{
+    average_precision, average_precision_influence, ndcg, ndcg_influence, roc_auc,
+    roc_auc_influence,
+};
 
 /// A metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
-    /// The share of rows whose class is right. Interval: Wilson (1927).
+    /// [`accuracy`].
     Accuracy,
-    /// TP / (TP + FP). Interval: Wilson (1927), on the rows that were answered with class 1.
+    /// [`balanced_accuracy`].
+    BalancedAccuracy,
+    /// [`OfClass::Precision`] of class 1.
     Precision,
-    /// TP / (TP + FN). Interval: Wilson (1927), on the rows of class 1.
+    /// The mean of [`OfClass::Precision`] over the classes.
+    PrecisionMacro,
+    /// [`OfClass::Recall`] of class 1.
     Recall,
-    /// 2 TP / (2 TP + FP + FN), van Rijsbergen (1979). Interval: Wilson's for J = TP / (TP + FP + FN), a proportion
-    /// of the rows that are not true negatives, through F1 = 2J / (1 + J) (Hand, Christen & Kirielle 2021, eq. 4).
+    /// The mean of [`OfClass::Recall`] over the classes.
+    RecallMacro,
+    /// [`OfClass::F1`] of class 1.
     F1,
-    /// Area under the ROC curve. Interval: value ± z · s with DeLong's (1988) variance, cut to [0, 1].
+    /// The mean of [`OfClass::F1`] over the classes.
+    F1Macro,
+    /// [`OfClass::F1`] over the rows.
+    F1Micro,
+    /// [`roc_auc`].
     RocAuc,
-    /// Mean of -ln p(label), nats; p is kept 2.2e-16 away from 0 and 1, as scikit-learn does. Interval: of a mean.
+    /// [`average_precision`].
+    PrAuc,
+    /// The mean of [`Loss::Log`].
     LogLoss,
-    /// Mean of (prediction - label)², Brier (1950), for two classes in [0, 1]. Interval: of a mean.
+    /// The mean of [`Loss::Brier`].
     Brier,
-    /// Root of the mean of (prediction - label)², in the label's unit. Interval: the root of the mean's.
+    /// [`expected_calibration_error`].
+    ExpectedCalibrationError,
+    /// [`rmse`].
     Rmse,
-    /// Mean of |prediction - label|, in the label's unit. Interval: of a mean.
+    /// The mean of [`Loss::Absolute`].
     Mae,
-}
-
-/// A value and how well it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    /// The value on the rows.
-    pub value: f64,
-    /// Its confidence interval; absent when there are too few rows for one.
-    pub interval: Option<Interval>,
+    /// The mean of [`Loss::AbsolutePercentage`].
+    Mape,
+    /// [`r_squared`].
+    RSquared,
+    /// The mean of [`Loss::Pinball`] at so many thousandths.
+    Pinball(u16),
+    /// [`ndcg`] of so many first places.
+    Ndcg(u32),
 }
 
 impl Metric {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
+    /// All that have no parameter.
+    pub const PLAIN: [Self; 18] = [
         Self::Accuracy,
+        Self::BalancedAccuracy,
         Self::Precision,
+        Self::PrecisionMacro,
         Self::Recall,
+        Self::RecallMacro,
         Self::F1,
+        Self::F1Macro,
+        Self::F1Micro,
         Self::RocAuc,
+        Self::PrAuc,
         Self::LogLoss,
         Self::Brier,
+        Self::ExpectedCalibrationError,
         Self::Rmse,
         Self::Mae,
+        Self::Mape,
+        Self::RSquared,
     ];
 
-    /// Its name in manifests and reports.
-    pub fn name(self) -> &'static str {
+    /// Its name in manifests and reports, less its parameter.
+    fn word(self) -> &'static str {
         match self {
             Self::Accuracy => "accuracy",
+            Self::BalancedAccuracy => "balancedAccuracy",
             Self::Precision => "precision",
+            Self::PrecisionMacro => "precisionMacro",
             Self::Recall => "recall",
+            Self::RecallMacro => "recallMacro",
             Self::F1 => "f1",
+            Self::F1Macro => "f1Macro",
+            Self::F1Micro => "f1Micro",
             Self::RocAuc => "rocAuc",
+            Self::PrAuc => "prAuc",
             Self::LogLoss => "logLoss",
             Self::Brier => "brier",
+            Self::ExpectedCalibrationError => "expectedCalibrationError",
             Self::Rmse => "rmse",
             Self::Mae => "mae",
+            Self::Mape => "mape",
+            Self::RSquared => "r2",
+            Self::Pinball(_) => "pinball",
+            Self::Ndcg(_) => "ndcg",
         }
     }
 
     /// Whether a larger value is a better one.
     pub fn is_higher_better(self) -> bool {
         match self {
-            Self::Accuracy | Self::Precision | Self::Recall | Self::F1 | Self::RocAuc => true,
-            Self::LogLoss | Self::Brier | Self::Rmse | Self::Mae => false,
+            Self::Accuracy
+            | Self::BalancedAccuracy
+            | Self::Precision
+            | Self::PrecisionMacro
+            | Self::Recall
+            | Self::RecallMacro
+            | Self::F1
+            | Self::F1Macro
+            | Self::F1Micro
+            | Self::RocAuc
+            | Self::PrAuc
+            | Self::RSquared
+            | Self::Ndcg(_) => true,
+            Self::LogLoss
+            | Self::Brier
+            | Self::ExpectedCalibrationError
+            | Self::Rmse
+            | Self::Mae
+            | Self::Mape
+            | Self::Pinball(_) => false,
+        }
+    }
+
+    /// What labels and answers it takes.
+    pub fn accepts(self) -> Accepts {
+        match self {
+            Self::Accuracy
+            | Self::BalancedAccuracy
+            | Self::Precision
+            | Self::PrecisionMacro
+            | Self::Recall
+            | Self::RecallMacro
+            | Self::F1
+            | Self::F1Macro
+            | Self::F1Micro
+            | Self::RocAuc
+            | Self::PrAuc => Accepts::Scores,
+            Self::LogLoss | Self::Brier | Self::ExpectedCalibrationError => Accepts::Probabilities,
+            Self::Rmse | Self::Mae | Self::Mape | Self::RSquared | Self::Pinball(_) => {
+                Accepts::Numbers
+            }
+            Self::Ndcg(_) => Accepts::Relevances,
         }
     }
 
@@ -94,121 +170,84 @@ impl Metric {
     /// A [`StatisticsError`] that says why there is no value: which row, which class is not there.
     pub fn estimate(
         self,
-        labels: &[f64],
-        predictions: &[f64],
+        sample: &Sample<'_>,
         confidence: f64,
     ) -> Result<Estimate, StatisticsError> {
-        self.check(labels, predictions)?;
-        let of_proportion = |proportion: Proportion, what| {
-            let value = proportion
-                .value()
-                .ok_or(StatisticsError::Undefined { what })?;
-            Ok(Estimate {
-                value,
-                interval: Some(proportion.wilson(confidence)),
-            })
-        };
-        let of_mean = |mean: Mean| Estimate {
-            value: mean.value().unwrap_or_default(),
-            interval: mean
-                .interval(confidence)
-                .map(|interval| interval.clamped(0.0, f64::INFINITY)),
-        };
-        let counts = || Confusion::new(labels, predictions);
-        Ok(match self {
-            Self::Accuracy => of_proportion(counts().accuracy(), "there are no rows")?,
-            Self::Precision => of_proportion(counts().precision(), NO_POSITIVE_ANSWER)?,
-            Self::Recall => of_proportion(counts().recall(), NO_POSITIVE_LABEL)?,
-            Self::F1 => {
-                let jaccard = of_proportion(counts().jaccard(), NO_POSITIVE)?;
-                let f1 = |j: f64| 2.0 * j / (1.0 + j);
-                Estimate {
-                    value: f1(jaccard.value),
-                    interval: jaccard.interval.map(|interval| interval.map(f1)),
-                }
+        let of_class = |what, average| classification::of_class(what, average, sample, confidence);
+        match self {
+            Self::Accuracy => accuracy(sample, confidence),
+            Self::BalancedAccuracy => balanced_accuracy(sample, confidence),
+            Self::Precision => of_class(OfClass::Precision, Average::Binary),
+            Self::PrecisionMacro => of_class(OfClass::Precision, Average::Macro),
+            Self::Recall => of_class(OfClass::Recall, Average::Binary),
+            Self::RecallMacro => of_class(OfClass::Recall, Average::Macro),
+            Self::F1 => of_class(OfClass::F1, Average::Binary),
+            Self::F1Macro => of_class(OfClass::F1, Average::Macro),
+            Self::F1Micro => of_class(OfClass::F1, Average::Micro),
+            Self::RocAuc => roc_auc(sample, confidence),
+            Self::PrAuc => average_precision(sample, confidence),
+            Self::ExpectedCalibrationError => expected_calibration_error(sample, confidence),
+            Self::Rmse => rmse(sample, confidence),
+            Self::RSquared => r_squared(sample, confidence),
+            Self::Ndcg(first) => ndcg(sample, first, confidence),
+            Self::LogLoss | Self::Brier | Self::Mae | Self::Mape | Self::Pinball(_) => {
+                self.loss().mean(sample, confidence)
             }
-            Self::RocAuc => {
-                let area = RocAuc::new(&classes(labels), predictions)?;
-                let interval = area.variance().map(|variance| {
-                    Interval::of_normal(area.value, variance.sqrt(), confidence).clamped(0.0, 1.0)
-                });
-                Estimate {
-                    value: area.value,
-                    interval,
-                }
-            }
-            Self::LogLoss | Self::Brier | Self::Mae => {
-                of_mean(self.losses(labels, predictions).collect())
-            }
-            Self::Rmse => {
-                let squares = of_mean(self.losses(labels, predictions).collect());
-                let interval = squares.interval.map(|interval| interval.map(f64::sqrt));
-                Estimate {
-                    value: squares.value.sqrt(),
-                    interval,
-                }
-            }
-        })
+        }
     }
 
-    /// What each row adds to the mean that the metric is (for RMSE: the squared error); for accuracy, 1 where right.
-    pub(crate) fn losses<'a>(
-        self,
-        labels: &'a [f64],
-        predictions: &'a [f64],
-    ) -> impl Iterator<Item = f64> + 'a {
-        labels
-            .iter()
-            .zip(predictions)
-            .map(move |(&label, &prediction)| match self {
-                Self::LogLoss => log_loss(label, prediction),
-                Self::Brier | Self::Rmse => (prediction - label).powi(2),
-                Self::Mae => (prediction - label).abs(),
-                Self::Accuracy | Self::Precision | Self::Recall | Self::F1 | Self::RocAuc => {
-                    f64::from(u8::from(is_one(label) == is_one(prediction)))
-                }
-            })
+    /// The metric, and what each row (for NDCG: each query) adds to its spread.
+    ///
+    /// # Errors
+    /// As [`Metric::estimate`].
+    pub fn influence(self, sample: &Sample<'_>) -> Result<Influence, StatisticsError> {
+        let of_class = |what, average| classification::of_class_influence(what, average, sample);
+        match self {
+            Self::Accuracy => accuracy_influence(sample),
+            Self::BalancedAccuracy => balanced_accuracy_influence(sample),
+            Self::Precision => of_class(OfClass::Precision, Average::Binary),
+            Self::PrecisionMacro => of_class(OfClass::Precision, Average::Macro),
+            Self::Recall => of_class(OfClass::Recall, Average::Binary),
+            Self::RecallMacro => of_class(OfClass::Recall, Average::Macro),
+            Self::F1 => of_class(OfClass::F1, Average::Binary),
+            Self::F1Macro => of_class(OfClass::F1, Average::Macro),
+            Self::F1Micro => of_class(OfClass::F1, Average::Micro),
+            Self::RocAuc => roc_auc_influence(sample),
+            Self::PrAuc => average_precision_influence(sample),
+            Self::ExpectedCalibrationError => expected_calibration_error_influence(sample),
+            Self::Rmse => rmse_influence(sample),
+            Self::RSquared => r_squared_influence(sample),
+            Self::Ndcg(first) => ndcg_influence(sample, first),
+            Self::LogLoss | Self::Brier | Self::Mae | Self::Mape | Self::Pinball(_) => {
+                self.loss().influence(sample)
+            }
+        }
     }
 
-    /// Whether these rows are what the metric is defined on.
-    pub(crate) fn check(self, labels: &[f64], predictions: &[f64]) -> Result<(), StatisticsError> {
-        if labels.len() != predictions.len() {
-            return Err(StatisticsError::Length {
-                labels: labels.len(),
-                predictions: predictions.len(),
-            });
+    /// The loss whose mean it is, or is made of.
+    fn loss(self) -> Loss {
+        match self {
+            Self::LogLoss => Loss::Log,
+            Self::Brier => Loss::Brier,
+            Self::Mae => Loss::Absolute,
+            Self::Mape => Loss::AbsolutePercentage,
+            Self::Pinball(thousandths) => Loss::Pinball(f64::from(thousandths) / 1000.0),
+            _ => Loss::Square,
         }
-        if labels.is_empty() {
-            return Err(StatisticsError::Empty);
-        }
-        let is_regression = matches!(self, Self::Rmse | Self::Mae);
-        let is_label = |label: &f64| {
-            if is_regression {
-                label.is_finite()
-            } else {
-                [0.0, 1.0].contains(label)
+    }
+}
+
+/// `rocAuc`, `pinball@0.9`, `ndcg@10`.
+impl Display for Metric {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.word();
+        match self {
+            Self::Pinball(thousandths) => {
+                write!(formatter, "{word}@{}", f64::from(*thousandths) / 1000.0)
             }
-        };
-        if let Some(row) = labels.iter().position(|label| !is_label(label)) {
-            let accepted = if is_regression {
-                "a finite number"
-            } else {
-                "0 or 1"
-            };
-            return Err(StatisticsError::Label { row, accepted });
+            Self::Ndcg(first) => write!(formatter, "{word}@{first}"),
+            _ => formatter.write_str(word),
         }
-        let needs_probability = matches!(self, Self::LogLoss | Self::Brier);
-        let is_prediction =
-            |value: &f64| value.is_finite() && (!needs_probability || (0.0..=1.0).contains(value));
-        if let Some(row) = predictions.iter().position(|value| !is_prediction(value)) {
-            let accepted = if needs_probability {
-                "a probability in [0, 1]"
-            } else {
-                "a finite number"
-            };
-            return Err(StatisticsError::Prediction { row, accepted });
-        }
-        Ok(())
     }
 }
 
@@ -216,100 +255,66 @@ impl FromStr for Metric {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|metric| metric.name() == text)
-            .ok_or_else(|| {
-                let names: Vec<&str> = Self::ALL.iter().map(|metric| metric.name()).collect();
-                format!(
-                    "'{text}' is not a metric; accepted are {}",
+        if let Some(metric) = Self::PLAIN.into_iter().find(|metric| metric.word() == text) {
+            return Ok(metric);
+        }
+        match text.split_once('@') {
+            Some(("pinball", quantile)) => {
+                thousandths(quantile).map(Self::Pinball).ok_or_else(|| {
+                    format!(
+                        "'{text}': the quantile lies between 0 and 1, in thousandths: pinball@0.9"
+                    )
+                })
+            }
+            Some(("ndcg", first)) => first
+                .parse()
+                .ok()
+                .filter(|first| *first > 0)
+                .map(Self::Ndcg)
+                .ok_or_else(|| format!("'{text}': how many places is a number from 1: ndcg@10")),
+            _ => {
+                let names: Vec<&str> = Self::PLAIN.iter().map(|metric| metric.word()).collect();
+                Err(format!(
+                    "'{text}' is not a metric; accepted are {}, pinball@<quantile>, ndcg@<places>",
                     names.join(", ")
-                )
-            })
-    }
-}
-
-pub(crate) const NO_POSITIVE_ANSWER: &str = "no row was answered with class 1";
-pub(crate) const NO_POSITIVE_LABEL: &str = "no row has the label 1";
-pub(crate) const NO_POSITIVE: &str = "no row has class 1, as label or as answer";
-
-fn log_loss(label: f64, prediction: f64) -> f64 {
-    let p = prediction.clamp(f64::EPSILON, 1.0 - f64::EPSILON);
-    if is_one(label) {
-        -p.ln()
-    } else {
-        -(-p).ln_1p()
-    }
-}
-
-pub(crate) fn is_one(value: f64) -> bool {
-    value >= THRESHOLD
-}
-
-pub(crate) fn classes(labels: &[f64]) -> Vec<bool> {
-    labels.iter().map(|label| is_one(*label)).collect()
-}
-
-/// Counts of rows by label and answer at [`THRESHOLD`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Confusion {
-    /// Label 1, answer 1.
-    pub true_positives: u64,
-    /// Label 0, answer 1.
-    pub false_positives: u64,
-    /// Label 1, answer 0.
-    pub false_negatives: u64,
-    /// Label 0, answer 0.
-    pub true_negatives: u64,
-}
-
-impl Confusion {
-    /// Counts labels and predictions of one length.
-    pub fn new(labels: &[f64], predictions: &[f64]) -> Self {
-        let mut counts = Self::default();
-        for (label, prediction) in labels.iter().zip(predictions) {
-            match (is_one(*label), is_one(*prediction)) {
-                (true, true) => counts.true_positives += 1,
-                (false, true) => counts.false_positives += 1,
-                (true, false) => counts.false_negatives += 1,
-                (false, false) => counts.true_negatives += 1,
+                ))
             }
         }
-        counts
     }
+}
 
-    /// Right among all.
-    pub fn accuracy(self) -> Proportion {
-        let successes = self.true_positives + self.true_negatives;
-        Proportion {
-            successes,
-            trials: successes + self.false_positives + self.false_negatives,
+/// A quantile in (0, 1) in thousandths.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked
+fn thousandths(text: &str) -> Option<u16> {
+    let quantile: f64 = text.parse().ok()?;
+    let thousandths = quantile * 1000.0;
+    let whole = thousandths.round();
+    let is_one = (1.0..=999.0).contains(&whole) && (thousandths - whole).abs() < 1e-9;
+    is_one.then_some(whole as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_as_it_is_written() {
+        let mut all = Metric::PLAIN.to_vec();
+        all.extend([Metric::Pinball(900), Metric::Pinball(25), Metric::Ndcg(10)]);
+        for metric in all {
+            assert_eq!(metric.to_string().parse(), Ok(metric));
         }
-    }
-
-    /// Right among those answered with 1.
-    pub fn precision(self) -> Proportion {
-        Proportion {
-            successes: self.true_positives,
-            trials: self.true_positives + self.false_positives,
-        }
-    }
-
-    /// Right among those of label 1.
-    pub fn recall(self) -> Proportion {
-        Proportion {
-            successes: self.true_positives,
-            trials: self.true_positives + self.false_negatives,
-        }
-    }
-
-    /// Right among those of class 1 by label or by answer (Jaccard 1901).
-    pub fn jaccard(self) -> Proportion {
-        let trials = self.true_positives + self.false_positives + self.false_negatives;
-        Proportion {
-            successes: self.true_positives,
-            trials,
+        assert_eq!(Metric::Pinball(900).to_string(), "pinball@0.9");
+        for text in [
+            "auc",
+            "pinball",
+            "pinball@1",
+            "pinball@0.12345",
+            "ndcg@0",
+            "ndcg@x",
+            "ndcg",
+        ] {
+            assert!(text.parse::<Metric>().is_err(), "{text}");
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::auc::RocAuc;
-use crate::mean::Mean;
-use crate::metric::{
-    Confusion, Metric, NO_POSITIVE, NO_POSITIVE_ANSWER, NO_POSITIVE_LABEL, classes, is_one,
-};
+use crate::classification::NO_POSITIVE_LABEL;
+use crate::influence::Influence;
+use crate::metric::Metric;
+use crate::sample::Sample;
+use crate::scores::delong;
 use crate::{Interval, StatisticsError, float, normal};
 
 /// By how much a candidate is better than a champion on the same rows.
@@ -22,13 +22,13 @@ pub struct Advantage {
 }
 
 impl Advantage {
-    /// The advantage in a metric on rows.
+    /// The advantage in a metric of a candidate over a champion that answered the same rows.
     ///
-    /// - rocAuc: DeLong, DeLong & Clarke-Pearson (1988): variance of the difference of two correlated areas.
+    /// - rocAuc of two classes: DeLong, DeLong & Clarke-Pearson (1988): variance of the difference of two correlated areas.
     /// - accuracy, recall: Agresti & Min (2005), "Simple improved confidence intervals for comparing matched
     ///   proportions": half a row is added to each cell, so that equal answers on few rows prove nothing.
-    /// - logLoss, brier, mae: mean of the differences by row, normal approximation.
-    /// - precision, f1, rmse: delta method; the spread of the differences of the influence functions.
+    /// - all others: the spread of the differences of what each row adds ([`Influence`]); of a mean, that is the
+    ///   paired comparison of means.
     ///
     /// Assumes independent rows (not models) and enough of them for a normal approximation.
     ///
@@ -36,64 +36,52 @@ impl Advantage {
     /// A [`StatisticsError`] where either has no value, or when there are fewer than two rows (of each class).
     pub fn new(
         metric: Metric,
-        labels: &[f64],
-        candidate: &[f64],
-        champion: &[f64],
+        candidate: &Sample<'_>,
+        champion: &Sample<'_>,
     ) -> Result<Self, StatisticsError> {
-        metric.check(labels, candidate)?;
-        metric.check(labels, champion)?;
+        candidate.check(metric.accepts())?;
+        champion.check(metric.accepts())?;
         let few = StatisticsError::Undefined {
             what: "there are too few rows for an interval",
         };
+        let is_matched = candidate.is_unweighted() && candidate.classes() == 2;
+        let rows = 0..candidate.rows();
+        let right = |row: usize| {
+            let class = candidate.class(row);
+            (
+                candidate.answered_class(row) == class,
+                champion.answered_class(row) == class,
+            )
+        };
         match metric {
-            Metric::RocAuc => {
-                let classes = classes(labels);
-                let (one, two) = (
-                    RocAuc::new(&classes, candidate)?,
-                    RocAuc::new(&classes, champion)?,
-                );
-                let variance = one.variance_of_difference(&two).ok_or(few)?;
-                let value = one.value - two.value;
-                Ok(Self {
-                    value,
-                    centre: value,
-                    standard_error: variance.sqrt(),
-                })
+            Metric::Accuracy if is_matched => return matched(rows.map(right)).ok_or(few),
+            Metric::Recall if is_matched => {
+                let none = StatisticsError::Undefined {
+                    what: NO_POSITIVE_LABEL,
+                };
+                let positives = rows.filter(|row| candidate.class(*row) == 1);
+                return matched(positives.map(right)).ok_or(none);
             }
-            Metric::Accuracy => {
-                let rows = labels.iter().zip(candidate).zip(champion);
-                matched(rows.map(|((label, a), b)| {
-                    (is_one(*a) == is_one(*label), is_one(*b) == is_one(*label))
-                }))
-                .ok_or(few)
-            }
-            Metric::Recall => {
-                let rows = labels
-                    .iter()
-                    .zip(candidate)
-                    .zip(champion)
-                    .filter(|((label, _), _)| is_one(**label));
-                matched(rows.map(|((_, a), b)| (is_one(*a), is_one(*b)))).ok_or(
-                    StatisticsError::Undefined {
-                        what: NO_POSITIVE_LABEL,
-                    },
-                )
-            }
-            Metric::LogLoss | Metric::Brier | Metric::Mae => {
-                let apart = metric
-                    .losses(labels, champion)
-                    .zip(metric.losses(labels, candidate))
-                    .map(|(b, a)| b - a);
-                of_mean(apart.collect(), None).ok_or(few)
-            }
-            Metric::Precision | Metric::F1 | Metric::Rmse => {
-                let (one, mine) = influence(metric, labels, candidate)?;
-                let (two, theirs) = influence(metric, labels, champion)?;
-                let sign = if metric.is_higher_better() { 1.0 } else { -1.0 };
-                let apart = mine.iter().zip(&theirs).map(|(a, b)| sign * (a - b));
-                of_mean(apart.collect(), Some(sign * (one - two))).ok_or(few)
-            }
+            _ => {}
         }
+        let (one, two) = (metric.influence(candidate)?, metric.influence(champion)?);
+        let sign = if metric.is_higher_better() { 1.0 } else { -1.0 };
+        let value = sign * (one.value - two.value);
+        let apart = one.of_rows.iter().zip(&two.of_rows);
+        let apart = Influence {
+            value,
+            of_rows: apart.map(|(a, b)| sign * (a - b)).collect(),
+        };
+        let standard_error = if metric == Metric::RocAuc && is_matched {
+            delong(candidate, &apart.of_rows)
+        } else {
+            apart.standard_error()
+        };
+        Ok(Self {
+            value,
+            centre: value,
+            standard_error: standard_error.ok_or(few)?,
+        })
     }
 
     /// Two-sided interval of the advantage.
@@ -123,16 +111,6 @@ impl Advantage {
     }
 }
 
-fn of_mean(apart: Mean, value: Option<f64>) -> Option<Advantage> {
-    let standard_error = apart.standard_error()?;
-    let value = value.or(apart.value())?;
-    Some(Advantage {
-        value,
-        centre: value,
-        standard_error,
-    })
-}
-
 /// Matched proportions, candidate and champion in each row.
 fn matched(rows: impl Iterator<Item = (bool, bool)>) -> Option<Advantage> {
     let (mut n, mut better, mut worse) = (0_u64, 0_u64, 0_u64);
@@ -153,78 +131,6 @@ fn matched(rows: impl Iterator<Item = (bool, bool)>) -> Option<Advantage> {
         centre,
         standard_error: variance.max(0.0).sqrt(),
     })
-}
-
-/// The metric and its influence function in each row (Hampel 1974): the variance of the metric is that of their mean.
-fn influence(
-    metric: Metric,
-    labels: &[f64],
-    predictions: &[f64],
-) -> Result<(f64, Vec<f64>), StatisticsError> {
-    let n = float(labels.len());
-    let unit = |is: bool| f64::from(u8::from(is));
-    let rows = || {
-        labels
-            .iter()
-            .zip(predictions)
-            .map(|(label, answer)| (unit(is_one(*label)), unit(is_one(*answer))))
-    };
-    let counts = Confusion::new(labels, predictions);
-    let defined = |denominator: f64, what| {
-        if denominator > 0.0 {
-            Ok(denominator / n)
-        } else {
-            Err(StatisticsError::Undefined { what })
-        }
-    };
-    match metric {
-        Metric::Precision => {
-            let answered = defined(float(counts.precision().trials), NO_POSITIVE_ANSWER)?;
-            let value = counts.precision().value().unwrap_or_default();
-            Ok((
-                value,
-                rows()
-                    .map(|(label, answer)| answer * (label - value) / answered)
-                    .collect(),
-            ))
-        }
-        Metric::F1 => {
-            let either = defined(
-                float(counts.precision().trials + counts.recall().trials),
-                NO_POSITIVE,
-            )?;
-            let value = 2.0 * float(counts.true_positives) / (either * n);
-            let of_row = |(label, answer): (f64, f64)| {
-                (2.0 * label * answer - value * (label + answer)) / either
-            };
-            Ok((value, rows().map(of_row).collect()))
-        }
-        Metric::Rmse => {
-            let squares: Vec<f64> = metric.losses(labels, predictions).collect();
-            let mean = squares.iter().sum::<f64>() / n;
-            let value = mean.sqrt();
-            let slope = if value > 0.0 {
-                1.0 / (2.0 * value)
-            } else {
-                0.0
-            };
-            Ok((
-                value,
-                squares
-                    .into_iter()
-                    .map(|square| (square - mean) * slope)
-                    .collect(),
-            ))
-        }
-        Metric::Accuracy
-        | Metric::Recall
-        | Metric::RocAuc
-        | Metric::LogLoss
-        | Metric::Brier
-        | Metric::Mae => Err(StatisticsError::Undefined {
-            what: "this metric has a comparison of its own",
-        }),
-    }
 }
 
 /// Holm's adjusted p-values, in the order of the given ones; rejecting where they are at most α keeps the chance of

@@ -28,29 +28,75 @@ impl Proportion {
     }
 
     fn wilson_at(self, z: f64) -> Interval {
-        let Some(p) = self.value() else {
-            return Interval {
-                lower: 0.0,
-                upper: 1.0,
-            };
+        wilson(self.value().unwrap_or_default(), float(self.trials), z)
+    }
+
+    /// Clopper and Pearson's interval, which covers at least as often as is asked for, at any size; [0, 1] without trials.
+    ///
+    /// Source: Clopper & Pearson (1934), "The use of confidence or fiducial limits illustrated in the case of the
+    /// binomial"; by quantiles of the beta distribution. Assumes independent trials of one probability.
+    pub fn clopper_pearson(self, confidence: f64) -> Interval {
+        let tail = (1.0 - confidence) / 2.0;
+        let (hits, misses) = (float(self.successes), float(self.trials - self.successes));
+        let end = |a: f64, b: f64, share: f64| {
+            // Beyond an end there is nothing.
+            if a <= 0.0 {
+                0.0
+            } else if b <= 0.0 {
+                1.0
+            } else {
+                beta_quantile(a, b, share)
+            }
         };
-        let n = float(self.trials);
-        let scale = 1.0 + z * z / n;
-        let centre = (p + z * z / (2.0 * n)) / scale;
-        let half = z / scale * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-        // At the ends the bound is exact; rounding must not move it.
-        let lower = if self.successes == 0 {
+        Interval {
+            lower: end(hits, misses + 1.0, tail),
+            upper: end(hits + 1.0, misses, 1.0 - tail),
+        }
+    }
+}
+
+/// Wilson's interval of a share of this many independent trials, which need not be a whole number, at z.
+pub(crate) fn wilson(share: f64, trials: f64, z: f64) -> Interval {
+    if trials <= 0.0 {
+        return Interval {
+            lower: 0.0,
+            upper: 1.0,
+        };
+    }
+    let scale = 1.0 + z * z / trials;
+    let centre = (share + z * z / (2.0 * trials)) / scale;
+    let half =
+        z / scale * (share * (1.0 - share) / trials + z * z / (4.0 * trials * trials)).sqrt();
+    // At the ends the bound is exact; rounding must not move it.
+    Interval {
+        lower: if share <= 0.0 {
             0.0
         } else {
             (centre - half).max(0.0)
-        };
-        let upper = if self.successes == self.trials {
+        },
+        upper: if share >= 1.0 {
             1.0
         } else {
             (centre + half).min(1.0)
-        };
-        Interval { lower, upper }
+        },
     }
+}
+
+/// The value that a beta variable does not pass with this probability, by halving: to 1e-15.
+fn beta_quantile(a: f64, b: f64, share: f64) -> f64 {
+    let (mut low, mut high) = (0.0_f64, 1.0_f64);
+    for _ in 0..200 {
+        let middle = f64::midpoint(low, high);
+        if middle <= low || middle >= high {
+            break;
+        }
+        if statrs::function::beta::beta_reg(a, b, middle) < share {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    f64::midpoint(low, high)
 }
 
 /// How much larger one proportion is than another.

@@ -6,6 +6,7 @@ use windlass_statistics::bins;
 use windlass_statistics::metric::Metric;
 use windlass_statistics::paired::Advantage;
 use windlass_statistics::psi::{Categories, Psi};
+use windlass_statistics::sample::Sample;
 
 /// Splitmix64 (Steele, Lea & Flood 2014).
 struct Random(u64);
@@ -154,7 +155,7 @@ fn intervals_hold_the_truth_as_often_as_they_say() {
             .collect();
         let scores: Vec<f64> = labels.iter().map(|label| random.normal() + label).collect();
         let interval = Metric::RocAuc
-            .estimate(&labels, &scores, 0.95)
+            .estimate(&Sample::new(&labels, &scores), 0.95)
             .expect("a value")
             .interval
             .expect("one");
@@ -165,7 +166,7 @@ fn intervals_hold_the_truth_as_often_as_they_say() {
             .map(|p| f64::from(u8::from(random.uniform() < *p)))
             .collect();
         let interval = Metric::Brier
-            .estimate(&labels, &answers, 0.95)
+            .estimate(&Sample::new(&labels, &answers), 0.95)
             .expect("a value")
             .interval
             .expect("one");
@@ -191,8 +192,11 @@ fn a_candidate_that_is_worse_by_the_margin_passes_in_one_of_twenty() {
             .iter()
             .map(|p| f64::from(u8::from(random.uniform() < *p)))
             .collect();
-        let advantage =
-            Advantage::new(Metric::Brier, &labels, &candidate, &champion).expect("a difference");
+        let advantage = {
+            let sample = |answers| Sample::new(&labels, answers);
+            Advantage::new(Metric::Brier, &sample(&candidate), &sample(&champion))
+        }
+        .expect("a difference");
         passes += u32::from(advantage.p_inferior(0.01) <= 0.05);
     }
     assert!((60..=140).contains(&passes), "{passes} of {runs}");

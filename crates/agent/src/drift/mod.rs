@@ -210,12 +210,9 @@ fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
         return invalid("--labels needs --label and --metric".to_owned());
     }
     match arguments.metric {
-        Some(metric) if arguments.metric_min.is_some() && !metric.is_higher_better() => {
-            invalid(format!(
-                "--metric-min says nothing about {}, which is better when it is lower",
-                metric.name()
-            ))
-        }
+        Some(metric) if arguments.metric_min.is_some() && !metric.is_higher_better() => invalid(
+            format!("--metric-min says nothing about {metric}, which is better when it is lower"),
+        ),
         Some(_) | None => Ok(()),
     }
 }

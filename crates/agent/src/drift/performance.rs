@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use windlass_api::agent::{FailureReason, FailureReport, Performance};
 use windlass_statistics::StatisticsError;
+use windlass_statistics::sample::Sample;
 
 use super::Arguments;
 use crate::address::{Address, AddressError};
@@ -42,7 +43,7 @@ pub async fn measure(
     let address = Address::parse(uri).or_fail(FailureReason::InvalidArguments)?;
     let mut performance = Performance {
         rows: 0,
-        metric: metric.name().to_owned(),
+        metric: metric.to_string(),
         value: None,
         interval: None,
         fallen: false,
@@ -61,7 +62,7 @@ pub async fn measure(
         .filter_map(|(id, answer)| Some((*known.get(id.as_ref()?)?, answer?)));
     let (labels, answers): (Vec<f64>, Vec<f64>) = rows.unzip();
     performance.rows = labels.len() as u64;
-    match metric.estimate(&labels, &answers, arguments.confidence) {
+    match metric.estimate(&Sample::new(&labels, &answers), arguments.confidence) {
         Ok(estimate) => {
             performance.value = Some(estimate.value);
             performance.interval = estimate
@@ -70,8 +71,7 @@ pub async fn measure(
         }
         Err(problem @ StatisticsError::Label { .. }) => {
             let message = format!(
-                "the labels at {uri}: {} cannot be computed from column '{label}': {problem}",
-                metric.name()
+                "the labels at {uri}: {metric} cannot be computed from column '{label}': {problem}"
             );
             return Err(failure(FailureReason::LabelsUnreadable, message));
         }

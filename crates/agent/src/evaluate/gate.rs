@@ -1,26 +1,18 @@
-//! Gates on metrics: bounds of their intervals against what is asked, candidate against champion.
-//!
-//! Against the champion there are two one-sided tests for each gated metric and segment. *Fail*: the candidate is
-//! worse by more than the margin, at Holm's correction over all of them, so that the chance of any wrong failure is
-//! at most 1 - confidence. *Pass*: each shows non-inferiority at that level by itself. No correction is due there:
-//! passing needs all of them (an intersection-union test, Berger 1982), so the chance of passing a model that is worse by
-//! the margin anywhere is at most 1 - confidence already.
+//! What is asked of a metric, and how a result is told.
 
 use std::str::FromStr;
 
 use windlass_api::agent::{MetricResult, Verdict};
-use windlass_statistics::metric::{Estimate, Metric};
-use windlass_statistics::paired::{Advantage, holm};
+use windlass_statistics::gate::{Decision, Limits};
+use windlass_statistics::metric::Metric;
 
 /// `rocAuc,min=0.65`: a metric and what it has to reach.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gate {
     /// The metric.
     pub metric: Metric,
-    /// It has to be at least this.
-    pub min: Option<f64>,
-    /// It has to be at most this.
-    pub max: Option<f64>,
+    /// What it has to reach.
+    pub limits: Limits,
 }
 
 impl FromStr for Gate {
@@ -30,8 +22,7 @@ impl FromStr for Gate {
         let mut parts = text.split(',').map(str::trim);
         let mut gate = Self {
             metric: parts.next().unwrap_or_default().parse()?,
-            min: None,
-            max: None,
+            limits: Limits::default(),
         };
         for part in parts {
             let (name, value) = part
@@ -41,8 +32,8 @@ impl FromStr for Gate {
                 .parse()
                 .map_err(|_| format!("'{value}' in '{text}' is no number"))?;
             match name {
-                "min" => gate.min = Some(value),
-                "max" => gate.max = Some(value),
+                "min" => gate.limits.min = Some(value),
+                "max" => gate.limits.max = Some(value),
                 other => return Err(format!("'{other}' in '{text}' is neither min nor max")),
             }
         }
@@ -50,29 +41,12 @@ impl FromStr for Gate {
     }
 }
 
-impl Gate {
-    /// Whether the bounds of the interval hold; absent when the gate asks nothing.
-    pub fn judge(&self, estimate: Option<&Estimate>) -> Option<Verdict> {
-        if self.min.is_none() && self.max.is_none() {
-            return None;
-        }
-        let Some(interval) = estimate.and_then(|estimate| estimate.interval) else {
-            return Some(Verdict::Inconclusive);
-        };
-        let below = |verdict: Verdict, is_broken: bool, is_held: bool| match (is_broken, is_held) {
-            (true, _) => Verdict::Fail,
-            (false, true) => verdict,
-            (false, false) => worse(verdict, Verdict::Inconclusive),
-        };
-        let mut verdict = Verdict::Pass;
-        if let Some(min) = self.min {
-            verdict = below(verdict, interval.upper < min, interval.lower >= min);
-        }
-        if let Some(max) = self.max {
-            let of_max = below(Verdict::Pass, interval.lower > max, interval.upper <= max);
-            verdict = worse(verdict, of_max);
-        }
-        Some(verdict)
+/// A decision as reports have it.
+pub fn verdict(decision: Decision) -> Verdict {
+    match decision {
+        Decision::Pass => Verdict::Pass,
+        Decision::Inconclusive => Verdict::Inconclusive,
+        Decision::Fail => Verdict::Fail,
     }
 }
 
@@ -83,25 +57,6 @@ pub fn worse(one: Verdict, two: Verdict) -> Verdict {
         (Verdict::Inconclusive, _) | (_, Verdict::Inconclusive) => Verdict::Inconclusive,
         (Verdict::Pass, Verdict::Pass) => Verdict::Pass,
     }
-}
-
-/// The verdicts of comparisons with a champion, in their order; one that could not be made is Inconclusive.
-pub fn compare(advantages: &[Option<Advantage>], margin: f64, confidence: f64) -> Vec<Verdict> {
-    let alpha = 1.0 - confidence;
-    let p_values: Vec<f64> = advantages
-        .iter()
-        .map(|advantage| advantage.map_or(1.0, |advantage| advantage.p_within(margin)))
-        .collect();
-    let verdict = |(advantage, adjusted): (&Option<Advantage>, f64)| match advantage {
-        Some(_) if adjusted <= alpha => Verdict::Fail,
-        Some(advantage) if advantage.p_inferior(margin) <= alpha => Verdict::Pass,
-        Some(_) | None => Verdict::Inconclusive,
-    };
-    advantages
-        .iter()
-        .zip(holm(&p_values))
-        .map(verdict)
-        .collect()
 }
 
 /// The metric in words: `rocAuc 0.764 [0.751, 0.777] on origin = 'JFK'`.
@@ -127,137 +82,15 @@ pub fn words(result: &MetricResult) -> String {
 
 #[cfg(test)]
 mod tests {
-    use windlass_statistics::Interval;
-
     use super::*;
 
     #[test]
-    fn a_gate_is_decided_by_the_bounds() {
-        let estimate = |lower, upper| Estimate {
-            value: 0.7,
-            interval: Some(Interval { lower, upper }),
-        };
-        let judge = |gate: &str, lower, upper| {
-            gate.parse::<Gate>()
-                .expect("a gate")
-                .judge(Some(&estimate(lower, upper)))
-        };
-        for (name, gate, lower, upper, expected) in [
-            (
-                "the interval lies above",
-                "rocAuc,min=0.65",
-                0.66,
-                0.74,
-                Some(Verdict::Pass),
-            ),
-            (
-                "the lower bound is what is asked",
-                "rocAuc,min=0.65",
-                0.65,
-                0.74,
-                Some(Verdict::Pass),
-            ),
-            (
-                "the point alone lies above",
-                "rocAuc,min=0.65",
-                0.64,
-                0.74,
-                Some(Verdict::Inconclusive),
-            ),
-            (
-                "the interval lies below",
-                "rocAuc,min=0.75",
-                0.64,
-                0.74,
-                Some(Verdict::Fail),
-            ),
-            (
-                "a loss below its most",
-                "logLoss,max=0.75",
-                0.64,
-                0.74,
-                Some(Verdict::Pass),
-            ),
-            (
-                "a loss about its most",
-                "logLoss,max=0.7",
-                0.64,
-                0.74,
-                Some(Verdict::Inconclusive),
-            ),
-            (
-                "a loss above its most",
-                "logLoss,max=0.6",
-                0.64,
-                0.74,
-                Some(Verdict::Fail),
-            ),
-            (
-                "between both",
-                "mae,min=0.1,max=0.8",
-                0.64,
-                0.74,
-                Some(Verdict::Pass),
-            ),
-            (
-                "undecided below, broken above",
-                "mae,min=0.7,max=0.6",
-                0.64,
-                0.74,
-                Some(Verdict::Fail),
-            ),
-            ("nothing asked", "rocAuc", 0.64, 0.74, None),
-        ] {
-            assert_eq!(judge(gate, lower, upper), expected, "{name}");
+    fn a_gate_is_read_as_it_is_written() {
+        let gate: Gate = "pinball@0.9,min=0.1,max=0.8".parse().expect("a gate");
+        assert_eq!(gate.metric, Metric::Pinball(900));
+        assert_eq!((gate.limits.min, gate.limits.max), (Some(0.1), Some(0.8)));
+        for text in ["auc", "rocAuc,most=1", "rocAuc,min", "rocAuc,min=x"] {
+            assert!(text.parse::<Gate>().is_err(), "{text}");
         }
-        assert_eq!(
-            "rocAuc,min=0.5"
-                .parse::<Gate>()
-                .expect("a gate")
-                .judge(None),
-            Some(Verdict::Inconclusive)
-        );
-        assert!("auc".parse::<Gate>().is_err());
-        assert!("rocAuc,most=1".parse::<Gate>().is_err());
-    }
-
-    #[test]
-    fn a_champion_is_beaten_matched_or_not_decided() {
-        let of = |value, standard_error| {
-            Some(Advantage {
-                value,
-                centre: value,
-                standard_error,
-            })
-        };
-        let verdicts = compare(
-            &[of(0.0, 0.001), of(-0.1, 0.001), of(0.0, 0.5), None],
-            0.01,
-            0.95,
-        );
-        assert_eq!(
-            verdicts,
-            [
-                Verdict::Pass,
-                Verdict::Fail,
-                Verdict::Inconclusive,
-                Verdict::Inconclusive
-            ]
-        );
-    }
-
-    #[test]
-    fn one_of_many_that_looks_worse_by_chance_does_not_fail() {
-        let of = |value| {
-            Some(Advantage {
-                value,
-                centre: value,
-                standard_error: 1.0,
-            })
-        };
-        let mut many = vec![of(0.0); 20];
-        many.push(of(-2.0));
-        assert_eq!(compare(&[of(-2.0)], 0.01, 0.95), [Verdict::Fail]);
-        assert!(!compare(&many, 0.01, 0.95).contains(&Verdict::Fail));
     }
 }

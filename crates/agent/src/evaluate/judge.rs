@@ -2,11 +2,13 @@
 
 use windlass_api::agent::{FailureReason, FailureReport, MetricResult, Verdict};
 use windlass_statistics::StatisticsError;
-use windlass_statistics::metric::Estimate;
+use windlass_statistics::gate::{Decision, non_inferior, rows_to_compare};
+use windlass_statistics::influence::Estimate;
 use windlass_statistics::paired::Advantage;
+use windlass_statistics::sample::Sample;
 
 use super::Arguments;
-use super::gate::{Gate, compare, words, worse};
+use super::gate::{self, Gate, words, worse};
 use super::segments::Segment;
 use crate::report::failure;
 
@@ -31,6 +33,8 @@ struct Found {
     undefined: Option<String>,
     /// Against the champion, where that is asked for and the rows suffice.
     against: Against,
+    /// About how many rows would decide what these do not.
+    rows_needed: Option<u64>,
 }
 
 /// A comparison with the champion.
@@ -87,11 +91,16 @@ pub fn judge(
         .iter()
         .map(|at| found[*at].against.advantage())
         .collect();
-    for (at, verdict) in
-        compared
-            .into_iter()
-            .zip(compare(&advantages, arguments.margin, arguments.confidence))
-    {
+    let decisions = non_inferior(&advantages, arguments.margin, arguments.confidence);
+    for (at, decision) in compared.into_iter().zip(decisions) {
+        let verdict = gate::verdict(decision);
+        if decision == Decision::Inconclusive
+            && let Some(advantage) = found[at].against.advantage()
+        {
+            let (margin, confidence) = (arguments.margin, arguments.confidence);
+            let wanted = rows_to_compare(&advantage, margin, confidence, found[at].result.rows);
+            found[at].rows_needed = found[at].rows_needed.max(wanted);
+        }
         let before = found[at].result.verdict;
         found[at].result.verdict = Some(before.map_or(verdict, |before| worse(before, verdict)));
     }
@@ -138,7 +147,7 @@ fn one(
     let estimate = |answers: &[f64]| {
         defined(
             gate.metric
-                .estimate(&rows.labels, answers, arguments.confidence),
+                .estimate(&Sample::new(&rows.labels, answers), arguments.confidence),
             gate,
         )
     };
@@ -153,13 +162,17 @@ fn one(
     };
     let against = match &rows.champion {
         Some(answers) if is_judged => {
-            let advantage = Advantage::new(gate.metric, &rows.labels, &rows.candidate, answers);
+            let advantage = Advantage::new(
+                gate.metric,
+                &Sample::new(&rows.labels, &rows.candidate),
+                &Sample::new(&rows.labels, answers),
+            );
             advantage.map_or(Against::Undefined, Against::Advantage)
         }
         Some(_) | None => Against::Nothing,
     };
     let result = MetricResult {
-        name: gate.metric.name().to_owned(),
+        name: gate.metric.to_string(),
         segment: segment.cloned(),
         rows: count,
         value: estimated.map(|estimate| estimate.value),
@@ -168,7 +181,7 @@ fn one(
             .map(|interval| [interval.lower, interval.upper]),
         champion,
         verdict: if is_judged {
-            gate.judge(estimated.as_ref())
+            gate.limits.judge(estimated.as_ref()).map(gate::verdict)
         } else {
             None
         },
@@ -177,6 +190,9 @@ fn one(
         result,
         undefined,
         against,
+        rows_needed: estimated
+            .filter(|_| is_judged)
+            .and_then(|estimate| gate.limits.rows_needed(&estimate, count)),
     })
 }
 
@@ -186,7 +202,7 @@ fn defined(
     estimate: Result<Estimate, StatisticsError>,
     gate: &Gate,
 ) -> Result<Result<Estimate, String>, FailureReport> {
-    let name = gate.metric.name();
+    let name = gate.metric;
     match estimate {
         Ok(estimate) => Ok(Ok(estimate)),
         Err(problem @ StatisticsError::Label { .. }) => {
@@ -201,6 +217,8 @@ fn defined(
         Err(
             problem @ (StatisticsError::Empty
             | StatisticsError::Length { .. }
+            | StatisticsError::Weights { .. }
+            | StatisticsError::Weight { .. }
             | StatisticsError::OneClass { .. }
             | StatisticsError::Undefined { .. }),
         ) => Ok(Err(problem.to_string())),
@@ -248,9 +266,9 @@ fn sentence(arguments: &Arguments, found: &Found) -> String {
     if let Some(gate) = arguments
         .metrics
         .iter()
-        .find(|gate| gate.metric.name() == found.result.name)
+        .find(|gate| gate.metric.to_string() == found.result.name)
     {
-        for (limit, value) in [("min", gate.min), ("max", gate.max)] {
+        for (limit, value) in [("min", gate.limits.min), ("max", gate.limits.max)] {
             if let Some(value) = value {
                 parts.push(format!("{limit} {value}"));
             }
@@ -264,6 +282,11 @@ fn sentence(arguments: &Arguments, found: &Found) -> String {
         parts.push(format!(
             "champion {champion:.4} (better by {:.4} [{:.4}, {:.4}], margin {})",
             advantage.value, interval.lower, interval.upper, arguments.margin
+        ));
+    }
+    if let (Some(Verdict::Inconclusive), Some(wanted)) = (found.result.verdict, found.rows_needed) {
+        parts.push(format!(
+            "about {wanted} rows would decide, if what is seen stays as it is"
         ));
     }
     parts.join(", ")

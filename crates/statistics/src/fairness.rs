@@ -1,0 +1,131 @@
+//! How differently groups are treated.
+//!
+//! Labels and answers are of two classes; an answer of 1 is what everyone wants.
+
+use serde::{Deserialize, Serialize};
+
+use crate::classification::{TwoByTwo, shares_of_two};
+use crate::influence::Estimate;
+use crate::proportion::{Proportion, difference};
+use crate::sample::Sample;
+use crate::{Interval, StatisticsError, float};
+
+/// A difference between groups, in [0, 1]; 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Disparity {
+    /// Of the share that is answered with 1 (Dwork et al. 2012).
+    DemographicParity,
+    /// Of the true positive rate (Hardt, Price & Srebro 2016).
+    EqualOpportunity,
+    /// The larger of those of the true and the false positive rate (Hardt, Price & Srebro 2016).
+    EqualisedOdds,
+}
+
+impl Disparity {
+    /// The largest difference between two of the groups, by group of each row from 0.
+    ///
+    /// Interval: Newcombe's (1998, method 10) for each two groups, as the difference's size, at Bonferroni's correction
+    /// over them; of these the largest of the lower and of the upper ends. With two groups it covers as often as is
+    /// asked for; with more, at least as often.
+    ///
+    /// # Errors
+    /// A row that has no class; that a group has no row that the rate is of.
+    pub fn estimate(
+        self,
+        sample: &Sample<'_>,
+        groups: &[usize],
+        confidence: f64,
+    ) -> Result<Estimate, StatisticsError> {
+        let counts = by_group(sample, groups)?;
+        let rates: &[fn(TwoByTwo) -> Proportion] = match self {
+            Self::DemographicParity => &[TwoByTwo::selected],
+            Self::EqualOpportunity => &[TwoByTwo::true_positive_rate],
+            Self::EqualisedOdds => &[TwoByTwo::true_positive_rate, TwoByTwo::false_positive_rate],
+        };
+        let pairs = float(rates.len() * counts.len() * (counts.len() - 1) / 2);
+        let corrected = 1.0 - (1.0 - confidence) / pairs;
+        let mut found = Estimate {
+            value: 0.0,
+            interval: None,
+        };
+        let mut widest: Option<Interval> = None;
+        for rate in rates {
+            for (at, one) in counts.iter().enumerate() {
+                for other in &counts[..at] {
+                    let undefined = StatisticsError::Undefined {
+                        what: "a group has no row that the rate is of",
+                    };
+                    let apart = difference(rate(*one), rate(*other), corrected).ok_or(undefined)?;
+                    found.value = found.value.max(apart.value.abs());
+                    let Interval { lower, upper } = apart.interval;
+                    let size = Interval {
+                        lower: lower.max(-upper).max(0.0),
+                        upper: upper.abs().max(lower.abs()),
+                    };
+                    widest = Some(widest.map_or(size, |widest| Interval {
+                        lower: widest.lower.max(size.lower),
+                        upper: widest.upper.max(size.upper),
+                    }));
+                }
+            }
+        }
+        found.interval = widest;
+        Ok(found)
+    }
+}
+
+fn by_group(sample: &Sample<'_>, groups: &[usize]) -> Result<Vec<TwoByTwo>, StatisticsError> {
+    if groups.len() != sample.rows() {
+        return Err(StatisticsError::Length {
+            labels: sample.rows(),
+            predictions: groups.len(),
+        });
+    }
+    let count = groups.iter().max().map_or(0, |most| most + 1);
+    if count < 2 {
+        return Err(StatisticsError::Undefined {
+            what: "there are fewer than two groups",
+        });
+    }
+    (0..count)
+        .map(|group| {
+            let rows: Vec<usize> = (0..groups.len())
+                .filter(|row| groups[*row] == group)
+                .collect();
+            let labels: Vec<f64> = rows.iter().map(|row| sample.label(*row)).collect();
+            let answers: Vec<f64> = rows.iter().map(|row| sample.answer(*row)).collect();
+            shares_of_two(&Sample::new(&labels, &answers))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::float_cmp)] // exact by construction
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_that_are_treated_alike_do_not_differ() {
+        let labels = [1.0, 0.0, 1.0, 0.0];
+        let sample = Sample::new(&labels, &[0.9, 0.1, 0.9, 0.1]);
+        for disparity in [
+            Disparity::DemographicParity,
+            Disparity::EqualOpportunity,
+            Disparity::EqualisedOdds,
+        ] {
+            let found = disparity
+                .estimate(&sample, &[0, 0, 1, 1], 0.95)
+                .expect("a value");
+            assert_eq!(found.value, 0.0);
+            assert_eq!(found.interval.expect("one").lower, 0.0);
+        }
+        let one_group = Disparity::EqualOpportunity.estimate(&sample, &[0; 4], 0.95);
+        assert!(matches!(one_group, Err(StatisticsError::Undefined { .. })));
+        let without_positives = Disparity::EqualOpportunity.estimate(&sample, &[0, 1, 0, 1], 0.95);
+        assert!(matches!(
+            without_positives,
+            Err(StatisticsError::Undefined { .. })
+        ));
+    }
+}

@@ -1,0 +1,278 @@
+//! Whether evidence is enough: bounds of intervals against limits, candidate against champion, and what is lacking.
+//!
+//! Against the champion there are two one-sided tests of each metric on each segment. *Fail*: the candidate is worse by
+//! more than the margin, at Holm's correction over all of them, so that the chance of any wrong failure is at most
+//! 1 - confidence. *Pass*: each shows non-inferiority at that level by itself. No correction is due there: passing needs
+//! all of them (an intersection-union test, Berger 1982), so the chance of passing a model that is worse by the margin
+//! anywhere is at most 1 - confidence already.
+
+use crate::influence::Estimate;
+use crate::paired::{Advantage, holm};
+use crate::{float, normal};
+
+/// A decision, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Decision {
+    /// It is shown to be good enough.
+    Pass,
+    /// Neither is shown.
+    Inconclusive,
+    /// It is shown not to be.
+    Fail,
+}
+
+/// What a metric has to reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// At least this.
+    pub min: Option<f64>,
+    /// At most this.
+    pub max: Option<f64>,
+}
+
+impl Limits {
+    /// Whether the bounds of the interval hold; absent where nothing is asked.
+    pub fn judge(self, estimate: Option<&Estimate>) -> Option<Decision> {
+        let interval = estimate.and_then(|estimate| estimate.interval);
+        let of = |limit: Option<f64>, decide: &dyn Fn(f64, f64, f64) -> Decision| {
+            let limit = limit?;
+            Some(interval.map_or(Decision::Inconclusive, |interval| {
+                decide(limit, interval.lower, interval.upper)
+            }))
+        };
+        let decide = |is_broken: bool, is_held: bool| match (is_broken, is_held) {
+            (true, _) => Decision::Fail,
+            (false, true) => Decision::Pass,
+            (false, false) => Decision::Inconclusive,
+        };
+        let min = of(self.min, &|min, lower, upper| {
+            decide(upper < min, lower >= min)
+        });
+        let max = of(self.max, &|max, lower, upper| {
+            decide(lower > max, upper <= max)
+        });
+        min.max(max)
+    }
+
+    /// About how many rows it takes until an estimate that stays as it is on `rows` rows is decided; absent where it is
+    /// already, where there is no interval, or where it lies on a limit.
+    ///
+    /// An interval's width falls with the root of the rows.
+    pub fn rows_needed(self, estimate: &Estimate, rows: u64) -> Option<u64> {
+        let interval = estimate.interval?;
+        let value = estimate.value;
+        let of = |limit: Option<f64>| {
+            let limit = limit?;
+            let undecided = interval.lower < limit && limit < interval.upper;
+            let reach = if value > limit {
+                value - interval.lower
+            } else {
+                interval.upper - value
+            };
+            undecided
+                .then(|| scaled(rows, reach / (value - limit)))
+                .flatten()
+        };
+        of(self.min).max(of(self.max))
+    }
+}
+
+/// The decisions on comparisons with a champion, in their order; one that could not be made is inconclusive.
+pub fn non_inferior(
+    advantages: &[Option<Advantage>],
+    margin: f64,
+    confidence: f64,
+) -> Vec<Decision> {
+    let alpha = 1.0 - confidence;
+    let p_values: Vec<f64> = advantages
+        .iter()
+        .map(|advantage| advantage.map_or(1.0, |advantage| advantage.p_within(margin)))
+        .collect();
+    let decide = |(advantage, adjusted): (&Option<Advantage>, f64)| match advantage {
+        Some(_) if adjusted <= alpha => Decision::Fail,
+        Some(advantage) if advantage.p_inferior(margin) <= alpha => Decision::Pass,
+        Some(_) | None => Decision::Inconclusive,
+    };
+    advantages.iter().zip(holm(&p_values)).map(decide).collect()
+}
+
+/// About how many rows it takes until an advantage that stays as it is on `rows` rows shows non-inferiority, or its
+/// contrary; absent where it lies on the margin.
+pub fn rows_to_compare(
+    advantage: &Advantage,
+    margin: f64,
+    confidence: f64,
+    rows: u64,
+) -> Option<u64> {
+    let reach = normal::one_sided(confidence) * advantage.standard_error;
+    scaled(rows, reach / (advantage.centre + margin))
+}
+
+/// Rows by which a width shrinks by a factor.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked
+fn scaled(rows: u64, factor: f64) -> Option<u64> {
+    let wanted = (float(rows) * factor * factor).ceil();
+    (wanted.is_finite() && wanted < 1e15).then_some(wanted as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Interval;
+
+    fn estimate(value: f64, lower: f64, upper: f64) -> Estimate {
+        Estimate {
+            value,
+            interval: Some(Interval { lower, upper }),
+        }
+    }
+
+    #[test]
+    fn a_limit_is_decided_by_the_bounds() {
+        use Decision::{Fail, Inconclusive, Pass};
+        for (what, min, max, lower, upper, expected) in [
+            (
+                "the interval lies above",
+                Some(0.65),
+                None,
+                0.66,
+                0.74,
+                Pass,
+            ),
+            (
+                "the lower bound is what is asked",
+                Some(0.65),
+                None,
+                0.65,
+                0.74,
+                Pass,
+            ),
+            (
+                "the point alone lies above",
+                Some(0.65),
+                None,
+                0.64,
+                0.74,
+                Inconclusive,
+            ),
+            (
+                "the interval lies below",
+                Some(0.75),
+                None,
+                0.64,
+                0.74,
+                Fail,
+            ),
+            ("a loss below its most", None, Some(0.75), 0.64, 0.74, Pass),
+            (
+                "a loss about its most",
+                None,
+                Some(0.7),
+                0.64,
+                0.74,
+                Inconclusive,
+            ),
+            ("a loss above its most", None, Some(0.6), 0.64, 0.74, Fail),
+            ("between both", Some(0.1), Some(0.8), 0.64, 0.74, Pass),
+            (
+                "undecided below, broken above",
+                Some(0.7),
+                Some(0.6),
+                0.64,
+                0.74,
+                Fail,
+            ),
+        ] {
+            let limits = Limits { min, max };
+            assert_eq!(
+                limits.judge(Some(&estimate(0.7, lower, upper))),
+                Some(expected),
+                "{what}"
+            );
+            assert_eq!(limits.judge(None), Some(Inconclusive), "{what}");
+        }
+        assert_eq!(
+            Limits::default().judge(Some(&estimate(0.7, 0.6, 0.8))),
+            None
+        );
+    }
+
+    #[test]
+    fn what_is_lacking_is_said_in_rows() {
+        let limits = Limits {
+            min: Some(0.625),
+            max: None,
+        };
+        // Its lower bound lies four times as far as the limit does.
+        assert_eq!(
+            limits.rows_needed(&estimate(0.75, 0.25, 0.8), 100),
+            Some(1600)
+        );
+        assert_eq!(
+            limits.rows_needed(&estimate(0.5, 0.4, 1.0), 100),
+            Some(1600)
+        );
+        assert_eq!(limits.rows_needed(&estimate(0.7, 0.66, 0.8), 100), None);
+        assert_eq!(limits.rows_needed(&estimate(0.625, 0.6, 0.7), 100), None);
+        let advantage = Advantage {
+            value: 0.0,
+            centre: 0.0,
+            standard_error: 0.02,
+        };
+        let wanted = rows_to_compare(&advantage, 0.01, 0.95, 100).expect("a number");
+        assert_eq!(wanted, 1083); // (1.6449 · 2)² · 100
+        let there = Advantage {
+            standard_error: 0.02 * (100.0_f64 / 1083.0).sqrt(),
+            ..advantage
+        };
+        assert!(there.p_inferior(0.01) <= 0.05);
+        assert_eq!(
+            rows_to_compare(
+                &Advantage {
+                    centre: -0.01,
+                    ..advantage
+                },
+                0.01,
+                0.95,
+                9
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn a_champion_is_beaten_matched_or_not_decided() {
+        let of = |value, standard_error| {
+            Some(Advantage {
+                value,
+                centre: value,
+                standard_error,
+            })
+        };
+        let all = [of(0.0, 0.001), of(-0.1, 0.001), of(0.0, 0.5), None];
+        assert_eq!(
+            non_inferior(&all, 0.01, 0.95),
+            [
+                Decision::Pass,
+                Decision::Fail,
+                Decision::Inconclusive,
+                Decision::Inconclusive
+            ]
+        );
+    }
+
+    #[test]
+    fn one_of_many_that_looks_worse_by_chance_does_not_fail() {
+        let of = |value| {
+            Some(Advantage {
+                value,
+                centre: value,
+                standard_error: 1.0,
+            })
+        };
+        let mut many = vec![of(0.0); 20];
+        many.push(of(-2.0));
+        assert_eq!(non_inferior(&[of(-2.0)], 0.01, 0.95), [Decision::Fail]);
+        assert!(!non_inferior(&many, 0.01, 0.95).contains(&Decision::Fail));
+    }
+}
