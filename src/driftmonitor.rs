@@ -59,7 +59,7 @@ impl Planned for DriftMonitor {
             trained: stores
                 .model_versions
                 .labelled(&namespace, labels::MONITOR, &name),
-            claims: stores.claims_in(&namespace),
+            claims: stores.claims.within(&namespace),
             agent_image: context.agent_image.clone(),
             monitor: self,
         }

@@ -103,7 +103,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     // A write that is retried for minutes could land after another replica has taken over.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
-    let client = kube::Client::try_from(config).context("connecting to the cluster")?;
+    let client = kube::Client::try_from(config.clone()).context("connecting to the cluster")?;
 
     let prometheus = prometheus(&arguments)?;
 
@@ -116,6 +116,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let schedulers = schedulers(&client).await?;
             let settings = runtime::Settings {
                 client: client.clone(),
+                config: config.clone(),
                 identity: arguments.identity.clone(),
                 agent_image: arguments.agent_image.clone(),
                 ask_trainers: arguments.ask_trainers,
@@ -176,7 +177,8 @@ async fn turn(
 ) -> anyhow::Result<Ended> {
     let (client, schedulers) = (settings.client.clone(), settings.schedulers.clone());
     let mut changed = Box::pin(runtime::discovery::changed(&client, &schedulers));
-    let (context, watches, triggers) = Context::new(settings);
+    let context = Context::new(settings).context("connecting to the cluster")?;
+    let (context, watches, triggers) = context;
     // They end with this turn.
     let mut watching = tokio::task::JoinSet::new();
     watching.spawn(watches);

@@ -58,7 +58,7 @@ impl Planned for ModelDeployment {
                 .owned(&namespace, labels::DEPLOYMENT, &name, &uid),
             pods,
             traffic,
-            claims: stores.claims_in(&namespace),
+            claims: stores.claims.within(&namespace),
             presets: context.presets.clone(),
             agent_image: context.agent_image.clone(),
             deployment: self,

@@ -48,7 +48,7 @@ impl Planned for ModelVersion {
             job,
             pods,
             champion,
-            claims: stores.claims_in(&namespace),
+            claims: stores.claims.within(&namespace),
             presets: context.presets.clone(),
             agent_image: context.agent_image.clone(),
             version: self,

@@ -57,9 +57,10 @@ impl Planned for TrainingJob {
             others: others_with_steps(stores, &self),
             versions: versions_of(stores, &namespace, &model),
             champion: champion(stores, &namespace, &model),
-            claims: stores.claims_in(&namespace),
-            service_accounts: stores.service_accounts_in(&namespace),
-            claim_templates: stores.claim_templates_in(&namespace),
+            claims: stores.claims.within(&namespace),
+            service_accounts: stores.service_accounts.within(&namespace),
+            claim_templates: (stores.claim_templates.as_ref())
+                .map_or_else(Arc::default, |templates| templates.within(&namespace)),
             queue,
             schedulers: context.schedulers.clone(),
             progress: context.said.of(&self),

@@ -6,13 +6,11 @@
 mod node;
 
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use node::{Bench, OUTPUT, PATIENCE, obstacle, training_job};
-use windlass_testcluster::programs::Program;
+use node::{Bench, OUTPUT, PATIENCE, STORE, obstacle, training_job};
 
 /// Seconds that a condition may take from when its cause can be seen, where a dozen pods start on two busy cores. What
 /// it took is printed: on a machine with nothing else to do, less than 10.
@@ -447,25 +445,6 @@ fn a_pod_that_may_not_be_made(bench: &Bench) {
     );
 }
 
-/// A real S3 in the namespace, its data on the claim; it takes the keys of [`KEYS`].
-fn object_store(bench: &Bench, namespace: &str) {
-    let program = Program::Versitygw.path().expect("where it lies");
-    let volume = bench
-        .cluster
-        .volume_path(namespace, "data")
-        .expect("the claim's folder");
-    std::fs::copy(program, volume.join("versitygw")).expect("the program is copied");
-    bench.apply(&format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: s3, namespace: {namespace}, labels: {{app: s3}}}}\nspec:\n  securityContext: {{runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{type: RuntimeDefault}}}}\n  containers:\n  - name: s3\n    image: localhost/flights:dev\n    imagePullPolicy: IfNotPresent\n\
-         \x20   command: [sh, -c, \"mkdir -p /data/s3/growth && exec /data/versitygw --port 0.0.0.0:7070 --access key --secret verysecret posix --nometa /data/s3\"]\n\
-         \x20   securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}\n    volumeMounts: [{{name: data, mountPath: /data}}]\n  volumes: [{{name: data, persistentVolumeClaim: {{claimName: data}}}}]\n---\n\
-         apiVersion: v1\nkind: Service\nmetadata: {{name: s3, namespace: {namespace}}}\nspec: {{selector: {{app: s3}}, ports: [{{port: 7070}}]}}\n"
-    ));
-}
-
-/// What an agent needs to reach that object store.
-const KEYS: &str = "{AWS_ACCESS_KEY_ID: key, AWS_SECRET_ACCESS_KEY: verysecret, AWS_ENDPOINT: \"http://s3:7070\", AWS_REGION: us-east-1, AWS_ALLOW_HTTP: \"true\"}";
-
 /// Keys that are not there are named; once they are, a model is trained, judged and served over a real S3.
 fn a_missing_secret_and_then_an_object_store(bench: &Bench) {
     const SPACE: &str = "store";
@@ -476,12 +455,7 @@ fn a_missing_secret_and_then_an_object_store(bench: &Bench) {
         "s3/growth/holdout/a.csv",
         &format!("age,late\n{rows}"),
     );
-    let open = std::fs::Permissions::from_mode(0o777);
-    for folder in ["s3", "s3/growth"] {
-        let volume = bench.cluster.volume_path(SPACE, "data").expect("a folder");
-        std::fs::set_permissions(volume.join(folder), open.clone()).expect("it is opened");
-    }
-    object_store(bench, SPACE);
+    bench.object_store(SPACE);
     let more = "  model: m\n  storage: {secretName: keys}\n  inputs: [{name: rows, uri: \"s3://growth/holdout\", format: CSV, checks: [{column: age}]}]\n\
         \x20 output: {uri: \"s3://growth/models\", format: LightGBM}\n\
         \x20 validation: {dataset: {uri: \"s3://growth/holdout\", format: CSV, label: late}, metrics: [{name: rocAuc, min: \"0.5\"}], runtime: mlserver}";
@@ -497,7 +471,7 @@ fn a_missing_secret_and_then_an_object_store(bench: &Bench) {
         &["keys", "not found"],
     );
     bench.apply(&format!(
-        "{{apiVersion: v1, kind: Secret, metadata: {{name: keys, namespace: {SPACE}}}, stringData: {KEYS}}}"
+        "{{apiVersion: v1, kind: Secret, metadata: {{name: keys, namespace: {SPACE}}}, stringData: {STORE}}}"
     ));
     Bench::until(PATIENCE, "the model serves", || {
         bench.condition(SPACE, "md/m", "Ready").0 == "True"

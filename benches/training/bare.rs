@@ -140,9 +140,9 @@ fn observed(job: &TrainingJob, children: Vec<Arc<Job>>) -> Observed {
         others: Vec::new(),
         versions: Vec::new(),
         champion: None,
-        claims: [].into(),
-        service_accounts: ["default".to_owned()].into(),
-        claim_templates: BTreeMap::new(),
+        claims: Arc::new([].into()),
+        service_accounts: Arc::new(["default".to_owned()].into()),
+        claim_templates: Arc::default(),
         queue: BTreeMap::new(),
         schedulers: Schedulers {
             kueue: false,

@@ -8,13 +8,15 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::{Request, request};
 use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use windlass_plan::compare::{APPLIED, is_so};
 use windlass_plan::{Child, Doomed, Note, Severity, Step, digest};
 
@@ -28,6 +30,9 @@ use super::stores::{Cache, is_owned_by};
 pub(super) const WRITE: Duration = Duration::from_secs(4);
 /// Bytes of an Event's note; the API server takes 1,024.
 const MAX_NOTE: usize = 1000;
+/// Asks for an object's metadata alone.
+const METADATA: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 /// How long the cache may take to show a write.
 const CATCH_UP: Duration = Duration::from_secs(10);
 
@@ -41,6 +46,19 @@ pub struct Writer<'a> {
     pub namespace: String,
     /// The object's uid: a child must carry it.
     pub owner: String,
+}
+
+/// What is read of the answer to a write: who the object is now, and at which version.
+#[derive(Debug, Deserialize)]
+struct Written {
+    metadata: ObjectVersion,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ObjectVersion {
+    uid: Option<String>,
+    resource_version: Option<String>,
 }
 
 pub trait Kind:
@@ -105,16 +123,18 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes the status, where it differs from what is there; whether it did.
-    pub async fn status<K: Kind>(
+    /// Writes the status, where it differs from what is there as it is written; whether it did.
+    pub async fn status<K: Kind, S: Serialize>(
         &self,
         object: &K,
-        before: Option<&Value>,
-        status: &impl Serialize,
+        before: Option<&S>,
+        status: &S,
         cache: &Cache<K, impl Form<K>>,
     ) -> Result<bool, ApplyError> {
-        let wanted = serde_json::to_value(status).expect("a status always serializes");
-        if before == Some(&wanted) {
+        let written =
+            |status: &S| serde_json::to_value(status).expect("a status always serializes");
+        let wanted = written(status);
+        if before.map(written).as_ref() == Some(&wanted) {
             return Ok(false);
         }
         let patch = json!({
@@ -123,16 +143,15 @@ impl Writer<'_> {
             "status": wanted,
         });
         let parameters = PatchParams::apply(self.manager).force();
-        let api = self.api::<K>();
         let name = object.name_any();
-        let written = self
-            .write(
-                "patch status of",
-                &name,
-                api.patch_status(&name, &parameters, &Patch::Apply(&patch)),
-            )
-            .await?;
-        self.caught_up(&written, cache).await?;
+        let request = self.requests::<K>().patch_subresource(
+            "status",
+            &name,
+            &parameters,
+            &Patch::Apply(&patch),
+        );
+        let written = self.write::<K>("patch status of", &name, request).await?;
+        self.caught_up(&name, &written, cache).await?;
         Ok(true)
     }
 
@@ -163,17 +182,28 @@ impl Writer<'_> {
         Api::namespaced(self.context.client.clone(), &self.namespace)
     }
 
+    fn requests<K: Kind>(&self) -> Request {
+        Request::new(K::url_path(&(), Some(&self.namespace)))
+    }
+
+    /// Sends a write. Of the answer only the object's metadata is asked for: the rest comes by the watch.
     async fn write<K: Kind>(
         &self,
         verb: &'static str,
         name: &str,
-        request: impl Future<Output = Result<K, kube::Error>>,
-    ) -> Result<K, ApplyError> {
+        request: Result<http::Request<Vec<u8>>, request::Error>,
+    ) -> Result<Written, ApplyError> {
         self.may_write()?;
         let kind = K::kind(&()).into_owned();
         self.context.metrics.written(&kind, verb);
         let (namespace, name) = (self.namespace.clone(), name.to_owned());
-        match tokio::time::timeout(WRITE, request).await {
+        let answer = async {
+            let mut request = request.map_err(kube::Error::BuildRequest)?;
+            let headers = request.headers_mut();
+            headers.insert(http::header::ACCEPT, METADATA);
+            self.context.client.request::<Written>(request).await
+        };
+        match tokio::time::timeout(WRITE, answer).await {
             Ok(Ok(written)) => Ok(written),
             Ok(Err(source)) => Err(ApplyError::Write {
                 verb,
@@ -248,14 +278,13 @@ impl Writer<'_> {
             force: is_ours,
             ..PatchParams::apply(self.manager)
         };
-        let api = self.api::<K>();
-        let patch = Patch::Apply(wanted);
-        let request = api.patch(name, &parameters, &patch);
-        let written = match self.write("apply", name, request).await {
+        let requests = self.requests::<K>();
+        let request = requests.patch(name, &parameters, &Patch::Apply(wanted));
+        let written = match self.write::<K>("apply", name, request).await {
             Err(error) if !is_ours && error.is_conflict() => return Err(self.taken::<K>(name)),
             outcome => outcome?,
         };
-        self.caught_up(&written, cache).await
+        self.caught_up(name, &written, cache).await
     }
 
     fn taken<K: Kind>(&self, name: &str) -> ApplyError {
@@ -299,16 +328,16 @@ impl Writer<'_> {
             ..PostParams::default()
         };
         let name = object.name_any();
-        let api = self.api::<K>();
-        let request = api.create(&parameters, object);
-        let written = match self.write("create", &name, request).await {
+        let body = serde_json::to_vec(object).expect("an object always serializes");
+        let request = self.requests::<K>().create(&parameters, body);
+        let written = match self.write::<K>("create", &name, request).await {
             // What the cache does not show yet was made just now, and is seen at the next look.
             Err(error) if error.is_conflict() && cache.kept(&self.namespace, &name).is_some() => {
                 return Err(self.taken::<K>(&name));
             }
             outcome => outcome?,
         };
-        self.caught_up(&written, cache).await
+        self.caught_up(&name, &written, cache).await
     }
 
     async fn delete<K: Kind>(
@@ -360,51 +389,40 @@ impl Writer<'_> {
                 .kept(&self.namespace, name)
                 .is_none_or(|now| now.uid() != uid || now.meta().deletion_timestamp.is_some())
         };
-        until(gone).await.map_err(|()| ApplyError::Behind {
-            kind,
-            namespace,
-            name: owned,
-        })
+        self.until(name, cache, gone).await
     }
 
     /// Waits until the cache shows what was written, or something newer.
     async fn caught_up<K: Kind>(
         &self,
-        written: &K,
+        name: &str,
+        written: &Written,
         cache: &Cache<K, impl Form<K>>,
     ) -> Result<(), ApplyError> {
-        let name = written.name_any();
-        let wanted: Option<u64> = written
-            .resource_version()
-            .and_then(|version| version.parse().ok());
-        let uid = written.uid();
-        let shows = || match cache.kept(&self.namespace, &name) {
+        let of = |version: &str| version.parse::<u64>().ok();
+        let Written { metadata } = written;
+        let wanted = metadata.resource_version.as_deref().and_then(of);
+        let shows = || match cache.kept(&self.namespace, name) {
             None => false,
-            Some(now) if now.uid() != uid => true,
-            Some(now) => {
-                now.resource_version()
-                    .and_then(|version| version.parse().ok())
-                    >= wanted
-            }
+            Some(now) if now.meta().uid != metadata.uid => true,
+            Some(now) => now.meta().resource_version.as_deref().and_then(of) >= wanted,
         };
-        until(shows).await.map_err(|()| ApplyError::Behind {
+        self.until(name, cache, shows).await
+    }
+
+    async fn until<K: Kind>(
+        &self,
+        name: &str,
+        cache: &Cache<K, impl Form<K>>,
+        is_so: impl Fn() -> bool,
+    ) -> Result<(), ApplyError> {
+        if cache.until(CATCH_UP, is_so).await {
+            return Ok(());
+        }
+        Err(ApplyError::Behind {
             kind: K::kind(&()).into_owned(),
             namespace: self.namespace.clone(),
-            name,
+            name: name.to_owned(),
         })
     }
-}
-
-/// Waits until something is so in a cache.
-async fn until(is_so: impl Fn() -> bool) -> Result<(), ()> {
-    let end = tokio::time::Instant::now() + CATCH_UP;
-    let mut pause = Duration::from_millis(1);
-    while !is_so() {
-        if tokio::time::Instant::now() > end {
-            return Err(());
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(50));
-    }
-    Ok(())
 }

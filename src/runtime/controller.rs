@@ -32,7 +32,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 /// A kind that is planned.
 pub trait Planned: Ours + Resource<Scope = NamespaceResourceScope> {
     /// Its status.
-    type Status: Serialize + Send + Sync;
+    type Status: Serialize + PartialEq + Send + Sync;
     /// What is known of it.
     type Observed: Send + Sync;
     /// The field manager.
@@ -219,13 +219,11 @@ async fn tell<K: Planned>(
     object: &K,
     plan: &Plan<K::Status>,
 ) -> Result<(), ApplyError> {
-    let before = object
-        .status()
-        .map(|status| serde_json::to_value(status).expect("a status always serializes"));
     let cache = K::cache(&writer.context.stores);
-    let is_written = writer
-        .status(object, before.as_ref(), &plan.status, cache)
-        .await?;
+    let is_written = object.status() != Some(&plan.status)
+        && writer
+            .status(object, object.status(), &plan.status, cache)
+            .await?;
     if is_written {
         K::count(object, &plan.status, &writer.context.metrics);
     }

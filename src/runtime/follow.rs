@@ -11,7 +11,7 @@ use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 use windlass_api::{TrainingJob, labels};
 
-use super::index::found_by_labels;
+use super::index::same_labels;
 use super::kept::{Fact, Form};
 use super::metrics::Metrics;
 use super::stores::{Cache, OurCache};
@@ -80,14 +80,14 @@ where
             Event::Apply(object) if self.is_left_behind(&object) => self.forget(&object),
             Event::Apply(object) => {
                 let (namespace, name) = identity(&object);
-                let before = self.index(&namespace, &name, &object);
-                self.writer
-                    .apply_watcher_event(&Event::Apply(F::keep(object)));
-                let Some(now) = self.cache.get(&namespace, &name) else {
+                let (kept, object) = F::keep(object);
+                let before = self.index(&namespace, &name, &kept.found_by());
+                self.store(&Event::Apply(kept));
+                let Some(now) = object.or_else(|| self.cache.get(&namespace, &name)) else {
                     return;
                 };
                 let is_news = match (self.differs, before) {
-                    (Some(differs), Some(before)) => differs(&before, &now),
+                    (Some(differs), Some(before)) => differs(&before.object(), &now),
                     _ => true,
                 };
                 if is_news {
@@ -97,9 +97,9 @@ where
             Event::InitApply(object) if self.is_left_behind(&object) => {}
             Event::InitApply(object) => {
                 let (namespace, name) = identity(&object);
-                self.index(&namespace, &name, &object);
-                self.writer
-                    .apply_watcher_event(&Event::InitApply(F::keep(object)));
+                let (kept, _) = F::keep(object);
+                self.index(&namespace, &name, &kept.found_by());
+                self.store(&Event::InitApply(kept));
             }
             Event::Delete(object) => {
                 self.forget(&object);
@@ -107,24 +107,29 @@ where
                     (self.touch)(&object);
                 }
             }
-            Event::Init => self.writer.apply_watcher_event(&Event::Init),
+            Event::Init => self.store(&Event::Init),
             Event::InitDone => self.listed(),
         }
     }
 
+    /// Brings an event into the store, and tells those who wait for it.
+    fn store(&mut self, event: &Event<F>) {
+        self.writer.apply_watcher_event(event);
+        self.cache.has_changed();
+    }
+
     /// Notes what an object is found by from now on; what it was before.
-    fn index(&self, namespace: &str, name: &str, object: &K) -> Option<Arc<K>> {
-        let found_by = found_by::<K, F>(object);
-        let before = self.cache.get(namespace, name);
+    fn index(&self, namespace: &str, name: &str, found_by: &[Fact]) -> Option<Arc<F>> {
+        let before = self.cache.kept(namespace, name);
         if let Some(before) = &before {
-            let found_before = self::found_by::<K, F>(before);
-            if found_before == found_by {
+            let found_before = before.found_by();
+            if *found_before == *found_by {
                 return Some(before.clone());
             }
-            self.cache.index.remove(namespace, name, found_before);
-            if before.meta().labels != object.meta().labels {
+            self.cache.index.remove(namespace, name, &found_before);
+            if !same_labels(&found_before, found_by) {
                 // News for whom it was labelled for, too.
-                (self.touch)(before);
+                (self.touch)(&before.object());
             }
         }
         self.cache.index.insert(namespace, name, found_by);
@@ -135,17 +140,16 @@ where
     fn listed(&mut self) {
         // The store shows what a list brings only when the list is whole; until then it shows what was there before.
         let before = self.cache.store.state();
-        self.writer.apply_watcher_event(&Event::InitDone);
+        self.store(&Event::InitDone);
         if K::kind(&()) == TrainingJob::kind(&()) {
             self.are_listed.send_replace(true);
         }
         for before in before {
             let (namespace, name) = identity(&*before);
             if self.cache.kept(&namespace, &name).is_none() {
-                let before = before.object();
-                let found_by = found_by::<K, F>(&before);
-                self.cache.index.remove(&namespace, &name, found_by);
-                (self.touch)(&before);
+                let found_by = before.found_by();
+                self.cache.index.remove(&namespace, &name, &found_by);
+                (self.touch)(&before.object());
             }
         }
         for kept in self.cache.store.state() {
@@ -182,23 +186,14 @@ where
     fn forget(&mut self, object: &K) {
         let (namespace, name) = identity(object);
         if let Some(kept) = self.cache.kept(&namespace, &name) {
-            let found_by = found_by::<K, F>(&kept.object());
-            self.cache.index.remove(&namespace, &name, found_by);
-            self.writer
-                .apply_watcher_event(&Event::Delete(F::clone(&kept)));
+            self.cache.index.remove(&namespace, &name, &kept.found_by());
+            self.store(&Event::Delete(F::clone(&kept)));
         }
     }
 }
 
 fn identity(object: &impl ResourceExt) -> (String, String) {
     (object.namespace().unwrap_or_default(), object.name_any())
-}
-
-/// What an object is found by.
-fn found_by<K: Resource, F: Form<K>>(object: &K) -> Vec<Fact> {
-    let mut all = found_by_labels(object);
-    all.extend(F::facts(object));
-    all
 }
 
 #[cfg(test)]
@@ -234,7 +229,7 @@ pub(super) mod tests {
                 }]},
             }));
             let job: TrainingJob = job.expect("a TrainingJob");
-            writer.apply_watcher_event(&Event::InitApply(Form::keep(job)));
+            writer.apply_watcher_event(&Event::InitApply(Form::keep(job).0));
         }
         writer.apply_watcher_event(&Event::InitDone);
         cache

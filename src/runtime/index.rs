@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, RwLock};
 
-use kube::ResourceExt;
+use kube::Resource;
 use windlass_api::labels;
 use windlass_plan::trainingjob::gang::JOB_UID;
 
@@ -26,20 +26,20 @@ pub struct Index(Arc<RwLock<HashMap<Key, BTreeSet<String>>>>);
 
 impl Index {
     /// Notes what an object is found by.
-    pub fn insert(&self, namespace: &str, name: &str, found_by: Vec<Fact>) {
+    pub fn insert(&self, namespace: &str, name: &str, found_by: &[Fact]) {
         let mut map = self.0.write().expect("no holder panics");
         for (what, value) in found_by {
-            map.entry((namespace.to_owned(), what, value))
+            map.entry((namespace.to_owned(), *what, value.clone()))
                 .or_default()
                 .insert(name.to_owned());
         }
     }
 
     /// Forgets an object, which was found by this.
-    pub fn remove(&self, namespace: &str, name: &str, found_by: Vec<Fact>) {
+    pub fn remove(&self, namespace: &str, name: &str, found_by: &[Fact]) {
         let mut map = self.0.write().expect("no holder panics");
         for (what, value) in found_by {
-            let key = (namespace.to_owned(), what, value);
+            let key = (namespace.to_owned(), *what, value.clone());
             if let Some(names) = map.get_mut(&key) {
                 names.remove(name);
                 if names.is_empty() {
@@ -70,9 +70,19 @@ impl Index {
 }
 
 /// The labels by which an object is found.
-pub fn found_by_labels<K: ResourceExt>(object: &K) -> Vec<Fact> {
+pub fn labels_of<K: Resource>(object: &K) -> Vec<Fact> {
+    let labels = object.meta().labels.as_ref();
     INDEXED
         .iter()
-        .filter_map(|label| Some((*label, object.labels().get(*label)?.clone())))
+        .filter_map(|label| Some((*label, labels?.get(*label)?.clone())))
         .collect()
+}
+
+/// Whether these are found by the same labels, whatever else is so with them.
+pub fn same_labels(one: &[Fact], two: &[Fact]) -> bool {
+    let of = |all: &[Fact]| -> Vec<Fact> {
+        let labels = all.iter().filter(|(what, _)| INDEXED.contains(what));
+        labels.cloned().collect()
+    };
+    of(one) == of(two)
 }

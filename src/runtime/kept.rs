@@ -3,6 +3,7 @@
 //! Children are kept as they are, less what nothing reads. Objects of ours are many, stay for months after they are
 //! done, and are read seldom: they are kept packed, which takes a tenth of the memory that their types do.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use lz4_flex::block::{compress_prepend_size, decompress_size_prepended};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 use windlass_api::{condition, is_true};
+
+use super::index::labels_of;
 
 /// What an object is found by: a label or one of the words below, and its value.
 pub type Fact = (&'static str, String);
@@ -51,12 +54,12 @@ pub trait Ours:
 
 /// The form in which a cache keeps objects `K`.
 pub trait Form<K>: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static {
-    /// Brings an object into this form.
-    fn keep(object: K) -> Self;
+    /// Brings an object into this form; and the object itself, where it would have to be made anew.
+    fn keep(object: K) -> (Self, Option<Arc<K>>);
     /// The object itself.
     fn object(self: &Arc<Self>) -> Arc<K>;
-    /// What an object is found by, beside its labels.
-    fn facts(object: &K) -> Vec<Fact>;
+    /// What the object is found by.
+    fn found_by(&self) -> Cow<'_, [Fact]>;
 }
 
 /// As it is.
@@ -64,16 +67,16 @@ impl<K> Form<K> for K
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
 {
-    fn keep(object: K) -> Self {
-        object
+    fn keep(object: K) -> (Self, Option<Arc<K>>) {
+        (object, None)
     }
 
     fn object(self: &Arc<Self>) -> Arc<K> {
         self.clone()
     }
 
-    fn facts(_object: &K) -> Vec<Fact> {
-        Vec::new()
+    fn found_by(&self) -> Cow<'_, [Fact]> {
+        labels_of(self).into()
     }
 }
 
@@ -81,6 +84,7 @@ where
 pub struct Packed<K> {
     meta: ObjectMeta,
     is_finished: bool,
+    found_by: Box<[Fact]>,
     text: Box<[u8]>,
     kind: PhantomData<fn() -> K>,
 }
@@ -91,15 +95,13 @@ impl<K: Ours> Packed<K> {
         self.is_finished
     }
 
-    fn unpack(&self) -> K {
-        let text = decompress_size_prepended(&self.text).expect("it was compressed here");
-        serde_json::from_slice(&text).expect("it was read from what it is written as")
-    }
-}
-
-impl<K: Ours> Form<K> for Packed<K> {
-    fn keep(object: K) -> Self {
+    fn of(object: &K) -> Self {
         let meta = object.meta();
+        let mut found_by = labels_of(object);
+        found_by.extend(object.facts());
+        let is_stalled = is_true(object.conditions(), condition::STALLED);
+        found_by.extend(is_stalled.then(|| so(STALLED)));
+        let text = serde_json::to_vec(object).expect("an object always serializes");
         Self {
             meta: ObjectMeta {
                 name: meta.name.clone(),
@@ -111,23 +113,29 @@ impl<K: Ours> Form<K> for Packed<K> {
                 ..ObjectMeta::default()
             },
             is_finished: object.is_finished(),
-            text: compress_prepend_size(
-                &serde_json::to_vec(&object).expect("an object always serializes"),
-            )
-            .into(),
+            found_by: found_by.into(),
+            text: compress_prepend_size(&text).into(),
             kind: PhantomData,
         }
+    }
+
+    fn unpack(&self) -> K {
+        let text = decompress_size_prepended(&self.text).expect("it was compressed here");
+        serde_json::from_slice(&text).expect("it was read from what it is written as")
+    }
+}
+
+impl<K: Ours> Form<K> for Packed<K> {
+    fn keep(object: K) -> (Self, Option<Arc<K>>) {
+        (Self::of(&object), Some(Arc::new(object)))
     }
 
     fn object(self: &Arc<Self>) -> Arc<K> {
         Arc::new(self.unpack())
     }
 
-    fn facts(object: &K) -> Vec<Fact> {
-        let is_stalled = is_true(object.conditions(), condition::STALLED);
-        let mut all = object.facts();
-        all.extend(is_stalled.then(|| so(STALLED)));
-        all
+    fn found_by(&self) -> Cow<'_, [Fact]> {
+        Cow::Borrowed(&self.found_by)
     }
 }
 
@@ -136,6 +144,7 @@ impl<K> Clone for Packed<K> {
         Self {
             meta: self.meta.clone(),
             is_finished: self.is_finished,
+            found_by: self.found_by.clone(),
             text: self.text.clone(),
             kind: PhantomData,
         }
@@ -152,7 +161,7 @@ impl<K> Debug for Packed<K> {
 /// kube's controller is one of kinds that can be read; this one is read as the kind that it packs.
 impl<'de, K: Ours> Deserialize<'de> for Packed<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        K::deserialize(deserializer).map(Self::keep)
+        K::deserialize(deserializer).map(|object| Self::of(&object))
     }
 }
 
@@ -160,19 +169,19 @@ impl<K: Ours> Resource for Packed<K> {
     type DynamicType = ();
     type Scope = K::Scope;
 
-    fn kind((): &()) -> std::borrow::Cow<'_, str> {
+    fn kind((): &()) -> Cow<'_, str> {
         K::kind(&())
     }
 
-    fn group((): &()) -> std::borrow::Cow<'_, str> {
+    fn group((): &()) -> Cow<'_, str> {
         K::group(&())
     }
 
-    fn version((): &()) -> std::borrow::Cow<'_, str> {
+    fn version((): &()) -> Cow<'_, str> {
         K::version(&())
     }
 
-    fn plural((): &()) -> std::borrow::Cow<'_, str> {
+    fn plural((): &()) -> Cow<'_, str> {
         K::plural(&())
     }
 

@@ -57,7 +57,7 @@ impl Term {
         renewed.is_some_and(|renewed| renewed.elapsed() < GIVE_UP)
     }
 
-    fn renewed_at(&self, sent: Instant) {
+    pub(super) fn renewed_at(&self, sent: Instant) {
         *self.0.lock().expect("no holder panics") = Some(sent);
     }
 }

@@ -7,11 +7,13 @@ pub mod controller;
 pub mod discovery;
 pub mod events;
 mod follow;
+mod gate;
 pub mod health;
 pub mod index;
 pub mod kept;
 pub mod lease;
 pub mod metrics;
+mod named;
 pub mod progress;
 pub mod rooms;
 pub mod scrape;
@@ -22,8 +24,8 @@ pub mod watches;
 
 use std::sync::Arc;
 
-use kube::Client;
 use kube::runtime::events::Reporter;
+use kube::{Client, Config};
 use windlass_plan::presets::Presets;
 use windlass_plan::trainingjob::{InputCache, Schedulers};
 
@@ -41,6 +43,8 @@ use utilization::{Prometheus, Utilizations};
 pub struct Settings {
     /// The cluster.
     pub client: Client,
+    /// How it is reached.
+    pub config: Config,
     /// Name of this replica.
     pub identity: String,
     /// The agent's image.
@@ -61,7 +65,7 @@ pub struct Settings {
 
 /// What every reconcile has at hand.
 pub struct Context {
-    /// The cluster, for writes only.
+    /// The cluster, for writes only: see [`gate`].
     pub client: Client,
     /// All that is read.
     pub stores: Stores,
@@ -99,7 +103,9 @@ impl Context {
     /// The context, the watches that fill its stores (to be polled), and the triggers that they give.
     pub fn new(
         settings: Settings,
-    ) -> (Arc<Self>, impl Future<Output = ()> + Send + use<>, Triggers) {
+    ) -> kube::Result<(Arc<Self>, impl Future<Output = ()> + Send + use<>, Triggers)> {
+        let term = Term::default();
+        let client = gate::client(settings.config, term.clone())?;
         let (stores, watches, senders, triggers) = watches::start(
             &settings.client,
             &settings.schedulers,
@@ -110,14 +116,14 @@ impl Context {
             instance: Some(settings.identity),
         };
         let context = Arc::new(Self {
-            events: Events::new(settings.client.clone(), reporter),
-            client: settings.client,
+            events: Events::new(client.clone(), reporter),
+            client,
             stores,
             agent_image: settings.agent_image,
             presets: settings.presets,
             schedulers: settings.schedulers,
             metrics: settings.metrics,
-            term: Term::default(),
+            term,
             scraper: Scraper::default(),
             said: Said::default(),
             ask_trainers: settings.ask_trainers,
@@ -127,6 +133,6 @@ impl Context {
             rooms: Rooms::default(),
             senders,
         });
-        (context, watches, triggers)
+        Ok((context, watches, triggers))
     }
 }

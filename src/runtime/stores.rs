@@ -1,9 +1,10 @@
 //! All that a reconcile reads: caches, each filled by one watch.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hash;
 use std::marker::PhantomData;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -15,12 +16,14 @@ use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store::{Writer, WriterDropped};
 use kube::runtime::reflector::{self, ObjectRef, Store};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
-use windlass_plan::gpus::claims::{self, Devices};
 use windlass_plan::trainingjob::{KueueWorkload, VolcanoPodGroup};
 
 use super::index::Index;
 use super::kept::{Form, Packed};
+use super::named::Named;
 
 /// A cache of one kind, with its index.
 pub struct Cache<K, F: Form<K> = K> {
@@ -30,6 +33,10 @@ pub struct Cache<K, F: Form<K> = K> {
     pub index: Index,
     /// TrainingJobs, by namespace and name, of which what has ended is to be let go of.
     letting_go: UnboundedSender<(String, String)>,
+    /// Wakes those who wait for something to be so in it.
+    changed: Arc<Notify>,
+    /// How many changes there were.
+    changes: Arc<AtomicU64>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -42,6 +49,8 @@ impl<K, F: Form<K>> Clone for Cache<K, F> {
             store: self.store.clone(),
             index: self.index.clone(),
             letting_go: self.letting_go.clone(),
+            changed: self.changed.clone(),
+            changes: self.changes.clone(),
             kind: PhantomData,
         }
     }
@@ -56,6 +65,8 @@ impl<K: Resource, F: Form<K>> Cache<K, F> {
             store,
             index: Index::default(),
             letting_go,
+            changed: Arc::default(),
+            changes: Arc::default(),
             kind: PhantomData,
         };
         (cache, writer, to_let_go)
@@ -100,6 +111,33 @@ impl<K: Resource, F: Form<K>> Cache<K, F> {
             .iter()
             .filter_map(|(namespace, name)| self.get(namespace, name))
             .collect()
+    }
+
+    /// Wakes those who wait, after an object came, changed or went.
+    pub fn has_changed(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// How many changes there were.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Waits until something is so in it; whether it is.
+    pub async fn until(&self, patience: Duration, is_so: impl Fn() -> bool) -> bool {
+        let end = Instant::now() + patience;
+        loop {
+            // From here on no change is missed.
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if is_so() {
+                return true;
+            }
+            if timeout_at(end, changed).await.is_err() {
+                return is_so();
+            }
+        }
     }
 
     /// Forgets, soon, what has ended of a TrainingJob that is finished.
@@ -154,11 +192,11 @@ pub struct Stores {
     /// Kueue's Workloads, where the cluster serves them.
     pub workloads: Option<Cache<KueueWorkload>>,
     /// That claims are there.
-    pub claims: Cache<PartialObjectMeta<PersistentVolumeClaim>>,
+    pub claims: Named<PartialObjectMeta<PersistentVolumeClaim>>,
     /// That service accounts are there.
-    pub service_accounts: Cache<PartialObjectMeta<ServiceAccount>>,
+    pub service_accounts: Named<PartialObjectMeta<ServiceAccount>>,
     /// What ResourceClaimTemplates ask for, where the cluster serves them.
-    pub claim_templates: Option<Cache<ResourceClaimTemplate>>,
+    pub claim_templates: Option<Named<ResourceClaimTemplate>>,
 }
 
 impl Stores {
@@ -172,8 +210,8 @@ impl Stores {
         self.pods.store.wait_until_ready().await?;
         self.services.store.wait_until_ready().await?;
         self.deployments.store.wait_until_ready().await?;
-        self.claims.store.wait_until_ready().await?;
-        self.service_accounts.store.wait_until_ready().await?;
+        self.claims.cache.store.wait_until_ready().await?;
+        self.service_accounts.cache.store.wait_until_ready().await?;
         if let Some(pod_groups) = &self.pod_groups {
             pod_groups.store.wait_until_ready().await?;
         }
@@ -184,7 +222,7 @@ impl Stores {
             pod_groups.store.wait_until_ready().await?;
         }
         if let Some(templates) = &self.claim_templates {
-            templates.store.wait_until_ready().await?;
+            templates.cache.store.wait_until_ready().await?;
         }
         Ok(())
     }
@@ -201,50 +239,4 @@ impl Stores {
             pod_groups.let_go(namespace, training_job);
         }
     }
-
-    /// Names of all claims in a namespace.
-    pub fn claims_in(&self, namespace: &str) -> BTreeSet<String> {
-        names_in(&self.claims.store, namespace)
-    }
-
-    /// Names of all service accounts in a namespace.
-    pub fn service_accounts_in(&self, namespace: &str) -> BTreeSet<String> {
-        names_in(&self.service_accounts.store, namespace)
-    }
-
-    /// All ResourceClaimTemplates in a namespace by name, each with the devices that it asks for.
-    pub fn claim_templates_in(&self, namespace: &str) -> BTreeMap<String, Devices> {
-        let templates = self.claim_templates.iter();
-        templates
-            .flat_map(|cache| there_in(&cache.store, namespace))
-            .filter_map(|template| {
-                Some((template.metadata.name.clone()?, claims::devices(&template)))
-            })
-            .collect()
-    }
-}
-
-fn names_in<K>(store: &Store<K>, namespace: &str) -> BTreeSet<String>
-where
-    K: Resource + Clone + 'static,
-    K::DynamicType: Eq + Hash + Clone,
-{
-    there_in(store, namespace)
-        .into_iter()
-        .filter_map(|object| object.meta().name.clone())
-        .collect()
-}
-
-/// The objects of a namespace that are there and are not being deleted.
-fn there_in<K>(store: &Store<K>, namespace: &str) -> Vec<Arc<K>>
-where
-    K: Resource + Clone + 'static,
-    K::DynamicType: Eq + Hash + Clone,
-{
-    let mut all = store.state();
-    all.retain(|object| {
-        object.meta().namespace.as_deref() == Some(namespace)
-            && object.meta().deletion_timestamp.is_none()
-    });
-    all
 }

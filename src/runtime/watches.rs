@@ -24,6 +24,7 @@ use windlass_plan::{jobs, pods};
 use super::follow::{Differs, Follower, HasEnded, differs};
 use super::kept::{Form, Ours};
 use super::metrics::Metrics;
+use super::named::Named;
 use super::stores::{Cache, OurCache, Stores};
 use super::triggers::{Senders, Triggers, channels};
 
@@ -98,10 +99,10 @@ pub fn start(
         pod_groups: (schedulers.native.is_ok()).then(|| starting.children(|_| {}, Some(|_| true))),
         workloads: schedulers.kueue.then(|| starting.workloads()),
         volcano_pod_groups: (schedulers.volcano).then(|| starting.children(|_| {}, Some(|_| true))),
-        claims: starting.presence::<PersistentVolumeClaim>(),
-        service_accounts: starting.presence::<ServiceAccount>(),
+        claims: Named::new(starting.presence::<PersistentVolumeClaim>()),
+        service_accounts: Named::new(starting.presence::<ServiceAccount>()),
         claim_templates: (schedulers.device_claims == DeviceClaims::Served)
-            .then(|| starting.named::<ResourceClaimTemplate>(claims::trim)),
+            .then(|| Named::new(starting.named::<ResourceClaimTemplate>(claims::trim))),
     };
     let (senders, triggers) = channels();
     let all: Vec<_> = starting

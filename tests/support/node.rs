@@ -5,9 +5,11 @@
     reason = "not every program that includes this module uses all of it"
 )]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use windlass_testcluster::programs::Program;
 use windlass_testcluster::{Cluster, Options, Shape, check_machine_for_node};
 
 /// Seconds for pods to start and end on a busy machine.
@@ -108,10 +110,15 @@ impl Bench {
             .unwrap_or_else(|error| panic!("{error:#}\n{manifests}"));
     }
 
-    /// Makes a namespace with a claim, `data`.
+    /// Makes a namespace under the *restricted* Pod Security Standard with a claim, `data`.
     pub fn namespace(&self, name: &str) {
+        self.namespace_under("restricted", name);
+    }
+
+    /// The same under another of the Pod Security Standards.
+    pub fn namespace_under(&self, standard: &str, name: &str) {
         self.apply(&format!(
-            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{pod-security.kubernetes.io/enforce: restricted}}}}\n---\n\
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{pod-security.kubernetes.io/enforce: {standard}}}}}\n---\n\
              apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: data, namespace: {name}}}\nspec: {{accessModes: [ReadWriteMany], resources: {{requests: {{storage: 1Gi}}}}}}\n"
         ));
         Self::until(PATIENCE, "the claim is bound", || {
@@ -136,6 +143,27 @@ impl Bench {
             .join(path);
         std::fs::create_dir_all(file.parent().expect("a folder")).expect("the folder is made");
         std::fs::write(file, content).expect("the file is written");
+    }
+
+    /// A real S3 in the namespace, with the bucket `growth`, its data in the claim's folder `s3`; [`STORE`] reaches it.
+    pub fn object_store(&self, namespace: &str) {
+        let program = Program::Versitygw.path().expect("where it lies");
+        let volume = self
+            .cluster
+            .volume_path(namespace, "data")
+            .expect("the claim's folder");
+        std::fs::copy(program, volume.join("versitygw")).expect("the program is copied");
+        std::fs::create_dir_all(volume.join("s3/growth")).expect("the bucket is made");
+        for folder in ["s3", "s3/growth"] {
+            let open = std::fs::Permissions::from_mode(0o777);
+            std::fs::set_permissions(volume.join(folder), open).expect("it is opened");
+        }
+        self.apply(&format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: s3, namespace: {namespace}, labels: {{app: s3}}}}\nspec:\n  securityContext: {{runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{type: RuntimeDefault}}}}\n  containers:\n  - name: s3\n    image: localhost/flights:dev\n    imagePullPolicy: IfNotPresent\n\
+             \x20   command: [/data/versitygw, --port, \"0.0.0.0:7070\", --access, key, --secret, verysecret, posix, --nometa, /data/s3]\n\
+             \x20   securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}\n    volumeMounts: [{{name: data, mountPath: /data}}]\n  volumes: [{{name: data, persistentVolumeClaim: {{claimName: data}}}}]\n---\n\
+             apiVersion: v1\nkind: Service\nmetadata: {{name: s3, namespace: {namespace}}}\nspec: {{selector: {{app: s3}}, ports: [{{port: 7070}}]}}\n"
+        ));
     }
 
     /// Status, reason and message of a condition.
@@ -200,6 +228,9 @@ pub fn training_job(namespace: &str, name: &str, script: &str, more: &str) -> St
          \x20         imagePullPolicy: IfNotPresent\n          command: [python3, -c, {script:?}]\n"
     )
 }
+
+/// What an agent needs to reach the object store of its namespace, as data of a Secret.
+pub const STORE: &str = "{AWS_ACCESS_KEY_ID: key, AWS_SECRET_ACCESS_KEY: verysecret, AWS_ENDPOINT: \"http://s3:7070\", AWS_REGION: us-east-1, AWS_ALLOW_HTTP: \"true\"}";
 
 /// An output on the claim.
 pub const OUTPUT: &str = "  output: {uri: \"pvc://data/models\", format: Plain}";

@@ -25,7 +25,7 @@ pub struct Observed {
     /// The versions that came of them.
     pub trained: Vec<Arc<ModelVersion>>,
     /// The claims of the namespace.
-    pub claims: BTreeSet<String>,
+    pub claims: Arc<BTreeSet<String>>,
     /// The agent's image.
     pub agent_image: String,
 }

@@ -71,7 +71,7 @@ impl World {
             pods: Vec::new(),
             training_jobs: Vec::new(),
             trained: Vec::new(),
-            claims: ["labels".to_owned()].into(),
+            claims: Arc::new(["labels".to_owned()].into()),
             agent_image: "agent:1".to_owned(),
         };
         Self {
@@ -491,7 +491,7 @@ fn what_is_missing_is_named() {
             observed.serving = Some(version(1, '1', None));
         }),
         ("VolumeClaimNotFound", true, |observed| {
-            observed.claims.clear();
+            Arc::make_mut(&mut observed.claims).clear();
         }),
         ("PayloadsNotLogged", true, |observed| {
             let deployment: &mut ModelDeployment =

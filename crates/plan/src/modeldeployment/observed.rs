@@ -24,7 +24,7 @@ pub struct Observed {
     /// The traffic that each version has had since the step of the roll-out began.
     pub traffic: BTreeMap<String, Traffic>,
     /// The claims of the namespace.
-    pub claims: BTreeSet<String>,
+    pub claims: Arc<BTreeSet<String>>,
     /// The runtime presets.
     pub presets: Presets,
     /// The agent's image that the operator was started with.

@@ -21,7 +21,7 @@ pub struct Observed {
     /// The version that serves the model now.
     pub champion: Option<Arc<ModelVersion>>,
     /// The claims of the namespace.
-    pub claims: BTreeSet<String>,
+    pub claims: Arc<BTreeSet<String>>,
     /// The runtime presets.
     pub presets: Presets,
     /// The agent's image.

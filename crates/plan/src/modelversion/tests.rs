@@ -34,7 +34,7 @@ fn world(against: bool) -> World {
         job: None,
         pods: Vec::new(),
         champion: Some(version(1, '1', Some("Pass"))),
-        claims: ["models".to_owned(), "holdout".to_owned()].into(),
+        claims: Arc::new(["models".to_owned(), "holdout".to_owned()].into()),
         presets: presets(),
         agent_image: "agent:1".to_owned(),
     };
@@ -298,12 +298,12 @@ fn what_a_person_has_to_mend_is_named_with_its_field_and_then_goes_on() {
     type Change = fn(&mut Observed);
     let rows: [(&str, &str, Change); 5] = [
         ("VolumeClaimNotFound", "spec.artifact.uri", |observed| {
-            observed.claims.retain(|claim| claim != "models");
+            Arc::make_mut(&mut observed.claims).retain(|claim| claim != "models");
         }),
         (
             "VolumeClaimNotFound",
             "spec.validation.dataset.uri",
-            |observed| observed.claims.retain(|claim| claim != "holdout"),
+            |observed| Arc::make_mut(&mut observed.claims).retain(|claim| claim != "holdout"),
         ),
         ("ReportNotWritable", "spec.artifact.uri", |observed| {
             Arc::make_mut(&mut observed.version).spec.artifact.uri =

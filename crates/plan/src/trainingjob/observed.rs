@@ -38,11 +38,11 @@ pub struct Observed {
     /// The version that serves its model now.
     pub champion: Option<String>,
     /// The claims of its namespace.
-    pub claims: BTreeSet<String>,
+    pub claims: Arc<BTreeSet<String>>,
     /// The service accounts of its namespace.
-    pub service_accounts: BTreeSet<String>,
+    pub service_accounts: Arc<BTreeSet<String>>,
     /// The ResourceClaimTemplates of its namespace by name, each with the devices that it asks for.
-    pub claim_templates: BTreeMap<String, Devices>,
+    pub claim_templates: Arc<BTreeMap<String, Devices>>,
     /// What its Jobs wait for that stand in a queue of Kueue's, by their names.
     pub queue: BTreeMap<String, QueueWord>,
     /// What the cluster schedules gangs with.

@@ -306,7 +306,9 @@ fn what_served_serves_on_when_a_claim_or_a_runtime_is_missing() {
     ] {
         let mut world = World::serving(json!({}));
         match reason {
-            "VolumeClaimNotFound" => drop(world.observed.claims.remove("predictions")),
+            "VolumeClaimNotFound" => {
+                Arc::make_mut(&mut world.observed.claims).remove("predictions");
+            }
             "RuntimeNotFound" => drop(world.edit(|spec| spec.runtime = Some("nosuch".to_owned()))),
             _ => drop(world.edit(|spec| {
                 spec.runtime = None;
@@ -324,7 +326,7 @@ fn what_served_serves_on_when_a_claim_or_a_runtime_is_missing() {
             world.said(STALLED)
         );
         assert!(world.is(AVAILABLE) && world.capacity() == 3, "{reason}");
-        world.observed.claims.insert("predictions".to_owned());
+        Arc::make_mut(&mut world.observed.claims).insert("predictions".to_owned());
         world.edit(|spec| {
             spec.runtime = Some("mlserver".to_owned());
             spec.template = None;

@@ -1,6 +1,8 @@
 //! Whatever happens in whatever order, with crashes in between. That capacity never falls below what is asked
 //! for, and that nothing in quarantine is applied, is asserted by the simulator itself at every reconcile.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -77,8 +79,12 @@ fn happen(world: &mut World, event: Event) {
         Event::Latest => {
             world.edit(|spec| spec.version = IntOrString::String("Latest".to_owned()));
         }
-        Event::ClaimIsDeleted => drop(world.observed.claims.remove("predictions")),
-        Event::ClaimIsMade => drop(world.observed.claims.insert("predictions".to_owned())),
+        Event::ClaimIsDeleted => {
+            Arc::make_mut(&mut world.observed.claims).remove("predictions");
+        }
+        Event::ClaimIsMade => {
+            Arc::make_mut(&mut world.observed.claims).insert("predictions".to_owned());
+        }
         Event::Upgrade => world.observed.agent_image.push('1'),
         Event::Shuffle => {
             world.observed.children.reverse();

@@ -47,7 +47,7 @@ impl World {
             children: Vec::new(),
             pods: Vec::new(),
             traffic: BTreeMap::new(),
-            claims: ["models".to_owned(), "predictions".to_owned()].into(),
+            claims: Arc::new(["models".to_owned(), "predictions".to_owned()].into()),
             presets: presets(),
             agent_image: "agent:1".to_owned(),
         };

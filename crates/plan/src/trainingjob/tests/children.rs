@@ -1,5 +1,7 @@
 //! What is made: a whole plan to review, and what must hold of every pod.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::world::{World, trained};
@@ -114,7 +116,7 @@ fn reading_from(storage: &Value, account: Option<&str>) -> World {
         json!({"storage": storage, "workers": {"replicas": 1, "template": {"spec": spec}}}),
     );
     let accounts = ["reader", "own"].map(str::to_owned);
-    world.observed.service_accounts.extend(accounts);
+    Arc::make_mut(&mut world.observed.service_accounts).extend(accounts);
     world
 }
 

@@ -38,14 +38,14 @@ fn with_claim_templates(mut world: World) -> World {
             .map(|(class, count)| ((*class).to_owned(), *count));
         all.collect()
     };
-    world.observed.claim_templates = [
+    let templates = [
         (
             "two".to_owned(),
             devices(&[("gpu.example.com", 2), ("nic.example.com", 1)]),
         ),
         ("slice".to_owned(), devices(&[("mig.example.com", 1)])),
-    ]
-    .into();
+    ];
+    world.observed.claim_templates = Arc::new(templates.into());
     world
 }
 
@@ -133,7 +133,7 @@ fn an_attempt_keeps_the_count_that_it_was_made_with() {
     let mut world = with_claim_templates(gang(&claims(&two), &json!({})));
     world.settle();
     scheduled(&mut world);
-    world.observed.claim_templates.clear();
+    Arc::make_mut(&mut world.observed.claim_templates).clear();
     world.wait(10).succeeds(&trained()).settle();
     assert_eq!(world.status().gpu_seconds, Some(40));
 
@@ -161,7 +161,7 @@ fn a_claim_template_that_is_not_there_is_named_and_waited_for() {
     );
     assert_eq!(world.made(), 0, "nothing is started without its devices");
     let eight = [("gpu.example.com".to_owned(), 8)];
-    let templates = &mut world.observed.claim_templates;
+    let templates = Arc::make_mut(&mut world.observed.claim_templates);
     templates.insert("eight".to_owned(), eight.into());
     world.settle();
     assert!(!world.is(STALLED));

@@ -283,8 +283,8 @@ fn what_a_person_has_to_mend_is_named_with_its_field_and_then_goes_on() {
             world.said(STALLED)
         );
         assert!(!world.is(RECONCILING) && world.made() == 0, "{name}");
-        world.observed.claims.insert("nowhere".to_owned());
-        world.observed.service_accounts.insert("nobody".to_owned());
+        Arc::make_mut(&mut world.observed.claims).insert("nowhere".to_owned());
+        Arc::make_mut(&mut world.observed.service_accounts).insert("nobody".to_owned());
         world.edit(|spec| {
             if reason == "InvalidTemplate" {
                 spec.workers = object(template(json!({"containers": [good]}))["workers"].clone());

@@ -506,12 +506,12 @@ fn a_service_account_that_a_step_names_has_to_be_there() {
         "{}",
         world.said(STALLED)
     );
-    world.observed.service_accounts.insert("reader".to_owned());
+    Arc::make_mut(&mut world.observed.service_accounts).insert("reader".to_owned());
     world.settle();
     assert_eq!(world.made(), 1);
     // A step that has ended does not need it any more.
     world.step_ends("extract", '1').settle();
-    world.observed.service_accounts.remove("reader");
+    Arc::make_mut(&mut world.observed.service_accounts).remove("reader");
     world
         .step_ends("labels", '2')
         .step_ends("features", '3')

@@ -2,8 +2,9 @@
 //!
 //! Runs as root with the images of `make images`; says so and passes over it where they are not there.
 
-#[path = "support/node.rs"]
+#[path = "../support/node.rs"]
 mod node;
+mod pipeline;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -23,6 +24,7 @@ fn training_is_checked_scheduled_whole_and_goes_on_from_where_it_was() {
         return;
     }
     let bench = Bench::up("training", GPUS);
+    pipeline::keep_inputs_on_the_node(&bench);
     std::thread::scope(|scope| {
         for case in [
             data_that_is_not_fit_holds_no_gpu,
@@ -31,6 +33,8 @@ fn training_is_checked_scheduled_whole_and_goes_on_from_where_it_was() {
             a_training_that_is_stopped_three_times_ends_as_one_that_never_was,
             a_trainer_that_ignores_sigterm_loses_no_checkpoint,
             two_jobs_with_one_output_address_keep_each_its_own,
+            pipeline::steps_make_the_data_and_a_job_that_asks_for_the_same_takes_it_over,
+            pipeline::an_input_is_fetched_once_for_all_pods_of_a_node,
         ] {
             let bench = &bench;
             scope.spawn(move || case(bench));
