@@ -124,26 +124,26 @@ mod tests {
             writer.apply_watcher_event(&event);
             cache.has_changed();
         };
-        let names = |namespace: &str| {
-            let names: Vec<String> = named.within(namespace).iter().cloned().collect();
-            names.join(" ")
+        let there = |namespace: &str| {
+            let all: Vec<String> = named.within(namespace).iter().cloned().collect();
+            all.join(" ")
         };
-        assert_eq!(names("growth"), "");
+        assert_eq!(there("growth"), "");
         tell(Event::Apply(claim("models", "growth")));
         tell(Event::Apply(claim("events", "growth")));
         tell(Event::Apply(claim("other", "elsewhere")));
-        assert_eq!(names("growth"), "events models");
+        assert_eq!(there("growth"), "events models");
         assert!(Arc::ptr_eq(
             &named.within("growth"),
             &named.within("growth")
         ));
         tell(Event::Delete(claim("models", "growth")));
-        assert_eq!(names("growth"), "events");
+        assert_eq!(there("growth"), "events");
         let mut leaving = claim("events", "growth");
         leaving.metadata.deletion_timestamp = Some(
             k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH),
         );
         tell(Event::Apply(leaving));
-        assert_eq!(names("growth"), "");
+        assert_eq!(there("growth"), "");
     }
 }

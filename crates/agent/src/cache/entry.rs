@@ -33,7 +33,7 @@ const VERIFIED: &str = "verified";
 const VERSION: u32 = 1;
 
 /// How long what was read is taken for whole, if nothing was written to it.
-const HOLDS: Duration = Duration::from_secs(3600);
+const HOLDS: Duration = Duration::from_hours(1);
 
 /// `manifest.json`.
 #[derive(Serialize, Deserialize)]
@@ -210,6 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_wrong_is_said_even_right_after_it_was_verified() {
+        #[allow(clippy::type_complexity)] // a name, and what is done
         let wrong: [(&str, fn(&Path, &Path)); 6] = [
             ("a/b has 3 bytes, and 7", |_, path| replace(path, "cut")),
             ("a/b has not the digest", |_, path| {
@@ -218,7 +219,7 @@ mod tests {
                 replace(path, "CONTENT");
             }),
             ("a/b cannot be read", |_, path| {
-                fs::remove_file(path).expect("removed")
+                fs::remove_file(path).expect("removed");
             }),
             ("manifest cannot be read", |folder, _| {
                 fs::remove_file(folder.join(MANIFEST)).expect("removed");

@@ -173,7 +173,9 @@ pub fn coverage_paired(metric: Metric, runs: u32, count: usize, seed: u64) -> f6
         if rows.width > 1 {
             for row in other.chunks_mut(rows.width) {
                 let all: f64 = row.iter().sum();
-                row.iter_mut().for_each(|one| *one /= all);
+                for one in row {
+                    *one /= all;
+                }
             }
         }
         (rows, other)
