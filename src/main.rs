@@ -8,6 +8,7 @@
 //!
 //! Two replicas run, one leads by a Lease. The other has full stores and waits.
 
+mod audit;
 mod driftmonitor;
 mod input_cache;
 mod modeldeployment;
@@ -199,6 +200,7 @@ async fn turn(
     };
     tracing::info!(identity, "leading");
     context.metrics.leading(true);
+    audit::log_recent(&context, jiff::Timestamp::now());
     let controllers = runtime::controller::run_all(context.clone(), triggers);
     let outcome = tokio::select! {
         () = controllers => Err(anyhow::anyhow!("the controllers ended")),

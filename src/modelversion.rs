@@ -9,9 +9,11 @@ use windlass_api::{ModelVersion, ModelVersionStatus, labels};
 use windlass_plan::modelversion::{Observed, plan, refused};
 use windlass_plan::{Plan, Problem};
 
+use crate::audit;
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
 use crate::runtime::kept::{Fact, OF_MODEL, Ours};
+use crate::runtime::metrics::Metrics;
 use crate::runtime::stores::{OurCache, Stores, is_owned_by_any};
 use crate::trainingjob::champion;
 
@@ -44,10 +46,14 @@ impl Planned for ModelVersion {
         pods.retain(|pod| is_owned_by_any(&**pod, &job));
         let champion = champion(stores, &namespace, &self.spec.model)
             .and_then(|champion| stores.model_versions.get(&namespace, &champion));
+        let deployments = stores
+            .model_deployments
+            .labelled(&namespace, OF_MODEL, &self.spec.model);
         Observed {
             job,
             pods,
             champion,
+            deployments,
             claims: stores.claims.within(&namespace),
             presets: context.presets.clone(),
             agent_image: context.agent_image.clone(),
@@ -57,6 +63,16 @@ impl Planned for ModelVersion {
 
     fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
         plan(observed, now)
+    }
+
+    fn count(version: &Self, status: &ModelVersionStatus, _metrics: &Metrics) {
+        let before = version.status.iter().flat_map(|status| &status.decisions);
+        let known = before.last().map_or(0, |last| last.sequence);
+        for decision in &status.decisions {
+            if decision.sequence > known {
+                audit::log(version, decision);
+            }
+        }
     }
 
     fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<ModelVersionStatus> {

@@ -1,5 +1,6 @@
 //! Which objects each change is news for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -117,10 +118,15 @@ impl Senders {
         }
     }
 
-    /// A ModelDeployment is news for itself and for the monitors that watch it.
+    /// A ModelDeployment is news for itself, for the monitors that watch it, and for the versions that something happened to.
     pub fn model_deployment(&self, deployment: &ModelDeployment, stores: &Stores) {
         let namespace = deployment.namespace().unwrap_or_default();
         self.model_deployment_named(&namespace, &deployment.name_any(), stores);
+        let history = deployment.status.iter().flat_map(|status| &status.history);
+        let versions: BTreeSet<&str> = history.map(|event| event.version.as_str()).collect();
+        for version in versions {
+            send(&self.model_versions, version, &namespace);
+        }
     }
 
     fn model_deployment_named(&self, namespace: &str, name: &str, stores: &Stores) {

@@ -8,6 +8,7 @@
 mod support;
 
 mod accounts;
+mod approval;
 mod leading;
 mod mending;
 mod objects;

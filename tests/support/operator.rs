@@ -76,9 +76,10 @@ impl Operator {
             // kwok's pods have addresses that may be those of somebody.
             .env("WINDLASS_ASK_TRAINERS", "false")
             .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log)?);
+            .stdin(Stdio::null());
+        // Its log and its audit lines, as `kubectl logs` gives them.
+        let file = File::create(&log)?;
+        command.stdout(file.try_clone()?).stderr(file);
         let process = command
             .spawn()
             .with_context(|| format!("starting {}", program().display()))?;

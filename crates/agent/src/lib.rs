@@ -14,6 +14,7 @@
 
 pub mod address;
 pub mod arguments;
+pub mod audit;
 pub mod cache;
 pub mod check;
 mod checkpoint;

@@ -8,7 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 use windlass_agent::report::OrFail;
-use windlass_agent::{cache, check, drift, evaluate, fetch, install, profile, proxy, report, run};
+use windlass_agent::{
+    audit, cache, check, drift, evaluate, fetch, install, profile, proxy, report, run,
+};
 use windlass_api::agent::environment::REPORT_BYTES;
 use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
 
@@ -46,6 +48,8 @@ enum Command {
     Profile(profile::Arguments),
     /// Compares a window of traffic with a profile.
     Drift(drift::Arguments),
+    /// Reads the operator's log of decisions.
+    Audit(audit::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
     };
     let outcome = match line.command {
         Command::Install(arguments) => return quietly(install::run(&arguments)),
+        Command::Audit(arguments) => return quietly(audit::run(&arguments)),
         Command::Proxy(arguments) => {
             let outcome = runtime.block_on(proxy::run(arguments));
             runtime.shutdown_background();

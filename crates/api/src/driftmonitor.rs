@@ -153,8 +153,8 @@ pub struct PerformanceWatch {
     #[serde(default = "default_join")]
     #[schemars(length(min = 1, max = 128))]
     pub join_on: String,
-    /// The metric, one that is better when it is higher: `accuracy`, `precision`, `recall`, `f1`, `rocAuc`.
-    #[x_kube(validation = Rule::new("!(self in ['logLoss', 'brier', 'rmse', 'mae'])").message("must be one that is better when it is higher: accuracy, precision, recall, f1 or rocAuc"))]
+    /// The metric, one that is better when it is higher: `accuracy`, `balancedAccuracy`, `precision`, `recall`, `f1`, `rocAuc`, `prAuc`, `r2` or a mean over classes.
+    #[x_kube(validation = Rule::new("!(self in ['logLoss', 'brier', 'expectedCalibrationError', 'rmse', 'mae', 'mape'])").message("must be one that is better when it is higher, such as accuracy, f1, rocAuc, prAuc or r2"))]
     pub metric: MetricName,
     /// Performance has fallen when the whole confidence interval lies below this.
     pub min: Decimal,

@@ -11,6 +11,7 @@
 pub mod agent;
 mod checks;
 mod crd;
+mod decision;
 mod driftmonitor;
 mod modeldeployment;
 mod modelversion;
@@ -20,6 +21,7 @@ mod trainingjob;
 
 pub use checks::*;
 pub use crd::{all as all_crds, to_yaml as crd_to_yaml};
+pub use decision::*;
 pub use driftmonitor::*;
 pub use modeldeployment::*;
 pub use modelversion::*;

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quantities::where_decimal;
-use crate::{Address, Decimal, GoDuration, PodTemplate, Storage};
+use crate::{Address, Decimal, GoDuration, PodTemplate, RolloutEvent, Storage};
 
 /// What a user says of how a model serves.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -255,6 +255,10 @@ pub struct ModelDeploymentStatus {
     /// Versions that failed in a roll-out. Neither they nor another version of the same fingerprint are tried again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quarantine: Vec<Quarantined>,
+    /// What happened to versions here, the newest last; each becomes a record of its version's chain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub history: Vec<RolloutEvent>,
     /// Pods that serve or are to serve.
     #[serde(default)]
     pub replicas: i32,

@@ -9,9 +9,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Verdict;
-use crate::{Address, Decimal, Source, Storage, Stored, Validation, Window};
+use crate::{
+    Address, Approval, Decimal, Decision, Review, Source, Storage, Stored, Validation, Window,
+};
 
-/// What is recorded of a model. All of it is immutable.
+/// What is recorded of a model. All of it is immutable, but for `review`, which is set once.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "windlass.dev", version = "v1alpha1", kind = "ModelVersion", plural = "modelversions",
@@ -21,14 +23,17 @@ use crate::{Address, Decimal, Source, Storage, Stored, Validation, Window};
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.model"),
     printcolumn(name = "Version", type_ = "integer", json_path = ".spec.version"),
     printcolumn(name = "Verdict", type_ = "string", json_path = ".status.validation.verdict"),
+    printcolumn(name = "Approval", type_ = "string", json_path = ".spec.review.decision"),
     printcolumn(name = "Trained-By", type_ = "string", json_path = ".spec.trainedBy.name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
-    validation = Rule::new("self.spec == oldSelf.spec").message("spec is immutable: a ModelVersion is a record; register another version").field_path(".spec"),
+    validation = Rule::new("self.spec.model == oldSelf.spec.model && self.spec.version == oldSelf.spec.version && self.spec.artifact == oldSelf.spec.artifact && self.spec.approval == oldSelf.spec.approval && has(self.spec.fingerprint) == has(oldSelf.spec.fingerprint) && (!has(self.spec.fingerprint) || self.spec.fingerprint == oldSelf.spec.fingerprint) && has(self.spec.requestFingerprint) == has(oldSelf.spec.requestFingerprint) && (!has(self.spec.requestFingerprint) || self.spec.requestFingerprint == oldSelf.spec.requestFingerprint) && has(self.spec.source) == has(oldSelf.spec.source) && (!has(self.spec.source) || self.spec.source == oldSelf.spec.source) && has(self.spec.parameters) == has(oldSelf.spec.parameters) && (!has(self.spec.parameters) || self.spec.parameters == oldSelf.spec.parameters) && has(self.spec.inputs) == has(oldSelf.spec.inputs) && (!has(self.spec.inputs) || self.spec.inputs == oldSelf.spec.inputs) && has(self.spec.images) == has(oldSelf.spec.images) && (!has(self.spec.images) || self.spec.images == oldSelf.spec.images) && has(self.spec.window) == has(oldSelf.spec.window) && (!has(self.spec.window) || self.spec.window == oldSelf.spec.window) && has(self.spec.trainedBy) == has(oldSelf.spec.trainedBy) && (!has(self.spec.trainedBy) || self.spec.trainedBy == oldSelf.spec.trainedBy) && has(self.spec.parent) == has(oldSelf.spec.parent) && (!has(self.spec.parent) || self.spec.parent == oldSelf.spec.parent) && has(self.spec.trainingMetrics) == has(oldSelf.spec.trainingMetrics) && (!has(self.spec.trainingMetrics) || self.spec.trainingMetrics == oldSelf.spec.trainingMetrics) && has(self.spec.validation) == has(oldSelf.spec.validation) && (!has(self.spec.validation) || self.spec.validation == oldSelf.spec.validation) && has(self.spec.storage) == has(oldSelf.spec.storage) && (!has(self.spec.storage) || self.spec.storage == oldSelf.spec.storage) && has(self.spec.author) == has(oldSelf.spec.author) && (!has(self.spec.author) || self.spec.author == oldSelf.spec.author)").message("spec is immutable but for spec.review: a ModelVersion is a record; register another version").field_path(".spec"),
+    validation = Rule::new("!has(oldSelf.spec.review) || (has(self.spec.review) && self.spec.review == oldSelf.spec.review)").message("spec.review is immutable once it is there: register another version").field_path(".spec.review"),
     validation = Rule::new("self.metadata.name.startsWith(self.spec.model + '-') && self.metadata.name.substring(size(self.spec.model) + 1).matches('^[1-9][0-9]{0,9}$') && int(self.metadata.name.substring(size(self.spec.model) + 1)) == self.spec.version").message("metadata.name must be <spec.model>-<spec.version>"),
     validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.validation) || (has(self.status) && has(self.status.validation) && self.status.validation == oldSelf.status.validation)").message("status.validation is immutable once it is there: a verdict is not changed").field_path(".status.validation")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.approval != 'FourEyes' || has(self.author)").message("spec.author is required where approval is FourEyes: whoever it names may not approve the version").field_path(".author"))]
 pub struct ModelVersionSpec {
     /// Name of the model.
     #[schemars(length(max = 40))]
@@ -82,6 +87,16 @@ pub struct ModelVersionSpec {
     /// How validation reaches `s3://` addresses: the model, its champion and the data set, and to write the report. `pvc://` needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    /// Who made it: the author of the training. Where a policy of the cluster checks it, it is the user who wrote the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub author: Option<String>,
+    /// Who has to say that it may serve, beside its validation.
+    #[serde(default)]
+    pub approval: Approval,
+    /// What a person says of it; the one field that can be set later, once. Whoever sets it has to hold the verb `approve` on this ModelVersion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
 }
 
 /// The files of a model.
@@ -146,10 +161,10 @@ pub struct ModelVersionStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// One word for people: Pending, Validating, Validated, Rejected, Inconclusive, Registered. No program should read it.
+    /// One word for people: Pending, Validating, Validated, AwaitingApproval, Denied, Rejected, Inconclusive, Registered. No program should read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// Ready, Reconciling, Stalled, Validated.
+    /// Ready, Reconciling, Stalled, Validated, Approved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// What validation found. Immutable once it is there.
@@ -158,6 +173,10 @@ pub struct ModelVersionStatus {
     /// The version that it is compared with, taken down when validation starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub champion: Option<String>,
+    /// What happened to it, the newest last: a chain in which each record has the digest of the one before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub decisions: Vec<Decision>,
 }
 
 /// What validation found.

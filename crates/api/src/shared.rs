@@ -27,6 +27,8 @@ pub mod condition {
     pub const GPUS_IDLE: &str = "GPUsIdle";
     /// ModelVersion: the validation's verdict.
     pub const VALIDATED: &str = "Validated";
+    /// ModelVersion: what a person said of it.
+    pub const APPROVED: &str = "Approved";
     /// ModelDeployment: something good serves.
     pub const AVAILABLE: &str = "Available";
     /// DriftMonitor: the newest windows show drift.
@@ -223,24 +225,42 @@ pub(crate) fn default_format() -> Format {
 )]
 #[serde(rename_all = "camelCase")]
 pub enum MetricName {
-    /// Share of rows that are right at threshold 0.5.
+    /// Share of rows whose class is right.
     Accuracy,
+    /// Mean of the recalls of the classes.
+    BalancedAccuracy,
     /// Share of the rows called positive that are.
     Precision,
+    /// Mean of the precisions of the classes.
+    PrecisionMacro,
     /// Share of the positive rows that are called so.
     Recall,
+    /// Mean of the recalls of the classes that are labels or answers.
+    RecallMacro,
     /// Harmonic mean of precision and recall.
     F1,
+    /// Mean of the F1 of the classes.
+    F1Macro,
+    /// F1 over all rows: the accuracy.
+    F1Micro,
     /// Area under the receiver operating characteristic.
     RocAuc,
+    /// Area under the precision-recall curve, as average precision.
+    PrAuc,
     /// Mean negative log-likelihood, in nats.
     LogLoss,
     /// Mean squared difference of probability and outcome.
     Brier,
+    /// Mean distance of probability and share, in ten bins of the probability.
+    ExpectedCalibrationError,
     /// Root of the mean squared error.
     Rmse,
     /// Mean absolute error.
     Mae,
+    /// Mean absolute error as a share of the label.
+    Mape,
+    /// Share of the labels' spread that is explained.
+    R2,
 }
 
 impl MetricName {
@@ -248,14 +268,23 @@ impl MetricName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Accuracy => "accuracy",
+            Self::BalancedAccuracy => "balancedAccuracy",
             Self::Precision => "precision",
+            Self::PrecisionMacro => "precisionMacro",
             Self::Recall => "recall",
+            Self::RecallMacro => "recallMacro",
             Self::F1 => "f1",
+            Self::F1Macro => "f1Macro",
+            Self::F1Micro => "f1Micro",
             Self::RocAuc => "rocAuc",
+            Self::PrAuc => "prAuc",
             Self::LogLoss => "logLoss",
             Self::Brier => "brier",
+            Self::ExpectedCalibrationError => "expectedCalibrationError",
             Self::Rmse => "rmse",
             Self::Mae => "mae",
+            Self::Mape => "mape",
+            Self::R2 => "r2",
         }
     }
 }
@@ -264,7 +293,7 @@ impl MetricName {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = Rule::new(where_decimals("has(self.min) && has(self.max)", &["self.min", "self.max"], "double(self.min) <= double(self.max)")).message("min must not be above max").field_path(".min"))]
 pub struct MetricGate {
-    /// `accuracy`, `precision`, `recall`, `f1` (at threshold 0.5), `rocAuc`, `logLoss`, `brier` for a probability; `rmse`, `mae` for a number.
+    /// For a probability: `accuracy`, `balancedAccuracy`, `precision`, `recall`, `f1` (at threshold 0.5), their means over both classes (`precisionMacro`, `recallMacro`, `f1Macro`, `f1Micro`), `rocAuc`, `prAuc`, `logLoss`, `brier`, `expectedCalibrationError`. For a number: `rmse`, `mae`, `mape`, `r2`.
     pub name: MetricName,
     /// The lower bound of the metric must not be below this.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::quantities::{where_decimal, where_duration};
 use crate::{
-    Address, Check, Decimal, Format, GoDuration, InputRecord, PodTemplate, Source, Storage,
-    Validation, Window, condition, is_true,
+    Address, Approval, Check, Decimal, Format, GoDuration, InputRecord, PodTemplate, Source,
+    Storage, Validation, Window, condition, is_true,
 };
 
 pub use steps::{Reuse, StepPhase, StepStatus, TrainingStep};
@@ -42,6 +42,8 @@ pub use steps::{Reuse, StepPhase, StepStatus, TrainingStep};
     validation = Rule::new("has(self.spec.validation) == has(oldSelf.spec.validation) && (!has(self.spec.validation) || self.spec.validation == oldSelf.spec.validation)").message("spec.validation is immutable: make a new TrainingJob").field_path(".spec.validation"),
     validation = Rule::new("has(self.spec.window) == has(oldSelf.spec.window) && (!has(self.spec.window) || self.spec.window == oldSelf.spec.window)").message("spec.window is immutable: make a new TrainingJob").field_path(".spec.window"),
     validation = Rule::new("has(self.spec.checkpoint) == has(oldSelf.spec.checkpoint) && (!has(self.spec.checkpoint) || self.spec.checkpoint == oldSelf.spec.checkpoint)").message("spec.checkpoint is immutable: make a new TrainingJob").field_path(".spec.checkpoint"),
+    validation = Rule::new("has(self.spec.author) == has(oldSelf.spec.author) && (!has(self.spec.author) || self.spec.author == oldSelf.spec.author)").message("spec.author is immutable: make a new TrainingJob").field_path(".spec.author"),
+    validation = Rule::new("self.spec.approval == oldSelf.spec.approval").message("spec.approval is immutable: make a new TrainingJob").field_path(".spec.approval"),
     validation = Rule::new("self.spec.managedBy == oldSelf.spec.managedBy").message("spec.managedBy is immutable: make a new TrainingJob").field_path(".spec.managedBy"),
     validation = Rule::new("self.spec.framework == oldSelf.spec.framework").message("spec.framework is immutable: make a new TrainingJob").field_path(".spec.framework"),
     validation = Rule::new("oldSelf.spec.suspend || self.spec.scheduling == oldSelf.spec.scheduling").message("spec.scheduling can be changed only while spec.suspend is true").field_path(".spec.scheduling"),
@@ -56,7 +58,9 @@ pub use steps::{Reuse, StepPhase, StepStatus, TrainingStep};
     validation = Rule::new("!has(self.steps) || self.steps.all(step, !has(step.inputs) || step.inputs.all(name, self.steps.exists(one, one.name == name) || (has(self.inputs) && self.inputs.exists(input, input.name == name))))").message("inputs of a step must be names of spec.inputs or of steps").field_path(".steps"),
     validation = Rule::new("!has(self.steps) || self.steps.all(step, !has(step.dependsOn) || step.dependsOn.all(name, self.steps.exists(one, one.name == name)))").message("dependsOn of a step must be names of steps").field_path(".steps"),
     validation = Rule::new("!has(self.workers.inputs) || self.workers.inputs.all(name, (has(self.steps) && self.steps.exists(one, one.name == name)) || (has(self.inputs) && self.inputs.exists(input, input.name == name)))").message("must be names of spec.inputs or of steps").field_path(".workers.inputs"),
-    validation = Rule::new("self.reuse != 'IfUnchanged' || has(self.model)").message("spec.model is required where reuse is IfUnchanged: what is taken is a ModelVersion").field_path(".model")
+    validation = Rule::new("self.reuse != 'IfUnchanged' || has(self.model)").message("spec.model is required where reuse is IfUnchanged: what is taken is a ModelVersion").field_path(".model"),
+    validation = Rule::new("self.approval == 'Automatic' || has(self.model)").message("spec.model is required where approval is asked for: what is approved is a ModelVersion").field_path(".model"),
+    validation = Rule::new("self.approval != 'FourEyes' || has(self.author)").message("spec.author is required where approval is FourEyes: whoever it names may not approve the version").field_path(".author")
 )]
 pub struct TrainingJobSpec {
     /// Name of the model. On success a ModelVersion `<model>-<n>` is made. Without it, the job only runs. Immutable.
@@ -114,6 +118,13 @@ pub struct TrainingJobSpec {
     /// What makes the model good enough. Without it, the model is registered unjudged and never serves as `Latest`. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
+    /// Who has to say that the model may serve, beside its validation: nobody (`Automatic`), a person who holds the verb `approve` on its ModelVersion (`Manual`), or such a person who is not `author` (`FourEyes`). Immutable.
+    #[serde(default)]
+    pub approval: Approval,
+    /// Who makes this job: the name of the user who writes the manifest, as `kubectl auth whoami` tells it. The ModelVersion has it too. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub author: Option<String>,
     /// How `s3://` addresses are reached: the inputs and the output, and by the ModelVersion's validation, which gets the same. `pvc://` needs none. A change takes effect with the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,

@@ -12,6 +12,7 @@ pub mod gate;
 mod judge;
 mod segments;
 pub mod server;
+mod slices;
 
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use crate::report::{OrFail, failure};
 use self::gate::Gate;
 use self::judge::{Judged, judge};
 use self::server::Server;
+use self::slices::Slice;
 
 /// Arguments of `windlass-agent evaluate`.
 #[derive(Clone, Debug, clap::Args)]
@@ -123,6 +125,8 @@ struct FullReport<'a> {
     min_samples: u64,
     champion: Option<&'a str>,
     metrics: &'a [MetricResult],
+    /// Where the candidate does worst, found unasked.
+    worst_slices: &'a [Slice],
 }
 
 /// Runs the command.
@@ -175,15 +179,34 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         champion.as_deref(),
         &segments,
     )?;
+    let mut without = vec![arguments.label.as_str()];
+    without.extend(arguments.time_column.as_deref());
+    let slices = slices::worst(
+        &data,
+        &without,
+        &labels,
+        &candidate,
+        arguments.min_samples,
+        arguments.confidence,
+    );
+    for slice in &slices {
+        info!(
+            rows = slice.rows,
+            "{} {:.4} on {}, {:.4} elsewhere",
+            slice.of,
+            slice.loss,
+            slice.predicate,
+            slice.elsewhere
+        );
+    }
     let profile = baseline(&inputs, features, &candidate);
-    report(
-        &arguments,
-        labels.len() as u64,
+    let found = Found {
+        rows: labels.len() as u64,
         judged,
-        output.as_ref(),
-        &profile,
-    )
-    .await
+        slices,
+        profile,
+    };
+    report(&arguments, found, output.as_ref()).await
 }
 
 fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
@@ -261,13 +284,25 @@ fn baseline(signature: &Signature, mut features: Vec<RawFeature>, answers: &[f64
     profile_of(answers.len(), &features)
 }
 
-async fn report(
-    arguments: &Arguments,
+/// All that was found.
+struct Found {
     rows: u64,
     judged: Judged,
+    slices: Vec<Slice>,
+    profile: Profile,
+}
+
+async fn report(
+    arguments: &Arguments,
+    found: Found,
     output: Option<&Address>,
-    profile: &Profile,
 ) -> Result<Report, FailureReport> {
+    let Found {
+        rows,
+        judged,
+        slices,
+        profile,
+    } = found;
     let Judged {
         verdict,
         message,
@@ -286,11 +321,12 @@ async fn report(
         min_samples: arguments.min_samples,
         champion: champion.as_deref(),
         metrics: &metrics,
+        worst_slices: &slices,
     };
     let (report, baseline): (Option<Tree>, Option<Tree>) = match output {
         Some(output) => (
             Some(write_json(&output.child("report.json"), &full).await?),
-            Some(write_json(&output.child("baseline.json"), profile).await?),
+            Some(write_json(&output.child("baseline.json"), &profile).await?),
         ),
         None => (None, None),
     };

@@ -61,23 +61,27 @@ fn of_column(data: &Dataset, name: &str) -> Result<Vec<Segment>, FailureReport> 
         );
         return Err(failure(FailureReason::InvalidArguments, message));
     }
-    let column = quoted(name);
-    let predicate = |value: Option<String>| match value {
-        None => format!("{column} IS NULL"),
-        Some(value) if is_text => format!("{column} = '{}'", value.replace('\'', "''")),
-        Some(value) => format!("{column} = {value}"),
-    };
     Ok(rows
         .into_iter()
         .map(|(value, rows)| Segment {
-            predicate: predicate(value),
+            predicate: equals(name, value.as_deref(), is_text),
             rows,
         })
         .collect())
 }
 
+/// That a column has a value, or none, in SQL.
+pub(super) fn equals(name: &str, value: Option<&str>, is_text: bool) -> String {
+    let column = quoted(name);
+    match value {
+        None => format!("{column} IS NULL"),
+        Some(value) if is_text => format!("{column} = '{}'", value.replace('\'', "''")),
+        Some(value) => format!("{column} = {value}"),
+    }
+}
+
 /// A column's name as SQL has it: quoted where it is no plain word.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     let is_plain = name
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

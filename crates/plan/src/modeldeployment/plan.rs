@@ -19,13 +19,21 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use windlass_api::{ModelDeployment, ModelDeploymentStatus, ModelVersion, StableStatus, labels};
+use windlass_api::{
+    Action, ModelDeployment, ModelDeploymentStatus, ModelVersion, RolloutEvent, StableStatus,
+    labels,
+};
 
 use self::made::Made;
 use self::rollout::Pair;
 use super::children;
 use super::observed::Observed;
-use crate::{Child, Doomed, Note, Plan, Problem, Step, pods};
+use crate::{Child, Doomed, Note, Plan, Problem, Step, digest, pods};
+
+/// Events that are kept.
+const KEPT_EVENTS: usize = 50;
+/// Bytes of an event's reason.
+const MOST_REASON: usize = 1024;
 
 /// What is to be done about a ModelDeployment.
 pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelDeploymentStatus> {
@@ -166,9 +174,7 @@ impl<'a> Reconcile<'a> {
         match stable {
             None => return Ok((!self.first(target, &made, plan)).then_some(target)),
             Some(stable) if stable.name_any() == target.name_any() => {
-                if self.before.canary.is_some() {
-                    plan.status.canary = None;
-                }
+                self.stop_canary(plan, &format!("{} is asked for", stable.name_any()));
                 self.apply(stable, self.deployment.spec.replicas, &made, plan);
                 self.delete_others(&[stable], plan);
             }
@@ -229,7 +235,7 @@ impl<'a> Reconcile<'a> {
         stable: &'a ModelVersion,
         plan: &mut Plan<ModelDeploymentStatus>,
     ) -> Result<(), Problem> {
-        plan.status.canary = None;
+        self.stop_canary(plan, "what is asked for cannot serve");
         self.delete_others(&[stable], plan);
         // Whatever else was changed on the object together with the version waits until the version is right.
         let Some(resolved) = &self.before.resolved else {
@@ -264,6 +270,12 @@ impl<'a> Reconcile<'a> {
         self.delete_all_but(&kept, plan);
         plan.status.canary = None;
         if ready {
+            self.note_event(
+                plan,
+                &target.name_any(),
+                Action::Promoted,
+                "nothing served before",
+            );
             plan.status.stable = Some(StableStatus {
                 version: target.name_any(),
                 since: self.now,
@@ -274,6 +286,34 @@ impl<'a> Reconcile<'a> {
             ));
         }
         ready
+    }
+
+    /// Takes a canary away that did no harm.
+    fn stop_canary(&self, plan: &mut Plan<ModelDeploymentStatus>, why: &str) {
+        if let Some(canary) = plan.status.canary.take() {
+            self.note_event(plan, &canary.version, Action::CanaryStopped, why);
+        }
+    }
+
+    /// Writes down what happened to a version, with the status that makes it so.
+    fn note_event(
+        &self,
+        plan: &mut Plan<ModelDeploymentStatus>,
+        version: &str,
+        action: Action,
+        why: &str,
+    ) {
+        let canary = self.before.canary.as_ref();
+        let seen = canary.filter(|canary| canary.version == version);
+        plan.status.history.push(RolloutEvent {
+            version: version.to_owned(),
+            action,
+            time: self.now,
+            reason: why[..why.floor_char_boundary(MOST_REASON)].to_owned(),
+            evidence: seen.map(digest::of),
+        });
+        let surplus = plan.status.history.len().saturating_sub(KEPT_EVENTS);
+        plan.status.history.drain(..surplus);
     }
 
     fn apply_service(&self, plan: &mut Plan<ModelDeploymentStatus>) {

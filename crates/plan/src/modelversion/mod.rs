@@ -5,13 +5,18 @@
 //!      └──── a Job: fetch model(s) ─> model server(s) as sidecars <─ windlass-agent evaluate ─> verdict
 //! ```
 //!
+//! Where a person's word is asked for, a version that was found good waits for it (`spec.review`). Whatever happens to a
+//! version, here or in a roll-out, becomes a record of a chain in its status.
+//!
 //! A Job that could not come to a verdict stays, for its logs; when a person deletes it, validation starts again.
 
 mod children;
+mod decisions;
 mod observed;
 mod plan;
 #[cfg(test)]
 mod tests;
 
+pub use decisions::is_approved;
 pub use observed::Observed;
 pub use plan::{is_good, plan, refused};

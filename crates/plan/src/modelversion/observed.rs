@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use windlass_api::ModelVersion;
+use windlass_api::{ModelDeployment, ModelVersion};
 
 use crate::presets::Presets;
 
@@ -20,6 +20,8 @@ pub struct Observed {
     pub pods: Vec<Arc<Pod>>,
     /// The version that serves the model now.
     pub champion: Option<Arc<ModelVersion>>,
+    /// The ModelDeployments of its model.
+    pub deployments: Vec<Arc<ModelDeployment>>,
     /// The claims of the namespace.
     pub claims: Arc<BTreeSet<String>>,
     /// The runtime presets.

@@ -8,19 +8,20 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use windlass_api::agent::{EvaluationReport, FailureReason, MetricResult, Report, Tree, Verdict};
 use windlass_api::{
-    Address, Decimal, MetricStatus, ModelVersion, ModelVersionStatus, Opponent, Stored, Validation,
-    ValidationStatus, condition,
+    Address, Approval, Decimal, MetricStatus, ModelVersion, ModelVersionStatus, Opponent,
+    ReviewDecision, Stored, Validation, ValidationStatus, condition,
 };
 
 use super::children;
+use super::decisions::{self, is_approved};
 use super::observed::Observed;
 use crate::conditions::{Conditions, Truth};
 use crate::jobs::{self, JobState, Without};
 use crate::{Child, Note, Plan, Problem, Step, pods, template};
 
-/// Whether a version may serve as `Latest`: its validation passed.
+/// Whether a version may serve as `Latest`: its validation passed, and whoever was to approve it did.
 pub fn is_good(version: &ModelVersion) -> bool {
-    verdict(version) == Some(Verdict::Pass)
+    verdict(version) == Some(Verdict::Pass) && is_approved(version)
 }
 
 fn verdict(version: &ModelVersion) -> Option<Verdict> {
@@ -40,18 +41,22 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
         return Plan::status_only(before);
     }
     let reconcile = Reconcile::new(observed, &before, now);
-    match (&version.spec.validation, &before.validation) {
+    let mut plan = match (&version.spec.validation, &before.validation) {
         (None, _) => reconcile.registered(),
         (Some(_), Some(found)) => Plan::status_only(reconcile.judged(found.clone())),
         (Some(validation), None) => reconcile.validate(validation),
-    }
+    };
+    decisions::record(observed, &before, &mut plan.status, now);
+    plan
 }
 
 /// What is to be said when the API server refused a step of the plan.
 pub fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<ModelVersionStatus> {
     let version = &*observed.version;
     let before = version.status.clone().unwrap_or_default();
-    Reconcile::new(observed, &before, now).stalled(problem)
+    let mut plan = Reconcile::new(observed, &before, now).stalled(problem);
+    decisions::record(observed, &before, &mut plan.status, now);
+    plan
 }
 
 struct Reconcile<'a> {
@@ -63,7 +68,17 @@ struct Reconcile<'a> {
     now: Timestamp,
 }
 
+/// What a person has said of a version, or is to say.
+struct Reviewed {
+    is_approved: bool,
+    /// It has been said.
+    is_final: bool,
+    phase: &'static str,
+    message: String,
+}
+
 /// What the conditions of a ModelVersion say.
+#[derive(Clone, Copy)]
 struct Say<'a> {
     phase: &'a str,
     ready: bool,
@@ -88,14 +103,23 @@ impl<'a> Reconcile<'a> {
 
 impl Reconcile<'_> {
     fn status(&self, say: &Say<'_>) -> ModelVersionStatus {
-        ModelVersionStatus {
-            observed_generation: self.version.metadata.generation,
-            phase: Some(say.phase.to_owned()),
-            conditions: Conditions::new(
-                &self.before.conditions,
-                self.version.metadata.generation,
-                self.now,
-            )
+        let reviewed = self.reviewed();
+        let validated = (say.validated, say.reason, say.message);
+        // What is good waits for a person's word, where one is asked for.
+        let held = reviewed
+            .as_ref()
+            .filter(|said| say.ready && !said.is_approved);
+        let say = held.map_or(*say, |said| Say {
+            phase: said.phase,
+            ready: false,
+            reconciling: !said.is_final,
+            stalled: said.is_final,
+            reason: said.phase,
+            message: &said.message,
+            ..*say
+        });
+        let (before, generation) = (&self.before.conditions, self.version.metadata.generation);
+        let mut conditions = Conditions::new(before, generation, self.now)
             .with(condition::READY, say.ready, say.reason, say.message)
             .with(
                 condition::RECONCILING,
@@ -104,9 +128,53 @@ impl Reconcile<'_> {
                 say.message,
             )
             .with(condition::STALLED, say.stalled, say.reason, say.message)
-            .with(condition::VALIDATED, say.validated, say.reason, say.message)
-            .finish(),
+            .with(condition::VALIDATED, validated.0, validated.1, validated.2);
+        if let Some(said) = &reviewed {
+            let reason = if said.is_final {
+                decisions::REVIEWED
+            } else {
+                said.phase
+            };
+            conditions =
+                conditions.with(condition::APPROVED, said.is_approved, reason, &said.message);
+        }
+        ModelVersionStatus {
+            observed_generation: generation,
+            phase: Some(say.phase.to_owned()),
+            conditions: conditions.finish(),
             ..self.before.clone()
+        }
+    }
+
+    /// What a person has said, or is to say; nothing where nobody is asked and nobody said anything.
+    fn reviewed(&self) -> Option<Reviewed> {
+        let spec = &self.version.spec;
+        match (&spec.review, spec.approval) {
+            (Some(review), _) => {
+                let is_approved = review.decision == ReviewDecision::Approved;
+                let word = if is_approved { "approved" } else { "denied" };
+                Some(Reviewed {
+                    is_approved,
+                    is_final: true,
+                    phase: if is_approved { "Approved" } else { "Denied" },
+                    message: format!("{} {word} it: {}", review.by, review.reason),
+                })
+            }
+            (None, Approval::Automatic) => None,
+            (None, Approval::Manual | Approval::FourEyes) => {
+                let but = match (&spec.author, spec.approval) {
+                    (Some(author), Approval::FourEyes) => format!(" and is not {author}"),
+                    _ => String::new(),
+                };
+                Some(Reviewed {
+                    is_approved: false,
+                    is_final: false,
+                    phase: "AwaitingApproval",
+                    message: format!(
+                        "it waits in spec.review for the word of somebody who holds the verb approve on it{but}"
+                    ),
+                })
+            }
         }
     }
 

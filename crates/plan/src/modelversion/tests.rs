@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
 use serde_json::{Value, json};
-use windlass_api::condition::{READY, RECONCILING, STALLED, VALIDATED};
-use windlass_api::{ModelVersion, ModelVersionStatus, is_true};
+use windlass_api::condition::{APPROVED, READY, RECONCILING, STALLED, VALIDATED};
+use windlass_api::{
+    Action, Approval, AuditLine, ModelDeployment, ModelDeploymentStatus, ModelVersion,
+    ModelVersionStatus, Review, ReviewDecision, RolloutEvent, is_true,
+};
 
 use super::{Observed, is_good, plan};
 use crate::fixtures::{
@@ -34,6 +38,7 @@ fn world(against: bool) -> World {
         job: None,
         pods: Vec::new(),
         champion: Some(version(1, '1', Some("Pass"))),
+        deployments: Vec::new(),
         claims: Arc::new(["models".to_owned(), "holdout".to_owned()].into()),
         presets: presets(),
         agent_image: "agent:1".to_owned(),
@@ -405,4 +410,176 @@ fn one_that_is_being_deleted_is_left_to_go() {
     version.metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(1)));
     assert!(world.plan().steps.is_empty());
+}
+
+fn actions(world: &World) -> Vec<(Action, String)> {
+    let decisions = world.status().decisions;
+    decisions
+        .into_iter()
+        .map(|one| (one.action, one.actor))
+        .collect()
+}
+
+/// Every record follows the one before, and says what its digest is over.
+fn assert_chain(world: &World) {
+    let version = &world.observed.version;
+    let decisions = world.status().decisions;
+    for (at, decision) in decisions.iter().enumerate() {
+        let line = AuditLine {
+            namespace: version.namespace().unwrap_or_default(),
+            name: version.name_any(),
+            uid: version.uid().unwrap_or_default(),
+            decision: decision.clone(),
+        };
+        assert_eq!(line.digest(), decision.digest);
+        if at > 0 {
+            assert_eq!(decision.previous.as_ref(), Some(&decisions[at - 1].digest));
+            assert_eq!(decision.sequence, decisions[at - 1].sequence + 1);
+        }
+    }
+}
+
+fn judged(verdict_of: &str) -> World {
+    let mut world = world(false);
+    world.settle();
+    world
+        .pod_ends("p", 0, &verdict(verdict_of))
+        .job_ends("Complete")
+        .settle();
+    world
+}
+
+#[test]
+fn a_good_version_waits_for_a_word_where_one_is_asked_for() {
+    for (approval, word, ready, reason) in [
+        (Approval::Automatic, None, true, "ValidationPassed"),
+        (Approval::Manual, None, false, "AwaitingApproval"),
+        (Approval::FourEyes, None, false, "AwaitingApproval"),
+        (
+            Approval::Manual,
+            Some(ReviewDecision::Approved),
+            true,
+            "ValidationPassed",
+        ),
+        (
+            Approval::Manual,
+            Some(ReviewDecision::Denied),
+            false,
+            "Denied",
+        ),
+        (
+            Approval::Automatic,
+            Some(ReviewDecision::Denied),
+            false,
+            "Denied",
+        ),
+    ] {
+        let mut world = judged("Pass");
+        let spec = &mut Arc::make_mut(&mut world.observed.version).spec;
+        spec.approval = approval;
+        spec.author = Some("ann".to_owned());
+        spec.review = word.map(|decision| Review {
+            decision,
+            by: "rita".to_owned(),
+            reason: "I looked".to_owned(),
+        });
+        world.settle();
+        let what = format!("{approval:?}, {word:?}");
+        assert_eq!(world.is(READY), ready, "{what}");
+        assert!(
+            world.said(READY).contains(reason),
+            "{what}: {}",
+            world.said(READY)
+        );
+        assert_eq!(is_good(&world.observed.version), ready, "{what}");
+        assert_eq!(world.is(STALLED), reason == "Denied", "{what}");
+        assert_eq!(
+            world.is(RECONCILING),
+            reason == "AwaitingApproval",
+            "{what}"
+        );
+        assert!(world.is(VALIDATED), "{what}");
+        assert_chain(&world);
+    }
+}
+
+#[test]
+fn a_word_makes_nothing_good_that_is_not() {
+    let mut world = judged("Fail");
+    Arc::make_mut(&mut world.observed.version).spec.review = Some(Review {
+        decision: ReviewDecision::Approved,
+        by: "rita".to_owned(),
+        reason: "I like it".to_owned(),
+    });
+    world.settle();
+    assert!(!world.is(READY) && world.is(STALLED) && world.is(APPROVED));
+    assert!(!is_good(&world.observed.version));
+}
+
+#[test]
+fn what_happens_to_a_version_is_a_chain_and_each_once() {
+    let mut world = judged("Pass");
+    let rita = || "rita".to_owned();
+    let spec = &mut Arc::make_mut(&mut world.observed.version).spec;
+    spec.review = Some(Review {
+        decision: ReviewDecision::Approved,
+        by: rita(),
+        reason: "I looked".to_owned(),
+    });
+    world.settle();
+    let ours = || "windlass".to_owned();
+    let mut expected = vec![
+        (Action::Created, ours()),
+        (Action::Validated, ours()),
+        (Action::Approved, rita()),
+    ];
+    assert_eq!(actions(&world), expected);
+
+    let event = |version: &str, action, second| RolloutEvent {
+        version: version.to_owned(),
+        action,
+        time: at(second),
+        reason: "so it was".to_owned(),
+        evidence: None,
+    };
+    let with = |history: Vec<RolloutEvent>| {
+        let mut deployment: ModelDeployment = object(json!({
+            "apiVersion": "windlass.dev/v1alpha1", "kind": "ModelDeployment",
+            "metadata": {"name": "churn", "namespace": "growth"}, "spec": {"model": "churn"},
+        }));
+        deployment.status = Some(ModelDeploymentStatus {
+            history,
+            ..Default::default()
+        });
+        vec![Arc::new(deployment)]
+    };
+    let mut history = vec![
+        event("churn-2", Action::CanaryStarted, 100),
+        event("churn-1", Action::Retired, 200),
+        event("churn-2", Action::Promoted, 200),
+    ];
+    world.observed.deployments = with(history.clone());
+    world.settle();
+    expected.extend([(Action::CanaryStarted, ours()), (Action::Promoted, ours())]);
+    assert_eq!(actions(&world), expected);
+    assert_eq!(
+        world.status().decisions[4].deployment.as_deref(),
+        Some("churn")
+    );
+    assert_chain(&world);
+
+    // A hundred more: the oldest go, and nothing of what was there comes back.
+    for round in 0..60 {
+        history.push(event("churn-2", Action::RolledBack, 300 + 2 * round));
+        history.push(event("churn-2", Action::CanaryStarted, 301 + 2 * round));
+        let surplus = history.len().saturating_sub(50);
+        history.drain(..surplus);
+        world.observed.deployments = with(history.clone());
+        world.settle();
+    }
+    let decisions = world.status().decisions;
+    assert_eq!(decisions.len(), 100);
+    assert_eq!(decisions.last().map(|last| last.sequence), Some(125));
+    assert!(decisions.iter().all(|one| one.action != Action::Created));
+    assert_chain(&world);
 }

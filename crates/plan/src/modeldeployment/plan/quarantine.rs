@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 use windlass_api::{
-    ModelDeploymentStatus, ModelVersion, Quarantined, RolloutOutcome, RolloutRecord,
+    Action, ModelDeploymentStatus, ModelVersion, Quarantined, RolloutOutcome, RolloutRecord,
 };
 
 use super::Reconcile;
@@ -43,6 +43,12 @@ impl Reconcile<'_> {
         if self.child(target).is_some() {
             plan.steps.push(Step::Delete(Doomed::Deployment(doomed)));
         }
+        self.note_event(plan, &name, Action::RolledBack, why);
+        let also = format!(
+            "its fingerprint, {}, is not tried again",
+            fingerprint(target)
+        );
+        self.note_event(plan, &name, Action::Quarantined, &also);
         plan.status.canary = None;
         plan.status.quarantine.push(Quarantined {
             version: name.clone(),

@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use kube::ResourceExt;
 use windlass_api::{
-    CanaryStatus, ModelDeploymentStatus, ModelVersion, RolloutOutcome, RolloutRecord, RolloutStep,
-    StableStatus,
+    Action, CanaryStatus, ModelDeploymentStatus, ModelVersion, RolloutOutcome, RolloutRecord,
+    RolloutStep, StableStatus,
 };
 
 use super::conditions::NEVER_READY;
@@ -98,7 +98,7 @@ impl<'a> Reconcile<'a> {
                 canary.since = self.now;
                 canary.analysis = Some(said);
             }
-            Next::Promote => return self.promote(target, plan),
+            Next::Promote => return self.promote(stable, target, plan),
             Next::RollBack(why) => return self.roll_back(stable, target, &why, plan),
         }
         plan.status.canary = Some(canary);
@@ -119,6 +119,12 @@ impl<'a> Reconcile<'a> {
                     "RolloutStarted",
                     format!("{name} is tried beside {}", stable.name_any()),
                 ));
+                if let Some(old) = &self.before.canary {
+                    let why = format!("{name} was asked for in its place");
+                    self.note_event(plan, &old.version, Action::CanaryStopped, &why);
+                }
+                let why = format!("it is tried beside {}", stable.name_any());
+                self.note_event(plan, &name, Action::CanaryStarted, &why);
                 CanaryStatus {
                     version: name,
                     step: 0,
@@ -252,7 +258,12 @@ impl<'a> Reconcile<'a> {
         )
     }
 
-    fn promote(&self, target: &ModelVersion, plan: &mut Plan<ModelDeploymentStatus>) {
+    fn promote(
+        &self,
+        stable: &ModelVersion,
+        target: &ModelVersion,
+        plan: &mut Plan<ModelDeploymentStatus>,
+    ) {
         let name = target.name_any();
         let evidence = self
             .before
@@ -260,6 +271,9 @@ impl<'a> Reconcile<'a> {
             .as_ref()
             .and_then(|canary| canary.analysis.clone())
             .unwrap_or_default();
+        self.note_event(plan, &name, Action::Promoted, &evidence);
+        let why = format!("{name} serves in its place");
+        self.note_event(plan, &stable.name_any(), Action::Retired, &why);
         plan.status.canary = None;
         plan.status.stable = Some(StableStatus {
             version: name.clone(),

@@ -7,7 +7,7 @@ use windlass_api::agent::Verdict;
 
 use super::Reconcile;
 use crate::Problem;
-use crate::modelversion::is_good;
+use crate::modelversion::{is_approved, is_good};
 
 impl<'a> Reconcile<'a> {
     /// The version that is asked for.
@@ -40,6 +40,19 @@ impl<'a> Reconcile<'a> {
                 format!("spec.version: the validation of {name} failed; name another version"),
             ));
         }
+        if !is_approved(version) {
+            let (reason, what) = match &version.spec.review {
+                Some(review) => (
+                    "VersionDenied",
+                    format!("{} denied {name}: {}", review.by, review.reason),
+                ),
+                None => (
+                    "AwaitingApproval",
+                    format!("{name} is not approved yet, see its spec.review"),
+                ),
+            };
+            return Err(Problem::new(reason, format!("spec.version: {what}")));
+        }
         if self.is_quarantined(version) {
             return Err(Problem::new(
                 "VersionQuarantined",
@@ -65,9 +78,13 @@ impl<'a> Reconcile<'a> {
                 .observed
                 .versions
                 .iter()
-                .filter(|version| version.spec.validation.is_none() && !is_good(version))
+                .filter(|version| !is_good(version))
+                .filter(|version| version.spec.validation.is_none() || awaits_approval(version))
                 .max_by_key(|version| version.spec.version)
                 .map(|version| {
+                    if awaits_approval(version) {
+                        return format!("; {} waits for somebody's approval in its spec.review", version.name_any());
+                    }
                     format!(
                         "; {} was registered without spec.validation and is not served as Latest: name its number in spec.version, or give its TrainingJob a spec.validation",
                         version.name_any()
@@ -83,4 +100,14 @@ impl<'a> Reconcile<'a> {
             )
         })
     }
+}
+
+/// Whether all that a version lacks is a person's word.
+fn awaits_approval(version: &ModelVersion) -> bool {
+    let found = version
+        .status
+        .as_ref()
+        .and_then(|status| status.validation.as_ref());
+    let has_passed = found.is_some_and(|found| found.verdict == Verdict::Pass);
+    has_passed && version.spec.review.is_none() && !is_approved(version)
 }

@@ -130,6 +130,9 @@ pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> Mo
                 .collect(),
             validation: spec.validation.clone(),
             storage: spec.storage.clone(),
+            author: spec.author.clone(),
+            approval: spec.approval,
+            review: None,
         },
     );
     version.metadata.namespace = job.namespace();

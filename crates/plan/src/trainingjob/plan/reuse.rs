@@ -27,6 +27,7 @@ impl Reconcile<'_> {
             .filter(|version| version.spec.request_fingerprint.as_ref() == Some(&asked))
             // What is good enough is no part of the fingerprint.
             .filter(|version| version.spec.validation == spec.validation)
+            .filter(|version| version.spec.approval == spec.approval)
             .max_by_key(|version| version.spec.version)?;
         let name = same.name_any();
         let by = same.spec.trained_by.as_ref();
