@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `writes` | writes of one TrainingJob over its life | |
 //! | `alone` | the operator's own writes a second, where nothing else is at work | a fifth of `WINDLASS_BENCH_JOBS` |
-//! | `throughput` | from creation to completion, memory, CPU | `WINDLASS_BENCH_JOBS` (10,000) |
+//! | `throughput` | from creation to completion, memory, CPU; the first 3,000 beside the bare client | `WINDLASS_BENCH_JOBS` (10,000) |
 //! | `recovery` | a tenth of the nodes is lost under gangs of 8; JobSet beside it | `WINDLASS_BENCH_NODES` (500), a fifth as many gangs |
 //! | `waiting` | gangs that do not fit | `WINDLASS_BENCH_WAITING` (1,000) |
 //!

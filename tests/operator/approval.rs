@@ -113,6 +113,7 @@ impl User {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines)] // most of it is the list of what is refused
 async fn nobody_approves_who_may_not_and_what_is_decided_is_a_chain() -> Result<()> {
     let Some(turn) = turn().await else {
         return Ok(());
@@ -235,7 +236,7 @@ async fn nobody_approves_who_may_not_and_what_is_decided_is_a_chain() -> Result<
         (
             "the author by replacing it",
             ann.replace("churn-1", |all| {
-                all["spec"]["review"] = review("Approved", "ann")
+                all["spec"]["review"] = review("Approved", "ann");
             })
             .await,
             "may not approve",

@@ -160,10 +160,13 @@ impl Bench {
         }
         self.apply(&format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: s3, namespace: {namespace}, labels: {{app: s3}}}}\nspec:\n  securityContext: {{runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{type: RuntimeDefault}}}}\n  containers:\n  - name: s3\n    image: localhost/flights:dev\n    imagePullPolicy: IfNotPresent\n\
-             \x20   command: [/data/versitygw, --port, \"0.0.0.0:7070\", --access, key, --secret, verysecret, posix, --nometa, /data/s3]\n\
+             \x20   command: [/data/versitygw, --port, \"0.0.0.0:7070\", --access, key, --secret, verysecret, posix, --nometa, /data/s3]\n    readinessProbe: {{tcpSocket: {{port: 7070}}, periodSeconds: 1}}\n\
              \x20   securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}\n    volumeMounts: [{{name: data, mountPath: /data}}]\n  volumes: [{{name: data, persistentVolumeClaim: {{claimName: data}}}}]\n---\n\
              apiVersion: v1\nkind: Service\nmetadata: {{name: s3, namespace: {namespace}}}\nspec: {{selector: {{app: s3}}, ports: [{{port: 7070}}]}}\n"
         ));
+        Self::until(PATIENCE, "the object store is ready", || {
+            self.condition(namespace, "pod/s3", "Ready").0 == "True"
+        });
     }
 
     /// Status, reason and message of a condition.

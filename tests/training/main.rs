@@ -40,6 +40,7 @@ fn training_is_checked_scheduled_whole_and_goes_on_from_where_it_was() {
             scope.spawn(move || case(bench));
         }
     });
+    pipeline::forget_inputs();
     // These want the whole node for themselves.
     two_gangs_that_do_not_fit_together_never_hold_half_each(&bench);
     a_gang_that_finds_no_room_starts_smaller_and_grows_at_a_checkpoint(&bench);

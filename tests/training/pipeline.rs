@@ -1,7 +1,7 @@
 //! Data on its way to the workers: made by steps, and kept on the node.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -10,19 +10,28 @@ use crate::node::{Bench, OUTPUT, STORE, training_job};
 /// The namespace whose pods keep inputs on their node.
 const CACHED: &str = "cached";
 
-/// The folder on the node that inputs are kept in.
-fn folder(bench: &Bench) -> PathBuf {
-    bench.cluster.folder().join("input-cache")
-}
+/// The folder on the node that inputs are kept in: in memory, since nothing is kept on a disk that is all but full.
+const FOLDER: &str = "/dev/shm/windlass-test-input-cache";
 
 /// Tells the operator of a cache on the nodes.
 pub fn keep_inputs_on_the_node(bench: &Bench) {
-    let path = format!("WINDLASS_INPUT_CACHE_HOST_PATH={}", folder(bench).display());
+    forget_inputs();
+    let path = format!("WINDLASS_INPUT_CACHE_HOST_PATH={FOLDER}");
     let spaces = format!("WINDLASS_INPUT_CACHE_NAMESPACES={CACHED}");
     let deployment = ["-n", "windlass-system", "deployment/windlass"];
     bench.kubectl(&[&["set", "env"], &deployment[..], &[&path, &spaces]].concat());
     let wait = ["--timeout=120s"];
     bench.kubectl(&[&["rollout", "status"], &deployment[..], &wait].concat());
+}
+
+/// Takes what is kept away.
+pub fn forget_inputs() {
+    match std::fs::remove_dir_all(FOLDER) {
+        Err(problem) if problem.kind() != std::io::ErrorKind::NotFound => {
+            panic!("{FOLDER}: {problem}")
+        }
+        _ => {}
+    }
 }
 
 /// A step in Python that reads these inputs.
@@ -96,8 +105,8 @@ pub fn steps_make_the_data_and_a_job_that_asks_for_the_same_takes_it_over(bench:
         .iter()
         .filter_map(|input| input["name"].as_str())
         .collect();
-    for step in ["cut", "sum", "most"] {
-        assert!(named.contains(&step), "{recorded:#?}");
+    for name in ["rows", "cut", "sum", "most"] {
+        assert!(named.contains(&name), "{recorded:#?}");
     }
 }
 
@@ -140,7 +149,7 @@ pub fn an_input_is_fetched_once_for_all_pods_of_a_node(bench: &Bench) {
             "{trainer}\n{}",
             said("windlass-inputs")
         );
-        let file = find(&folder(bench).join(CACHED), "a.csv", &digest);
+        let file = find(&Path::new(FOLDER).join(CACHED), "a.csv", &digest);
         let of = std::fs::metadata(&file).expect("it is kept");
         let seen = (of.ino(), of.uid(), of.mode() & 0o222 & !0o200);
         assert_eq!(seen.1, 0, "what is kept is root's");
@@ -150,7 +159,7 @@ pub fn an_input_is_fetched_once_for_all_pods_of_a_node(bench: &Bench) {
 }
 
 /// The file of this name that is kept under a digest.
-fn find(folder: &std::path::Path, name: &str, digest: &str) -> PathBuf {
+fn find(folder: &Path, name: &str, digest: &str) -> PathBuf {
     let hex = digest.trim_start_matches("sha256:");
     let entries = std::fs::read_dir(folder).expect("the namespace's folder");
     let entries: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();

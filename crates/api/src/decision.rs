@@ -238,9 +238,9 @@ mod tests {
             |line| line.decision.previous = Some("a".to_owned()),
         ];
         for change in changes {
-            let mut changed = line();
-            change(&mut changed);
-            assert_ne!(changed.digest(), digest, "{changed:?}");
+            let mut other = line();
+            change(&mut other);
+            assert_ne!(other.digest(), digest, "{other:?}");
         }
         let mut same = line();
         same.decision.digest = "a".to_owned();

@@ -102,7 +102,11 @@ fn compare(
     let apart = loss - elsewhere;
     // What is left of rounding is no difference.
     let is_more = apart > 1e-9 * (loss.abs() + elsewhere.abs()) && error > 0.0;
-    let p = if is_more { normal::cdf(-apart / error) } else { 1.0 };
+    let p = if is_more {
+        normal::cdf(-apart / error)
+    } else {
+        1.0
+    };
     let slice = Slice {
         predicate,
         rows: inside.count,

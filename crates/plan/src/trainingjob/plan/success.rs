@@ -50,13 +50,21 @@ impl Reconcile<'_> {
             .chain(self.champion_number())
             .max()
             .unwrap_or(0);
-        let inputs = children::inputs_read(&report, &self.told_to_read());
+        let mut inputs = children::inputs_read(&report, &self.told_to_read());
+        let request_fingerprint = children::fingerprint(self.job, &inputs, &[]);
+        // What the steps read, and made for each other, is where the workers' data comes from.
+        let known = children::records(&self.before.inputs, &self.before.steps);
+        for record in known {
+            if inputs.iter().all(|input| input.name != record.name) {
+                inputs.push(record);
+            }
+        }
         let trained = Trained {
             report: &report,
             output,
             images: pods::images_but(self.pods_of(number), &[]),
             fingerprint: self.fingerprint(&report),
-            request_fingerprint: children::fingerprint(self.job, &inputs, &[]),
+            request_fingerprint,
             inputs,
             parent: self.observed.champion.clone(),
         };

@@ -232,7 +232,11 @@ fn the_model_s_record_has_what_steps_wrote_even_where_the_report_was_cut() {
     let inputs: Vec<_> = inputs.map(|input| (&*input.name, &*input.digest)).collect();
     assert_eq!(
         inputs,
-        [("features", &*digest('3')), ("labels", &*digest('2'))]
+        [
+            ("features", &*digest('3')),
+            ("labels", &*digest('2')),
+            ("extract", &*digest('1')),
+        ]
     );
     assert_eq!(version.request_fingerprint, asked);
     assert_ne!(version.fingerprint, asked);
