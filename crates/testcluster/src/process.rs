@@ -284,7 +284,11 @@ mod tests {
         })
         .unwrap();
         end_all(|| marked(folder.path()), Duration::from_secs(5)).unwrap();
-        assert!(!component.is_alive());
+        // The mark goes first, and then the process.
+        wait_for("its end", Duration::from_secs(5), || {
+            Ok(!component.is_alive())
+        })
+        .unwrap();
         assert!(component.check(folder.path()).is_err());
     }
 }
