@@ -112,6 +112,19 @@ impl<'a> Classes<'a> {
         })
     }
 
+    /// The influence of the rows on the share that is right.
+    fn accuracy(&self) -> Influence {
+        let is_right = |row: usize| f64::from(u8::from(self.rows[row].0 == self.rows[row].1));
+        Influence::of_mean(&self.sample, is_right)
+    }
+
+    /// The influence of the rows on the mean of the metric over classes.
+    fn mean_of(&self, what: OfClass, classes: &[usize]) -> Influence {
+        let of = |class: &usize| self.influence(what, *class);
+        let all: Vec<Influence> = classes.iter().map(of).collect();
+        Influence::mean_of(&all)
+    }
+
     /// Wilson's interval of a share of some rows.
     fn share(
         &self,
@@ -160,7 +173,7 @@ pub fn accuracy(sample: &Sample<'_>, confidence: f64) -> Result<Estimate, Statis
     let classes = Classes::new(*sample)?;
     let is_right = |row: usize| classes.rows[row].0 == classes.rows[row].1;
     Ok(Estimate {
-        value: accuracy_influence(sample)?.value,
+        value: classes.accuracy().value,
         interval: Some(classes.share(|_| true, is_right, crate::normal::two_sided(confidence))),
     })
 }
@@ -170,9 +183,7 @@ pub fn accuracy(sample: &Sample<'_>, confidence: f64) -> Result<Estimate, Statis
 /// # Errors
 /// A row that has no class.
 pub fn accuracy_influence(sample: &Sample<'_>) -> Result<Influence, StatisticsError> {
-    let classes = Classes::new(*sample)?;
-    let is_right = |row: usize| f64::from(u8::from(classes.rows[row].0 == classes.rows[row].1));
-    Ok(Influence::of_mean(sample, is_right))
+    Ok(Classes::new(*sample)?.accuracy())
 }
 
 /// The mean of the recalls of the classes that are there as labels (Brodersen et al. 2010). Interval: that of a sum of
@@ -187,7 +198,7 @@ pub fn balanced_accuracy(
     let classes = Classes::new(*sample)?;
     let labelled = labelled(&classes);
     Ok(Estimate {
-        value: balanced_accuracy_influence(sample)?.value,
+        value: classes.mean_of(OfClass::Recall, &labelled).value,
         interval: Some(mover(&classes, OfClass::Recall, &labelled, confidence)),
     })
 }
@@ -198,9 +209,7 @@ pub fn balanced_accuracy(
 /// A row that has no class.
 pub fn balanced_accuracy_influence(sample: &Sample<'_>) -> Result<Influence, StatisticsError> {
     let classes = Classes::new(*sample)?;
-    let of = |class: usize| classes.influence(OfClass::Recall, class);
-    let all: Vec<Influence> = labelled(&classes).into_iter().map(of).collect();
-    Ok(Influence::mean_of(&all))
+    Ok(classes.mean_of(OfClass::Recall, &labelled(&classes)))
 }
 
 fn labelled(classes: &Classes<'_>) -> Vec<usize> {
@@ -287,11 +296,7 @@ pub fn of_class_influence(
             Ok(classes.influence(what, 1))
         }
         Average::Micro => accuracy_influence(sample),
-        Average::Macro => {
-            let of = |class: usize| classes.influence(what, class);
-            let all: Vec<Influence> = classes.present().into_iter().map(of).collect();
-            Ok(Influence::mean_of(&all))
-        }
+        Average::Macro => Ok(classes.mean_of(what, &classes.present())),
     }
 }
 
