@@ -1,7 +1,7 @@
 //! `windlass-agent`: what runs beside a user's trainer and model server, and on a laptop.
 //!
 //! ```text
-//!   main ──> install, run, cache, fetch, proxy, evaluate, profile, drift, check     (a subcommand each)
+//!   main ──> install, run, cache, fetch, proxy, evaluate, profile, drift, check, publish     (a subcommand each)
 //!                 │      │          │          │        │      │
 //!                 v      v          v          v        v      v
 //!              address, tree, report        data, windlass-statistics
@@ -26,6 +26,7 @@ mod http;
 pub mod install;
 pub mod profile;
 pub mod proxy;
+pub mod publish;
 pub mod report;
 pub mod run;
 pub mod tree;

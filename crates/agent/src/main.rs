@@ -9,7 +9,7 @@ use tracing::error;
 use tracing_subscriber::EnvFilter;
 use windlass_agent::report::OrFail;
 use windlass_agent::{
-    audit, cache, check, drift, evaluate, fetch, install, profile, proxy, report, run,
+    audit, cache, check, drift, evaluate, fetch, install, profile, proxy, publish, report, run,
 };
 use windlass_api::agent::environment::REPORT_BYTES;
 use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
@@ -48,6 +48,8 @@ enum Command {
     Profile(profile::Arguments),
     /// Compares a window of traffic with a profile.
     Drift(drift::Arguments),
+    /// Makes a version of a model visible in MLflow.
+    Publish(publish::Arguments),
     /// Reads the operator's log of decisions.
     Audit(audit::Arguments),
 }
@@ -105,6 +107,9 @@ fn main() -> ExitCode {
             runtime.block_on(unless_told_to_stop(profile::run(arguments)))
         }
         Command::Drift(arguments) => runtime.block_on(unless_told_to_stop(drift::run(arguments))),
+        Command::Publish(arguments) => {
+            runtime.block_on(unless_told_to_stop(publish::run(arguments)))
+        }
     };
     // What was interrupted may still copy files in a thread: nobody waits for that any more.
     runtime.shutdown_background();

@@ -113,7 +113,7 @@ fn shrink(report: &mut Report) -> bool {
         }
         Report::Drift(drift) => drift.top.pop().is_some() || cut(&mut drift.message),
         Report::Check(check) => check.inputs.pop().is_some(),
-        Report::Fetch(_) => false,
+        Report::Fetch(_) | Report::Publish(_) => false,
     }
 }
 
@@ -185,14 +185,16 @@ pub fn exit_code(report: &Report) -> u8 {
         | Report::Evaluation(_)
         | Report::Drift(_)
         | Report::Fetch(_)
-        | Report::Check(_) => 0,
+        | Report::Check(_)
+        | Report::Publish(_) => 0,
         Report::Failure(failure) => match (failure.reason, failure.exit_code) {
             (FailureReason::InvalidArguments, _) => EXIT_FOR_GOOD[0],
             (
                 FailureReason::CheckFailed
                 | FailureReason::ColumnNotFound
                 | FailureReason::InputUnreadable
-                | FailureReason::DigestMismatch,
+                | FailureReason::DigestMismatch
+                | FailureReason::TrackingRefused,
                 _,
             ) => EXIT_FOR_GOOD[1],
             (FailureReason::InputNotFound, _) => EXIT_FOR_GOOD[2],

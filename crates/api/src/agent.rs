@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   operator ── arguments, environment, mounted volumes ──> agent
-//!   operator <── termination message (a Report, JSON) ───── agent run | check | evaluate | drift | fetch
+//!   operator <── termination message (a Report, JSON) ───── agent run | check | evaluate | drift | fetch | publish
 //!   operator <── GET /observations (Observations, JSON) ─── agent proxy
 //! ```
 //!
@@ -110,6 +110,8 @@ pub enum Report {
     Fetch(FetchReport),
     /// `windlass-agent check`: every check holds.
     Check(CheckReport),
+    /// `windlass-agent publish`: MLflow shows the version as it is.
+    Publish(PublishReport),
     /// The agent could not do what was asked.
     Failure(FailureReport),
 }
@@ -149,6 +151,10 @@ pub enum FailureReason {
     DatasetUnreadable,
     /// The reference profile cannot be read.
     ReferenceUnreadable,
+    /// The tracking server cannot be reached, or cannot answer now: a repetition may mend it.
+    TrackingUnreachable,
+    /// The tracking server refuses what it is told, or is none: a repetition cannot mend it.
+    TrackingRefused,
     /// The agent was told to stop.
     Interrupted,
     /// A fault of the agent's own.
@@ -183,6 +189,18 @@ pub struct Resumed {
     /// Newer ones that were passed over, each with why: `2/000004-step-300: model.pt has not the digest in its manifest`; at most three.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
+}
+
+/// What a tracking server shows of a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishReport {
+    /// The server's id of the run.
+    pub run_id: String,
+    /// The server's own number of the registered version.
+    pub model_version: String,
+    /// How many requests wrote something; 0 when all of it was there.
+    pub wrote: u64,
 }
 
 /// A tree of files and its digest.

@@ -208,12 +208,14 @@ pub(super) fn is_final(reason: FailureReason) -> bool {
         | FailureReason::OutputMissing
         | FailureReason::LabelsUnreadable
         | FailureReason::DatasetUnreadable
-        | FailureReason::ReferenceUnreadable => true,
+        | FailureReason::ReferenceUnreadable
+        | FailureReason::TrackingRefused => true,
         FailureReason::TrainerFailed
         | FailureReason::OutputNotWritten
         | FailureReason::CheckpointUnreadable
         | FailureReason::ServerNotReady
         | FailureReason::ServerFailed
+        | FailureReason::TrackingUnreachable
         | FailureReason::Interrupted
         | FailureReason::Internal => false,
     }
