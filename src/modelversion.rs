@@ -44,14 +44,17 @@ impl Planned for ModelVersion {
             .next();
         let mut pods = stores.pods.labelled(&namespace, labels::VERSION, &name);
         pods.retain(|pod| is_owned_by_any(&**pod, &job));
-        let champion = champion(stores, &namespace, &self.spec.model)
-            .and_then(|champion| stores.model_versions.get(&namespace, &champion));
+        let serving = champion(stores, &namespace, &self.spec.model);
+        let champion = serving
+            .as_ref()
+            .and_then(|champion| stores.model_versions.get(&namespace, champion));
         let deployments = stores
             .model_deployments
             .labelled(&namespace, OF_MODEL, &self.spec.model);
         Observed {
             job,
             pods,
+            serving,
             champion,
             deployments,
             claims: stores.claims.within(&namespace),

@@ -126,10 +126,11 @@ impl Starting {
     }
 
     /// A watch of the children of a kind, less what nothing reads; and which of them have ended.
-    fn children<K>(&mut self, trim: fn(&mut K), has_ended: Option<HasEnded<K>>) -> Cache<K>
+    fn children<K, F>(&mut self, trim: fn(&mut K), has_ended: Option<HasEnded<K>>) -> Cache<K, F>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + PartialEq + DeserializeOwned,
         K: Send + Sync + 'static,
+        F: Form<K>,
     {
         let config = config().labels(&format!("{}=windlass", labels::MANAGED_BY));
         let stream = watcher_of(Api::<K>::all(self.client.clone()), config)
