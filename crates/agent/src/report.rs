@@ -65,6 +65,9 @@ impl<T, E: Error> OrFail<T> for Result<T, E> {
 pub fn tree_failure(problem: &TreeError) -> FailureReport {
     let reason = match problem {
         TreeError::Address(AddressError::Invalid { .. }) => FailureReason::InvalidArguments,
+        TreeError::Address(AddressError::Access { source, .. }) if may_pass(source) => {
+            FailureReason::InputUnreachable
+        }
         TreeError::Address(
             AddressError::NotFound { .. }
             | AddressError::Access { .. }
@@ -78,6 +81,20 @@ pub fn tree_failure(problem: &TreeError) -> FailureReport {
         TreeError::Occupied { .. } | TreeError::NoFolder { .. } => FailureReason::OutputNotWritten,
     };
     failure(reason, chain(problem))
+}
+
+/// Whether a store may answer otherwise if it is asked again: all but what it says of the address or of who asks.
+fn may_pass(source: &object_store::Error) -> bool {
+    !matches!(
+        source,
+        object_store::Error::NotFound { .. }
+            | object_store::Error::InvalidPath { .. }
+            | object_store::Error::NotSupported { .. }
+            | object_store::Error::NotImplemented { .. }
+            | object_store::Error::PermissionDenied { .. }
+            | object_store::Error::Unauthenticated { .. }
+            | object_store::Error::UnknownConfigurationKey { .. }
+    )
 }
 
 /// The report, shrunk so that its JSON holds at most `bytes`.
@@ -105,6 +122,7 @@ fn shrink(report: &mut Report) -> bool {
         Report::Training(training) => {
             cut_skipped(&mut training.resumed)
                 || training.metrics.pop_last().is_some()
+                || training.environment.pop_last().is_some()
                 || training.inputs.pop().is_some()
                 || training.resumed.take().is_some()
         }
@@ -280,6 +298,7 @@ mod tests {
             output: None,
             metrics: BTreeMap::new(),
             resumed: failed.resumed,
+            environment: BTreeMap::new(),
         }));
     }
 
@@ -349,6 +368,7 @@ mod tests {
             output: None,
             metrics,
             resumed: None,
+            environment: BTreeMap::new(),
         });
         assert_eq!(fit(report.clone(), MAX_REPORT_BYTES), report);
     }

@@ -119,8 +119,10 @@ pub enum Report {
 pub enum FailureReason {
     /// The arguments make no sense.
     InvalidArguments,
-    /// An input's address holds nothing, or cannot be reached.
+    /// An input's address holds nothing, or may not be read.
     InputNotFound,
+    /// The store of an input cannot be reached now, or does not answer as it should.
+    InputUnreachable,
     /// An input is there but cannot be read in its format.
     InputUnreadable,
     /// An input or data set has no column of the name that was given.
@@ -224,6 +226,9 @@ pub struct TrainingReport {
     /// What this worker went on from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<Resumed>,
+    /// What the first worker ran on: `architecture`, `kernel`, `cpus`, `agent`, `nvidiaDriver`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
 }
 
 /// How far a training is, at `GET /progress` on the metrics port of the first worker.
@@ -460,10 +465,29 @@ pub struct Signature {
     /// Name of the input tensor.
     #[serde(default = "default_tensor")]
     pub tensor: String,
+    /// What it answers for a row.
+    #[serde(default, skip_serializing_if = "Output::is_number")]
+    pub output: Output,
 }
 
 fn default_tensor() -> String {
     "predict".to_owned()
+}
+
+/// What a model answers for a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Names of at least two classes, in the order of the answer's numbers; labels may be these names, or their places
+    /// from 0. Empty for a model that answers with one number: a value, or the probability of class 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
+}
+
+impl Output {
+    /// Whether the answer is one number of which no class is named.
+    pub fn is_number(&self) -> bool {
+        self.classes.is_empty()
+    }
 }
 
 /// One feature of a model.
@@ -487,6 +511,8 @@ pub enum Encoding {
         /// The categories, in the order of their codes.
         categories: Vec<String>,
     },
+    /// As it is, a null as the empty text: what a model of the OpenAI protocol is asked.
+    Text,
 }
 
 /// The profile of a data set: what drift is measured against.

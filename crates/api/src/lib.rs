@@ -34,6 +34,10 @@ pub const GROUP: &str = "windlass.dev";
 /// The version of the API.
 pub const VERSION: &str = "v1alpha1";
 
+/// Annotation of a TrainingJob: why it was asked for. It goes into the record of the model. A DriftMonitor writes it, and so
+/// may whatever makes TrainingJobs on a schedule.
+pub const CAUSE: &str = "windlass.dev/cause";
+
 /// Labels on every child, by which people and the operator find them.
 pub mod labels {
     /// The model's name.

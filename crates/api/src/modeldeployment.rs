@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quantities::where_decimal;
-use crate::{Address, Decimal, GoDuration, PodTemplate, RolloutEvent, Storage};
+use crate::{Address, Decimal, GoDuration, PodTemplate, Protocol, RolloutEvent, Storage};
 
 /// What a user says of how a model serves.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -52,6 +52,7 @@ pub struct ModelDeploymentSpec {
     pub template: Option<PodTemplate>,
     /// The inference protocol: `OpenInference` (V2, over HTTP).
     #[serde(default)]
+    #[x_kube(validation = Rule::new("self == 'OpenInference'").message("must be OpenInference: the others can be validated, and not served yet"))]
     pub protocol: Protocol,
     /// What is recorded of the traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,23 +79,6 @@ fn default_replicas() -> i32 {
 
 fn default_progress_deadline() -> i32 {
     600
-}
-
-/// An inference protocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Protocol {
-    /// The Open Inference Protocol, version 2, over HTTP.
-    #[default]
-    OpenInference,
-}
-
-impl Protocol {
-    /// As it is written in a manifest.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OpenInference => "OpenInference",
-        }
-    }
 }
 
 /// What is recorded of the traffic.

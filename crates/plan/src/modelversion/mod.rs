@@ -19,4 +19,4 @@ mod tests;
 
 pub use decisions::is_approved;
 pub use observed::Observed;
-pub use plan::{is_good, plan, refused};
+pub use plan::{is_good, plan, refused, verdict};

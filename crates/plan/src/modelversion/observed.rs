@@ -18,7 +18,9 @@ pub struct Observed {
     pub job: Option<Arc<Job>>,
     /// The Job's pods.
     pub pods: Vec<Arc<Pod>>,
-    /// The version that serves the model now.
+    /// Name of the version that serves the model now.
+    pub serving: Option<String>,
+    /// Its record; absent also where it was deleted.
     pub champion: Option<Arc<ModelVersion>>,
     /// The ModelDeployments of its model.
     pub deployments: Vec<Arc<ModelDeployment>>,

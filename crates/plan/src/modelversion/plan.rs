@@ -19,12 +19,17 @@ use crate::conditions::{Conditions, Truth};
 use crate::jobs::{self, JobState, Without};
 use crate::{Child, Note, Plan, Problem, Step, pods, template};
 
+const CHAMPION_NOT_FOUND: &str = "ChampionNotFound";
+/// How long until a champion that is not there is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+
 /// Whether a version may serve as `Latest`: its validation passed, and whoever was to approve it did.
 pub fn is_good(version: &ModelVersion) -> bool {
     verdict(version) == Some(Verdict::Pass) && is_approved(version)
 }
 
-fn verdict(version: &ModelVersion) -> Option<Verdict> {
+/// What its validation found, where it came to a verdict.
+pub fn verdict(version: &ModelVersion) -> Option<Verdict> {
     version
         .status
         .as_ref()?
@@ -226,8 +231,11 @@ impl Reconcile<'_> {
         } else {
             vec![Note::warning(&problem.reason, &problem.message)]
         };
+        // A record that is registered again is no news for the other versions.
+        let is_looked_at_again = problem.reason == CHAMPION_NOT_FOUND;
         Plan {
             notes,
+            again: is_looked_at_again.then_some(LOOK_AGAIN),
             ..Plan::status_only(status)
         }
     }
@@ -349,11 +357,7 @@ impl Reconcile<'_> {
         )?;
         let server = template::parse("the runtime preset", &preset)?;
         let champion = match validation.against.as_ref().map(|against| against.version) {
-            Some(Opponent::Champion) => self
-                .observed
-                .champion
-                .as_deref()
-                .filter(|champion| champion.name_any() != self.version.name_any()),
+            Some(Opponent::Champion) => self.champion()?,
             None => None,
         };
         let job = children::validation_job(
@@ -370,6 +374,22 @@ impl Reconcile<'_> {
         Ok(Plan {
             steps: vec![Step::Apply(Child::Job(Box::new(job)))],
             ..Plan::status_only(status)
+        })
+    }
+
+    /// The version to compare with; nothing where none serves, or this one does.
+    fn champion(&self) -> Result<Option<&ModelVersion>, Problem> {
+        let name = self.version.name_any();
+        let serving = self.observed.serving.as_ref();
+        let Some(serving) = serving.filter(|serving| **serving != name) else {
+            return Ok(None);
+        };
+        let champion = self.observed.champion.as_deref().map(Some);
+        champion.ok_or_else(|| {
+            Problem::new(
+                CHAMPION_NOT_FOUND,
+                format!("spec.validation.against: {serving} serves the model {}, and there is no ModelVersion of this name any more to compare with; register it again under its name, or let another version serve", self.version.spec.model),
+            )
         })
     }
 

@@ -37,6 +37,7 @@ fn world(against: bool) -> World {
         version: candidate,
         job: None,
         pods: Vec::new(),
+        serving: Some("churn-1".to_owned()),
         champion: Some(version(1, '1', Some("Pass"))),
         deployments: Vec::new(),
         claims: Arc::new(["models".to_owned(), "holdout".to_owned()].into()),
@@ -65,6 +66,16 @@ fn failure(reason: &str) -> String {
 impl World {
     fn plan(&self) -> Plan<ModelVersionStatus> {
         plan(&self.observed, at(self.now))
+    }
+
+    /// What the agent of the validation's Job is told.
+    fn arguments(&self) -> Vec<String> {
+        let job = self.made.as_ref().expect("a Job");
+        let spec = job.spec.clone().expect("a spec").template.spec;
+        spec.expect("a pod").containers[0]
+            .args
+            .clone()
+            .expect("arguments")
     }
 
     fn status(&self) -> ModelVersionStatus {
@@ -201,17 +212,11 @@ fn the_champion_is_another_version_and_only_where_one_is_asked_for() {
     ];
     for (name, against, champion, expected) in rows {
         let mut world = world(against);
-        world.observed.champion = champion.map(|number| version(number, '1', Some("Pass")));
+        serves(&mut world, champion);
         world.settle();
         assert_eq!(world.status().champion.as_deref(), expected, "{name}");
-        let arguments = world
-            .observed
-            .job
-            .as_ref()
-            .and_then(|job| job.spec.clone()?.template.spec?.containers[0].args.clone())
-            .expect("arguments");
         assert_eq!(
-            arguments.contains(&"--champion-server".to_owned()),
+            world.arguments().contains(&"--champion-server".to_owned()),
             expected.is_some(),
             "{name}"
         );
@@ -222,9 +227,72 @@ fn the_champion_is_another_version_and_only_where_one_is_asked_for() {
 fn the_champion_of_a_job_that_was_made_just_before_a_crash_is_the_one_it_was_made_with() {
     let mut world = world(true);
     world.reconcile(true);
-    world.observed.champion = Some(version(5, '5', Some("Pass")));
+    serves(&mut world, Some(5));
     world.settle();
     assert_eq!(world.status().champion.as_deref(), Some("churn-1"));
+}
+
+#[test]
+fn what_is_asked_of_the_rows_is_handed_to_the_agent() {
+    let mut world = world(true);
+    let version = Arc::make_mut(&mut world.observed.version);
+    version.spec.validation = Some(object(json!({
+        "dataset": {"uri": "pvc://holdout/rows", "label": "churned", "weight": "spend", "query": "session"},
+        "protocol": "OpenInferenceGRPC",
+        "metrics": [
+            {"name": "pinball", "quantile": "0.9", "max": "3"},
+            {"name": "ndcg", "places": 10, "min": "0.5"},
+        ],
+        "disparities": [{"name": "equalOpportunity", "by": "country, region", "max": "0.1"}, {"name": "equalisedOdds", "by": "plan"}],
+        "against": {"version": "Champion"},
+    })));
+    world.reconcile(true);
+    let arguments = world.arguments();
+    let given = |name: &str| -> Vec<&str> {
+        let pairs = arguments.windows(2).filter(|pair| pair[0] == name);
+        pairs.map(|pair| pair[1].as_str()).collect()
+    };
+    assert_eq!(given("--protocol"), ["OpenInferenceGRPC"]);
+    assert_eq!(given("--server"), ["http://127.0.0.1:8082"]);
+    assert_eq!(given("--champion-server"), ["http://127.0.0.1:8085"]);
+    assert_eq!(
+        (given("--weight"), given("--query")),
+        (vec!["spend"], vec!["session"])
+    );
+    assert_eq!(given("--metric"), ["pinball@0.9,max=3", "ndcg@10,min=0.5"]);
+    assert_eq!(
+        given("--disparity"),
+        [
+            "equalOpportunity,max=0.1,by=country, region",
+            "equalisedOdds,by=plan"
+        ]
+    );
+}
+
+#[test]
+fn a_champion_that_no_longer_exists_is_told_and_nothing_passes_without_it() {
+    let mut world = world(true);
+    world.observed.champion = None;
+    world.settle();
+    let status = world.status();
+    assert!(is_true(&status.conditions, STALLED));
+    assert!(!is_good(&world.observed.version));
+    assert_eq!(status.validation, None);
+    let ready = said(&status.conditions, READY);
+    assert!(
+        ready.starts_with("False ChampionNotFound: spec.validation.against: churn-1 serves"),
+        "{ready}"
+    );
+    // It is registered again.
+    serves(&mut world, Some(1));
+    world.settle();
+    assert_eq!(world.status().champion.as_deref(), Some("churn-1"));
+}
+
+fn serves(world: &mut World, number: Option<i64>) {
+    world.observed.champion = number.map(|number| version(number, '1', Some("Pass")));
+    let champion = world.observed.champion.as_ref();
+    world.observed.serving = champion.map(|champion| champion.name_any());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use windlass_api::agent::Verdict;
 
 use super::Reconcile;
 use crate::Problem;
-use crate::modelversion::{is_approved, is_good};
+use crate::modelversion::{is_approved, is_good, verdict};
 
 impl<'a> Reconcile<'a> {
     /// The version that is asked for.
@@ -104,10 +104,7 @@ impl<'a> Reconcile<'a> {
 
 /// Whether all that a version lacks is a person's word.
 fn awaits_approval(version: &ModelVersion) -> bool {
-    let found = version
-        .status
-        .as_ref()
-        .and_then(|status| status.validation.as_ref());
-    let has_passed = found.is_some_and(|found| found.verdict == Verdict::Pass);
-    has_passed && version.spec.review.is_none() && !is_approved(version)
+    verdict(version) == Some(Verdict::Pass)
+        && version.spec.review.is_none()
+        && !is_approved(version)
 }

@@ -1,10 +1,10 @@
 //! The record of the model that an attempt made, and its fingerprint.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 use windlass_api::{
-    Address, Artifact, Decimal, InputRecord, ModelVersion, ModelVersionSpec, TrainedBy,
+    Address, Artifact, CAUSE, Decimal, InputRecord, ModelVersion, ModelVersionSpec, TrainedBy,
     TrainingJob, agent, labels,
 };
 
@@ -87,6 +87,23 @@ pub struct Trained<'a> {
     pub parent: Option<String>,
 }
 
+/// Bytes of a cause in a record.
+const MOST_OF_CAUSE: usize = 1024;
+
+/// Why the training was asked for, in its own words.
+fn cause(job: &TrainingJob) -> Option<String> {
+    let cause = job.annotations().get(CAUSE)?;
+    let cause = &cause[..cause.floor_char_boundary(MOST_OF_CAUSE)];
+    (!cause.is_empty()).then(|| cause.to_owned())
+}
+
+/// What the first worker says that it ran on, and the framework.
+fn environment(job: &TrainingJob, report: &agent::TrainingReport) -> BTreeMap<String, String> {
+    let mut environment = report.environment.clone();
+    environment.insert("framework".to_owned(), format!("{:?}", job.spec.framework));
+    environment
+}
+
 /// The record of the model that an attempt made.
 pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> ModelVersion {
     let spec = &job.spec;
@@ -114,11 +131,13 @@ pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> Mo
             parameters: spec.parameters.clone(),
             inputs: trained.inputs,
             images: trained.images,
+            environment: environment(job, trained.report),
             window: spec.window.clone(),
             trained_by: Some(TrainedBy {
                 name: job.name_any(),
                 uid: job.uid().unwrap_or_default(),
                 monitor: monitor.clone(),
+                cause: cause(job),
             }),
             parent: trained.parent,
             training_metrics: trained

@@ -209,7 +209,8 @@ pub(super) fn is_final(reason: FailureReason) -> bool {
         | FailureReason::LabelsUnreadable
         | FailureReason::DatasetUnreadable
         | FailureReason::ReferenceUnreadable => true,
-        FailureReason::TrainerFailed
+        FailureReason::InputUnreachable
+        | FailureReason::TrainerFailed
         | FailureReason::OutputNotWritten
         | FailureReason::CheckpointUnreadable
         | FailureReason::ServerNotReady

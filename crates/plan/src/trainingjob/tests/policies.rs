@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use windlass_api::CAUSE;
 use windlass_api::condition::{COMPLETE, FAILED, READY, RECONCILING, STALLED, SUSPENDED};
 
 use super::world::{World, failure, trained};
@@ -47,6 +48,38 @@ fn a_normal_run_costs_one_job_one_version_and_two_statuses() {
         ),
         (1, 1, "0.8")
     );
+    let environment: Vec<(&str, &str)> = made
+        .environment
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(
+        environment,
+        [
+            ("architecture", "x86_64"),
+            ("framework", "Plain"),
+            ("kernel", "Linux 6.1.0")
+        ]
+    );
+}
+
+#[test]
+fn why_a_training_was_asked_for_is_in_the_record_of_its_model() {
+    for (cause, expected) in [
+        (None, None),
+        (Some("nightly"), Some("nightly".to_owned())),
+        (Some(""), None),
+        (Some(&*"ž".repeat(600)), Some("ž".repeat(512))),
+    ] {
+        let mut world = World::new(json!({}));
+        let job = Arc::make_mut(&mut world.observed.job);
+        let annotations = job.metadata.annotations.get_or_insert_default();
+        annotations.extend(cause.map(|cause| (CAUSE.to_owned(), cause.to_owned())));
+        world.settle().succeeds(&trained()).settle();
+        let made = &world.observed.versions[0].spec;
+        let by = made.trained_by.as_ref().expect("a training");
+        assert_eq!(by.cause, expected);
+    }
 }
 
 #[test]

@@ -48,7 +48,8 @@ pub fn job(spec: Value) -> TrainingJob {
 /// What the first worker of a good run leaves.
 pub fn trained() -> String {
     json!({"kind": "Training", "inputs": [{"name": "events", "uri": "pvc://events/2026-10", "digest": digest('e'), "files": 1, "bytes": 5}],
-        "output": {"uri": "pvc://models/churn/a-01234567/1/model", "digest": digest('d'), "files": 2, "bytes": 10}, "metrics": {"rocAuc": 0.8}})
+        "output": {"uri": "pvc://models/churn/a-01234567/1/model", "digest": digest('d'), "files": 2, "bytes": 10}, "metrics": {"rocAuc": 0.8},
+        "environment": {"architecture": "x86_64", "kernel": "Linux 6.1.0"}})
     .to_string()
 }
 
