@@ -155,10 +155,8 @@ fn answer(mut stream: &std::net::TcpStream, list: &serde_json::Value) -> String 
             break;
         }
     }
-    let plural = asked
-        .split(['/', '?', ' '])
-        .find(|part| part.ends_with('s') && part.len() > 8);
-    let plural = plural.expect("a kind").to_owned();
+    let path = asked.split('?').next().expect("a path");
+    let plural = path.rsplit('/').next().expect("a kind").to_owned();
     let items = list["items"]
         .as_array()
         .expect("items")

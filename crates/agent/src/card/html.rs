@@ -7,7 +7,7 @@ use super::document::{Block, Document, Inline, Item, Section, Table};
 /// Kept small: what a browser does by itself is good enough for the rest.
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --faint: #5f6368; --rule: #c9ccd1; --mark: #0b57d0; --other: #9a4a00; --limit: #b3261e; --empty: #fff3cd; --empty-ink: #5c4300; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #17181a; --faint: #a5a9af; --rule: #45484d; --mark: #8ab4f8; --other: #f0b35f; --limit: #ff8a80; --empty: #40350f; --empty-ink: #ffe08a; } }
+@media screen and (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #17181a; --faint: #a5a9af; --rule: #45484d; --mark: #8ab4f8; --other: #f0b35f; --limit: #ff8a80; --empty: #40350f; --empty-ink: #ffe08a; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem; max-width: 60rem; font: 1rem/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
 h1, h2, h3 { line-height: 1.25; }
