@@ -9,7 +9,8 @@ use tracing::error;
 use tracing_subscriber::EnvFilter;
 use windlass_agent::report::OrFail;
 use windlass_agent::{
-    audit, cache, check, drift, evaluate, fetch, install, profile, proxy, report, run,
+    audit, cache, card, check, drift, evaluate, fetch, install, lineage, profile, proxy, report,
+    run,
 };
 use windlass_api::agent::environment::REPORT_BYTES;
 use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
@@ -50,6 +51,10 @@ enum Command {
     Drift(drift::Arguments),
     /// Reads the operator's log of decisions.
     Audit(audit::Arguments),
+    /// Says what a version came from and what it led to.
+    Lineage(lineage::Arguments),
+    /// Writes a model card of a version.
+    Card(card::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -92,6 +97,16 @@ fn main() -> ExitCode {
         }
         Command::Cache(arguments) => {
             let outcome = runtime.block_on(unless_told_to_stop(cache::run(arguments)));
+            runtime.shutdown_background();
+            return quietly(outcome);
+        }
+        Command::Lineage(arguments) => {
+            let outcome = runtime.block_on(unless_told_to_stop(lineage::run(arguments)));
+            runtime.shutdown_background();
+            return quietly(outcome);
+        }
+        Command::Card(arguments) => {
+            let outcome = runtime.block_on(unless_told_to_stop(card::run(arguments)));
             runtime.shutdown_background();
             return quietly(outcome);
         }

@@ -50,6 +50,8 @@ pub mod labels {
     pub const DEPLOYMENT: &str = "windlass.dev/deployment";
     /// The DriftMonitor's name.
     pub const MONITOR: &str = "windlass.dev/monitor";
+    /// On a ModelVersion: the version that served when it was made.
+    pub const PARENT: &str = "windlass.dev/parent";
     /// The attempt of a TrainingJob's gang.
     pub const ATTEMPT: &str = "windlass.dev/attempt";
     /// The step of a TrainingJob.

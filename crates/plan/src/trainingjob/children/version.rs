@@ -155,15 +155,18 @@ pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> Mo
         },
     );
     version.metadata.namespace = job.namespace();
-    let name = job.name_any();
+    let (name, own_name) = (job.name_any(), version.name_any());
     let monitor = monitor.unwrap_or_default();
+    let parent = version.spec.parent.clone().unwrap_or_default();
     version.metadata.labels = Some(pods::child_labels(
         &name,
         "model",
         &[
             (labels::MODEL, &model),
+            (labels::VERSION, &own_name),
             (labels::TRAINING_JOB, &name),
             (labels::MONITOR, &monitor),
+            (labels::PARENT, &parent),
         ],
     ));
     version

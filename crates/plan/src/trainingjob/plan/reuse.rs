@@ -16,7 +16,7 @@ impl Reconcile<'_> {
             let mut children = self.observed.children.iter();
             children.any(|child| child.name_any() == first)
         };
-        let is_known = read.len() == children::names_for_workers(spec).len();
+        let is_known = read.len() == spec.read_by_workers().len();
         if spec.reuse != Reuse::IfUnchanged || has_begun || !is_known {
             return None;
         }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use kube::ResourceExt;
 use serde_json::{Value, json};
 use windlass_api::CAUSE;
 use windlass_api::condition::{COMPLETE, FAILED, READY, RECONCILING, STALLED, SUSPENDED};
+use windlass_api::labels;
 
 use super::world::{World, failure, trained};
 use crate::Problem;
@@ -93,6 +95,35 @@ fn the_version_is_the_next_after_the_newest_and_names_its_parent() {
         (made.spec.version, made.spec.parent.as_deref()),
         (8, Some("churn-2"))
     );
+}
+
+#[test]
+fn a_version_is_found_by_its_model_its_training_its_monitor_and_its_parent() {
+    let mut world = World::new(json!({}));
+    let of_monitor = [(labels::MONITOR.to_owned(), "watch".to_owned())];
+    Arc::make_mut(&mut world.observed.job).metadata.labels = Some(of_monitor.into());
+    world.observed.versions = vec![version(2, 'f', Some("Pass"))];
+    world.observed.champion = Some("churn-2".to_owned());
+    world.settle().succeeds(&trained()).settle();
+    let made = world.observed.versions.last().expect("a version");
+    for (label, value) in [
+        (labels::MODEL, "churn"),
+        (labels::VERSION, "churn-3"),
+        (labels::TRAINING_JOB, "a"),
+        (labels::MONITOR, "watch"),
+        (labels::PARENT, "churn-2"),
+    ] {
+        assert_eq!(
+            made.labels().get(label).map(String::as_str),
+            Some(value),
+            "{label}"
+        );
+    }
+
+    let mut first = World::new(json!({}));
+    first.settle().succeeds(&trained()).settle();
+    let made = first.observed.versions.last().expect("a version");
+    assert!(!made.labels().contains_key(labels::PARENT));
 }
 
 #[test]
