@@ -261,6 +261,7 @@ impl Reconcile<'_> {
                 | Report::Drift(_)
                 | Report::Fetch(_)
                 | Report::Check(_)
+                | Report::Delete(_)
                 | Report::Failure(_) => None,
             });
         if let Some(report) = report {
@@ -306,7 +307,8 @@ impl Reconcile<'_> {
                     | Report::Evaluation(_)
                     | Report::Drift(_)
                     | Report::Fetch(_)
-                    | Report::Check(_),
+                    | Report::Check(_)
+                    | Report::Delete(_),
                 )
                 | None => false,
             })
