@@ -257,13 +257,18 @@ fn a_version_that_cannot_be_had_is_named_and_what_served_serves_on() {
         (9, "VersionNotFound"),
         (3, "VersionRejected"),
         (2, "VersionQuarantined"),
+        (4, "VersionRetiring"),
     ];
     for (number, reason) in rows {
         let mut world = World::rolling(json!({}));
+        let mut retiring = version(4, '4', Some("Pass"));
+        let status = Arc::make_mut(&mut retiring).status.get_or_insert_default();
+        status.retiring = Some(object(json!({"since": at(0)})));
         world
             .traffic(500, 250)
             .settle()
-            .add(version(3, '3', Some("Fail")));
+            .add(version(3, '3', Some("Fail")))
+            .add(retiring);
         world
             .edit(|spec| spec.version = IntOrString::Int(number))
             .settle();
