@@ -38,9 +38,11 @@ pub fn log_recent(context: &Context, now: Timestamp) {
     for kept in context.stores.model_versions.store.state() {
         let version: Arc<ModelVersion> = kept.object();
         let decisions = version.status.iter().flat_map(|status| &status.decisions);
-        for decision in
-            decisions.filter(|decision| now.duration_since(decision.time) < MAY_BE_MISSING)
-        {
+        // Of one that goes it is the last chance.
+        let is_new = |decision: &&Decision| {
+            version.is_retiring() || now.duration_since(decision.time) < MAY_BE_MISSING
+        };
+        for decision in decisions.filter(is_new) {
             log(&version, decision);
         }
     }

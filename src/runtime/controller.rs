@@ -15,7 +15,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
-use windlass_plan::{Plan, Problem};
+use windlass_plan::{Doomed, Plan, Problem, Step};
 
 use super::apply::{ApplyError, Writer};
 use super::kept::{Form, Ours, Packed};
@@ -233,5 +233,11 @@ async fn tell<K: Planned>(
 
 /// Whether the plan took the object itself away.
 fn is_deleted<S>(plan: &Plan<S>, name: &str) -> bool {
-    plan.steps.iter().any(|step| matches!(step, windlass_plan::Step::Delete(windlass_plan::Doomed::TrainingJob(doomed)) if doomed == name))
+    plan.steps.iter().any(|step| match step {
+        Step::Delete(Doomed::TrainingJob(doomed)) => doomed == name,
+        Step::Delete(Doomed::ModelVersion(doomed)) => doomed.name == name,
+        Step::Delete(Doomed::Job(_) | Doomed::Deployment(_)) | Step::Apply(_) | Step::Create(_) => {
+            false
+        }
+    })
 }

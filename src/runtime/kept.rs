@@ -26,6 +26,8 @@ pub type Fact = (&'static str, String);
 pub const STALLED: &str = "stalled";
 /// The model that it is of.
 pub const OF_MODEL: &str = "model";
+/// The model that it is of, where its `spec.retention` may take it away.
+pub const BOUNDED: &str = "bounded";
 /// The ModelDeployment that it watches.
 pub const OF_DEPLOYMENT: &str = "deployment";
 /// It has workers, or a canary, under way. Without a value.

@@ -1,7 +1,7 @@
 //! `windlass-agent`: what runs beside a user's trainer and model server, and on a laptop.
 //!
 //! ```text
-//!   main ──> install, run, cache, fetch, proxy, evaluate, profile, drift, check, audit, lineage, card     (a subcommand each)
+//!   main ──> install, run, cache, fetch, delete, proxy, evaluate, profile, drift, check, audit, lineage, card     (a subcommand each)
 //!                 │      │          │          │        │      │                      │       │
 //!                 v      v          v          v        v      v                      v       v
 //!              address, tree, report        data, windlass-statistics                  objects
@@ -21,6 +21,7 @@ pub mod card;
 pub mod check;
 mod checkpoint;
 pub mod data;
+pub mod delete;
 pub mod drift;
 pub mod evaluate;
 pub mod fetch;

@@ -9,8 +9,8 @@ use tracing::error;
 use tracing_subscriber::EnvFilter;
 use windlass_agent::report::OrFail;
 use windlass_agent::{
-    audit, cache, card, check, drift, evaluate, fetch, install, lineage, profile, proxy, report,
-    run,
+    audit, cache, card, check, delete, drift, evaluate, fetch, install, lineage, profile, proxy,
+    report, run,
 };
 use windlass_api::agent::environment::REPORT_BYTES;
 use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
@@ -41,6 +41,8 @@ enum Command {
     Cache(cache::Arguments),
     /// Fetches a tree of files and verifies its digest.
     Fetch(fetch::Arguments),
+    /// Deletes trees of files that have the digests that were recorded.
+    Delete(delete::Arguments),
     /// Stands in front of a model server: measures it and logs payloads.
     Proxy(proxy::Arguments),
     /// Judges a model through the server that will serve it.
@@ -113,6 +115,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => runtime.block_on(run::run(arguments)),
         Command::Check(arguments) => runtime.block_on(unless_told_to_stop(check::run(arguments))),
         Command::Fetch(arguments) => runtime.block_on(unless_told_to_stop(fetch::run(arguments))),
+        Command::Delete(arguments) => runtime.block_on(unless_told_to_stop(delete::run(arguments))),
         Command::Evaluate(arguments) => {
             runtime.block_on(unless_told_to_stop(evaluate::run(arguments)))
         }

@@ -131,6 +131,7 @@ fn shrink(report: &mut Report) -> bool {
         }
         Report::Drift(drift) => drift.top.pop().is_some() || cut(&mut drift.message),
         Report::Check(check) => check.inputs.pop().is_some(),
+        Report::Delete(delete) => delete.deleted.pop().is_some(),
         Report::Fetch(_) => false,
     }
 }
@@ -203,7 +204,8 @@ pub fn exit_code(report: &Report) -> u8 {
         | Report::Evaluation(_)
         | Report::Drift(_)
         | Report::Fetch(_)
-        | Report::Check(_) => 0,
+        | Report::Check(_)
+        | Report::Delete(_) => 0,
         Report::Failure(failure) => match (failure.reason, failure.exit_code) {
             (FailureReason::InvalidArguments, _) => EXIT_FOR_GOOD[0],
             (

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   operator ── arguments, environment, mounted volumes ──> agent
-//!   operator <── termination message (a Report, JSON) ───── agent run | check | evaluate | drift | fetch
+//!   operator <── termination message (a Report, JSON) ───── agent run | check | evaluate | drift | fetch | delete
 //!   operator <── GET /observations (Observations, JSON) ─── agent proxy
 //! ```
 //!
@@ -110,6 +110,8 @@ pub enum Report {
     Fetch(FetchReport),
     /// `windlass-agent check`: every check holds.
     Check(CheckReport),
+    /// `windlass-agent delete`: nothing of it is left.
+    Delete(DeleteReport),
     /// The agent could not do what was asked.
     Failure(FailureReport),
 }
@@ -141,6 +143,8 @@ pub enum FailureReason {
     OutputMissing,
     /// The output could not be uploaded.
     OutputNotWritten,
+    /// What was to be deleted could not be.
+    NotDeleted,
     /// The model server did not become ready in time.
     ServerNotReady,
     /// The model server answered a request with an error, or with what its protocol does not allow.
@@ -296,6 +300,25 @@ pub struct CheckedInput {
 pub struct FetchReport {
     /// The files.
     pub tree: Tree,
+}
+
+/// What `delete` took away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteReport {
+    /// Of each address that was named, in order.
+    pub deleted: Vec<Deleted>,
+}
+
+/// What was taken away at one address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deleted {
+    /// The address.
+    pub uri: String,
+    /// How many files there were; none where it was gone already.
+    pub files: u64,
+    /// Their sizes' sum, bytes.
+    pub bytes: u64,
 }
 
 /// A verdict of validation.

@@ -16,6 +16,7 @@ mod driftmonitor;
 mod modeldeployment;
 mod modelversion;
 mod quantities;
+mod retention;
 mod shared;
 mod trainingjob;
 
@@ -26,6 +27,7 @@ pub use driftmonitor::*;
 pub use modeldeployment::*;
 pub use modelversion::*;
 pub use quantities::{Address, Decimal, GoDuration, InvalidValue};
+pub use retention::*;
 pub use shared::*;
 pub use trainingjob::*;
 
@@ -56,8 +58,10 @@ pub mod labels {
     pub const ATTEMPT: &str = "windlass.dev/attempt";
     /// The step of a TrainingJob.
     pub const STEP: &str = "windlass.dev/step";
-    /// What a pod is for: `training`, `validation`, `serving`, `drift`.
+    /// What a pod is for: `training`, `validation`, `serving`, `drift`, `retention`.
     pub const ROLE: &str = "windlass.dev/role";
+    /// On a ModelVersion, by a person: it is on legal hold, for this reason; retention leaves it alone.
+    pub const LEGAL_HOLD: &str = "windlass.dev/legal-hold";
     /// Who made an object; always `windlass`.
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     /// The standard name label.

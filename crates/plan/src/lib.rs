@@ -27,4 +27,4 @@ pub mod storage;
 pub mod template;
 pub mod trainingjob;
 
-pub use outcome::{Child, Doomed, Note, Plan, Problem, Severity, Step};
+pub use outcome::{Child, Doomed, Note, Plan, Problem, Severity, Step, Unchanged};

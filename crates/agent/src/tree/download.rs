@@ -31,7 +31,7 @@ pub(crate) async fn download_listed(
         let (from, local, to) = (from.clone(), local.to_owned(), to.to_owned());
         blocking(move || copy(walk_as_of(&from, &local)?, &to)).await?
     } else {
-        bring(from, Some(to)).await?
+        files_of(bring(from, Some(to)).await?)
     };
     if files.is_empty() {
         return Err(AddressError::NotFound {
@@ -44,8 +44,17 @@ pub(crate) async fn download_listed(
 
 /// The digest of what lies in a store, which is read and not kept.
 pub(super) async fn digest(from: &Address) -> Result<Tree, TreeError> {
-    let mut files = bring(from, None).await?;
+    let mut files = files_of(bring(from, None).await?);
     Ok(tree_of(from.uri(), &mut files))
+}
+
+/// The objects of a tree in a store, by where they lie, each read from end to end.
+pub(crate) async fn read_objects(from: &Address) -> Result<Vec<(StorePath, File)>, TreeError> {
+    bring(from, None).await
+}
+
+fn files_of(objects: Vec<(StorePath, File)>) -> Vec<File> {
+    objects.into_iter().map(|(_, file)| file).collect()
 }
 
 /// Copies local files into a folder, digesting them on the way.
@@ -68,7 +77,7 @@ pub(super) fn copy(from: Vec<LocalFile>, to: &Path) -> Result<Vec<File>, TreeErr
 }
 
 /// Reads each object, into a file below `to` where that is given.
-async fn bring(from: &Address, to: Option<&Path>) -> Result<Vec<File>, TreeError> {
+async fn bring(from: &Address, to: Option<&Path>) -> Result<Vec<(StorePath, File)>, TreeError> {
     let mut objects = Vec::new();
     for object in objects_of(from).await? {
         let path = relative(from, &object)?;
@@ -80,7 +89,7 @@ async fn bring(from: &Address, to: Option<&Path>) -> Result<Vec<File>, TreeError
         .map(|(object, path)| async move {
             let target = to.map(|to| to.join(&path));
             let (size, sha256) = bring_one(from, &object, target).await?;
-            Ok(File { path, size, sha256 })
+            Ok((object, File { path, size, sha256 }))
         })
         .buffer_unordered(IN_FLIGHT)
         .try_collect()

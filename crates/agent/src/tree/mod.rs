@@ -28,9 +28,9 @@ use crate::address::{Address, AddressError};
 
 pub(crate) use download::bring_one;
 pub use download::download;
-pub(crate) use download::download_listed;
-pub(crate) use upload::put_one;
+pub(crate) use download::{download_listed, read_objects};
 pub use upload::upload;
+pub(crate) use upload::{list_address, put_one};
 
 /// How the names begin of what the agent writes and has not finished.
 pub const TEMPORARY: &str = ".windlass-";

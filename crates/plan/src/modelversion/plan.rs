@@ -1,4 +1,11 @@
 //! The decisions on a ModelVersion.
+//!
+//! ```text
+//!   registered, validated or judged ──> retention (does anything keep it?) ──> retirement (mark, record, files, object)
+//! ```
+
+pub(super) mod retention;
+pub(super) mod retirement;
 
 use std::time::Duration;
 
@@ -38,6 +45,12 @@ pub fn verdict(version: &ModelVersion) -> Option<Verdict> {
         .map(|validation| validation.verdict)
 }
 
+/// By what a version is known in quarantine.
+pub fn fingerprint(version: &ModelVersion) -> &str {
+    let fingerprint = version.spec.fingerprint.as_deref();
+    fingerprint.unwrap_or(&version.spec.artifact.digest)
+}
+
 /// What is to be done about a ModelVersion.
 pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
     let version = &*observed.version;
@@ -46,11 +59,12 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
         return Plan::status_only(before);
     }
     let reconcile = Reconcile::new(observed, &before, now);
-    let mut plan = match (&version.spec.validation, &before.validation) {
+    let plan = match (&version.spec.validation, &before.validation) {
         (None, _) => reconcile.registered(),
         (Some(_), Some(found)) => Plan::status_only(reconcile.judged(found.clone())),
         (Some(validation), None) => reconcile.validate(validation),
     };
+    let mut plan = reconcile.retain_or_retire(plan);
     decisions::record(observed, &before, &mut plan.status, now);
     plan
 }
@@ -59,7 +73,11 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
 pub fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<ModelVersionStatus> {
     let version = &*observed.version;
     let before = version.status.clone().unwrap_or_default();
-    let mut plan = Reconcile::new(observed, &before, now).stalled(problem);
+    let reconcile = Reconcile::new(observed, &before, now);
+    let mut plan = match &before.retiring {
+        Some(retiring) => reconcile.held_up(before.clone(), retiring, problem),
+        None => reconcile.stalled(problem),
+    };
     decisions::record(observed, &before, &mut plan.status, now);
     plan
 }
@@ -269,6 +287,7 @@ impl Reconcile<'_> {
                 | Report::Drift(_)
                 | Report::Fetch(_)
                 | Report::Check(_)
+                | Report::Delete(_)
                 | Report::Failure(_) => None,
             });
         if let Some(report) = report {
@@ -314,7 +333,8 @@ impl Reconcile<'_> {
                     | Report::Evaluation(_)
                     | Report::Drift(_)
                     | Report::Fetch(_)
-                    | Report::Check(_),
+                    | Report::Check(_)
+                    | Report::Delete(_),
                 )
                 | None => false,
             })

@@ -1,5 +1,7 @@
 //! ModelVersion: one decision a test.
 
+mod retention;
+
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -11,7 +13,7 @@ use windlass_api::{
     ModelVersionStatus, Review, ReviewDecision, RolloutEvent, is_true,
 };
 
-use super::{Observed, is_good, plan};
+use super::{Around, Observed, is_good, plan};
 use crate::fixtures::{
     assert_restricted, at, digest, disrupted, ended, given, is_so, object, pod, presets, readable,
     said, steps, version, waiting,
@@ -40,6 +42,7 @@ fn world(against: bool) -> World {
         serving: Some("churn-1".to_owned()),
         champion: Some(version(1, '1', Some("Pass"))),
         deployments: Vec::new(),
+        around: Around::default(),
         claims: Arc::new(["models".to_owned(), "holdout".to_owned()].into()),
         presets: presets(),
         agent_image: "agent:1".to_owned(),

@@ -76,6 +76,7 @@ impl Reconcile<'_> {
                 | Report::Evaluation(_)
                 | Report::Fetch(_)
                 | Report::Check(_)
+                | Report::Delete(_)
                 | Report::Failure(_) => None,
             });
         if let Some(report) = report {

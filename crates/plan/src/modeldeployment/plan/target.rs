@@ -29,6 +29,14 @@ impl<'a> Reconcile<'a> {
                 ),
             )
         })?;
+        if version.is_retiring() {
+            return Err(Problem::new(
+                "VersionRetiring",
+                format!(
+                    "spec.version: {name} is being taken away, as its spec.retention says; if it can still stay, it does so by itself now that it is named"
+                ),
+            ));
+        }
         if version
             .status
             .as_ref()
@@ -71,7 +79,8 @@ impl<'a> Reconcile<'a> {
             .versions
             .iter()
             .map(AsRef::as_ref)
-            .filter(|version| is_good(version) && !self.is_quarantined(version))
+            .filter(|version| is_good(version) && !version.is_retiring())
+            .filter(|version| !self.is_quarantined(version))
             .max_by_key(|version| version.spec.version);
         newest.ok_or_else(|| {
             let unjudged = self

@@ -252,18 +252,38 @@ fn what_serves_is_good_though_another_version_of_its_fingerprint_failed() {
 }
 
 #[test]
+fn latest_passes_over_a_version_that_is_to_go() {
+    let mut world = World::serving(json!({}));
+    let mut retiring = version(2, '2', Some("Pass"));
+    let status = Arc::make_mut(&mut retiring).status.get_or_insert_default();
+    status.retiring = Some(object(json!({"since": at(0)})));
+    world.add(retiring).settle();
+    assert_eq!(
+        (world.stable().as_deref(), world.canary()),
+        (Some("churn-1"), None)
+    );
+    world.add(version(3, '3', Some("Pass"))).settle();
+    assert_eq!(world.canary().as_deref(), Some("churn-3"));
+}
+
+#[test]
 fn a_version_that_cannot_be_had_is_named_and_what_served_serves_on() {
     let rows = [
         (9, "VersionNotFound"),
         (3, "VersionRejected"),
         (2, "VersionQuarantined"),
+        (4, "VersionRetiring"),
     ];
     for (number, reason) in rows {
         let mut world = World::rolling(json!({}));
+        let mut retiring = version(4, '4', Some("Pass"));
+        let status = Arc::make_mut(&mut retiring).status.get_or_insert_default();
+        status.retiring = Some(object(json!({"since": at(0)})));
         world
             .traffic(500, 250)
             .settle()
-            .add(version(3, '3', Some("Fail")));
+            .add(version(3, '3', Some("Fail")))
+            .add(retiring);
         world
             .edit(|spec| spec.version = IntOrString::Int(number))
             .settle();

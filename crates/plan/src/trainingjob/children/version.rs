@@ -151,6 +151,7 @@ pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> Mo
             storage: spec.storage.clone(),
             author: spec.author.clone(),
             approval: spec.approval,
+            retention: spec.retention.clone(),
             review: None,
         },
     );

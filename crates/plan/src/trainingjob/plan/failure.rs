@@ -216,6 +216,7 @@ pub(super) fn is_final(reason: FailureReason) -> bool {
         | FailureReason::ServerNotReady
         | FailureReason::ServerFailed
         | FailureReason::Interrupted
+        | FailureReason::NotDeleted
         | FailureReason::Internal => false,
     }
 }

@@ -24,6 +24,7 @@ impl Reconcile<'_> {
         let versions = self.observed.versions.iter();
         let same = versions
             .filter(|version| version.metadata.deletion_timestamp.is_none())
+            .filter(|version| !version.is_retiring())
             .filter(|version| version.spec.request_fingerprint.as_ref() == Some(&asked))
             // What is good enough is no part of the fingerprint.
             .filter(|version| version.spec.validation == spec.validation)

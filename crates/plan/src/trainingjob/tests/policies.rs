@@ -127,6 +127,15 @@ fn a_version_is_found_by_its_model_its_training_its_monitor_and_its_parent() {
 }
 
 #[test]
+fn how_long_it_is_kept_is_handed_to_the_version() {
+    let retention = json!({"keep": 3, "artifacts": "Delete"});
+    let mut world = World::new(json!({"retention": retention}));
+    world.settle().succeeds(&trained()).settle();
+    let made = &world.observed.versions[0].spec;
+    assert_eq!(made.retention, Some(object(retention)));
+}
+
+#[test]
 fn a_job_without_a_model_makes_no_version() {
     let mut world = World::new(json!({"model": null, "output": null}));
     world.settle().succeeds("").settle();
