@@ -1,10 +1,10 @@
 //! `windlass-agent`: what runs beside a user's trainer and model server, and on a laptop.
 //!
 //! ```text
-//!   main ──> install, run, cache, fetch, proxy, evaluate, profile, drift, check     (a subcommand each)
-//!                 │      │          │          │        │      │
-//!                 v      v          v          v        v      v
-//!              address, tree, report        data, windlass-statistics
+//!   main ──> install, run, cache, fetch, verify, proxy, evaluate, profile, drift, check     (a subcommand each)
+//!                 │      │      │      │               │          │        │      │
+//!                 v      v      v      v               v          v        v      v
+//!              address, tree, signature, report     data, windlass-statistics
 //! ```
 //!
 //! Each command takes all it needs from its arguments and its environment and ends with a
@@ -28,4 +28,6 @@ pub mod profile;
 pub mod proxy;
 pub mod report;
 pub mod run;
+pub mod signature;
 pub mod tree;
+pub mod verify;

@@ -9,7 +9,7 @@ use tracing::error;
 use tracing_subscriber::EnvFilter;
 use windlass_agent::report::OrFail;
 use windlass_agent::{
-    audit, cache, check, drift, evaluate, fetch, install, profile, proxy, report, run,
+    audit, cache, check, drift, evaluate, fetch, install, profile, proxy, report, run, verify,
 };
 use windlass_api::agent::environment::REPORT_BYTES;
 use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
@@ -40,6 +40,8 @@ enum Command {
     Cache(cache::Arguments),
     /// Fetches a tree of files and verifies its digest.
     Fetch(fetch::Arguments),
+    /// Says whether files are those that were recorded, and those that somebody signed.
+    Verify(verify::Arguments),
     /// Stands in front of a model server: measures it and logs payloads.
     Proxy(proxy::Arguments),
     /// Judges a model through the server that will serve it.
@@ -92,6 +94,11 @@ fn main() -> ExitCode {
         }
         Command::Cache(arguments) => {
             let outcome = runtime.block_on(unless_told_to_stop(cache::run(arguments)));
+            runtime.shutdown_background();
+            return quietly(outcome);
+        }
+        Command::Verify(arguments) => {
+            let outcome = runtime.block_on(unless_told_to_stop(verify::run(arguments)));
             runtime.shutdown_background();
             return quietly(outcome);
         }
