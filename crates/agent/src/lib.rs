@@ -1,7 +1,7 @@
 //! `windlass-agent`: what runs beside a user's trainer and model server, and on a laptop.
 //!
 //! ```text
-//!   main ──> install, run, cache, fetch, delete, proxy, evaluate, profile, drift, check, audit, lineage, card     (a subcommand each)
+//!   main ──> install, run, cache, fetch, delete, verify, proxy, evaluate, profile, drift, check, audit, lineage, card     (a subcommand each)
 //!                 │      │          │          │        │      │                      │       │
 //!                 v      v          v          v        v      v                      v       v
 //!              address, tree, report        data, windlass-statistics                  objects
@@ -33,4 +33,6 @@ pub mod profile;
 pub mod proxy;
 pub mod report;
 pub mod run;
+pub mod signature;
 pub mod tree;
+pub mod verify;

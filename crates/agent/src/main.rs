@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use windlass_agent::report::OrFail;
 use windlass_agent::{
     audit, cache, card, check, delete, drift, evaluate, fetch, install, lineage, profile, proxy,
-    report, run,
+    report, run, verify,
 };
 use windlass_api::agent::environment::REPORT_BYTES;
 use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
@@ -43,6 +43,8 @@ enum Command {
     Fetch(fetch::Arguments),
     /// Deletes trees of files that have the digests that were recorded.
     Delete(delete::Arguments),
+    /// Says whether files are those that were recorded, and those that somebody signed.
+    Verify(verify::Arguments),
     /// Stands in front of a model server: measures it and logs payloads.
     Proxy(proxy::Arguments),
     /// Judges a model through the server that will serve it.
@@ -109,6 +111,11 @@ fn main() -> ExitCode {
         }
         Command::Card(arguments) => {
             let outcome = runtime.block_on(unless_told_to_stop(card::run(arguments)));
+            runtime.shutdown_background();
+            return quietly(outcome);
+        }
+        Command::Verify(arguments) => {
+            let outcome = runtime.block_on(unless_told_to_stop(verify::run(arguments)));
             runtime.shutdown_background();
             return quietly(outcome);
         }

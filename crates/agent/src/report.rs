@@ -212,7 +212,8 @@ pub fn exit_code(report: &Report) -> u8 {
                 FailureReason::CheckFailed
                 | FailureReason::ColumnNotFound
                 | FailureReason::InputUnreadable
-                | FailureReason::DigestMismatch,
+                | FailureReason::DigestMismatch
+                | FailureReason::SignatureInvalid,
                 _,
             ) => EXIT_FOR_GOOD[1],
             (FailureReason::InputNotFound, _) => EXIT_FOR_GOOD[2],

@@ -91,6 +91,8 @@ pub mod paths {
     pub const MODEL: &str = "/windlass/model";
     /// The champion that a candidate is compared with.
     pub const CHAMPION: &str = "/windlass/champion";
+    /// Where ConfigMaps with keys and certificates of signers are mounted, one folder a ConfigMap.
+    pub const TRUST: &str = "/windlass/trust";
 }
 
 /// Name of the file in an artifact's root that describes the model's inputs, see [`Signature`].
@@ -133,8 +135,10 @@ pub enum FailureReason {
     CheckFailed,
     /// The checkpoint to go on from cannot be read now: its store cannot be reached or refuses.
     CheckpointUnreadable,
-    /// What was fetched has not the digest that was recorded.
+    /// What was fetched has not the digest that was recorded, or is not what was signed.
     DigestMismatch,
+    /// A signature that is asked for is not there, is not good, or is of somebody else.
+    SignatureInvalid,
     /// The trainer's program could not be started.
     TrainerNotStarted,
     /// The trainer ended with an exit code other than 0, or by a signal.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quantities::where_decimal;
-use crate::{Address, Decimal, GoDuration, PodTemplate, Protocol, RolloutEvent, Storage};
+use crate::{Address, Decimal, GoDuration, PodTemplate, Protocol, RolloutEvent, Signer, Storage};
 
 /// What a user says of how a model serves.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -60,6 +60,9 @@ pub struct ModelDeploymentSpec {
     /// How `s3://` addresses are reached: to fetch the model, and to write the payload log. `pvc://` needs none. The model server gets no keys. A change makes new pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    /// Whose signature versions have to have to be loaded here (OpenSSF Model Signing), whatever they say of it themselves. A version without it does not get ready; what serves, serves on. Without it, what the version asks for in `artifact.signature.signedBy` holds. A change makes new pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<Signer>,
     /// How a new version replaces the old one.
     #[serde(default)]
     pub rollout: Rollout,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::Verdict;
 use crate::{
-    Address, Approval, Decimal, Decision, Retention, Retiring, Review, Source, Storage, Stored,
+    Address, Approval, Decimal, Decision, Retention, Retiring, Review, Signer, Source, Storage, Stored,
     Validation, Window,
 };
 
@@ -123,6 +123,22 @@ pub struct Artifact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub bytes: Option<i64>,
+    /// The signature of the files, after OpenSSF Model Signing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<ArtifactSignature>,
+}
+
+/// The signature of a model's files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.bundle) || has(self.signedBy)").message("must have at least one of bundle (where the signature lies) and signedBy (whose it has to be)"))]
+pub struct ArtifactSignature {
+    /// Where it lies, as `model_signing sign` wrote it. Default: `model.sig` among the files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Address>,
+    /// Whose it has to be. Validation loads the files only with such a signature, and so does a ModelDeployment that does not ask for another in its own `signedBy`. Without it the signature is on record, and verified where a ModelDeployment asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<Signer>,
 }
 
 /// An input as it was read.

@@ -195,6 +195,40 @@ pub struct Storage {
     pub service_account_name: Option<String>,
 }
 
+/// Whose signature a model's files have to have, after OpenSSF Model Signing: whoever has one key, or a certificate of one authority.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.publicKey) != has(self.certificateAuthority)").message("must have one of publicKey (the key of who signs) and certificateAuthority (who certifies those that sign), not both"))]
+pub struct Signer {
+    /// The public key of who signs, in PEM: ECDSA on P-256, P-384 or P-521.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<PemSource>,
+    /// Certificates of authorities, in PEM. The certificate in the signature has to lead to one of them and be valid at each load. Whoever they certify for signing code is trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_authority: Option<PemSource>,
+}
+
+/// Where a key or certificates lie.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PemSource {
+    /// A key of a ConfigMap in this namespace. Where it is not there, nothing is loaded.
+    pub config_map_key_ref: ConfigMapKey,
+}
+
+/// A key of a ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct ConfigMapKey {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(SUBDOMAIN).message(SUBDOMAIN_MESSAGE))]
+    pub name: String,
+    /// The key in it, such as `model.pub`.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && self != '..'").message("must be a key of a ConfigMap: letters, digits, '-', '_' and '.'"))]
+    pub key: String,
+}
+
 /// What makes a model good enough.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -118,7 +118,9 @@ pub fn assert_restricted(spec: &PodSpec) {
     assert!(spec.host_network.is_none() && spec.host_pid.is_none() && spec.host_ipc.is_none());
     for volume in spec.volumes.iter().flatten() {
         assert!(
-            volume.empty_dir.is_some() || volume.persistent_volume_claim.is_some(),
+            volume.empty_dir.is_some()
+                || volume.persistent_volume_claim.is_some()
+                || volume.config_map.is_some(),
             "volume {}",
             volume.name
         );

@@ -20,9 +20,9 @@ use kube::{Resource, ResourceExt};
 use windlass_api::agent::{
     EXIT_FOR_GOOD, FailureReason, FailureReport, Report, environment, paths,
 };
-use windlass_api::{Address, Storage, labels};
+use windlass_api::{Address, Artifact, Signer, Storage, labels};
 
-use crate::{Problem, storage};
+use crate::{Problem, storage, trust};
 
 /// Name of the container that the agent is, or runs in.
 pub const AGENT: &str = "windlass-agent";
@@ -249,16 +249,28 @@ pub fn server_sidecar(
     spec.init_containers.get_or_insert_default().push(server);
 }
 
-/// An init container that fetches a model and verifies its digest.
-pub fn fetch_model(
-    spec: &mut PodSpec,
-    name: &str,
-    agent: Agent<'_>,
-    artifact: &windlass_api::Artifact,
-    volume: &str,
-    folder: &str,
-) {
-    let arguments = [
+/// A model that is to be loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    /// Its files.
+    pub artifact: &'a Artifact,
+    /// Whose signature whoever loads it asks for.
+    pub signed_by: Option<&'a Signer>,
+    /// The volume that it goes to.
+    pub volume: &'a str,
+    /// Where that is mounted.
+    pub folder: &'a str,
+}
+
+/// An init container that fetches a model and verifies its digest, and its signature where one is asked for.
+pub fn fetch_model(spec: &mut PodSpec, name: &str, agent: Agent<'_>, model: Model<'_>) {
+    let Model {
+        artifact,
+        signed_by,
+        volume,
+        folder,
+    } = model;
+    let mut arguments = [
         "fetch",
         "--uri",
         &artifact.uri.0,
@@ -269,9 +281,23 @@ pub fn fetch_model(
     ]
     .map(str::to_owned)
     .to_vec();
+    let signer = trust::signer(signed_by, artifact);
+    if let Some(signer) = signer {
+        trust::ask(&mut arguments, signer, artifact);
+    }
     let mut container = agent_container(spec, name, agent, arguments);
     mount_empty(spec, &mut container, volume, folder, false);
-    mount_claims(spec, &mut container, [&artifact.uri], []);
+    let signature = signer.and(artifact.signature.as_ref());
+    let bundle = signature.and_then(|signature| signature.bundle.as_ref());
+    mount_claims(
+        spec,
+        &mut container,
+        [&artifact.uri].into_iter().chain(bundle),
+        [],
+    );
+    if let Some(signer) = signer {
+        trust::mount(spec, &mut container, signer);
+    }
     spec.init_containers.get_or_insert_default().push(container);
 }
 
@@ -532,11 +558,17 @@ pub fn problem(pod: &Pod) -> Option<Problem> {
             .as_ref()
             .and_then(|state| state.terminated.as_ref())
             .and_then(|ended| ended.message.clone());
-        let said = match ended.as_deref().map(serde_json::from_str::<Report>) {
-            Some(Ok(Report::Failure(failure))) => failure.message,
-            _ => ended
-                .or_else(|| waiting.message.clone())
-                .unwrap_or_default(),
+        let (reason, said) = match ended.as_deref().map(serde_json::from_str::<Report>) {
+            Some(Ok(Report::Failure(failure))) => (
+                integrity_reason(failure.reason).unwrap_or(reason),
+                failure.message,
+            ),
+            _ => (
+                reason,
+                ended
+                    .or_else(|| waiting.message.clone())
+                    .unwrap_or_default(),
+            ),
         };
         Some(Problem::new(
             reason,
@@ -553,6 +585,16 @@ pub fn problem(pod: &Pod) -> Option<Problem> {
         let message = format!("pod {} finds no node: {said}", pod.name_any());
         Some(Problem::new("Unschedulable", message))
     })
+}
+
+/// The name of a failure that says of a model that it is not the one that was recorded or signed: it is told under that
+/// name, and not as a container that ends again and again.
+fn integrity_reason(reason: FailureReason) -> Option<&'static str> {
+    match reason {
+        FailureReason::DigestMismatch => Some("DigestMismatch"),
+        FailureReason::SignatureInvalid => Some("SignatureInvalid"),
+        _ => None,
+    }
 }
 
 /// What the scheduler says of a pod that finds no node.
@@ -618,6 +660,33 @@ pub fn check_claims<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_that_is_not_what_it_should_be_is_told_by_that_name_and_nothing_else_is() {
+        for (reason, expected) in [
+            ("DigestMismatch", "DigestMismatch"),
+            ("SignatureInvalid", "SignatureInvalid"),
+            ("InputNotFound", "ContainerCrashes"),
+        ] {
+            let said =
+                serde_json::json!({"kind": "Failure", "reason": reason, "message": "so it is"});
+            let pod: Pod = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "p"},
+                "status": {"phase": "Pending", "initContainerStatuses": [{
+                    "name": "windlass-fetch", "image": "agent:1", "imageID": "", "ready": false, "restartCount": 2,
+                    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                    "lastState": {"terminated": {"exitCode": 65, "message": said.to_string()}},
+                }]},
+            }))
+            .expect("a pod");
+            let problem = problem(&pod).expect("a problem");
+            assert_eq!(problem.reason, expected);
+            assert_eq!(
+                problem.message,
+                "pod p, container windlass-fetch, image agent:1: so it is"
+            );
+        }
+    }
 
     #[test]
     fn what_the_agent_says_of_a_failure_comes_before_the_exit_code_of_the_server_beside_it() {

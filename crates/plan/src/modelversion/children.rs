@@ -8,7 +8,7 @@ use windlass_api::{
     Address, Decimal, DisparityGate, MetricGate, ModelVersion, Protocol, Validation, labels,
 };
 
-use crate::pods::{self, Agent, CANDIDATE_PORTS, CHAMPION_PORTS, ServerPorts, flag};
+use crate::pods::{self, Agent, CANDIDATE_PORTS, CHAMPION_PORTS, Model, ServerPorts, flag};
 use crate::{reports, storage, template};
 
 /// Seconds that a model server has to become ready.
@@ -52,18 +52,24 @@ pub fn validation_job(
         &mut spec,
         "windlass-fetch",
         agent,
-        &version.spec.artifact,
-        "windlass-model",
-        paths::MODEL,
+        Model {
+            artifact: &version.spec.artifact,
+            signed_by: None,
+            volume: "windlass-model",
+            folder: paths::MODEL,
+        },
     );
     if let Some(champion) = champion {
         pods::fetch_model(
             &mut spec,
             "windlass-fetch-champion",
             agent,
-            &champion.spec.artifact,
-            "windlass-champion",
-            paths::CHAMPION,
+            Model {
+                artifact: &champion.spec.artifact,
+                signed_by: None,
+                volume: "windlass-champion",
+                folder: paths::CHAMPION,
+            },
         );
         pods::server_sidecar(
             &mut spec,

@@ -359,10 +359,20 @@ impl Reconcile<'_> {
 
     fn start(&self, validation: &Validation) -> Result<Plan<ModelVersionStatus>, Problem> {
         let namespace = self.version.namespace().unwrap_or_default();
+        let artifact = &self.version.spec.artifact;
+        // A signature that nobody asks for is not read.
+        let signature = artifact.signature.as_ref();
+        let asked = signature.filter(|signature| signature.signed_by.is_some());
         let named = [
-            ("spec.artifact.uri", &self.version.spec.artifact.uri),
+            ("spec.artifact.uri", &artifact.uri),
             ("spec.validation.dataset.uri", &validation.dataset.uri),
-        ];
+        ]
+        .into_iter()
+        .chain(
+            asked
+                .and_then(|signature| signature.bundle.as_ref())
+                .map(|bundle| ("spec.artifact.signature.bundle", bundle)),
+        );
         pods::check_claims(named, &self.observed.claims, &namespace)?;
         if self.version.spec.artifact.uri.0.starts_with("https://") {
             return Err(Problem::new(

@@ -306,6 +306,7 @@ fn an_evaluation_that_fails_is_named_and_starts_again_when_its_job_is_deleted() 
         "DatasetUnreadable",
         "ColumnNotFound",
         "DigestMismatch",
+        "SignatureInvalid",
     ] {
         let mut world = world(false);
         world
@@ -472,6 +473,91 @@ fn the_candidate_s_storage_is_handed_to_every_agent_and_to_no_model_server() {
     assert_eq!(given(&spec, "keys-of-the-champion"), Vec::<String>::new());
     assert_eq!(spec.service_account_name.as_deref(), Some("reader"));
     assert_restricted(&spec);
+}
+
+/// The arguments of an init container.
+fn arguments(world: &World, name: &str) -> String {
+    let spec = world
+        .made
+        .as_ref()
+        .and_then(|job| job.spec.clone()?.template.spec)
+        .expect("pods");
+    let mut all = spec.init_containers.into_iter().flatten();
+    let container = all.find(|container| container.name == name);
+    container
+        .and_then(|container| container.args)
+        .expect("arguments")
+        .join(" ")
+}
+
+#[test]
+fn each_model_of_a_validation_is_loaded_with_the_signature_that_its_own_record_asks_for() {
+    let mut world = world(true);
+    let key = |name: &str| json!({"configMapKeyRef": {"name": name, "key": "pem"}});
+    let mut champion = version(1, '1', Some("Pass"));
+    Arc::make_mut(&mut champion).spec.artifact.signature = Some(object(
+        json!({"signedBy": {"certificateAuthority": key("authorities")}}),
+    ));
+    world.observed.champion = Some(champion);
+    Arc::make_mut(&mut world.observed.version)
+        .spec
+        .artifact
+        .signature = Some(object(
+        json!({"bundle": "pvc://signatures/2.sig", "signedBy": {"publicKey": key("keys")}}),
+    ));
+    world.settle();
+    assert!(
+        world
+            .said(STALLED)
+            .starts_with("True VolumeClaimNotFound: spec.artifact.signature.bundle"),
+        "{}",
+        world.said(STALLED)
+    );
+    Arc::make_mut(&mut world.observed.claims).insert("signatures".to_owned());
+    world.settle();
+    let of_candidate = arguments(&world, "windlass-fetch");
+    assert!(
+        of_candidate
+            .ends_with("--public-key /windlass/trust/keys/pem --signature pvc://signatures/2.sig"),
+        "{of_candidate}"
+    );
+    let of_champion = arguments(&world, "windlass-fetch-champion");
+    assert!(
+        of_champion.ends_with("--certificate-authority /windlass/trust/authorities/pem"),
+        "{of_champion}"
+    );
+    let job = world.made.as_ref().expect("a Job");
+    let spec = job.spec.clone().and_then(|spec| spec.template.spec);
+    let spec = spec.expect("pods");
+    assert_restricted(&spec);
+    let mounts = |path: &str| {
+        let all = spec.init_containers.iter().flatten();
+        all.chain(&spec.containers)
+            .filter(|container| {
+                let mut mounts = container.volume_mounts.iter().flatten();
+                mounts.any(|mount| mount.mount_path == path && mount.read_only == Some(true))
+            })
+            .map(|container| container.name.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(mounts("/windlass/trust/keys"), ["windlass-fetch"]);
+    assert_eq!(
+        mounts("/windlass/trust/authorities"),
+        ["windlass-fetch-champion"]
+    );
+    assert_eq!(mounts("/windlass/volumes/signatures"), ["windlass-fetch"]);
+}
+
+#[test]
+fn a_signature_that_is_only_on_record_is_not_asked_for() {
+    let mut world = world(false);
+    Arc::make_mut(&mut world.observed.version)
+        .spec
+        .artifact
+        .signature = Some(object(json!({"bundle": "pvc://elsewhere/2.sig"})));
+    world.settle();
+    let of_candidate = arguments(&world, "windlass-fetch");
+    assert!(!of_candidate.contains("signature"), "{of_candidate}");
 }
 
 #[test]

@@ -39,6 +39,75 @@ fn the_plan_that_starts_a_canary() {
     });
 }
 
+/// The arguments with which a version's pods fetch the model.
+fn fetched_with(world: &World, version: &str) -> String {
+    let mut all = world.observed.children.iter();
+    let child = all.find(|child| child.name_any() == version);
+    let spec = child.and_then(|child| child.spec.template.spec.clone());
+    let mut containers = spec
+        .and_then(|spec| spec.init_containers)
+        .into_iter()
+        .flatten();
+    let fetch = containers.find(|container| container.name == "windlass-fetch");
+    fetch
+        .and_then(|container| container.args)
+        .expect("arguments")
+        .join(" ")
+}
+
+#[test]
+fn who_serves_says_whose_signature_a_model_has_to_have_and_its_record_where_it_lies() {
+    let key = |name: &str| json!({"configMapKeyRef": {"name": name, "key": "pem"}});
+    let mut world = World::new(json!({"signedBy": {"certificateAuthority": key("ours")}}));
+    Arc::make_mut(&mut world.observed.versions[0])
+        .spec
+        .artifact
+        .signature = Some(object(
+        json!({"bundle": "pvc://models/1.sig", "signedBy": {"publicKey": key("theirs")}}),
+    ));
+    world.settle();
+    let arguments = fetched_with(&world, "churn-v1");
+    assert!(
+        arguments.ends_with(
+            "--certificate-authority /windlass/trust/ours/pem --signature pvc://models/1.sig"
+        ),
+        "{arguments}"
+    );
+    let spec = world.observed.children[0].spec.template.spec.clone();
+    assert_restricted(&spec.expect("pods"));
+}
+
+#[test]
+fn a_version_that_is_not_signed_as_asked_is_rolled_back_with_why_and_what_serves_serves_on() {
+    let signed_by = json!({"publicKey": {"configMapKeyRef": {"name": "keys", "key": "pem"}}});
+    let mut world = World::rolling(json!({"signedBy": signed_by}));
+    let said =
+        json!({"kind": "Failure", "reason": "SignatureInvalid", "message": "it is not signed"});
+    let last = json!({"terminated": {"exitCode": 65, "message": said.to_string()}});
+    world
+        .pod("churn-2", |pod| {
+            let mut pod = waiting(pod, "CrashLoopBackOff");
+            let status = pod.status.as_mut().expect("a status");
+            for container in status.container_statuses.iter_mut().flatten() {
+                container.last_state = Some(object(last.clone()));
+            }
+            pod
+        })
+        .settle();
+    assert!(
+        world.said(READY).contains("it is not signed"),
+        "{}",
+        world.said(READY)
+    );
+    assert!(world.is(AVAILABLE));
+    world.wait(301).settle();
+    assert_eq!(world.canary(), None);
+    assert_eq!(world.stable().as_deref(), Some("churn-1"));
+    let record = world.status().last_rollout.expect("a record");
+    assert_eq!(record.outcome, RolloutOutcome::RolledBack);
+    assert!(record.message.contains("it is not signed"), "{record:?}");
+}
+
 #[test]
 fn the_first_version_serves_when_all_its_pods_are_ready() {
     let mut world = World::new(json!({}));

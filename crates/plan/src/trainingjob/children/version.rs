@@ -124,6 +124,7 @@ pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> Mo
                     .map(|output| output.format.clone())
                     .unwrap_or_default(),
                 bytes: i64::try_from(output.bytes).ok(),
+                signature: None,
             },
             fingerprint: Some(trained.fingerprint),
             request_fingerprint: Some(trained.request_fingerprint),

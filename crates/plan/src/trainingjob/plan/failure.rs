@@ -204,6 +204,7 @@ pub(super) fn is_final(reason: FailureReason) -> bool {
         | FailureReason::ColumnNotFound
         | FailureReason::CheckFailed
         | FailureReason::DigestMismatch
+        | FailureReason::SignatureInvalid
         | FailureReason::TrainerNotStarted
         | FailureReason::OutputMissing
         | FailureReason::LabelsUnreadable

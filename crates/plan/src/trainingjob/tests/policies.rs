@@ -231,6 +231,7 @@ fn what_a_repetition_cannot_mend_ends_the_job_at_once() {
         "InputUnreadable",
         "ColumnNotFound",
         "DigestMismatch",
+        "SignatureInvalid",
         "TrainerNotStarted",
         "OutputMissing",
     ] {
