@@ -59,7 +59,7 @@ impl Index {
     pub fn names(&self, namespace: &str, what: &'static str, value: &str) -> Vec<String> {
         let map = self.0.read().expect("no holder panics");
         map.get(&(namespace.to_owned(), what, value.to_owned()))
-            .map(|names| names.iter().map(|name| name.to_string()).collect())
+            .map(|names| names.iter().map(ToString::to_string).collect())
             .unwrap_or_default()
     }
 

@@ -142,7 +142,8 @@ impl<K: Ours> Packed<K> {
         let text = decompress_size_prepended(&self.text).expect("it was compressed here");
         let mut object: K =
             serde_json::from_slice(&text).expect("it was read from what it is written as");
-        object.meta_mut().resource_version = self.meta.resource_version.clone();
+        let resource_version = &mut object.meta_mut().resource_version;
+        resource_version.clone_from(&self.meta.resource_version);
         object
     }
 }

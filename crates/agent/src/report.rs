@@ -8,6 +8,8 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
+use object_store::client::HttpError;
+
 use crate::address::AddressError;
 use crate::tree::TreeError;
 use windlass_api::agent::{EXIT_FOR_GOOD, FailureReason, FailureReport, Report, Resumed};
@@ -83,18 +85,20 @@ pub fn tree_failure(problem: &TreeError) -> FailureReport {
     failure(reason, chain(problem))
 }
 
-/// Whether a store may answer otherwise if it is asked again: all but what it says of the address or of who asks.
+/// Whether a store may answer otherwise if it is asked again: it was not reached, or its answer was an error of its own.
 fn may_pass(source: &object_store::Error) -> bool {
-    !matches!(
-        source,
-        object_store::Error::NotFound { .. }
-            | object_store::Error::InvalidPath { .. }
-            | object_store::Error::NotSupported { .. }
-            | object_store::Error::NotImplemented { .. }
-            | object_store::Error::PermissionDenied { .. }
-            | object_store::Error::Unauthenticated { .. }
-            | object_store::Error::UnknownConfigurationKey { .. }
-    )
+    let mut cause: Option<&(dyn Error + 'static)> = Some(source);
+    while let Some(error) = cause {
+        if error.is::<HttpError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    // What holds the status of an answer is private to object_store; its words are not.
+    let text = source.to_string();
+    ["status code: 5", "status code: 429"]
+        .iter()
+        .any(|status| text.contains(status))
 }
 
 /// The report, shrunk so that its JSON holds at most `bytes`.
@@ -230,6 +234,7 @@ pub fn exit_code(report: &Report) -> u8 {
 mod tests {
     use std::collections::BTreeMap;
 
+    use object_store::client::HttpErrorKind;
     use windlass_api::agent::{
         CheckReport, CheckedInput, EvaluationReport, MAX_REPORT_BYTES, MetricResult,
         TrainingReport, Tree, Verdict,
@@ -248,6 +253,38 @@ mod tests {
             json(&report).len()
         );
         report
+    }
+
+    #[test]
+    fn a_store_that_is_not_reached_is_no_missing_input() {
+        let reason = |source: object_store::Error| {
+            let problem = AddressError::Access {
+                doing: "listing",
+                uri: "s3://bucket/data/".to_owned(),
+                source,
+            };
+            tree_failure(&TreeError::Address(problem)).reason
+        };
+        let generic = |source| object_store::Error::Generic {
+            store: "S3",
+            source,
+        };
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let refused = HttpError::new(HttpErrorKind::Connect, refused);
+        assert_eq!(
+            reason(generic(Box::new(refused))),
+            FailureReason::InputUnreachable
+        );
+        let answered = |status: &str| {
+            let text = format!("Server returned non-2xx status code: {status}: <Error/>");
+            reason(generic(text.into()))
+        };
+        for status in ["503 Service Unavailable", "429 Too Many Requests"] {
+            assert_eq!(answered(status), FailureReason::InputUnreachable);
+        }
+        for status in ["404 Not Found", "400 Bad Request"] {
+            assert_eq!(answered(status), FailureReason::InputNotFound);
+        }
     }
 
     #[test]

@@ -238,11 +238,11 @@ mod tests {
     }
 
     /// A value known to a standard error, at any confidence.
-    fn normal_estimate(value: f64, error: f64, confidence: f64) -> Option<Estimate> {
-        Some(Estimate {
+    fn normal_estimate(value: f64, error: f64, confidence: f64) -> Estimate {
+        Estimate {
             value,
             interval: Some(Interval::of_normal(value, error, confidence)),
-        })
+        }
     }
 
     fn judged(values: &[f64]) -> Vec<Option<Decision>> {
@@ -253,7 +253,7 @@ mod tests {
             };
             values.len()
         ];
-        let at = |at: usize, confidence| normal_estimate(values[at], 1.0, confidence);
+        let at = |at: usize, confidence| Some(normal_estimate(values[at], 1.0, confidence));
         let estimates: Vec<Option<Estimate>> = (0..values.len()).map(|row| at(row, 0.95)).collect();
         judge_all(&limits, &estimates, 0.95, at)
     }

@@ -45,6 +45,7 @@ impl Answers {
     }
 
     /// The answers to some of the rows.
+    #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         let values = rows.iter().flat_map(|row| self.of(*row)).copied();
         Self {

@@ -134,8 +134,8 @@ fn protocol(text: &str) -> Result<Protocol, String> {
     let known = Protocol::ALL.into_iter();
     let mut named = known.filter(|protocol| protocol.as_str() == text);
     named.next().ok_or_else(|| {
-        let names = Protocol::ALL.map(Protocol::as_str).join(", ");
-        format!("'{text}' is not a protocol; accepted are {names}")
+        let all = Protocol::ALL.map(Protocol::as_str).join(", ");
+        format!("'{text}' is not a protocol; accepted are {all}")
     })
 }
 

@@ -1,5 +1,6 @@
 //! The same model behind each protocol gives the same verdict.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::json;
@@ -73,10 +74,8 @@ fn prompts(folder: &Path) {
         let is_late = row % 4 == 0;
         let says_wind = is_late != (row % 20 == 1);
         let label = if is_late { "late" } else { "on time" };
-        csv.push_str(&format!(
-            "is it late? wind {},{label}\n",
-            u8::from(says_wind)
-        ));
+        let wind = u8::from(says_wind);
+        writeln!(csv, "is it late? wind {wind},{label}").expect("a string");
     }
     std::fs::create_dir(folder.join("holdout")).expect("a folder");
     std::fs::write(folder.join("holdout/a.csv"), csv).expect("written");
@@ -105,7 +104,10 @@ async fn a_language_model_is_judged_by_the_classes_that_it_names() {
     assert_eq!(report.verdict, Verdict::Pass, "{}", report.message);
     assert_eq!(report.metrics[0].value, Some(0.95));
     // 280 of 300 that are on time, and all that are late.
-    assert_eq!(report.metrics[1].value, Some((280.0 / 300.0 + 1.0) / 2.0));
+    assert_eq!(
+        report.metrics[1].value,
+        Some(f64::midpoint(280.0 / 300.0, 1.0))
+    );
     // What is none of the classes is wrong, whatever the label.
     let report = evaluate(folder.path(), Model::Guesses, &more)
         .await

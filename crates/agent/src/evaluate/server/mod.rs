@@ -204,7 +204,7 @@ impl Server {
             let answer = open_ai::complete(http, &text).await;
             answer.map_err(|problem| self.failed(row, row, &problem))
         };
-        let all = texts.to_vec().into_iter().enumerate();
+        let all = texts.iter().cloned().enumerate();
         let answers: Vec<String> = stream::iter(all)
             .map(ask)
             .buffered(IN_FLIGHT)

@@ -16,8 +16,8 @@ pub(super) async fn is_ready(http: &Http) -> Result<(), String> {
     let is_ready = status
         .get("ready")
         .is_none_or(|ready| *ready != false && *ready != "False");
-    let states = status.get("model_version_status").and_then(Value::as_array);
-    let is_available = states.is_none_or(|all| all.iter().any(|one| one["state"] == "AVAILABLE"));
+    let versions = status.get("model_version_status").and_then(Value::as_array);
+    let is_available = versions.is_none_or(|all| all.iter().any(|one| one["state"] == "AVAILABLE"));
     if is_ready && is_available {
         return Ok(());
     }
