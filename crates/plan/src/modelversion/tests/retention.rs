@@ -58,6 +58,7 @@ fn observed(version: Arc<ModelVersion>, siblings: Vec<Arc<ModelVersion>>) -> Obs
         version,
         job: None,
         pods: Vec::new(),
+        serving: None,
         champion: None,
         deployments: Vec::new(),
         around: Around {
