@@ -121,12 +121,6 @@ impl Answers {
     }
 }
 
-/// The place of the largest number, the first of several; 0 where there is none.
-pub fn most_probable(numbers: &[f64]) -> usize {
-    let most = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    numbers.iter().position(|one| *one >= most).unwrap_or(0)
-}
-
 /// The place of the class that a text names.
 pub fn class_of(text: &str, classes: &[String]) -> Option<usize> {
     let text = text.trim();

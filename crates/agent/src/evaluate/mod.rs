@@ -27,11 +27,11 @@ use windlass_api::agent::{
     Signature, Tree, Verdict, paths,
 };
 
-use windlass_statistics::sample::Sample;
+use windlass_statistics::sample::{Sample, most_probable};
 
 use crate::address::Address;
 use crate::arguments::{DataFormat, duration, time};
-use crate::data::answers::{Answers, most_probable};
+use crate::data::answers::Answers;
 use crate::data::encode::{RawFeature, Values};
 use crate::data::{Dataset, Reasons, column};
 use crate::profile::{PREDICTION, profile_of, signature, write_json};

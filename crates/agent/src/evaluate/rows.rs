@@ -125,17 +125,17 @@ fn labels(data: &Dataset, name: &str, classes: &[String]) -> Result<Vec<f64>, Fa
         column::numbers(data.column(name)?).map_err(about)?
     } else {
         let texts = column::texts(data.column(name)?).map_err(about)?;
+        let listed = classes.join(", ");
         let class = |(row, text): (usize, Option<String>)| {
-            match text {
-            None => Ok(None),
-            Some(text) if text.trim().is_empty() => Ok(None),
-            Some(text) => place(&text, classes).map(Some).ok_or_else(|| {
+            let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
+                return Ok(None);
+            };
+            let unknown = || {
                 format!(
-                    "row {row} holds '{text}', which is none of the classes of the model's signature: {}",
-                    classes.join(", ")
+                    "row {row} holds '{text}', which is none of the classes of the model's signature: {listed}"
                 )
-            }),
-        }
+            };
+            place(&text, classes).map(Some).ok_or_else(unknown)
         };
         let places: Result<Vec<Option<f64>>, String> =
             texts.into_iter().enumerate().map(class).collect();

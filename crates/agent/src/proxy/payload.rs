@@ -5,8 +5,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 use windlass_api::agent::{Encoding, Signature};
+use windlass_statistics::sample::most_probable;
 
-use crate::data::answers::most_probable;
+use crate::data::answers::place_of;
 
 /// The rows of one request.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,15 +44,8 @@ impl Cell {
     pub fn category<'a>(&'a self, categories: &'a [String]) -> Option<&'a str> {
         match self {
             Self::Text(text) => Some(text),
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "checked to be a whole number"
-            )]
-            Self::Number(code) if *code >= 0.0 && code.fract() == 0.0 && *code < 1e9 => {
-                categories.get(*code as usize).map(String::as_str)
-            }
-            Self::Null | Self::Number(_) => None,
+            Self::Number(code) => categories.get(place_of(*code)?).map(String::as_str),
+            Self::Null => None,
         }
     }
 }
