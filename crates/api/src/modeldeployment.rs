@@ -60,7 +60,7 @@ pub struct ModelDeploymentSpec {
     /// How `s3://` addresses are reached: to fetch the model, and to write the payload log. `pvc://` needs none. The model server gets no keys. A change makes new pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
-    /// Whose signature versions have to have to be loaded here (OpenSSF Model Signing), whatever they say of it themselves. A version without it does not get ready; what serves, serves on. Without it, what the version asks for in `artifact.signature.signedBy` holds. A change makes new pods.
+    /// Whose signature versions have to have to be loaded here (OpenSSF Model Signing), whatever they say of it themselves. A version without it does not get ready; what serves, serves on. Where this is not given, what the version asks for in `artifact.signature.signedBy` holds. A change makes new pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<Signer>,
     /// How a new version replaces the old one.
