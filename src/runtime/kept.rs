@@ -1,18 +1,22 @@
 //! How a cache keeps the objects of a kind.
 //!
 //! Children are kept as they are, less what nothing reads. Those that are many, our own and their Jobs and pods, are kept
-//! packed, which takes a tenth of the memory that their types do: a `PodSpec` without a single field takes two kilobytes.
+//! packed, which takes a twentieth of the memory that their types do: a `PodSpec` without a single field takes two
+//! kilobytes. Most of what is written of an object is written of the others of its kind as well; it is kept once, as a
+//! pattern for them.
 
+use std::any::TypeId;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
-use lz4_flex::block::{compress_prepend_size, decompress_size_prepended};
+use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 use windlass_api::{condition, is_true};
@@ -96,12 +100,32 @@ where
     }
 }
 
-/// An object as compressed text, beside what is asked of it most: who it is, and whether it stays.
+/// Bytes of a pattern at most.
+const PATTERN: usize = 16 * 1024;
+
+/// For each kind the text of the object that was the longest when it was packed.
+static PATTERNS: LazyLock<Mutex<HashMap<TypeId, Arc<[u8]>>>> = LazyLock::new(Mutex::default);
+
+/// What a text of a kind is written as differences from. It is another only where the text is much longer than all that
+/// were before it, so that there are few.
+fn pattern<K: 'static>(text: &[u8]) -> Arc<[u8]> {
+    let text = &text[..text.len().min(PATTERN)];
+    let mut patterns = PATTERNS.lock().expect("no holder panics");
+    let pattern = patterns.entry(TypeId::of::<K>()).or_default();
+    if text.len() > pattern.len() + pattern.len() / 4 {
+        *pattern = text.into();
+    }
+    pattern.clone()
+}
+
+/// An object as compressed text, beside what is asked of it most: who it is, and whether it stays. Of its metadata no more
+/// than that is beside the text.
 pub struct Packed<K> {
     meta: ObjectMeta,
     is_finished: bool,
     found_by: Box<[Fact]>,
     text: Box<[u8]>,
+    pattern: Arc<[u8]>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -116,6 +140,8 @@ impl<K: Ours> Packed<K> {
         let resource_version = object.meta_mut().resource_version.take();
         let text = serde_json::to_vec(object).expect("an object always serializes");
         object.meta_mut().resource_version = resource_version;
+        let pattern = pattern::<K>(&text);
+        let text = compress_prepend_size_with_dict(&text, &pattern);
         let meta = object.meta();
         let mut found_by = labels_of(&*object);
         found_by.extend(object.facts());
@@ -128,18 +154,20 @@ impl<K: Ours> Packed<K> {
                 uid: meta.uid.clone(),
                 resource_version: meta.resource_version.clone(),
                 deletion_timestamp: meta.deletion_timestamp.clone(),
-                owner_references: meta.owner_references.clone(),
                 ..ObjectMeta::default()
             },
             is_finished: object.is_finished(),
             found_by: found_by.into(),
-            text: compress_prepend_size(&text).into(),
+            // A piece of memory of just its size, where there is one: it stays for long, among what does not.
+            text: Box::from(&*text),
+            pattern,
             kind: PhantomData,
         }
     }
 
     fn unpack(&self) -> K {
-        let text = decompress_size_prepended(&self.text).expect("it was compressed here");
+        let text = decompress_size_prepended_with_dict(&self.text, &self.pattern)
+            .expect("it was compressed here");
         let mut object: K =
             serde_json::from_slice(&text).expect("it was read from what it is written as");
         let resource_version = &mut object.meta_mut().resource_version;
@@ -162,7 +190,7 @@ impl<K: Ours> Form<K> for Packed<K> {
     }
 
     fn is_same(&self, other: &Self) -> Option<bool> {
-        Some(self.text == other.text)
+        Some(self.text == other.text && Arc::ptr_eq(&self.pattern, &other.pattern))
     }
 }
 
@@ -173,6 +201,7 @@ impl<K> Clone for Packed<K> {
             is_finished: self.is_finished,
             found_by: self.found_by.clone(),
             text: self.text.clone(),
+            pattern: self.pattern.clone(),
             kind: PhantomData,
         }
     }
@@ -240,6 +269,24 @@ mod tests {
         let is_same = |other: &Packed<Pod>| Form::<Pod>::is_same(&kept, other);
         assert_eq!(is_same(&pod("2", "Pending")), Some(true));
         assert_eq!(is_same(&pod("1", "Running")), Some(false));
+    }
+
+    #[test]
+    fn what_objects_have_in_common_is_kept_once() {
+        let pod = |number: usize| {
+            let arguments: Vec<String> = (0..100)
+                .map(|one| format!("{one:x}.{}", one * one))
+                .collect();
+            let pod = serde_json::json!({
+                "metadata": {"name": format!("a-{number}"), "resourceVersion": "7"},
+                "spec": {"containers": [{"name": "trainer", "args": arguments}]},
+            });
+            serde_json::from_value::<Pod>(pod).expect("a pod")
+        };
+        let packed = |number| Arc::new(Packed::of(&mut pod(number)));
+        let (_first, second) = (packed(1), packed(2));
+        assert!(second.text.len() < 100, "{} bytes", second.text.len());
+        assert_eq!(second.unpack(), pod(2));
     }
 
     #[test]

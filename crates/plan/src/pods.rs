@@ -11,8 +11,8 @@ use k8s_openapi::api::batch::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Container, ContainerStateTerminated, ContainerStatus, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, Pod, PodSpec,
-    ResourceRequirements, Volume, VolumeMount,
+    EnvVarSource, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, Pod, PodCondition,
+    PodSpec, PodStatus, ResourceRequirements, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -517,6 +517,55 @@ pub fn is_done(pod: &Pod) -> bool {
         .as_ref()
         .and_then(|status| status.phase.as_deref())
         == Some("Succeeded")
+}
+
+/// Takes away from a pod what no decision reads. Of what it was asked to be, its containers' names and its node are read,
+/// and the rest is most of it; of how it stands, whether it was placed or taken away, how its containers are and where it
+/// is reached: its readiness changes more often than all of these.
+pub fn trim(pod: &mut Pod) {
+    if let Some(spec) = &mut pod.spec {
+        let name = |container: Container| Container {
+            name: container.name,
+            ..Container::default()
+        };
+        *spec = PodSpec {
+            containers: std::mem::take(&mut spec.containers)
+                .into_iter()
+                .map(name)
+                .collect(),
+            node_name: spec.node_name.take(),
+            ..PodSpec::default()
+        };
+    }
+    if let Some(status) = &mut pod.status {
+        let is_read = |condition: &PodCondition| {
+            matches!(
+                condition.type_.as_str(),
+                "PodScheduled" | "DisruptionTarget"
+            )
+        };
+        let container = |status: ContainerStatus| ContainerStatus {
+            name: status.name,
+            image: status.image,
+            image_id: status.image_id,
+            state: status.state,
+            last_state: status.last_state,
+            ..ContainerStatus::default()
+        };
+        let trimmed = |all: Option<Vec<ContainerStatus>>| {
+            all.map(|all| all.into_iter().map(container).collect())
+        };
+        *status = PodStatus {
+            phase: status.phase.take(),
+            pod_ip: status.pod_ip.take(),
+            conditions: (status.conditions.take())
+                .map(|all| all.into_iter().filter(is_read).collect()),
+            init_container_statuses: trimmed(status.init_container_statuses.take()),
+            container_statuses: trimmed(status.container_statuses.take()),
+            ..PodStatus::default()
+        };
+    }
+    pod.metadata.annotations = None;
 }
 
 /// Whether a pod holds, or may yet hold, a place on a node.

@@ -13,8 +13,8 @@ use windlass_api::{
 
 use super::{Observed, plan};
 use crate::fixtures::{
-    assert_restricted, at, digest, disrupted, ended, given, is_so, object, pod, readable, said,
-    version, waiting,
+    as_kept, assert_restricted, at, digest, disrupted, ended, given, is_so, object, pod, readable,
+    said, version, waiting,
 };
 use crate::{Child, Plan, Step};
 
@@ -85,7 +85,9 @@ impl World {
     }
 
     fn plan(&self) -> Plan<DriftMonitorStatus> {
-        plan(&self.observed, at(self.now))
+        let mut kept = self.observed.clone();
+        as_kept(&mut kept.pods, &mut kept.jobs);
+        plan(&kept, at(self.now))
     }
 
     fn status(&self) -> DriftMonitorStatus {

@@ -15,8 +15,8 @@ use windlass_api::{
 
 use super::{Around, Observed, is_good, plan};
 use crate::fixtures::{
-    assert_restricted, at, digest, disrupted, ended, given, is_so, object, pod, presets, readable,
-    said, steps, version, waiting,
+    as_kept, assert_restricted, at, digest, disrupted, ended, given, is_so, object, pod, presets,
+    readable, said, steps, version, waiting,
 };
 use crate::{Child, Plan, Step};
 
@@ -68,7 +68,9 @@ fn failure(reason: &str) -> String {
 
 impl World {
     fn plan(&self) -> Plan<ModelVersionStatus> {
-        plan(&self.observed, at(self.now))
+        let mut kept = self.observed.clone();
+        as_kept(&mut kept.pods, &mut kept.job);
+        plan(&kept, at(self.now))
     }
 
     /// What the agent of the validation's Job is told.

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true, labels};
 
-use crate::fixtures::{at, digest, disrupted, ended, is_so, object, pod_of, said};
+use crate::fixtures::{as_kept, at, digest, disrupted, ended, is_so, object, pod_of, said};
 use crate::gpus::claims::DeviceClaims;
 use crate::trainingjob::{Observed, Rooms, Schedulers, Utilization, plan};
 use crate::{Child, Doomed, Plan, Step};
@@ -104,7 +104,9 @@ impl World {
     }
 
     pub fn plan(&self) -> Plan<TrainingJobStatus> {
-        plan(&self.observed, self.now())
+        let mut kept = self.observed.clone();
+        as_kept(&mut kept.pods, &mut kept.children);
+        plan(&kept, self.now())
     }
 
     /// The Jobs that the next plan makes.
@@ -254,9 +256,6 @@ impl World {
             )));
         }
         self.changes.push(format!("made {name}"));
-        // As the cache holds it.
-        let mut job = job;
-        crate::jobs::trim(&mut job);
         self.observed.children.push(Arc::new(job));
     }
 
