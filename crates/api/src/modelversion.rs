@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::Verdict;
 use crate::{
-    Address, Approval, Decimal, Decision, Retention, Retiring, Review, Signer, Source, Storage, Stored,
-    Validation, Window,
+    Address, Approval, Decimal, Decision, Retention, Retiring, Review, Signer, Source, Storage,
+    Stored, Validation, Window,
 };
 
 /// What is recorded of a model. All of it is immutable, but for `review`, which is set once.

@@ -58,7 +58,9 @@ pub(super) async fn hashed(
 /// The objects of a tree in a store, by where they lie, each read from end to end.
 pub(crate) async fn read_objects(from: &Address) -> Result<Vec<(StorePath, File)>, TreeError> {
     let objects = bring(from, None, None).await?;
-    let files = objects.into_iter().map(|(object, hashed)| (object, hashed.file));
+    let files = objects
+        .into_iter()
+        .map(|(object, hashed)| (object, hashed.file));
     Ok(files.collect())
 }
 
