@@ -3,10 +3,12 @@
 //! A line is written once the decision is in the version's status. A process may end between the two, so that who leads
 //! writes the lines of the last minutes again, the same to the letter: `windlass-agent audit verify` passes over those.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use tracing::error;
 use windlass_api::{AuditLine, Decision, ModelVersion};
 
 use crate::runtime::Context;
@@ -25,7 +27,10 @@ pub fn log(version: &ModelVersion, decision: &Decision) {
         decision: decision.clone(),
     };
     // Not by way of the log, which a filter makes shorter.
-    println!("{}", serde_json::json!({"audit": line}));
+    let text = serde_json::json!({"audit": line});
+    if let Err(problem) = writeln!(std::io::stdout().lock(), "{text}") {
+        error!(%problem, "the audit line {text} could not be written to standard output");
+    }
 }
 
 /// Writes the lines anew that may be missing, at the beginning of a term.
@@ -33,9 +38,11 @@ pub fn log_recent(context: &Context, now: Timestamp) {
     for kept in context.stores.model_versions.store.state() {
         let version: Arc<ModelVersion> = kept.object();
         let decisions = version.status.iter().flat_map(|status| &status.decisions);
-        for decision in
-            decisions.filter(|decision| now.duration_since(decision.time) < MAY_BE_MISSING)
-        {
+        // Of one that goes it is the last chance.
+        let is_new = |decision: &&Decision| {
+            version.is_retiring() || now.duration_since(decision.time) < MAY_BE_MISSING
+        };
+        for decision in decisions.filter(is_new) {
             log(&version, decision);
         }
     }

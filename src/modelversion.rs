@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use windlass_api::{ModelVersion, ModelVersionStatus, labels};
-use windlass_plan::modelversion::{Observed, plan, refused};
-use windlass_plan::{Plan, Problem};
+use windlass_api::{ModelDeployment, ModelVersion, ModelVersionStatus, labels};
+use windlass_plan::modelversion::{Around, Observed, RETENTION_ROLE, may_go, plan, refused};
+use windlass_plan::{Plan, Problem, jobs};
 
 use crate::audit;
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
-use crate::runtime::kept::{Fact, OF_MODEL, Ours};
+use crate::runtime::kept::{BOUNDED, Fact, Form, OF_DEPLOYMENT, OF_MODEL, Ours};
 use crate::runtime::metrics::Metrics;
-use crate::runtime::stores::{OurCache, Stores, is_owned_by_any};
-use crate::trainingjob::champion;
+use crate::runtime::stores::{OurCache, Stores, is_owned_by, is_owned_by_any};
+use crate::trainingjob::{champion, versions_of};
 
 impl Planned for ModelVersion {
     type Status = ModelVersionStatus;
@@ -41,17 +42,28 @@ impl Planned for ModelVersion {
             .jobs
             .owned(&namespace, labels::VERSION, &name, &uid)
             .into_iter()
-            .next();
+            .find(|job| is_for(job, "validation"));
         let mut pods = stores.pods.labelled(&namespace, labels::VERSION, &name);
         pods.retain(|pod| is_owned_by_any(&**pod, &job));
-        let champion = champion(stores, &namespace, &self.spec.model)
-            .and_then(|champion| stores.model_versions.get(&namespace, &champion));
+        let serving = champion(stores, &namespace, &self.spec.model);
+        let champion = serving
+            .as_ref()
+            .and_then(|champion| stores.model_versions.get(&namespace, champion));
         let deployments = stores
             .model_deployments
             .labelled(&namespace, OF_MODEL, &self.spec.model);
+        let versions = &stores.model_versions.index;
+        let names = versions.names(&namespace, OF_MODEL, &self.spec.model);
+        let around = if may_go(&self, names.iter().map(String::as_str)) {
+            around(stores, &self, &deployments)
+        } else {
+            Around::default()
+        };
         Observed {
             job,
             pods,
+            serving,
+            around,
             champion,
             deployments,
             claims: stores.claims.within(&namespace),
@@ -86,6 +98,66 @@ impl Ours for ModelVersion {
     }
 
     fn facts(&self) -> Vec<Fact> {
-        vec![(OF_MODEL, self.spec.model.clone())]
+        let model = || self.spec.model.clone();
+        let mut all = vec![(OF_MODEL, model())];
+        all.extend(self.spec.retention.is_some().then(|| (BOUNDED, model())));
+        all
     }
+}
+
+fn is_for(job: &Job, role: &str) -> bool {
+    job.labels().get(labels::ROLE).is_some_and(|is| is == role)
+}
+
+/// What may need a version that may have to go, or keep it.
+fn around(stores: &Stores, version: &ModelVersion, deployments: &[Arc<ModelDeployment>]) -> Around {
+    let (namespace, name, uid) = (
+        version.namespace().unwrap_or_default(),
+        version.name_any(),
+        version.uid().unwrap_or_default(),
+    );
+    let mut siblings = versions_of(stores, &namespace, &version.spec.model);
+    siblings.retain(|sibling| sibling.name_any() != name);
+    let monitors = deployments.iter().flat_map(|deployment| {
+        let watched = deployment.name_any();
+        (stores.drift_monitors).labelled(&namespace, OF_DEPLOYMENT, &watched)
+    });
+    let jobs = stores.jobs.labelled(&namespace, labels::VERSION, &name);
+    let job = jobs
+        .iter()
+        .find(|job| is_for(job, RETENTION_ROLE) && is_owned_by(&***job, &uid))
+        .cloned();
+    let mut pods = stores.pods.labelled(&namespace, labels::VERSION, &name);
+    pods.retain(|pod| is_owned_by_any(&**pod, &job));
+    let training_jobs = stores.training_jobs.store.state();
+    let training_jobs = training_jobs
+        .iter()
+        .filter(|job| job.namespace().as_deref() == Some(&namespace) && !job.is_finished());
+    Around {
+        siblings,
+        children: stores
+            .deployments
+            .labelled(&namespace, labels::VERSION, &name),
+        monitors: monitors.collect(),
+        windows: jobs
+            .into_iter()
+            .filter(|job| is_for(job, "drift") && !jobs::has_ended(job))
+            .collect(),
+        training_jobs: training_jobs.map(Form::object).collect(),
+        neighbours: neighbours(stores, version),
+        job,
+        pods,
+    }
+}
+
+/// The other versions of a namespace, once a version is marked: a scan over all.
+fn neighbours(stores: &Stores, version: &ModelVersion) -> Vec<Arc<ModelVersion>> {
+    if !version.is_retiring() {
+        return Vec::new();
+    }
+    let all = stores.model_versions.store.state();
+    let others = all.iter().filter(|other| {
+        other.namespace() == version.namespace() && other.name_any() != version.name_any()
+    });
+    others.map(Form::object).collect()
 }

@@ -24,7 +24,7 @@ use crate::shared::figures::{Figure, count, figure, goal};
 use crate::shared::objects::{AT_ONCE, create, training_job};
 use crate::support::Bed;
 use crate::support::audit::mark;
-use crate::support::operator::Operator;
+use crate::support::operator::{Operator, cpu_of};
 
 const USER: &str = "bench-alone";
 const NAMESPACE: &str = "alone";
@@ -38,15 +38,16 @@ pub async fn measure(jobs: usize, figures: &mut Vec<Figure>) -> Result<()> {
     bed.namespace(NAMESPACE)?;
     bed.cluster.kill("kube-controller-manager")?;
 
-    let floor_before = bare(&bed, "bare-before", jobs, true).await?;
+    let (floor_before, cpu) = bare(&bed, "bare-before", jobs, true).await?;
     let rate = operator(&bed, &client, jobs, figures).await?;
-    let floor_after = bare(&bed, "bare-after", jobs, true).await?;
-    let without = bare(&bed, "bare-no-events", jobs, false).await?;
+    let (floor_after, _) = bare(&bed, "bare-after", jobs, true).await?;
+    let (without, _) = bare(&bed, "bare-no-events", jobs, false).await?;
     let floor = f64::midpoint(floor_before, floor_after);
     figures.push(figure("alone: jobs", count(jobs), "1"));
     figures.push(figure("alone: bare client, before", floor_before, "1/s"));
     figures.push(figure("alone: bare client, after", floor_after, "1/s"));
     figures.push(figure("alone: bare client, no Events", without, "1/s"));
+    figures.push(figure("alone: bare client's CPU a write", cpu, "ms"));
     figures.push(figure("alone: operator", rate, "1/s"));
     figures.push(goal(
         "alone: operator to bare client (mean)",
@@ -116,25 +117,29 @@ async fn complete(client: &Client, jobs: usize) -> Result<()> {
         .await
 }
 
-/// Writes a second of the bare client, under a name that is its namespace's too.
-async fn bare(bed: &Bed, name: &str, jobs: usize, events: bool) -> Result<f64> {
+/// What the bare client did, under a name that is its namespace's too: writes a second, and milliseconds of a processor
+/// that each took.
+async fn bare(bed: &Bed, name: &str, jobs: usize, events: bool) -> Result<(f64, f64)> {
     let bare = Bare::new(bed, name, name, events).await?;
     let bare = &bare;
     let subjects = bare.create(jobs).await?;
-    let mut took = 0.0;
-    let start = mark(&bed.cluster);
+    let (mut took, this) = (0.0, std::process::id());
+    let (start, before) = (mark(&bed.cluster), cpu_of(this)?);
     each(
         &subjects,
         |subject| async move { bare.start(&subject).await },
     )
     .await?;
+    let mut cpu = cpu_of(this)?.saturating_sub(before);
     took += seconds(&writes_in(&bed.cluster, name, name, start))?;
-    let start = mark(&bed.cluster);
+    let (start, before) = (mark(&bed.cluster), cpu_of(this)?);
     each(
         &subjects,
         |subject| async move { bare.finish(&subject).await },
     )
     .await?;
+    cpu += cpu_of(this)?.saturating_sub(before);
     took += seconds(&writes_in(&bed.cluster, name, name, start))?;
-    Ok(count(3 * jobs) / took)
+    let writes = count(3 * jobs);
+    Ok((writes / took, cpu.as_secs_f64() * 1000.0 / writes))
 }

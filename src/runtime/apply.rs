@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use windlass_plan::compare::{APPLIED, is_so};
-use windlass_plan::{Child, Doomed, Note, Severity, Step, digest};
+use windlass_plan::{Child, Doomed, Note, Severity, Step, Unchanged, digest};
 
 pub use error::ApplyError;
 
@@ -59,6 +59,14 @@ struct Written {
 struct ObjectVersion {
     uid: Option<String>,
     resource_version: Option<String>,
+}
+
+/// What became of a deletion.
+enum Deleted {
+    /// It is gone, or goes.
+    Gone,
+    /// It is no longer the one that was meant.
+    Changed,
 }
 
 pub trait Kind:
@@ -117,6 +125,10 @@ impl Writer<'_> {
                 }
                 Step::Delete(Doomed::TrainingJob(name)) => {
                     self.delete(name, &stores.training_jobs).await?;
+                }
+                Step::Delete(Doomed::ModelVersion(version)) => {
+                    self.delete_unchanged(version, &stores.model_versions)
+                        .await?;
                 }
             }
         }
@@ -351,45 +363,73 @@ impl Writer<'_> {
         else {
             return Ok(());
         };
+        let doomed = Unchanged {
+            name: name.to_owned(),
+            uid: live.uid(),
+            resource_version: None,
+        };
+        self.send_delete::<K>(&doomed).await?;
+        self.gone(&doomed, cache).await
+    }
+
+    /// Deletes an object if it is as it was when that was decided; if it is not, it is looked at anew.
+    async fn delete_unchanged<K: Kind>(
+        &self,
+        doomed: &Unchanged,
+        cache: &Cache<K, impl Form<K>>,
+    ) -> Result<(), ApplyError> {
+        match self.send_delete::<K>(doomed).await? {
+            Deleted::Gone => self.gone(doomed, cache).await,
+            Deleted::Changed => Ok(()),
+        }
+    }
+
+    /// Sends the deletion of an object that has this uid, and this version where one is given.
+    async fn send_delete<K: Kind>(&self, doomed: &Unchanged) -> Result<Deleted, ApplyError> {
         self.may_write()?;
         let kind = K::kind(&()).into_owned();
         self.context.metrics.written(&kind, "delete");
         let parameters = DeleteParams {
             preconditions: Some(Preconditions {
-                uid: live.uid(),
-                resource_version: None,
+                uid: doomed.uid.clone(),
+                resource_version: doomed.resource_version.clone(),
             }),
             ..DeleteParams::background()
         };
-        let (namespace, owned) = (self.namespace.clone(), name.to_owned());
-        match tokio::time::timeout(WRITE, self.api::<K>().delete(name, &parameters)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() || status.is_conflict() => {}
-            Ok(Err(source)) => {
-                return Err(ApplyError::Write {
-                    verb: "delete",
-                    kind,
-                    namespace,
-                    name: owned,
-                    source: Box::new(source),
-                });
-            }
-            Err(_) => {
-                return Err(ApplyError::Timeout {
-                    verb: "delete",
-                    kind,
-                    namespace,
-                    name: owned,
-                });
-            }
+        let (namespace, name) = (self.namespace.clone(), doomed.name.clone());
+        let api = self.api::<K>();
+        match tokio::time::timeout(WRITE, api.delete(&name, &parameters)).await {
+            Ok(Ok(_)) => Ok(Deleted::Gone),
+            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(Deleted::Gone),
+            Ok(Err(kube::Error::Api(status))) if status.is_conflict() => Ok(Deleted::Changed),
+            Ok(Err(source)) => Err(ApplyError::Write {
+                verb: "delete",
+                kind,
+                namespace,
+                name,
+                source: Box::new(source),
+            }),
+            Err(_) => Err(ApplyError::Timeout {
+                verb: "delete",
+                kind,
+                namespace,
+                name,
+            }),
         }
-        let uid = live.uid();
+    }
+
+    /// Waits until the cache shows that an object is gone, or goes.
+    async fn gone<K: Kind>(
+        &self,
+        doomed: &Unchanged,
+        cache: &Cache<K, impl Form<K>>,
+    ) -> Result<(), ApplyError> {
         let gone = || {
-            cache
-                .kept(&self.namespace, name)
-                .is_none_or(|now| now.uid() != uid || now.meta().deletion_timestamp.is_some())
+            cache.kept(&self.namespace, &doomed.name).is_none_or(|now| {
+                now.uid() != doomed.uid || now.meta().deletion_timestamp.is_some()
+            })
         };
-        self.until(name, cache, gone).await
+        self.until(&doomed.name, cache, gone).await
     }
 
     /// Waits until the cache shows what was written, or something newer.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc::UnboundedReceiver;
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
@@ -15,7 +16,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
-use windlass_plan::{Plan, Problem};
+use windlass_plan::{Doomed, Plan, Problem, Step};
 
 use super::apply::{ApplyError, Writer};
 use super::kept::{Form, Ours, Packed};
@@ -66,16 +67,20 @@ pub enum ReconcileError {
 /// Runs the controllers, for ever.
 pub async fn run_all(context: Arc<Context>, triggers: Triggers) {
     triggers.open();
-    futures::join!(
-        run::<TrainingJob>(context.clone(), triggers.training_jobs),
-        run::<ModelVersion>(context.clone(), triggers.model_versions),
-        run::<ModelDeployment>(context.clone(), triggers.model_deployments),
-        run::<DriftMonitor>(context.clone(), triggers.drift_monitors),
-        scrape::run(context.clone()),
-        progress::run(context.clone()),
-        utilization::run(context.clone()),
-        rooms::run(context),
-    );
+    // Each has its own waker: what is news for one kind does not stir the others.
+    let all: FuturesUnordered<_> = [
+        run::<TrainingJob>(context.clone(), triggers.training_jobs).boxed(),
+        run::<ModelVersion>(context.clone(), triggers.model_versions).boxed(),
+        run::<ModelDeployment>(context.clone(), triggers.model_deployments).boxed(),
+        run::<DriftMonitor>(context.clone(), triggers.drift_monitors).boxed(),
+        scrape::run(context.clone()).boxed(),
+        progress::run(context.clone()).boxed(),
+        utilization::run(context.clone()).boxed(),
+        rooms::run(context).boxed(),
+    ]
+    .into_iter()
+    .collect();
+    all.collect::<()>().await;
 }
 
 /// The pauses after errors, for each object its own.
@@ -233,5 +238,11 @@ async fn tell<K: Planned>(
 
 /// Whether the plan took the object itself away.
 fn is_deleted<S>(plan: &Plan<S>, name: &str) -> bool {
-    plan.steps.iter().any(|step| matches!(step, windlass_plan::Step::Delete(windlass_plan::Doomed::TrainingJob(doomed)) if doomed == name))
+    plan.steps.iter().any(|step| match step {
+        Step::Delete(Doomed::TrainingJob(doomed)) => doomed == name,
+        Step::Delete(Doomed::ModelVersion(doomed)) => doomed.name == name,
+        Step::Delete(Doomed::Job(_) | Doomed::Deployment(_)) | Step::Apply(_) | Step::Create(_) => {
+            false
+        }
+    })
 }

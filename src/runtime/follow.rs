@@ -82,12 +82,15 @@ where
                 let (namespace, name) = identity(&object);
                 let (kept, object) = F::keep(object);
                 let before = self.index(&namespace, &name, &kept.found_by());
+                let is_same = before.as_ref().and_then(|before| before.is_same(&kept));
                 self.store(&Event::Apply(kept));
                 let Some(now) = object.or_else(|| self.cache.get(&namespace, &name)) else {
                     return;
                 };
                 let is_news = match (self.differs, before) {
-                    (Some(differs), Some(before)) => differs(&before.object(), &now),
+                    (Some(differs), Some(before)) => {
+                        is_same.map_or_else(|| differs(&before.object(), &now), |is_same| !is_same)
+                    }
                     _ => true,
                 };
                 if is_news {

@@ -1,6 +1,6 @@
 //! Which objects carry which label, and of which what else is so, that they are found without a scan over everything.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use kube::Resource;
@@ -20,18 +20,22 @@ const INDEXED: [&str; 5] = [
 
 type Key = (String, &'static str, String);
 
-/// Names of objects of one kind, by namespace and label, or fact.
+/// Names of objects of one kind in their order, by namespace and label, or fact. Most lists are of one name, for which a
+/// tree would take three times the memory.
 #[derive(Clone, Default)]
-pub struct Index(Arc<RwLock<HashMap<Key, BTreeSet<String>>>>);
+pub struct Index(Arc<RwLock<HashMap<Key, Vec<Box<str>>>>>);
 
 impl Index {
     /// Notes what an object is found by.
     pub fn insert(&self, namespace: &str, name: &str, found_by: &[Fact]) {
         let mut map = self.0.write().expect("no holder panics");
         for (what, value) in found_by {
-            map.entry((namespace.to_owned(), *what, value.clone()))
-                .or_default()
-                .insert(name.to_owned());
+            let names = map
+                .entry((namespace.to_owned(), *what, value.clone()))
+                .or_insert_with(|| Vec::with_capacity(1));
+            if let Err(place) = names.binary_search_by(|there| (**there).cmp(name)) {
+                names.insert(place, name.into());
+            }
         }
     }
 
@@ -41,7 +45,9 @@ impl Index {
         for (what, value) in found_by {
             let key = (namespace.to_owned(), *what, value.clone());
             if let Some(names) = map.get_mut(&key) {
-                names.remove(name);
+                if let Ok(place) = names.binary_search_by(|there| (**there).cmp(name)) {
+                    names.remove(place);
+                }
                 if names.is_empty() {
                     map.remove(&key);
                 }
@@ -53,7 +59,7 @@ impl Index {
     pub fn names(&self, namespace: &str, what: &'static str, value: &str) -> Vec<String> {
         let map = self.0.read().expect("no holder panics");
         map.get(&(namespace.to_owned(), what, value.to_owned()))
-            .map(|names| names.iter().cloned().collect())
+            .map(|names| names.iter().map(ToString::to_string).collect())
             .unwrap_or_default()
     }
 
@@ -63,7 +69,9 @@ impl Index {
         map.iter()
             .filter(|((_, fact, of), _)| *fact == what && of == value)
             .flat_map(|((namespace, ..), names)| {
-                names.iter().map(|name| (namespace.clone(), name.clone()))
+                names
+                    .iter()
+                    .map(|name| (namespace.clone(), name.to_string()))
             })
             .collect()
     }

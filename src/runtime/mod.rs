@@ -8,6 +8,7 @@ pub mod discovery;
 pub mod events;
 mod follow;
 mod gate;
+mod guarded;
 pub mod health;
 pub mod index;
 pub mod kept;

@@ -40,7 +40,7 @@ pub struct Cache<K, F: Form<K> = K> {
     kind: PhantomData<fn() -> K>,
 }
 
-/// A cache of one of our kinds.
+/// A cache of a kind that is kept packed.
 pub type OurCache<K> = Cache<K, Packed<K>>;
 
 impl<K, F: Form<K>> Clone for Cache<K, F> {
@@ -178,9 +178,9 @@ pub struct Stores {
     /// DriftMonitors.
     pub drift_monitors: OurCache<DriftMonitor>,
     /// Jobs of ours.
-    pub jobs: Cache<Job>,
+    pub jobs: OurCache<Job>,
     /// Pods of ours.
-    pub pods: Cache<Pod>,
+    pub pods: OurCache<Pod>,
     /// Services of ours.
     pub services: Cache<Service>,
     /// Deployments of ours.

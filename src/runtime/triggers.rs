@@ -8,8 +8,9 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob, labels};
+use windlass_plan::modelversion::RETENTION_ROLE;
 
-use super::kept::{OF_DEPLOYMENT, OF_MODEL, Ours, Packed, STALLED};
+use super::kept::{BOUNDED, OF_DEPLOYMENT, OF_MODEL, Ours, Packed, STALLED};
 use super::stores::{OurCache, Stores};
 
 /// What each controller is to look at.
@@ -74,7 +75,7 @@ impl Senders {
             Some("training") => label(labels::TRAINING_JOB)
                 .into_iter()
                 .for_each(|name| send(&self.training_jobs, name, &namespace)),
-            Some("validation") => label(labels::VERSION)
+            Some("validation" | RETENTION_ROLE) => label(labels::VERSION)
                 .into_iter()
                 .for_each(|name| send(&self.model_versions, name, &namespace)),
             Some("serving") => label(labels::DEPLOYMENT)
@@ -101,7 +102,8 @@ impl Senders {
         }
     }
 
-    /// A ModelVersion is news for itself, for the job that trained it and for what serves its model.
+    /// A ModelVersion is news for itself, for the job that trained it, for what serves its model, and for the others of
+    /// its model that may have to go.
     pub fn model_version(&self, version: &ModelVersion, stores: &Stores) {
         let namespace = version.namespace().unwrap_or_default();
         send(&self.model_versions, &version.name_any(), &namespace);
@@ -116,6 +118,15 @@ impl Senders {
         for name in of_model {
             self.model_deployment_named(&namespace, &name, stores);
         }
+        self.bounded(&namespace, &version.spec.model, stores);
+    }
+
+    /// Something about a model is news for its versions that may have to go.
+    fn bounded(&self, namespace: &str, model: &str, stores: &Stores) {
+        let versions = &stores.model_versions.index;
+        for name in versions.names(namespace, BOUNDED, model) {
+            send(&self.model_versions, &name, namespace);
+        }
     }
 
     /// A ModelDeployment is news for itself, for the monitors that watch it, and for the versions that something happened to.
@@ -127,6 +138,7 @@ impl Senders {
         for version in versions {
             send(&self.model_versions, version, &namespace);
         }
+        self.bounded(&namespace, &deployment.spec.model, stores);
     }
 
     fn model_deployment_named(&self, namespace: &str, name: &str, stores: &Stores) {

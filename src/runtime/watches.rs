@@ -3,14 +3,13 @@
 use std::fmt::Debug;
 use std::future::ready;
 
-use futures::channel::mpsc::UnboundedReceiver;
-use futures::future::{BoxFuture, FutureExt, join_all};
-use futures::{Stream, StreamExt};
-use k8s_openapi::api::core::v1::{Container, PersistentVolumeClaim, Pod, PodSpec, ServiceAccount};
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::FuturesUnordered;
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ServiceAccount};
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::api::Api;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::reflector::store::Writer;
+use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watcher_of};
 use kube::{Client, Resource, ResourceExt};
@@ -22,6 +21,7 @@ use windlass_plan::trainingjob::{KueueWorkload, Schedulers};
 use windlass_plan::{jobs, pods};
 
 use super::follow::{Differs, Follower, HasEnded, differs};
+use super::guarded::Guarded;
 use super::kept::{Form, Ours};
 use super::metrics::Metrics;
 use super::named::Named;
@@ -62,8 +62,6 @@ impl<K> What<K> {
 
 type Run = Box<dyn FnOnce(Stores, Senders) -> BoxFuture<'static, ()> + Send>;
 type Touch<K> = fn(&Senders, &K, &Stores);
-/// A new cache, what fills it, and the TrainingJobs of which it is to let go.
-type New<K, F> = (Cache<K, F>, Writer<F>, UnboundedReceiver<(String, String)>);
 
 /// Builds the stores and the watches that fill them.
 pub fn start(
@@ -93,7 +91,7 @@ pub fn start(
         model_deployments: starting.ours(Senders::model_deployment),
         drift_monitors: starting.ours(|senders, monitor, _| senders.drift_monitor(monitor)),
         jobs: starting.children(jobs::trim, Some(jobs::has_ended)),
-        pods: starting.children(trim_pod, Some(|pod| !pods::is_alive(pod))),
+        pods: starting.children(pods::trim, Some(|pod| !pods::is_alive(pod))),
         services: starting.children(|_| {}, Some(|_| true)),
         deployments: starting.children(|_| {}, None),
         pod_groups: (schedulers.native.is_ok()).then(|| starting.children(|_| {}, Some(|_| true))),
@@ -105,57 +103,44 @@ pub fn start(
             .then(|| Named::new(starting.named::<ResourceClaimTemplate>(claims::trim))),
     };
     let (senders, triggers) = channels();
-    let all: Vec<_> = starting
+    // Each has its own waker: what one watch brings does not stir the others.
+    let all: FuturesUnordered<_> = starting
         .running
         .into_iter()
         .map(|run| run(stores.clone(), senders.clone()))
         .collect();
-    (stores, join_all(all).map(|_| ()), senders, triggers)
+    (stores, all.collect(), senders, triggers)
 }
 
 impl Starting {
-    /// A watch of one of our four kinds; one that cannot be read holds up no other.
+    /// A watch of one of our four kinds.
     fn ours<K: Ours>(&mut self, touch: Touch<K>) -> OurCache<K> {
-        let api: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
-        let kept = OurCache::new();
-        let (known, metrics) = (kept.0.clone(), self.metrics.clone());
-        let stream = watcher_of(api, config())
-            .default_backoff()
-            .filter_map(move |event| ready(readable(event, &known, &metrics)));
-        self.add(stream, kept, What::every(touch))
+        self.add(config(), |_| {}, What::every(touch))
     }
 
     /// A watch of the children of a kind, less what nothing reads; and which of them have ended.
-    fn children<K>(&mut self, trim: fn(&mut K), has_ended: Option<HasEnded<K>>) -> Cache<K>
+    fn children<K, F>(&mut self, trim: fn(&mut K), has_ended: Option<HasEnded<K>>) -> Cache<K, F>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + PartialEq + DeserializeOwned,
         K: Send + Sync + 'static,
+        F: Form<K>,
     {
         let config = config().labels(&format!("{}=windlass", labels::MANAGED_BY));
-        let stream = watcher_of(Api::<K>::all(self.client.clone()), config)
-            .default_backoff()
-            .modify(move |object| {
-                object.managed_fields_mut().clear();
-                // Kubernetes' own way of counting pods that have ended.
-                object.finalizers_mut().clear();
-                trim(object);
-            });
+        let trim = move |object: &mut K| {
+            // Kubernetes' own way of counting pods that have ended.
+            object.finalizers_mut().clear();
+            trim(object);
+        };
         let what = What {
             has_ended,
             differs: Some(differs),
             touch: |senders, child, _| senders.child(child),
         };
-        self.add(stream, Cache::new(), what)
+        self.add(config, trim, what)
     }
 
     /// A watch of what Kueue says of Jobs; it labels nothing as ours, and only what is of a Job of ours is news.
     fn workloads(&mut self) -> Cache<KueueWorkload> {
-        let stream = watcher_of(Api::<KueueWorkload>::all(self.client.clone()), config())
-            .default_backoff()
-            .modify(|object| {
-                object.managed_fields_mut().clear();
-                object.annotations_mut().clear();
-            });
         let what = What::every(|senders, workload: &KueueWorkload, stores: &Stores| {
             let namespace = workload.namespace().unwrap_or_default();
             let owners = workload.metadata.owner_references.iter().flatten();
@@ -165,7 +150,7 @@ impl Starting {
                 }
             }
         });
-        self.add(stream, Cache::new(), what)
+        self.add(config(), |object| object.annotations_mut().clear(), what)
     }
 
     /// A watch of metadata only: that something is there.
@@ -181,23 +166,21 @@ impl Starting {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        let stream = watcher_of(Api::<K>::all(self.client.clone()), config())
-            .default_backoff()
-            .modify(move |object| {
-                object.managed_fields_mut().clear();
-                object.annotations_mut().clear();
-                trim(object);
-            });
+        let trim = move |object: &mut K| {
+            object.annotations_mut().clear();
+            trim(object);
+        };
         let what = What::every(|senders, object: &K, stores| {
             senders.namespace(&object.namespace().unwrap_or_default(), stores);
         });
-        self.add(stream, Cache::new(), what)
+        self.add(config(), trim, what)
     }
 
+    /// A watch, of which objects that cannot be read hold up no other. Of those that can, `trim` takes what nothing reads.
     fn add<K, F>(
         &mut self,
-        stream: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
-        (cache, writer, to_let_go): New<K, F>,
+        config: watcher::Config,
+        trim: impl Fn(&mut K) + Send + 'static,
         What {
             has_ended,
             differs,
@@ -205,9 +188,15 @@ impl Starting {
         }: What<K>,
     ) -> Cache<K, F>
     where
-        K: Resource<DynamicType = ()> + Send + Sync + 'static,
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
         F: Form<K>,
     {
+        let (cache, writer, to_let_go) = Cache::new();
+        let (known, metrics) = (cache.clone(), self.metrics.clone());
+        let stream = watcher_of(Api::<Guarded<K>>::all(self.client.clone()), config)
+            .default_backoff()
+            .filter_map(move |event| ready(readable(event, &known, &metrics)))
+            .map_ok(move |event| event.modify(&trim));
         let (mine, metrics) = (cache.clone(), self.metrics.clone());
         let are_listed = self.are_listed.clone();
         let run = move |stores: Stores, senders: Senders| {
@@ -234,42 +223,19 @@ fn config() -> watcher::Config {
     watcher::Config::default().page_size(PAGE)
 }
 
-/// Of what a pod was asked to be, its containers' names and its node are read; the rest is most of it.
-fn trim_pod(pod: &mut Pod) {
-    if let Some(spec) = &mut pod.spec {
-        let name = |container: Container| Container {
-            name: container.name,
-            ..Container::default()
-        };
-        *spec = PodSpec {
-            containers: std::mem::take(&mut spec.containers)
-                .into_iter()
-                .map(name)
-                .collect(),
-            node_name: spec.node_name.take(),
-            ..PodSpec::default()
-        };
-    }
-    pod.annotations_mut().clear();
-}
-
 /// Takes objects that cannot be read out of a watch, and says so. One that could be read before, and goes, goes.
-fn readable<K: Ours>(
-    event: watcher::Result<Event<DeserializeGuard<K>>>,
-    known: &OurCache<K>,
+fn readable<K: Resource<DynamicType = ()> + Clone, F: Form<K>>(
+    event: watcher::Result<Event<Guarded<K>>>,
+    known: &Cache<K, F>,
     metrics: &Metrics,
 ) -> Option<watcher::Result<Event<K>>> {
-    if let Ok(Event::Delete(DeserializeGuard(Err(invalid)))) = &event {
+    if let Ok(Event::Delete(Guarded(Err(invalid)))) = &event {
         let (namespace, name) = (&invalid.metadata.namespace, &invalid.metadata.name);
         let known = known.get(namespace.as_deref()?, name.as_deref()?)?;
         return Some(Ok(Event::Delete(K::clone(&known))));
     }
-    let read = |guard: DeserializeGuard<K>| match guard.0 {
-        Ok(mut object) => {
-            // Who owns which field is a large part of an object, and nothing reads it here.
-            object.managed_fields_mut().clear();
-            Some(object)
-        }
+    let read = |guard: Guarded<K>| match guard.0 {
+        Ok(object) => Some(object),
         Err(invalid) => {
             let kind = K::kind(&()).into_owned();
             metrics.unreadable(&kind);
@@ -305,7 +271,7 @@ mod tests {
                 ..ObjectMeta::default()
             };
             let error = "no longer a TrainingJob".to_owned();
-            DeserializeGuard(Err(InvalidObject { error, metadata }))
+            Guarded(Err(InvalidObject { error, metadata }))
         };
         let metrics = Metrics::new();
         let read = |event| readable(Ok(event), &cache, &metrics);

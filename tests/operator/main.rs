@@ -12,6 +12,7 @@ mod approval;
 mod leading;
 mod mending;
 mod objects;
+mod retention;
 mod seeing;
 mod steps;
 mod waiting;

@@ -107,6 +107,7 @@ fn report(step: &str, digit: char) -> String {
         }),
         metrics: BTreeMap::new(),
         resumed: None,
+        environment: BTreeMap::new(),
     });
     serde_json::to_string(&report).expect("a report serializes")
 }

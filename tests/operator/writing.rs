@@ -177,6 +177,7 @@ fn report() -> String {
         output: Some(output),
         metrics: BTreeMap::new(),
         resumed: None,
+        environment: BTreeMap::new(),
     });
     serde_json::to_string(&report).expect("a report serializes")
 }

@@ -158,20 +158,7 @@ impl Operator {
 
     /// The time that it has had on a processor, all its threads together.
     pub fn cpu(&self) -> Result<Duration> {
-        let path = Path::new("/proc")
-            .join(self.process.id().to_string())
-            .join("stat");
-        let stat = std::fs::read_to_string(path)?;
-        // The program's name, in brackets, may hold spaces; user and system time are the 14th and 15th field.
-        let (_, fields) = stat.rsplit_once(')').context("a name in brackets")?;
-        let ticks: Vec<u64> = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(str::parse)
-            .collect::<Result<_, _>>()?;
-        // Linux counts in hundredths of a second here, on every machine.
-        Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
+        cpu_of(self.process.id())
     }
 
     /// Asks it to stop, and waits until it has.
@@ -221,4 +208,20 @@ impl Drop for Operator {
 fn program() -> PathBuf {
     std::env::var_os("WINDLASS_OPERATOR")
         .map_or_else(|| env!("CARGO_BIN_EXE_windlass").into(), PathBuf::from)
+}
+
+/// The time that a process has had on a processor, all its threads together.
+pub fn cpu_of(process: u32) -> Result<Duration> {
+    let path = Path::new("/proc").join(process.to_string()).join("stat");
+    let stat = std::fs::read_to_string(path)?;
+    // The program's name, in brackets, may hold spaces; user and system time are the 14th and 15th field.
+    let (_, fields) = stat.rsplit_once(')').context("a name in brackets")?;
+    let ticks: Vec<u64> = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    // Linux counts in hundredths of a second here, on every machine.
+    Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
 }

@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -23,6 +23,7 @@ use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as StorePath;
 use object_store::{ClientConfigKey, ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt};
+use percent_encoding::percent_decode_str;
 use url::Url;
 use windlass_api::agent::{environment, paths};
 
@@ -408,6 +409,43 @@ impl Address {
             .map_err(|source| self.access("reading", source))
     }
 
+    /// Reads the one file at the address, unless it has more bytes than this: then nothing.
+    pub(crate) async fn read_at_most(&self, most: usize) -> Result<Option<Bytes>, AddressError> {
+        let result = self.store.get(&self.path).await;
+        let result = result.map_err(|source| self.access("reading", source))?;
+        let mut content = BytesMut::new();
+        let mut pieces = result.into_stream();
+        while let Some(piece) = pieces
+            .try_next()
+            .await
+            .map_err(|source| self.access("reading", source))?
+        {
+            if content.len() + piece.len() > most {
+                return Ok(None);
+            }
+            content.extend_from_slice(&piece);
+        }
+        Ok(Some(content.freeze()))
+    }
+
+    /// The path, with `/`, by which something below this address is known in its tree; nothing for what lies elsewhere.
+    pub(crate) fn path_of(&self, inner: &Self) -> Option<String> {
+        if let (Some(local), Some(inner)) = (&self.local, &inner.local) {
+            let path = inner.strip_prefix(local).ok()?.to_str()?;
+            return (!path.is_empty()).then(|| path.to_owned());
+        }
+        if self.root != inner.root || self.endpoint != inner.endpoint {
+            return None;
+        }
+        let parts = inner.path.prefix_match(&self.path)?;
+        let decoded = parts.map(|part| {
+            let part = percent_decode_str(part.as_ref()).decode_utf8().ok()?;
+            Some(part.into_owned())
+        });
+        let path = decoded.collect::<Option<Vec<_>>>()?.join("/");
+        (!path.is_empty()).then_some(path)
+    }
+
     /// Writes one file at the address, whole or not at all, over what was there.
     pub async fn write(&self, content: Bytes) -> Result<(), AddressError> {
         match self.store.put(&self.path, content.into()).await {
@@ -475,4 +513,37 @@ fn normal(path: &Path) -> PathBuf {
         }
     }
     normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_below_an_address_is_known_by_its_path() {
+        let address = |text| Address::parse(text).expect("an address");
+        for (outer, inner, expected) in [
+            ("/models/1", "/models/1/model.sig", Some("model.sig")),
+            ("/models/1", "/models/1/a/../b c", Some("b c")),
+            ("/models/1", "/models/10/model.sig", None),
+            ("/models/1", "/models/1", None),
+            ("https://h/m", "https://h/m/a%20b", Some("a b")),
+            ("https://h/m", "https://other/m/a", None),
+            ("/m", "https://h/m/a", None),
+        ] {
+            let found = address(outer).path_of(&address(inner));
+            assert_eq!(found.as_deref(), expected, "{outer} {inner}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        std::fs::write(&path, "hello").expect("written");
+        let address = Address::local("a", &path).expect("an address");
+        let read = address.read_at_most(5).await.expect("read");
+        assert_eq!(read.as_deref(), Some(&b"hello"[..]));
+        assert_eq!(address.read_at_most(4).await.expect("read"), None);
+    }
 }

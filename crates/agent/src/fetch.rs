@@ -1,13 +1,23 @@
 //! `windlass-agent fetch`: brings a model to where a server loads it, and lets nothing else through.
+//!
+//! ```text
+//!   signature ──good──> files ──digested on the way──> beside the folder ──as recorded, as signed──> in the folder
+//! ```
+//!
+//! Where a signature is asked for, it is verified before a file is brought, and files that it does not speak of
+//! (the signature itself, Git's, those that its signer left out) stay behind: nothing unsigned comes to the server.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use tracing::info;
 use uuid::Uuid;
-use windlass_api::agent::{FailureReason, FailureReport, FetchReport, Report};
+use windlass_api::agent::{FailureReason, FailureReport, FetchReport, Report, Tree};
 
 use crate::address::Address;
 use crate::report::{OrFail, failure, tree_failure};
+use crate::signature::{SignatureArguments, Signed};
 use crate::tree::{self, TEMPORARY};
 
 /// Arguments of `windlass-agent fetch`.
@@ -22,35 +32,33 @@ pub struct Arguments {
     /// The folder that they go to; made where it is absent.
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
+    /// Whose signature they have to have.
+    #[command(flatten)]
+    pub signature: SignatureArguments,
 }
 
-/// Fetches and verifies: the files are under `to` only when their digest is the one that was recorded.
+/// Fetches and verifies: the files are under `to` only when their digest is the one that was recorded, and they are
+/// signed by whom is asked for.
 pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
-    let Arguments { uri, digest, to } = arguments;
+    let Arguments {
+        uri,
+        digest,
+        to,
+        signature,
+    } = arguments;
     let address = Address::parse(&uri).or_fail(FailureReason::InvalidArguments)?;
+    let signed = signature.signed(&address).await?;
+    if let Some(signed) = &signed {
+        signed.check_links(&address)?;
+    }
     // Inside `to`, which may be a volume's root: what is renamed has to stay on one file system.
     let partial = to.join(format!("{TEMPORARY}fetch.{}", Uuid::new_v4()));
-    let fetched = tree::download(&address, &partial)
-        .await
-        .map_err(|problem| tree_failure(&problem));
-    let verified = fetched.and_then(|tree| {
-        if tree.digest == digest {
-            return Ok(tree);
-        }
-        Err(failure(
-            FailureReason::DigestMismatch,
-            format!(
-                "{uri} is not what was recorded: its digest is {} ({} files, {} bytes), but {digest} was expected. \
-                 It was changed after the version was registered",
-                tree.digest, tree.files, tree.bytes
-            ),
-        ))
-    });
+    let verified = bring(&address, &digest, signed.as_ref(), &partial).await;
     let moved = match verified {
         Ok(tree) => move_into(&partial, &to).map(|()| tree),
         Err(failure) => Err(failure),
     };
-    let _ = std::fs::remove_dir_all(&partial);
+    let _ = fs::remove_dir_all(&partial);
     let tree = moved?;
     info!(
         digest,
@@ -61,24 +69,64 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     Ok(Report::Fetch(FetchReport { tree }))
 }
 
+/// Brings the files into a folder, reading each once, and holds them against what was recorded and what was signed.
+async fn bring(
+    address: &Address,
+    digest: &str,
+    signed: Option<&Signed>,
+    to: &Path,
+) -> Result<Tree, FailureReport> {
+    let shard_size = signed.and_then(Signed::shard_size);
+    let hashed = tree::download_hashed(address, to, shard_size)
+        .await
+        .map_err(|problem| tree_failure(&problem))?;
+    let tree = tree::tree_of_hashed(address.uri(), &hashed);
+    is_as_recorded(&tree, digest)?;
+    if let Some(signed) = signed {
+        let left_out = signed.check(address, &hashed)?;
+        for path in &left_out {
+            fs::remove_file(to.join(path)).map_err(|problem| writing(to, &problem))?;
+        }
+        info!(files = left_out.len(), "left behind what was not signed");
+    }
+    Ok(tree)
+}
+
+/// Whether a tree has the digest that was recorded.
+pub(crate) fn is_as_recorded(tree: &Tree, digest: &str) -> Result<(), FailureReport> {
+    if tree.digest == digest {
+        return Ok(());
+    }
+    Err(failure(
+        FailureReason::DigestMismatch,
+        format!(
+            "{} is not what was recorded: its digest is {} ({} files, {} bytes), but {digest} was expected. \
+             It was changed after the version was registered",
+            tree.uri, tree.digest, tree.files, tree.bytes
+        ),
+    ))
+}
+
 /// Moves what is in `partial` one level up, over what an earlier start of the same pod left there.
-fn move_into(partial: &std::path::Path, to: &std::path::Path) -> Result<(), FailureReport> {
-    let moved = || -> std::io::Result<()> {
-        for entry in std::fs::read_dir(partial)? {
+fn move_into(partial: &Path, to: &Path) -> Result<(), FailureReport> {
+    let moved = || -> io::Result<()> {
+        for entry in fs::read_dir(partial)? {
             let entry = entry?;
             let target = to.join(entry.file_name());
-            match std::fs::symlink_metadata(&target) {
-                Ok(there) if there.is_dir() => std::fs::remove_dir_all(&target)?,
+            match fs::symlink_metadata(&target) {
+                Ok(there) if there.is_dir() => fs::remove_dir_all(&target)?,
                 _ => {}
             }
-            std::fs::rename(entry.path(), target)?;
+            fs::rename(entry.path(), target)?;
         }
         Ok(())
     };
-    moved().map_err(|problem| {
-        failure(
-            FailureReason::Internal,
-            format!("writing to {} failed: {problem}", to.display()),
-        )
-    })
+    moved().map_err(|problem| writing(to, &problem))
+}
+
+fn writing(to: &Path, problem: &io::Error) -> FailureReport {
+    failure(
+        FailureReason::Internal,
+        format!("writing to {} failed: {problem}", to.display()),
+    )
 }

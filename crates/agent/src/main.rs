@@ -9,7 +9,8 @@ use tracing::error;
 use tracing_subscriber::EnvFilter;
 use windlass_agent::report::OrFail;
 use windlass_agent::{
-    audit, cache, check, drift, evaluate, fetch, install, profile, proxy, publish, report, run,
+    audit, cache, card, check, delete, drift, evaluate, fetch, install, lineage, profile, proxy,
+    publish, report, run, verify,
 };
 use windlass_api::agent::environment::REPORT_BYTES;
 use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
@@ -40,6 +41,10 @@ enum Command {
     Cache(cache::Arguments),
     /// Fetches a tree of files and verifies its digest.
     Fetch(fetch::Arguments),
+    /// Deletes trees of files that have the digests that were recorded.
+    Delete(delete::Arguments),
+    /// Says whether files are those that were recorded, and those that somebody signed.
+    Verify(verify::Arguments),
     /// Stands in front of a model server: measures it and logs payloads.
     Proxy(proxy::Arguments),
     /// Judges a model through the server that will serve it.
@@ -52,6 +57,10 @@ enum Command {
     Publish(publish::Arguments),
     /// Reads the operator's log of decisions.
     Audit(audit::Arguments),
+    /// Says what a version came from and what it led to.
+    Lineage(lineage::Arguments),
+    /// Writes a model card of a version.
+    Card(card::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -97,9 +106,25 @@ fn main() -> ExitCode {
             runtime.shutdown_background();
             return quietly(outcome);
         }
+        Command::Lineage(arguments) => {
+            let outcome = runtime.block_on(unless_told_to_stop(lineage::run(arguments)));
+            runtime.shutdown_background();
+            return quietly(outcome);
+        }
+        Command::Card(arguments) => {
+            let outcome = runtime.block_on(unless_told_to_stop(card::run(arguments)));
+            runtime.shutdown_background();
+            return quietly(outcome);
+        }
+        Command::Verify(arguments) => {
+            let outcome = runtime.block_on(unless_told_to_stop(verify::run(arguments)));
+            runtime.shutdown_background();
+            return quietly(outcome);
+        }
         Command::Run(arguments) => runtime.block_on(run::run(arguments)),
         Command::Check(arguments) => runtime.block_on(unless_told_to_stop(check::run(arguments))),
         Command::Fetch(arguments) => runtime.block_on(unless_told_to_stop(fetch::run(arguments))),
+        Command::Delete(arguments) => runtime.block_on(unless_told_to_stop(delete::run(arguments))),
         Command::Evaluate(arguments) => {
             runtime.block_on(unless_told_to_stop(evaluate::run(arguments)))
         }

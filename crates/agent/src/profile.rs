@@ -142,6 +142,12 @@ pub async fn signature(path: &str) -> Result<Signature, FailureReport> {
         );
         return Err(failure(FailureReason::InputUnreadable, message));
     }
+    if let [only] = signature.output.classes.as_slice() {
+        let message = format!(
+            "the model's signature at {path} names one class, '{only}': name all of them, or none for a model that answers with one number"
+        );
+        return Err(failure(FailureReason::InputUnreadable, message));
+    }
     if signature.inputs.is_empty() {
         return Err(failure(
             FailureReason::InputUnreadable,

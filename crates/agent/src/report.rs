@@ -8,6 +8,8 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
+use object_store::client::HttpError;
+
 use crate::address::AddressError;
 use crate::tree::TreeError;
 use windlass_api::agent::{EXIT_FOR_GOOD, FailureReason, FailureReport, Report, Resumed};
@@ -65,6 +67,9 @@ impl<T, E: Error> OrFail<T> for Result<T, E> {
 pub fn tree_failure(problem: &TreeError) -> FailureReport {
     let reason = match problem {
         TreeError::Address(AddressError::Invalid { .. }) => FailureReason::InvalidArguments,
+        TreeError::Address(AddressError::Access { source, .. }) if may_pass(source) => {
+            FailureReason::InputUnreachable
+        }
         TreeError::Address(
             AddressError::NotFound { .. }
             | AddressError::Access { .. }
@@ -78,6 +83,22 @@ pub fn tree_failure(problem: &TreeError) -> FailureReport {
         TreeError::Occupied { .. } | TreeError::NoFolder { .. } => FailureReason::OutputNotWritten,
     };
     failure(reason, chain(problem))
+}
+
+/// Whether a store may answer otherwise if it is asked again: it was not reached, or its answer was an error of its own.
+fn may_pass(source: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(source);
+    while let Some(error) = cause {
+        if error.is::<HttpError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    // What holds the status of an answer is private to object_store; its words are not.
+    let text = source.to_string();
+    ["status code: 5", "status code: 429"]
+        .iter()
+        .any(|status| text.contains(status))
 }
 
 /// The report, shrunk so that its JSON holds at most `bytes`.
@@ -105,6 +126,7 @@ fn shrink(report: &mut Report) -> bool {
         Report::Training(training) => {
             cut_skipped(&mut training.resumed)
                 || training.metrics.pop_last().is_some()
+                || training.environment.pop_last().is_some()
                 || training.inputs.pop().is_some()
                 || training.resumed.take().is_some()
         }
@@ -113,6 +135,7 @@ fn shrink(report: &mut Report) -> bool {
         }
         Report::Drift(drift) => drift.top.pop().is_some() || cut(&mut drift.message),
         Report::Check(check) => check.inputs.pop().is_some(),
+        Report::Delete(delete) => delete.deleted.pop().is_some(),
         Report::Fetch(_) | Report::Publish(_) => false,
     }
 }
@@ -186,6 +209,7 @@ pub fn exit_code(report: &Report) -> u8 {
         | Report::Drift(_)
         | Report::Fetch(_)
         | Report::Check(_)
+        | Report::Delete(_)
         | Report::Publish(_) => 0,
         Report::Failure(failure) => match (failure.reason, failure.exit_code) {
             (FailureReason::InvalidArguments, _) => EXIT_FOR_GOOD[0],
@@ -194,6 +218,7 @@ pub fn exit_code(report: &Report) -> u8 {
                 | FailureReason::ColumnNotFound
                 | FailureReason::InputUnreadable
                 | FailureReason::DigestMismatch
+                | FailureReason::SignatureInvalid
                 | FailureReason::TrackingRefused,
                 _,
             ) => EXIT_FOR_GOOD[1],
@@ -211,6 +236,7 @@ pub fn exit_code(report: &Report) -> u8 {
 mod tests {
     use std::collections::BTreeMap;
 
+    use object_store::client::HttpErrorKind;
     use windlass_api::agent::{
         CheckReport, CheckedInput, EvaluationReport, MAX_REPORT_BYTES, MetricResult,
         TrainingReport, Tree, Verdict,
@@ -229,6 +255,38 @@ mod tests {
             json(&report).len()
         );
         report
+    }
+
+    #[test]
+    fn a_store_that_is_not_reached_is_no_missing_input() {
+        let reason = |source: object_store::Error| {
+            let problem = AddressError::Access {
+                doing: "listing",
+                uri: "s3://bucket/data/".to_owned(),
+                source,
+            };
+            tree_failure(&TreeError::Address(problem)).reason
+        };
+        let generic = |source| object_store::Error::Generic {
+            store: "S3",
+            source,
+        };
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let refused = HttpError::new(HttpErrorKind::Connect, refused);
+        assert_eq!(
+            reason(generic(Box::new(refused))),
+            FailureReason::InputUnreachable
+        );
+        let answered = |status: &str| {
+            let text = format!("Server returned non-2xx status code: {status}: <Error/>");
+            reason(generic(text.into()))
+        };
+        for status in ["503 Service Unavailable", "429 Too Many Requests"] {
+            assert_eq!(answered(status), FailureReason::InputUnreachable);
+        }
+        for status in ["404 Not Found", "400 Bad Request"] {
+            assert_eq!(answered(status), FailureReason::InputNotFound);
+        }
     }
 
     #[test]
@@ -282,6 +340,7 @@ mod tests {
             output: None,
             metrics: BTreeMap::new(),
             resumed: failed.resumed,
+            environment: BTreeMap::new(),
         }));
     }
 
@@ -351,6 +410,7 @@ mod tests {
             output: None,
             metrics,
             resumed: None,
+            environment: BTreeMap::new(),
         });
         assert_eq!(fit(report.clone(), MAX_REPORT_BYTES), report);
     }

@@ -302,3 +302,98 @@ fn a_store_that_refuses_is_no_reason_to_start_anew() {
     assert_eq!(ended.failure().reason, FailureReason::CheckpointUnreadable);
     assert!(!place.path("READY").exists());
 }
+
+#[test]
+fn a_model_in_s3_goes_if_it_is_what_was_recorded_and_nothing_beside_it() {
+    let place = Place::new();
+    let Some(gateway) = Gateway::start(&place) else {
+        return;
+    };
+    let script = r#"
+        echo a > "$WINDLASS_OUTPUT/a name # with %41 signs"
+        mkdir "$WINDLASS_OUTPUT/deep"; echo b > "$WINDLASS_OUTPUT/deep/b"; touch "$WINDLASS_OUTPUT/empty"
+    "#;
+    let output = ["--output", "s3://bucket/models/m"];
+    let trained = gateway.train(&place, &output, script);
+    let tree = trained.training().output.clone().expect("an output");
+    place.file("s3/bucket/models/m2/a", "another model");
+    place.file("s3/bucket/models/m-evaluation/report.json", "{}");
+    let delete = |uri: &str, digest: &str| {
+        gateway.agent(&place, &["delete", "--uri", uri, "--digest", digest])
+    };
+
+    place.file("s3/bucket/models/m/more", "of somebody else");
+    let refused = delete("s3://bucket/models/m", &tree.digest);
+    assert_eq!(refused.failure().reason, FailureReason::DigestMismatch);
+    assert_eq!(names(&place.path("s3/bucket/models/m")).len(), 4);
+    std::fs::remove_file(place.path("s3/bucket/models/m/more")).expect("removed");
+
+    for files in [3, 0] {
+        let Report::Delete(report) = delete("s3://bucket/models/m", &tree.digest).report else {
+            panic!("it was not deleted")
+        };
+        assert_eq!(report.deleted[0].files, files);
+    }
+    assert_eq!(
+        names(&place.path("s3/bucket/models")),
+        ["m-evaluation/report.json", "m2/a"]
+    );
+
+    // A single object, whose digest is that of a tree of one.
+    let refused = delete("s3://bucket/models/m-evaluation/report.json", &tree.digest);
+    let message = &refused.failure().message;
+    let (_, rest) = message.split_once("its digest is ").expect("its digest");
+    let digest = rest.split(' ').next().expect("a word");
+    let Report::Delete(report) =
+        delete("s3://bucket/models/m-evaluation/report.json", digest).report
+    else {
+        panic!("it was not deleted")
+    };
+    assert_eq!((report.deleted[0].files, report.deleted[0].bytes), (1, 2));
+
+    // A bucket that is not there is no empty one, and a store that refuses has not said that nothing is there.
+    let nowhere = delete("s3://nowhere/models/m", &tree.digest);
+    assert_eq!(nowhere.failure().reason, FailureReason::NotDeleted);
+    let arguments = [
+        "delete",
+        "--uri",
+        "s3://bucket/models/m2",
+        "--digest",
+        digest,
+    ];
+    let mut refused = gateway.command(&place, &arguments);
+    let refused = place.ended(refused.env("AWS_SECRET_ACCESS_KEY", "wrong"));
+    assert_eq!(refused.failure().reason, FailureReason::NotDeleted);
+    assert_eq!(names(&place.path("s3/bucket/models")), ["m2/a"]);
+}
+
+#[test]
+fn a_deletion_in_s3_that_was_cut_short_goes_on() {
+    let place = Place::new();
+    let Some(gateway) = Gateway::start(&place) else {
+        return;
+    };
+    let output = ["--output", "s3://bucket/models/m"];
+    let script = "printf hello > $WINDLASS_OUTPUT/a; printf hello > $WINDLASS_OUTPUT/b";
+    let trained = gateway.train(&place, &output, script);
+    let tree = trained.training().output.clone().expect("an output");
+    let hello = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let files = ["a", "b"]
+        .map(|path| format!(r#"{{"path":"{path}","size":5,"sha256":"{hello}"}}"#))
+        .join(",");
+    let note = format!(r#"{{"digest":"{}","files":[{files}]}}"#, tree.digest);
+    place.file("s3/bucket/models/.windlass-m.deleting.json", note);
+    std::fs::remove_file(place.path("s3/bucket/models/m/a")).expect("removed");
+    let arguments = [
+        "delete",
+        "--uri",
+        "s3://bucket/models/m",
+        "--digest",
+        &tree.digest,
+    ];
+    let Report::Delete(report) = gateway.agent(&place, &arguments).report else {
+        panic!("it was not deleted")
+    };
+    assert_eq!(report.deleted[0].files, 1);
+    assert_eq!(names(&place.path("s3/bucket/models")), Vec::<String>::new());
+}

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   operator ── arguments, environment, mounted volumes ──> agent
-//!   operator <── termination message (a Report, JSON) ───── agent run | check | evaluate | drift | fetch | publish
+//!   operator <── termination message (a Report, JSON) ───── agent run | check | evaluate | drift | fetch | delete | publish
 //!   operator <── GET /observations (Observations, JSON) ─── agent proxy
 //! ```
 //!
@@ -91,6 +91,8 @@ pub mod paths {
     pub const MODEL: &str = "/windlass/model";
     /// The champion that a candidate is compared with.
     pub const CHAMPION: &str = "/windlass/champion";
+    /// Where ConfigMaps with keys and certificates of signers are mounted, one folder a ConfigMap.
+    pub const TRUST: &str = "/windlass/trust";
 }
 
 /// Name of the file in an artifact's root that describes the model's inputs, see [`Signature`].
@@ -110,6 +112,8 @@ pub enum Report {
     Fetch(FetchReport),
     /// `windlass-agent check`: every check holds.
     Check(CheckReport),
+    /// `windlass-agent delete`: nothing of it is left.
+    Delete(DeleteReport),
     /// `windlass-agent publish`: MLflow shows the version as it is.
     Publish(PublishReport),
     /// The agent could not do what was asked.
@@ -121,8 +125,10 @@ pub enum Report {
 pub enum FailureReason {
     /// The arguments make no sense.
     InvalidArguments,
-    /// An input's address holds nothing, or cannot be reached.
+    /// An input's address holds nothing, or may not be read.
     InputNotFound,
+    /// The store of an input cannot be reached now, or does not answer as it should.
+    InputUnreachable,
     /// An input is there but cannot be read in its format.
     InputUnreadable,
     /// An input or data set has no column of the name that was given.
@@ -131,8 +137,10 @@ pub enum FailureReason {
     CheckFailed,
     /// The checkpoint to go on from cannot be read now: its store cannot be reached or refuses.
     CheckpointUnreadable,
-    /// What was fetched has not the digest that was recorded.
+    /// What was fetched has not the digest that was recorded, or is not what was signed.
     DigestMismatch,
+    /// A signature that is asked for is not there, is not good, or is of somebody else.
+    SignatureInvalid,
     /// The trainer's program could not be started.
     TrainerNotStarted,
     /// The trainer ended with an exit code other than 0, or by a signal.
@@ -141,6 +149,8 @@ pub enum FailureReason {
     OutputMissing,
     /// The output could not be uploaded.
     OutputNotWritten,
+    /// What was to be deleted could not be.
+    NotDeleted,
     /// The model server did not become ready in time.
     ServerNotReady,
     /// The model server answered a request with an error, or with what its protocol does not allow.
@@ -242,6 +252,9 @@ pub struct TrainingReport {
     /// What this worker went on from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<Resumed>,
+    /// What the first worker ran on: `architecture`, `kernel`, `cpus`, `agent`, `nvidiaDriver`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
 }
 
 /// How far a training is, at `GET /progress` on the metrics port of the first worker.
@@ -309,6 +322,25 @@ pub struct CheckedInput {
 pub struct FetchReport {
     /// The files.
     pub tree: Tree,
+}
+
+/// What `delete` took away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteReport {
+    /// Of each address that was named, in order.
+    pub deleted: Vec<Deleted>,
+}
+
+/// What was taken away at one address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deleted {
+    /// The address.
+    pub uri: String,
+    /// How many files there were; none where it was gone already.
+    pub files: u64,
+    /// Their sizes' sum, bytes.
+    pub bytes: u64,
 }
 
 /// A verdict of validation.
@@ -478,10 +510,29 @@ pub struct Signature {
     /// Name of the input tensor.
     #[serde(default = "default_tensor")]
     pub tensor: String,
+    /// What it answers for a row.
+    #[serde(default, skip_serializing_if = "Output::is_number")]
+    pub output: Output,
 }
 
 fn default_tensor() -> String {
     "predict".to_owned()
+}
+
+/// What a model answers for a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Names of at least two classes, in the order of the answer's numbers; labels may be these names, or their places
+    /// from 0. Empty for a model that answers with one number: a value, or the probability of class 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
+}
+
+impl Output {
+    /// Whether the answer is one number of which no class is named.
+    pub fn is_number(&self) -> bool {
+        self.classes.is_empty()
+    }
 }
 
 /// One feature of a model.
@@ -505,6 +556,8 @@ pub enum Encoding {
         /// The categories, in the order of their codes.
         categories: Vec<String>,
     },
+    /// As it is, a null as the empty text: what a model of the OpenAI protocol is asked.
+    Text,
 }
 
 /// The profile of a data set: what drift is measured against.

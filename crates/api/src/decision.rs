@@ -70,7 +70,8 @@ pub enum Action {
     RolledBack,
     /// Neither it nor another version of its fingerprint is tried again.
     Quarantined,
-    /// Another version serves in its place.
+    /// In a ModelDeployment: another version serves in its place. Without one: its retention takes it away, and this is its
+    /// last record.
     Retired,
 }
 

@@ -154,7 +154,7 @@ pub struct PerformanceWatch {
     #[schemars(length(min = 1, max = 128))]
     pub join_on: String,
     /// The metric, one that is better when it is higher: `accuracy`, `balancedAccuracy`, `precision`, `recall`, `f1`, `rocAuc`, `prAuc`, `r2` or a mean over classes.
-    #[x_kube(validation = Rule::new("!(self in ['logLoss', 'brier', 'expectedCalibrationError', 'rmse', 'mae', 'mape'])").message("must be one that is better when it is higher, such as accuracy, f1, rocAuc, prAuc or r2"))]
+    #[x_kube(validation = Rule::new("!(self in ['logLoss', 'brier', 'expectedCalibrationError', 'rmse', 'mae', 'mape', 'pinball', 'ndcg'])").message("must be one that is better when it is higher, such as accuracy, f1, rocAuc, prAuc or r2"))]
     pub metric: MetricName,
     /// Performance has fallen when the whole confidence interval lies below this.
     pub min: Decimal,

@@ -16,6 +16,7 @@ mod driftmonitor;
 mod modeldeployment;
 mod modelversion;
 mod quantities;
+mod retention;
 mod shared;
 mod trainingjob;
 
@@ -26,6 +27,7 @@ pub use driftmonitor::*;
 pub use modeldeployment::*;
 pub use modelversion::*;
 pub use quantities::{Address, Decimal, GoDuration, InvalidValue};
+pub use retention::*;
 pub use shared::*;
 pub use trainingjob::*;
 
@@ -33,6 +35,10 @@ pub use trainingjob::*;
 pub const GROUP: &str = "windlass.dev";
 /// The version of the API.
 pub const VERSION: &str = "v1alpha1";
+
+/// Annotation of a TrainingJob: why it was asked for. It goes into the record of the model. A DriftMonitor writes it, and so
+/// may whatever makes TrainingJobs on a schedule.
+pub const CAUSE: &str = "windlass.dev/cause";
 
 /// Labels on every child, by which people and the operator find them.
 pub mod labels {
@@ -46,12 +52,16 @@ pub mod labels {
     pub const DEPLOYMENT: &str = "windlass.dev/deployment";
     /// The DriftMonitor's name.
     pub const MONITOR: &str = "windlass.dev/monitor";
+    /// On a ModelVersion: the version that served when it was made.
+    pub const PARENT: &str = "windlass.dev/parent";
     /// The attempt of a TrainingJob's gang.
     pub const ATTEMPT: &str = "windlass.dev/attempt";
     /// The step of a TrainingJob.
     pub const STEP: &str = "windlass.dev/step";
-    /// What a pod is for: `training`, `validation`, `serving`, `drift`.
+    /// What a pod is for: `training`, `validation`, `serving`, `drift`, `retention`.
     pub const ROLE: &str = "windlass.dev/role";
+    /// On a ModelVersion, by a person: it is on legal hold, for this reason; retention leaves it alone.
+    pub const LEGAL_HOLD: &str = "windlass.dev/legal-hold";
     /// Who made an object; always `windlass`.
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     /// The standard name label.

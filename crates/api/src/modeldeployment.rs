@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quantities::where_decimal;
-use crate::{Address, Decimal, GoDuration, PodTemplate, RolloutEvent, Storage};
+use crate::{Address, Decimal, GoDuration, PodTemplate, Protocol, RolloutEvent, Signer, Storage};
 
 /// What a user says of how a model serves.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -52,6 +52,7 @@ pub struct ModelDeploymentSpec {
     pub template: Option<PodTemplate>,
     /// The inference protocol: `OpenInference` (V2, over HTTP).
     #[serde(default)]
+    #[x_kube(validation = Rule::new("self == 'OpenInference'").message("must be OpenInference: the others can be validated, and not served yet"))]
     pub protocol: Protocol,
     /// What is recorded of the traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +60,9 @@ pub struct ModelDeploymentSpec {
     /// How `s3://` addresses are reached: to fetch the model, and to write the payload log. `pvc://` needs none. The model server gets no keys. A change makes new pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    /// Whose signature versions have to have to be loaded here (OpenSSF Model Signing), whatever they say of it themselves. A version without it does not get ready; what serves, serves on. Where this is not given, what the version asks for in `artifact.signature.signedBy` holds. A change makes new pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<Signer>,
     /// How a new version replaces the old one.
     #[serde(default)]
     pub rollout: Rollout,
@@ -78,23 +82,6 @@ fn default_replicas() -> i32 {
 
 fn default_progress_deadline() -> i32 {
     600
-}
-
-/// An inference protocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Protocol {
-    /// The Open Inference Protocol, version 2, over HTTP.
-    #[default]
-    OpenInference,
-}
-
-impl Protocol {
-    /// As it is written in a manifest.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OpenInference => "OpenInference",
-        }
-    }
 }
 
 /// What is recorded of the traffic.

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::Verdict;
 use crate::{
-    Address, Approval, Decimal, Decision, Review, Source, Storage, Stored, Validation, Window,
+    Address, Approval, Decimal, Decision, Retention, Retiring, Review, Signer, Source, Storage,
+    Stored, Validation, Window,
 };
 
 /// What is recorded of a model. All of it is immutable, but for `review`, which is set once.
@@ -27,7 +28,7 @@ use crate::{
     printcolumn(name = "Trained-By", type_ = "string", json_path = ".spec.trainedBy.name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
-    validation = Rule::new("self.spec.model == oldSelf.spec.model && self.spec.version == oldSelf.spec.version && self.spec.artifact == oldSelf.spec.artifact && self.spec.approval == oldSelf.spec.approval && has(self.spec.fingerprint) == has(oldSelf.spec.fingerprint) && (!has(self.spec.fingerprint) || self.spec.fingerprint == oldSelf.spec.fingerprint) && has(self.spec.requestFingerprint) == has(oldSelf.spec.requestFingerprint) && (!has(self.spec.requestFingerprint) || self.spec.requestFingerprint == oldSelf.spec.requestFingerprint) && has(self.spec.source) == has(oldSelf.spec.source) && (!has(self.spec.source) || self.spec.source == oldSelf.spec.source) && has(self.spec.parameters) == has(oldSelf.spec.parameters) && (!has(self.spec.parameters) || self.spec.parameters == oldSelf.spec.parameters) && has(self.spec.inputs) == has(oldSelf.spec.inputs) && (!has(self.spec.inputs) || self.spec.inputs == oldSelf.spec.inputs) && has(self.spec.images) == has(oldSelf.spec.images) && (!has(self.spec.images) || self.spec.images == oldSelf.spec.images) && has(self.spec.window) == has(oldSelf.spec.window) && (!has(self.spec.window) || self.spec.window == oldSelf.spec.window) && has(self.spec.trainedBy) == has(oldSelf.spec.trainedBy) && (!has(self.spec.trainedBy) || self.spec.trainedBy == oldSelf.spec.trainedBy) && has(self.spec.parent) == has(oldSelf.spec.parent) && (!has(self.spec.parent) || self.spec.parent == oldSelf.spec.parent) && has(self.spec.trainingMetrics) == has(oldSelf.spec.trainingMetrics) && (!has(self.spec.trainingMetrics) || self.spec.trainingMetrics == oldSelf.spec.trainingMetrics) && has(self.spec.validation) == has(oldSelf.spec.validation) && (!has(self.spec.validation) || self.spec.validation == oldSelf.spec.validation) && has(self.spec.storage) == has(oldSelf.spec.storage) && (!has(self.spec.storage) || self.spec.storage == oldSelf.spec.storage) && has(self.spec.author) == has(oldSelf.spec.author) && (!has(self.spec.author) || self.spec.author == oldSelf.spec.author)").message("spec is immutable but for spec.review: a ModelVersion is a record; register another version").field_path(".spec"),
+    validation = Rule::new("self.spec.model == oldSelf.spec.model && self.spec.version == oldSelf.spec.version && self.spec.artifact == oldSelf.spec.artifact && self.spec.approval == oldSelf.spec.approval && has(self.spec.fingerprint) == has(oldSelf.spec.fingerprint) && (!has(self.spec.fingerprint) || self.spec.fingerprint == oldSelf.spec.fingerprint) && has(self.spec.requestFingerprint) == has(oldSelf.spec.requestFingerprint) && (!has(self.spec.requestFingerprint) || self.spec.requestFingerprint == oldSelf.spec.requestFingerprint) && has(self.spec.source) == has(oldSelf.spec.source) && (!has(self.spec.source) || self.spec.source == oldSelf.spec.source) && has(self.spec.parameters) == has(oldSelf.spec.parameters) && (!has(self.spec.parameters) || self.spec.parameters == oldSelf.spec.parameters) && has(self.spec.inputs) == has(oldSelf.spec.inputs) && (!has(self.spec.inputs) || self.spec.inputs == oldSelf.spec.inputs) && has(self.spec.images) == has(oldSelf.spec.images) && (!has(self.spec.images) || self.spec.images == oldSelf.spec.images) && has(self.spec.environment) == has(oldSelf.spec.environment) && (!has(self.spec.environment) || self.spec.environment == oldSelf.spec.environment) && has(self.spec.window) == has(oldSelf.spec.window) && (!has(self.spec.window) || self.spec.window == oldSelf.spec.window) && has(self.spec.trainedBy) == has(oldSelf.spec.trainedBy) && (!has(self.spec.trainedBy) || self.spec.trainedBy == oldSelf.spec.trainedBy) && has(self.spec.parent) == has(oldSelf.spec.parent) && (!has(self.spec.parent) || self.spec.parent == oldSelf.spec.parent) && has(self.spec.trainingMetrics) == has(oldSelf.spec.trainingMetrics) && (!has(self.spec.trainingMetrics) || self.spec.trainingMetrics == oldSelf.spec.trainingMetrics) && has(self.spec.validation) == has(oldSelf.spec.validation) && (!has(self.spec.validation) || self.spec.validation == oldSelf.spec.validation) && has(self.spec.storage) == has(oldSelf.spec.storage) && (!has(self.spec.storage) || self.spec.storage == oldSelf.spec.storage) && has(self.spec.author) == has(oldSelf.spec.author) && (!has(self.spec.author) || self.spec.author == oldSelf.spec.author) && has(self.spec.retention) == has(oldSelf.spec.retention) && (!has(self.spec.retention) || self.spec.retention == oldSelf.spec.retention)").message("spec is immutable but for spec.review: a ModelVersion is a record; register another version").field_path(".spec"),
     validation = Rule::new("!has(oldSelf.spec.review) || (has(self.spec.review) && self.spec.review == oldSelf.spec.review)").message("spec.review is immutable once it is there: register another version").field_path(".spec.review"),
     validation = Rule::new("self.metadata.name.startsWith(self.spec.model + '-') && self.metadata.name.substring(size(self.spec.model) + 1).matches('^[1-9][0-9]{0,9}$') && int(self.metadata.name.substring(size(self.spec.model) + 1)) == self.spec.version").message("metadata.name must be <spec.model>-<spec.version>"),
     validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.validation) || (has(self.status) && has(self.status.validation) && self.status.validation == oldSelf.status.validation)").message("status.validation is immutable once it is there: a verdict is not changed").field_path(".status.validation")
@@ -67,6 +68,10 @@ pub struct ModelVersionSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 40), inner(length(max = 1024)))]
     pub images: Vec<String>,
+    /// What it was made on: `framework`, and of the first worker `architecture`, `kernel`, `cpus`, `agent` and `nvidiaDriver`. No part of the fingerprint.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub environment: BTreeMap<String, String>,
     /// The span of data that it was trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
@@ -94,6 +99,9 @@ pub struct ModelVersionSpec {
     /// Who has to say that it may serve, beside its validation.
     #[serde(default)]
     pub approval: Approval,
+    /// How long it is kept. Without it, for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
     /// What a person says of it; the one field that can be set later, once. Whoever sets it has to hold the verb `approve` on this ModelVersion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<Review>,
@@ -115,6 +123,22 @@ pub struct Artifact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub bytes: Option<i64>,
+    /// The signature of the files, after OpenSSF Model Signing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<ArtifactSignature>,
+}
+
+/// The signature of a model's files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.bundle) || has(self.signedBy)").message("must have at least one of bundle (where the signature lies) and signedBy (whose it has to be)"))]
+pub struct ArtifactSignature {
+    /// Where it lies, as `model_signing sign` wrote it. Default: `model.sig` among the files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Address>,
+    /// Whose it has to be. Validation loads the files only with such a signature, and so does a ModelDeployment that does not ask for another in its own `signedBy`. Without it the signature is on record, and verified where a ModelDeployment asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<Signer>,
 }
 
 /// An input as it was read.
@@ -152,6 +176,10 @@ pub struct TrainedBy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub monitor: Option<String>,
+    /// Why it was asked for: the drift that a monitor saw and in which window, or what the TrainingJob's annotation `windlass.dev/cause` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub cause: Option<String>,
 }
 
 /// What is so with a ModelVersion.
@@ -161,7 +189,7 @@ pub struct ModelVersionStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// One word for people: Pending, Validating, Validated, AwaitingApproval, Denied, Rejected, Inconclusive, Registered. No program should read it.
+    /// One word for people: Pending, Validating, Validated, AwaitingApproval, Denied, Rejected, Inconclusive, Registered, Retiring. No program should read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Ready, Reconciling, Stalled, Validated, Approved.
@@ -173,6 +201,9 @@ pub struct ModelVersionStatus {
     /// The version that it is compared with, taken down when validation starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub champion: Option<String>,
+    /// That `spec.retention` takes it away; absent while it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retiring: Option<Retiring>,
     /// What happened to it, the newest last: a chain in which each record has the digest of the one before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
@@ -208,8 +239,8 @@ pub struct ValidationStatus {
 /// One metric on one segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricStatus {
-    /// Name of the metric.
-    #[schemars(length(max = 63))]
+    /// Name of the metric, or of a difference between groups and their column: `equalOpportunity by country`.
+    #[schemars(length(max = 192))]
     pub name: String,
     /// The segment's predicate; absent for all rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -59,6 +59,40 @@ impl Format {
     }
 }
 
+/// An inference protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Protocol {
+    /// The Open Inference Protocol, version 2, over HTTP.
+    #[default]
+    OpenInference,
+    /// The same over gRPC.
+    OpenInferenceGRPC,
+    /// The protocol of TensorFlow Serving and KServe, version 1, over HTTP.
+    V1,
+    /// The chat completions of the OpenAI protocol, over HTTP.
+    OpenAI,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::OpenInference,
+        Self::OpenInferenceGRPC,
+        Self::V1,
+        Self::OpenAI,
+    ];
+
+    /// As it is written in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenInference => "OpenInference",
+            Self::OpenInferenceGRPC => "OpenInferenceGRPC",
+            Self::V1 => "V1",
+            Self::OpenAI => "OpenAI",
+        }
+    }
+}
+
 /// A pod template, open in the schema and checked strictly by the operator.
 ///
 /// A typed one would cost 485 kB of CRD; it is read into `k8s-openapi`'s type in one place, `plan::template`.
@@ -161,6 +195,40 @@ pub struct Storage {
     pub service_account_name: Option<String>,
 }
 
+/// Whose signature a model's files have to have, after OpenSSF Model Signing: whoever has one key, or a certificate of one authority.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.publicKey) != has(self.certificateAuthority)").message("must have one of publicKey (the key of who signs) and certificateAuthority (who certifies those that sign), not both"))]
+pub struct Signer {
+    /// The public key of who signs, in PEM: ECDSA on P-256, P-384 or P-521.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<PemSource>,
+    /// Certificates of authorities, in PEM. The certificate in the signature has to lead to one of them and be valid at each load. Whoever they certify for signing code is trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_authority: Option<PemSource>,
+}
+
+/// Where a key or certificates lie.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PemSource {
+    /// A key of a ConfigMap in this namespace. Where it is not there, nothing is loaded.
+    pub config_map_key_ref: ConfigMapKey,
+}
+
+/// A key of a ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct ConfigMapKey {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(SUBDOMAIN).message(SUBDOMAIN_MESSAGE))]
+    pub name: String,
+    /// The key in it, such as `model.pub`.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && self != '..'").message("must be a key of a ConfigMap: letters, digits, '-', '_' and '.'"))]
+    pub key: String,
+}
+
 /// What makes a model good enough.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -169,8 +237,13 @@ pub struct Validation {
     pub dataset: Dataset,
     /// The metrics to compute, and what they have to reach: the bound of the confidence interval has to, not the point.
     #[schemars(length(min = 1, max = 16))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name))").message("must name each metric once"))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name && has(b.quantile) == has(a.quantile) && (!has(a.quantile) || b.quantile == a.quantile) && has(b.places) == has(a.places) && (!has(a.places) || b.places == a.places)))").message("must name each metric once"))]
     pub metrics: Vec<MetricGate>,
+    /// How differently groups of rows may be treated, for a model of two classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name && b.by == a.by))").message("must name each disparity once for a column"))]
+    pub disparities: Vec<DisparityGate>,
     /// SQL predicates over the data set's columns; every metric has to reach its limits on each of them as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 512)))]
@@ -190,6 +263,9 @@ pub struct Validation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub runtime: Option<String>,
+    /// The protocol that its model server is asked in: `OpenInference` (V2 over HTTP), `OpenInferenceGRPC`, `V1`, or `OpenAI` (chat completions: the signature names one input of the type Text).
+    #[serde(default)]
+    pub protocol: Protocol,
 }
 
 fn default_min_samples() -> i64 {
@@ -212,6 +288,14 @@ pub struct Dataset {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub time_column: Option<String>,
+    /// Name of the column with how much a row counts. Default: all count the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub weight: Option<String>,
+    /// Name of the column that says of which query a row is one answer: what `ndcg` ranks within.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub query: Option<String>,
 }
 
 /// Format of files where none is named.
@@ -261,6 +345,10 @@ pub enum MetricName {
     Mape,
     /// Share of the labels' spread that is explained.
     R2,
+    /// Mean loss of a quantile that was answered.
+    Pinball,
+    /// Normalised discounted cumulative gain of a ranking's first places.
+    Ndcg,
 }
 
 impl MetricName {
@@ -285,22 +373,74 @@ impl MetricName {
             Self::Mae => "mae",
             Self::Mape => "mape",
             Self::R2 => "r2",
+            Self::Pinball => "pinball",
+            Self::Ndcg => "ndcg",
         }
     }
 }
 
 /// A metric and its limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new(where_decimals("has(self.min) && has(self.max)", &["self.min", "self.max"], "double(self.min) <= double(self.max)")).message("min must not be above max").field_path(".min"))]
+#[x_kube(
+    validation = Rule::new(where_decimals("has(self.min) && has(self.max)", &["self.min", "self.max"], "double(self.min) <= double(self.max)")).message("min must not be above max").field_path(".min"),
+    validation = Rule::new("has(self.quantile) == (self.name == 'pinball')").message("quantile is given for pinball, and for no other metric").field_path(".quantile"),
+    validation = Rule::new("has(self.places) == (self.name == 'ndcg')").message("places is given for ndcg, and for no other metric").field_path(".places")
+)]
 pub struct MetricGate {
-    /// For a probability: `accuracy`, `balancedAccuracy`, `precision`, `recall`, `f1` (at threshold 0.5), their means over both classes (`precisionMacro`, `recallMacro`, `f1Macro`, `f1Micro`), `rocAuc`, `prAuc`, `logLoss`, `brier`, `expectedCalibrationError`. For a number: `rmse`, `mae`, `mape`, `r2`.
+    /// For classes: `accuracy`, `balancedAccuracy`, `precision`, `recall`, `f1` (of class 1), their means over the classes (`precisionMacro`, `recallMacro`, `f1Macro`, `f1Micro`), `rocAuc`, `prAuc`, `logLoss`, `brier`, `expectedCalibrationError`. For a number: `rmse`, `mae`, `mape`, `r2`, `pinball`. For a ranking: `ndcg`.
     pub name: MetricName,
+    /// The quantile that `pinball` is of, in thousandths: `"0.9"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) >= 0.001 && double(self) <= 0.999")).message("must lie between 0.001 and 0.999, in thousandths, such as \"0.9\""))]
+    pub quantile: Option<Decimal>,
+    /// How many first places `ndcg` is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub places: Option<i32>,
     /// The lower bound of the metric must not be below this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<Decimal>,
     /// The upper bound of the metric must not be above this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Decimal>,
+}
+
+/// A difference between groups of rows, and its limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct DisparityGate {
+    /// The largest difference between two groups: of the share that is answered with class 1 (`demographicParity`), of the true positive rate (`equalOpportunity`), or of the true and the false positive rate, whichever is larger (`equalisedOdds`).
+    pub name: DisparityName,
+    /// The column whose values are the groups (at most 50). Groups of fewer rows than minSamples are left out.
+    #[schemars(length(min = 1, max = 128))]
+    pub by: String,
+    /// The upper bound of the difference must not be above this. Without it, the difference is only reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Decimal>,
+}
+
+/// Names of differences between groups.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum DisparityName {
+    /// Of the share that is answered with class 1.
+    DemographicParity,
+    /// Of the true positive rate.
+    EqualOpportunity,
+    /// Of the true and of the false positive rate.
+    EqualisedOdds,
+}
+
+impl DisparityName {
+    /// As it is written in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DemographicParity => "demographicParity",
+            Self::EqualOpportunity => "equalOpportunity",
+            Self::EqualisedOdds => "equalisedOdds",
+        }
+    }
 }
 
 /// The comparison with the version that serves.

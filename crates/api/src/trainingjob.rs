@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::quantities::{where_decimal, where_duration};
 use crate::{
-    Address, Approval, Check, Decimal, Format, GoDuration, InputRecord, PodTemplate, Source,
-    Storage, Validation, Window, condition, is_true,
+    Address, Approval, Check, Decimal, Format, GoDuration, InputRecord, PodTemplate, Retention,
+    Source, Storage, Validation, Window, condition, is_true,
 };
 
 pub use steps::{Reuse, StepPhase, StepStatus, TrainingStep};
@@ -44,6 +44,7 @@ pub use steps::{Reuse, StepPhase, StepStatus, TrainingStep};
     validation = Rule::new("has(self.spec.checkpoint) == has(oldSelf.spec.checkpoint) && (!has(self.spec.checkpoint) || self.spec.checkpoint == oldSelf.spec.checkpoint)").message("spec.checkpoint is immutable: make a new TrainingJob").field_path(".spec.checkpoint"),
     validation = Rule::new("has(self.spec.author) == has(oldSelf.spec.author) && (!has(self.spec.author) || self.spec.author == oldSelf.spec.author)").message("spec.author is immutable: make a new TrainingJob").field_path(".spec.author"),
     validation = Rule::new("self.spec.approval == oldSelf.spec.approval").message("spec.approval is immutable: make a new TrainingJob").field_path(".spec.approval"),
+    validation = Rule::new("has(self.spec.retention) == has(oldSelf.spec.retention) && (!has(self.spec.retention) || self.spec.retention == oldSelf.spec.retention)").message("spec.retention is immutable: make a new TrainingJob").field_path(".spec.retention"),
     validation = Rule::new("self.spec.managedBy == oldSelf.spec.managedBy").message("spec.managedBy is immutable: make a new TrainingJob").field_path(".spec.managedBy"),
     validation = Rule::new("self.spec.framework == oldSelf.spec.framework").message("spec.framework is immutable: make a new TrainingJob").field_path(".spec.framework"),
     validation = Rule::new("oldSelf.spec.suspend || self.spec.scheduling == oldSelf.spec.scheduling").message("spec.scheduling can be changed only while spec.suspend is true").field_path(".spec.scheduling"),
@@ -60,6 +61,7 @@ pub use steps::{Reuse, StepPhase, StepStatus, TrainingStep};
     validation = Rule::new("!has(self.workers.inputs) || self.workers.inputs.all(name, (has(self.steps) && self.steps.exists(one, one.name == name)) || (has(self.inputs) && self.inputs.exists(input, input.name == name)))").message("must be names of spec.inputs or of steps").field_path(".workers.inputs"),
     validation = Rule::new("self.reuse != 'IfUnchanged' || has(self.model)").message("spec.model is required where reuse is IfUnchanged: what is taken is a ModelVersion").field_path(".model"),
     validation = Rule::new("self.approval == 'Automatic' || has(self.model)").message("spec.model is required where approval is asked for: what is approved is a ModelVersion").field_path(".model"),
+    validation = Rule::new("!has(self.retention) || has(self.model)").message("spec.model is required where spec.retention is given: what is kept is a ModelVersion").field_path(".model"),
     validation = Rule::new("self.approval != 'FourEyes' || has(self.author)").message("spec.author is required where approval is FourEyes: whoever it names may not approve the version").field_path(".author")
 )]
 pub struct TrainingJobSpec {
@@ -125,6 +127,9 @@ pub struct TrainingJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub author: Option<String>,
+    /// How long the model's ModelVersion is kept, which has it too. Without it, for ever. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
     /// How `s3://` addresses are reached: the inputs and the output, and by the ModelVersion's validation, which gets the same. `pvc://` needs none. A change takes effect with the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
@@ -143,7 +148,7 @@ pub struct TrainingJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,
-    /// Seconds after its end until the job is deleted. Without it, it stays. Its ModelVersion always stays.
+    /// Seconds after its end until the job is deleted. Without it, it stays. Its ModelVersion stays in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: Option<i64>,

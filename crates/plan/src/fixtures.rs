@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
@@ -118,7 +119,9 @@ pub fn assert_restricted(spec: &PodSpec) {
     assert!(spec.host_network.is_none() && spec.host_pid.is_none() && spec.host_ipc.is_none());
     for volume in spec.volumes.iter().flatten() {
         assert!(
-            volume.empty_dir.is_some() || volume.persistent_volume_claim.is_some(),
+            volume.empty_dir.is_some()
+                || volume.persistent_volume_claim.is_some()
+                || volume.config_map.is_some(),
             "volume {}",
             volume.name
         );
@@ -247,4 +250,14 @@ pub fn presets() -> Presets {
         "formats": {"LightGBM": {"MLSERVER_MODEL_IMPLEMENTATION": "mlserver_lightgbm.LightGBMModel"}, "XGBoost": {"MLSERVER_MODEL_IMPLEMENTATION": "mlserver_xgboost.XGBoostModel"}},
         "template": {"spec": {"containers": [{"name": "server", "image": "mlserver:1", "env": [{"name": "MLSERVER_HTTP_PORT", "value": "$(WINDLASS_PORT)"}]}]}}
     }}}))
+}
+
+/// Pods and Jobs as the caches hold them, on which decisions are taken.
+pub fn as_kept<'a>(pods: &mut [Arc<Pod>], jobs: impl IntoIterator<Item = &'a mut Arc<Job>>) {
+    for pod in pods {
+        crate::pods::trim(Arc::make_mut(pod));
+    }
+    for job in jobs {
+        crate::jobs::trim(Arc::make_mut(job));
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::ResourceExt;
 
@@ -113,7 +113,18 @@ pub fn trim(job: &mut Job) {
     if let Some(status) = &mut job.status {
         // How the Job controller counts.
         status.ready = None;
+        status.terminating = None;
         status.uncounted_terminated_pods = None;
+        // It says first that it will end, and then that it has.
+        let ends = |condition: &JobCondition| {
+            !matches!(
+                condition.type_.as_str(),
+                "SuccessCriteriaMet" | "FailureTarget"
+            )
+        };
+        status.conditions = (status.conditions.take())
+            .map(|all| all.into_iter().filter(ends).collect::<Vec<_>>())
+            .filter(|all| !all.is_empty());
     }
     job.metadata.annotations = None;
 }

@@ -26,5 +26,6 @@ pub mod room;
 pub mod storage;
 pub mod template;
 pub mod trainingjob;
+pub mod trust;
 
-pub use outcome::{Child, Doomed, Note, Plan, Problem, Severity, Step};
+pub use outcome::{Child, Doomed, Note, Plan, Problem, Severity, Step, Unchanged};

@@ -79,6 +79,19 @@ pub enum Doomed {
     Deployment(String),
     /// A TrainingJob and its children.
     TrainingJob(String),
+    /// A ModelVersion and its children, if it is as it was when this was decided.
+    ModelVersion(Unchanged),
+}
+
+/// An object as it was when something was decided about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unchanged {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: Option<String>,
+    /// Its version then.
+    pub resource_version: Option<String>,
 }
 
 /// An Event.

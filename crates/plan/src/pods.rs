@@ -11,8 +11,8 @@ use k8s_openapi::api::batch::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Container, ContainerStateTerminated, ContainerStatus, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, Pod, PodSpec,
-    ResourceRequirements, Volume, VolumeMount,
+    EnvVarSource, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, Pod, PodCondition,
+    PodSpec, PodStatus, ResourceRequirements, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -20,9 +20,9 @@ use kube::{Resource, ResourceExt};
 use windlass_api::agent::{
     EXIT_FOR_GOOD, FailureReason, FailureReport, Report, environment, paths,
 };
-use windlass_api::{Address, Storage, labels};
+use windlass_api::{Address, Artifact, Signer, Storage, labels};
 
-use crate::{Problem, storage};
+use crate::{Problem, storage, trust};
 
 /// Name of the container that the agent is, or runs in.
 pub const AGENT: &str = "windlass-agent";
@@ -249,16 +249,28 @@ pub fn server_sidecar(
     spec.init_containers.get_or_insert_default().push(server);
 }
 
-/// An init container that fetches a model and verifies its digest.
-pub fn fetch_model(
-    spec: &mut PodSpec,
-    name: &str,
-    agent: Agent<'_>,
-    artifact: &windlass_api::Artifact,
-    volume: &str,
-    folder: &str,
-) {
-    let arguments = [
+/// A model that is to be loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    /// Its files.
+    pub artifact: &'a Artifact,
+    /// Whose signature whoever loads it asks for.
+    pub signed_by: Option<&'a Signer>,
+    /// The volume that it goes to.
+    pub volume: &'a str,
+    /// Where that is mounted.
+    pub folder: &'a str,
+}
+
+/// An init container that fetches a model and verifies its digest, and its signature where one is asked for.
+pub fn fetch_model(spec: &mut PodSpec, name: &str, agent: Agent<'_>, model: Model<'_>) {
+    let Model {
+        artifact,
+        signed_by,
+        volume,
+        folder,
+    } = model;
+    let mut arguments = [
         "fetch",
         "--uri",
         &artifact.uri.0,
@@ -269,9 +281,23 @@ pub fn fetch_model(
     ]
     .map(str::to_owned)
     .to_vec();
+    let signer = trust::signer(signed_by, artifact);
+    if let Some(signer) = signer {
+        trust::ask(&mut arguments, signer, artifact);
+    }
     let mut container = agent_container(spec, name, agent, arguments);
     mount_empty(spec, &mut container, volume, folder, false);
-    mount_claims(spec, &mut container, [&artifact.uri], []);
+    let signature = signer.and(artifact.signature.as_ref());
+    let bundle = signature.and_then(|signature| signature.bundle.as_ref());
+    mount_claims(
+        spec,
+        &mut container,
+        [&artifact.uri].into_iter().chain(bundle),
+        [],
+    );
+    if let Some(signer) = signer {
+        trust::mount(spec, &mut container, signer);
+    }
     spec.init_containers.get_or_insert_default().push(container);
 }
 
@@ -493,6 +519,55 @@ pub fn is_done(pod: &Pod) -> bool {
         == Some("Succeeded")
 }
 
+/// Takes away from a pod what no decision reads. Of what it was asked to be, its containers' names and its node are read,
+/// and the rest is most of it; of how it stands, whether it was placed or taken away, how its containers are and where it
+/// is reached: its readiness changes more often than all of these.
+pub fn trim(pod: &mut Pod) {
+    if let Some(spec) = &mut pod.spec {
+        let name = |container: Container| Container {
+            name: container.name,
+            ..Container::default()
+        };
+        *spec = PodSpec {
+            containers: std::mem::take(&mut spec.containers)
+                .into_iter()
+                .map(name)
+                .collect(),
+            node_name: spec.node_name.take(),
+            ..PodSpec::default()
+        };
+    }
+    if let Some(status) = &mut pod.status {
+        let is_read = |condition: &PodCondition| {
+            matches!(
+                condition.type_.as_str(),
+                "PodScheduled" | "DisruptionTarget"
+            )
+        };
+        let container = |status: ContainerStatus| ContainerStatus {
+            name: status.name,
+            image: status.image,
+            image_id: status.image_id,
+            state: status.state,
+            last_state: status.last_state,
+            ..ContainerStatus::default()
+        };
+        let trimmed = |all: Option<Vec<ContainerStatus>>| {
+            all.map(|all| all.into_iter().map(container).collect())
+        };
+        *status = PodStatus {
+            phase: status.phase.take(),
+            pod_ip: status.pod_ip.take(),
+            conditions: (status.conditions.take())
+                .map(|all| all.into_iter().filter(is_read).collect()),
+            init_container_statuses: trimmed(status.init_container_statuses.take()),
+            container_statuses: trimmed(status.container_statuses.take()),
+            ..PodStatus::default()
+        };
+    }
+    pod.metadata.annotations = None;
+}
+
 /// Whether a pod holds, or may yet hold, a place on a node.
 pub fn is_alive(pod: &Pod) -> bool {
     !matches!(
@@ -532,11 +607,17 @@ pub fn problem(pod: &Pod) -> Option<Problem> {
             .as_ref()
             .and_then(|state| state.terminated.as_ref())
             .and_then(|ended| ended.message.clone());
-        let said = match ended.as_deref().map(serde_json::from_str::<Report>) {
-            Some(Ok(Report::Failure(failure))) => failure.message,
-            _ => ended
-                .or_else(|| waiting.message.clone())
-                .unwrap_or_default(),
+        let (reason, said) = match ended.as_deref().map(serde_json::from_str::<Report>) {
+            Some(Ok(Report::Failure(failure))) => (
+                integrity_reason(failure.reason).unwrap_or(reason),
+                failure.message,
+            ),
+            _ => (
+                reason,
+                ended
+                    .or_else(|| waiting.message.clone())
+                    .unwrap_or_default(),
+            ),
         };
         Some(Problem::new(
             reason,
@@ -553,6 +634,16 @@ pub fn problem(pod: &Pod) -> Option<Problem> {
         let message = format!("pod {} finds no node: {said}", pod.name_any());
         Some(Problem::new("Unschedulable", message))
     })
+}
+
+/// The name of a failure that says of a model that it is not the one that was recorded or signed: it is told under that
+/// name, and not as a container that ends again and again.
+fn integrity_reason(reason: FailureReason) -> Option<&'static str> {
+    match reason {
+        FailureReason::DigestMismatch => Some("DigestMismatch"),
+        FailureReason::SignatureInvalid => Some("SignatureInvalid"),
+        _ => None,
+    }
 }
 
 /// What the scheduler says of a pod that finds no node.
@@ -618,6 +709,33 @@ pub fn check_claims<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_that_is_not_what_it_should_be_is_told_by_that_name_and_nothing_else_is() {
+        for (reason, expected) in [
+            ("DigestMismatch", "DigestMismatch"),
+            ("SignatureInvalid", "SignatureInvalid"),
+            ("InputNotFound", "ContainerCrashes"),
+        ] {
+            let said =
+                serde_json::json!({"kind": "Failure", "reason": reason, "message": "so it is"});
+            let pod: Pod = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "p"},
+                "status": {"phase": "Pending", "initContainerStatuses": [{
+                    "name": "windlass-fetch", "image": "agent:1", "imageID": "", "ready": false, "restartCount": 2,
+                    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                    "lastState": {"terminated": {"exitCode": 65, "message": said.to_string()}},
+                }]},
+            }))
+            .expect("a pod");
+            let problem = problem(&pod).expect("a problem");
+            assert_eq!(problem.reason, expected);
+            assert_eq!(
+                problem.message,
+                "pod p, container windlass-fetch, image agent:1: so it is"
+            );
+        }
+    }
 
     #[test]
     fn what_the_agent_says_of_a_failure_comes_before_the_exit_code_of_the_server_beside_it() {

@@ -2,6 +2,9 @@
 //!
 //! Labels and answers are of two classes; an answer of 1 is what everyone wants.
 
+use std::fmt::{self, Display};
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::classification::{TwoByTwo, shares_of_two};
@@ -38,11 +41,7 @@ impl Disparity {
         confidence: f64,
     ) -> Result<Estimate, StatisticsError> {
         let counts = by_group(sample, groups)?;
-        let rates: &[fn(TwoByTwo) -> Proportion] = match self {
-            Self::DemographicParity => &[TwoByTwo::selected],
-            Self::EqualOpportunity => &[TwoByTwo::true_positive_rate],
-            Self::EqualisedOdds => &[TwoByTwo::true_positive_rate, TwoByTwo::false_positive_rate],
-        };
+        let rates = self.rates();
         let pairs = float(rates.len() * counts.len() * (counts.len() - 1) / 2);
         let corrected = 1.0 - (1.0 - confidence) / pairs;
         let mut found = Estimate {
@@ -72,6 +71,73 @@ impl Disparity {
         }
         found.interval = widest;
         Ok(found)
+    }
+
+    /// The two groups whose rates are furthest apart: the one with the lower rate, and the one with the higher.
+    ///
+    /// # Errors
+    /// As [`Disparity::estimate`].
+    pub fn furthest(
+        self,
+        sample: &Sample<'_>,
+        groups: &[usize],
+    ) -> Result<[usize; 2], StatisticsError> {
+        let counts = by_group(sample, groups)?;
+        let mut furthest = ([0, 1], f64::NEG_INFINITY);
+        for rate in self.rates() {
+            let share = |(group, of): (usize, &TwoByTwo)| Some((group, rate(*of).value()?));
+            let shares: Vec<(usize, f64)> = counts.iter().enumerate().filter_map(share).collect();
+            let by_share = |one: &&(usize, f64), other: &&(usize, f64)| one.1.total_cmp(&other.1);
+            let ends = (
+                shares.iter().min_by(by_share),
+                shares.iter().max_by(by_share),
+            );
+            let (Some((low, least)), Some((high, most))) = ends else {
+                continue;
+            };
+            if most - least > furthest.1 {
+                furthest = ([*low, *high], most - least);
+            }
+        }
+        Ok(furthest.0)
+    }
+
+    fn rates(self) -> &'static [fn(TwoByTwo) -> Proportion] {
+        match self {
+            Self::DemographicParity => &[TwoByTwo::selected],
+            Self::EqualOpportunity => &[TwoByTwo::true_positive_rate],
+            Self::EqualisedOdds => &[TwoByTwo::true_positive_rate, TwoByTwo::false_positive_rate],
+        }
+    }
+}
+
+/// `demographicParity`, `equalOpportunity`, `equalisedOdds`.
+impl Display for Disparity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::DemographicParity => "demographicParity",
+            Self::EqualOpportunity => "equalOpportunity",
+            Self::EqualisedOdds => "equalisedOdds",
+        })
+    }
+}
+
+impl FromStr for Disparity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [
+            Self::DemographicParity,
+            Self::EqualOpportunity,
+            Self::EqualisedOdds,
+        ];
+        let found = all.into_iter().find(|one| one.to_string() == text);
+        found.ok_or_else(|| {
+            format!(
+                "'{text}' is not a difference between groups; accepted are {}",
+                all.map(|one| one.to_string()).join(", ")
+            )
+        })
     }
 }
 
@@ -120,8 +186,13 @@ mod tests {
             assert_eq!(found.value, 0.0);
             assert_eq!(found.interval.expect("one").lower, 0.0);
         }
+        assert_eq!("equalOpportunity".parse(), Ok(Disparity::EqualOpportunity));
+        assert!("parity".parse::<Disparity>().is_err());
         let one_group = Disparity::EqualOpportunity.estimate(&sample, &[0; 4], 0.95);
         assert!(matches!(one_group, Err(StatisticsError::Undefined { .. })));
+        let apart = Sample::new(&labels, &[0.1, 0.1, 0.9, 0.1]);
+        let furthest = Disparity::EqualOpportunity.furthest(&apart, &[1, 1, 0, 0]);
+        assert_eq!(furthest, Ok([1, 0]));
         let without_positives = Disparity::EqualOpportunity.estimate(&sample, &[0, 1, 0, 1], 0.95);
         assert!(matches!(
             without_positives,

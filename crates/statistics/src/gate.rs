@@ -1,5 +1,8 @@
 //! Whether evidence is enough: bounds of intervals against limits, candidate against champion, and what is lacking.
 //!
+//! Of limits on many metrics and segments: *Pass*, each bound holds by itself; *Fail*, one is broken, at Holm's correction
+//! over all of them. Ten thousand segments of a good model break a few limits by chance.
+//!
 //! Against the champion there are two one-sided tests of each metric on each segment. *Fail*: the candidate is worse by
 //! more than the margin, at Holm's correction over all of them, so that the chance of any wrong failure is at most
 //! 1 - confidence. *Pass*: each shows non-inferiority at that level by itself. No correction is due there: passing needs
@@ -75,6 +78,43 @@ impl Limits {
         };
         of(self.min).max(of(self.max))
     }
+}
+
+/// The decisions on several estimates against their limits, in their order; absent where nothing is asked.
+///
+/// `estimates` are those at `confidence`; `again(at, confidence)` is one of them at a higher confidence, asked for only
+/// where a limit looks broken.
+///
+/// Source: Holm (1979), by intervals in place of p-values: with k limits not yet found broken, a limit is broken that lies
+/// outside its interval at 1 - (1 - confidence)/k. So the chance that any limit is called broken that is not is at most
+/// 1 - confidence.
+pub fn judge_all(
+    limits: &[Limits],
+    estimates: &[Option<Estimate>],
+    confidence: f64,
+    mut again: impl FnMut(usize, f64) -> Option<Estimate>,
+) -> Vec<Option<Decision>> {
+    let judge = |(limits, estimate): (&Limits, &Option<Estimate>)| limits.judge(estimate.as_ref());
+    let mut decisions: Vec<Option<Decision>> = limits.iter().zip(estimates).map(judge).collect();
+    let mut left = decisions.iter().flatten().count();
+    let mut suspects: Vec<usize> = (0..decisions.len())
+        .filter(|at| decisions[*at] == Some(Decision::Fail))
+        .collect();
+    while !suspects.is_empty() {
+        let corrected = 1.0 - (1.0 - confidence) / float(left);
+        let (broken, rest): (Vec<usize>, Vec<usize>) = suspects.into_iter().partition(|at| {
+            left == 1 || limits[*at].judge(again(*at, corrected).as_ref()) == Some(Decision::Fail)
+        });
+        if broken.is_empty() {
+            for at in &rest {
+                decisions[*at] = Some(Decision::Inconclusive);
+            }
+            break;
+        }
+        left -= broken.len();
+        suspects = rest;
+    }
+    decisions
 }
 
 /// The decisions on comparisons with a champion, in their order; one that could not be made is inconclusive.
@@ -195,6 +235,67 @@ mod tests {
             Limits::default().judge(Some(&estimate(0.7, 0.6, 0.8))),
             None
         );
+    }
+
+    /// A value known to a standard error, at any confidence.
+    fn normal_estimate(value: f64, error: f64, confidence: f64) -> Estimate {
+        Estimate {
+            value,
+            interval: Some(Interval::of_normal(value, error, confidence)),
+        }
+    }
+
+    fn judged(values: &[f64]) -> Vec<Option<Decision>> {
+        let limits = vec![
+            Limits {
+                min: Some(0.0),
+                max: None
+            };
+            values.len()
+        ];
+        let at = |at: usize, confidence| Some(normal_estimate(values[at], 1.0, confidence));
+        let estimates: Vec<Option<Estimate>> = (0..values.len()).map(|row| at(row, 0.95)).collect();
+        judge_all(&limits, &estimates, 0.95, at)
+    }
+
+    #[test]
+    fn one_limit_of_many_that_looks_broken_by_chance_is_not() {
+        use Decision::{Fail, Inconclusive, Pass};
+        assert_eq!(judged(&[-2.0]), [Some(Fail)]);
+        let mut many = vec![3.0; 20];
+        many.push(-2.0);
+        let found = judged(&many);
+        assert_eq!(found[20], Some(Inconclusive));
+        assert!(found[..20].iter().all(|one| *one == Some(Pass)));
+        // What is broken beyond doubt stays so among any number.
+        many.push(-9.0);
+        assert_eq!(judged(&many)[21], Some(Fail));
+    }
+
+    #[test]
+    fn what_is_broken_leaves_the_others_less_to_correct_for() {
+        use Decision::{Fail, Inconclusive};
+        // 2.20 lies between the two-sided bounds at 0.05/2 (2.241) and at 0.05 (1.960).
+        assert_eq!(judged(&[-2.2, 0.5]), [Some(Inconclusive); 2]);
+        assert_eq!(judged(&[-2.2, -9.0]), [Some(Fail); 2]);
+        assert_eq!(
+            judge_all(&[Limits::default()], &[None], 0.95, |_, _| None),
+            [None]
+        );
+    }
+
+    #[test]
+    fn limits_are_seldom_called_broken_that_are_not() {
+        // A hundred metrics that lie on their limits, again and again.
+        let mut random = crate::random::Random::new(11);
+        let rounds = 2000;
+        let wrong = (0..rounds).filter(|_| {
+            let values: Vec<f64> = (0..100).map(|_| random.normal()).collect();
+            judged(&values).contains(&Some(Decision::Fail))
+        });
+        // Only the lower of the two sides can be broken: half of 5%.
+        let share = float(wrong.count()) / float(rounds);
+        assert!((0.015..0.036).contains(&share), "{share}");
     }
 
     #[test]

@@ -33,17 +33,6 @@ impl Random {
     pub fn normal(&mut self) -> f64 {
         crate::normal::quantile(self.uniform())
     }
-
-    /// Poisson of mean 1: how often a row is drawn in a bootstrap of many rows (Chamandy et al. 2012).
-    pub fn poisson(&mut self) -> u32 {
-        let (mut left, mut count, mut chance) = (self.uniform(), 0, (-1.0_f64).exp());
-        while left > chance && count < 20 {
-            left -= chance;
-            count += 1;
-            chance /= f64::from(count);
-        }
-        count
-    }
 }
 
 #[cfg(test)]
@@ -62,7 +51,5 @@ mod tests {
         assert!((uniform - 0.5).abs() < 0.005 && (spread - 1.0 / 12.0).abs() < 0.002);
         let (normal, spread) = mean(&mut || random.normal());
         assert!(normal.abs() < 0.02 && (spread - 1.0).abs() < 0.03);
-        let (poisson, spread) = mean(&mut || f64::from(random.poisson()));
-        assert!((poisson - 1.0).abs() < 0.02 && (spread - 1.0).abs() < 0.03);
     }
 }

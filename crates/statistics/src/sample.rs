@@ -135,8 +135,7 @@ impl<'a> Sample<'a> {
         if let [one] = answer {
             return usize::from(*one >= THRESHOLD);
         }
-        let most = answer.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        answer.iter().position(|one| *one >= most).unwrap_or(0)
+        most_probable(answer)
     }
 
     /// The score of a class for a row.
@@ -215,6 +214,12 @@ impl<'a> Sample<'a> {
         }
         Ok(())
     }
+}
+
+/// The place of the largest number, the first of several; 0 where there is none.
+pub fn most_probable(numbers: &[f64]) -> usize {
+    let most = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    numbers.iter().position(|one| *one >= most).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -191,6 +191,8 @@ impl Place<'_> {
                 ),
                 // Written before the answer is sent: who has the answer can count the write.
                 "--audit-log-mode=blocking".to_owned(),
+                // In megabytes. By default it is begun anew after a hundred, and who reads it from a place on loses that.
+                "--audit-log-maxsize=10000".to_owned(),
             ]);
         }
         Component::new(

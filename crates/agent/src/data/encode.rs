@@ -42,7 +42,9 @@ impl RawFeature {
                 }
                 Values::Number(numbers)
             }
-            Encoding::Category { .. } => Values::Category(column::texts(array).map_err(about)?),
+            Encoding::Category { .. } | Encoding::Text => {
+                Values::Category(column::texts(array).map_err(about)?)
+            }
         };
         Ok(Self {
             name: feature.name.clone(),
@@ -83,7 +85,9 @@ impl Tensor {
                             .collect()
                     }
                     // A category that was read for another signature: no number is in it.
-                    (Encoding::Number, Values::Category(texts)) => vec![f64::NAN; texts.len()],
+                    (Encoding::Number | Encoding::Text, Values::Category(texts)) => {
+                        vec![f64::NAN; texts.len()]
+                    }
                 },
             )
             .collect();
@@ -134,6 +138,7 @@ mod tests {
                 },
             ],
             tensor: "predict".to_owned(),
+            ..Signature::default()
         };
         let features = [
             RawFeature {

@@ -11,6 +11,7 @@
 //! Absent on purpose: constant memory. A data set that is judged is held in memory; the proxy's payloads of a window
 //! and a held-out set are of that size.
 
+pub mod answers;
 pub mod column;
 pub mod encode;
 pub(crate) mod file;

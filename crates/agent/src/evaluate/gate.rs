@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use windlass_api::agent::{MetricResult, Verdict};
+use windlass_statistics::fairness::Disparity;
 use windlass_statistics::gate::{Decision, Limits};
 use windlass_statistics::metric::Metric;
 
@@ -38,6 +39,57 @@ impl FromStr for Gate {
             }
         }
         Ok(gate)
+    }
+}
+
+/// `equalOpportunity,max=0.1,by=country`: a difference between the groups of a column, and what it may be. The column is the
+/// rest of the text, whatever it holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DisparityGate {
+    /// The difference.
+    pub disparity: Disparity,
+    /// At most this.
+    pub max: Option<f64>,
+    /// The column.
+    pub by: String,
+}
+
+impl DisparityGate {
+    /// As reports have it.
+    pub fn name(&self) -> String {
+        format!("{} by {}", self.disparity, self.by)
+    }
+
+    /// What it has to reach.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            min: None,
+            max: self.max,
+        }
+    }
+}
+
+impl FromStr for DisparityGate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (before, by) = text
+            .split_once(",by=")
+            .filter(|(_, by)| !by.is_empty())
+            .ok_or_else(|| format!("'{text}' does not end with by=COLUMN"))?;
+        let (name, max) = match before.split_once(",max=") {
+            Some((name, max)) => {
+                let number: Result<f64, _> = max.parse();
+                let number = number.map_err(|_| format!("'{max}' in '{text}' is no number"))?;
+                (name, Some(number))
+            }
+            None => (before, None),
+        };
+        Ok(Self {
+            disparity: name.parse()?,
+            max,
+            by: by.to_owned(),
+        })
     }
 }
 
@@ -91,6 +143,19 @@ mod tests {
         assert_eq!((gate.limits.min, gate.limits.max), (Some(0.1), Some(0.8)));
         for text in ["auc", "rocAuc,most=1", "rocAuc,min", "rocAuc,min=x"] {
             assert!(text.parse::<Gate>().is_err(), "{text}");
+        }
+        let gate: DisparityGate = "equalOpportunity,max=0.1,by=land, region"
+            .parse()
+            .expect("one");
+        assert_eq!((gate.max, gate.by.as_str()), (Some(0.1), "land, region"));
+        assert_eq!(gate.name(), "equalOpportunity by land, region");
+        for text in [
+            "equalOpportunity",
+            "parity,by=x",
+            "equalOpportunity,max=x,by=y",
+            "equalisedOdds,by=",
+        ] {
+            assert!(text.parse::<DisparityGate>().is_err(), "{text}");
         }
     }
 }

@@ -1,15 +1,16 @@
-//! The verdict over all metrics and segments.
+//! The verdict over all metrics, segments and groups.
 
 use windlass_api::agent::{FailureReason, FailureReport, MetricResult, Verdict};
 use windlass_statistics::StatisticsError;
-use windlass_statistics::gate::{Decision, non_inferior, rows_to_compare};
+use windlass_statistics::gate::{Decision, Limits, judge_all, non_inferior, rows_to_compare};
 use windlass_statistics::influence::Estimate;
 use windlass_statistics::paired::Advantage;
-use windlass_statistics::sample::Sample;
 
 use super::Arguments;
-use super::gate::{self, Gate, words, worse};
-use super::segments::Segment;
+use super::gate::{self, DisparityGate, Gate, words, worse};
+use super::rows::{Known, Rows};
+use super::segments::{Groups, Segment};
+use crate::data::answers::Answers;
 use crate::report::failure;
 
 /// How many results a message names.
@@ -22,15 +23,49 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Why.
     pub message: String,
-    /// Overall first, then by segment.
+    /// Overall first, then by segment, then the differences between groups.
     pub metrics: Vec<MetricResult>,
 }
 
-/// One metric on one set of rows.
-struct Found {
+/// What is judged.
+pub struct Case<'a> {
+    /// Labels, weights and queries.
+    pub known: &'a Known,
+    /// The candidate's answers.
+    pub candidate: &'a Answers,
+    /// The champion's, where there is one.
+    pub champion: Option<&'a Answers>,
+    /// Rows that are judged by themselves.
+    pub segments: &'a [Segment],
+    /// The groups of each disparity that is asked for, in their order.
+    pub groups: &'a [Groups],
+}
+
+/// What is asked of some rows.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Metric(&'a Gate, Option<&'a Segment>),
+    Disparity(&'a DisparityGate, &'a Groups),
+}
+
+impl Asked<'_> {
+    fn limits(&self) -> Limits {
+        match self {
+            Self::Metric(gate, _) => gate.limits,
+            Self::Disparity(gate, _) => gate.limits(),
+        }
+    }
+}
+
+/// One metric on one set of rows, or one difference.
+struct Found<'a> {
+    asked: Asked<'a>,
     result: MetricResult,
-    /// Why it has no value.
-    undefined: Option<String>,
+    estimate: Option<Estimate>,
+    /// Whether there are rows enough to judge.
+    is_judged: bool,
+    /// Why it has no value; of a difference, the groups that are furthest apart.
+    remark: Option<String>,
     /// Against the champion, where that is asked for and the rows suffice.
     against: Against,
     /// About how many rows would decide what these do not.
@@ -57,33 +92,87 @@ impl Against {
     }
 }
 
-/// Judges answers, all rows first, then each segment.
+/// Judges answers, all rows first, then each segment, then the groups.
 ///
 /// # Errors
-/// [`FailureReason::DatasetUnreadable`] for a label and [`FailureReason::ServerFailed`] for an answer that the metric
-/// is not defined on.
-pub fn judge(
-    arguments: &Arguments,
-    labels: &[f64],
-    candidate: &[f64],
-    champion: Option<&[f64]>,
-    segments: &[Segment],
-) -> Result<Judged, FailureReport> {
+/// [`FailureReason::DatasetUnreadable`] for a label and [`FailureReason::ServerFailed`] for an answer that a metric is not
+/// defined on.
+pub fn judge(arguments: &Arguments, case: &Case<'_>) -> Result<Judged, FailureReport> {
     let mut found = Vec::new();
-    let rows = Rows {
-        labels: labels.to_vec(),
-        candidate: candidate.to_vec(),
-        champion: champion.map(<[f64]>::to_vec),
-    };
-    for gate in &arguments.metrics {
-        found.push(one(arguments, gate, None, &rows)?);
-    }
-    for segment in segments {
-        let rows = rows.of(&segment.rows);
+    for segment in std::iter::once(None).chain(case.segments.iter().map(Some)) {
+        let rows = case.rows(segment.map(|segment| segment.rows.as_slice()));
         for gate in &arguments.metrics {
-            found.push(one(arguments, gate, Some(&segment.predicate), &rows)?);
+            found.push(one(arguments, Asked::Metric(gate, segment), gate, &rows)?);
         }
     }
+    for (gate, groups) in arguments.disparities.iter().zip(case.groups) {
+        found.push(difference(arguments, gate, groups, case)?);
+    }
+    hold_to_limits(arguments, case, &mut found);
+    compare(arguments, &mut found);
+
+    let rows = case.known.labels.len();
+    let verdicts = found.iter().filter_map(|found| found.result.verdict);
+    let mut verdict = verdicts.fold(Verdict::Pass, worse);
+    let too_few = (rows as u64) < arguments.min_samples;
+    if too_few {
+        verdict = worse(verdict, Verdict::Inconclusive);
+    }
+    let message = message(arguments, verdict, too_few, rows, &found);
+    Ok(Judged {
+        verdict,
+        message,
+        metrics: found.into_iter().map(|found| found.result).collect(),
+    })
+}
+
+impl Case<'_> {
+    fn rows(&self, rows: Option<&[usize]>) -> Rows {
+        self.known.rows(rows, self.candidate, self.champion)
+    }
+
+    /// What is asked, at another confidence.
+    fn again(&self, asked: Asked<'_>, confidence: f64) -> Option<Estimate> {
+        match asked {
+            Asked::Metric(gate, segment) => {
+                let rows = self.rows(segment.map(|segment| segment.rows.as_slice()));
+                gate.metric.estimate(&rows.candidate(), confidence).ok()
+            }
+            Asked::Disparity(gate, groups) => {
+                let rows = self.rows(Some(&groups.rows));
+                let sample = rows.candidate();
+                let estimate = gate
+                    .disparity
+                    .estimate(&sample, &groups.of_rows, confidence);
+                estimate.ok()
+            }
+        }
+    }
+}
+
+/// Every limit on its own passes; that one is broken is held to Holm's correction over all.
+fn hold_to_limits(arguments: &Arguments, case: &Case<'_>, found: &mut [Found<'_>]) {
+    let asked: Vec<Asked<'_>> = found.iter().map(|found| found.asked).collect();
+    let limits = found.iter().map(|found| {
+        if found.is_judged {
+            found.asked.limits()
+        } else {
+            Limits::default()
+        }
+    });
+    let limits: Vec<Limits> = limits.collect();
+    let estimates: Vec<Option<Estimate>> = found.iter().map(|found| found.estimate).collect();
+    let again = |at: usize, confidence| case.again(asked[at], confidence);
+    let decisions = judge_all(&limits, &estimates, arguments.confidence, again);
+    for (found, decision) in found.iter_mut().zip(decisions) {
+        // A segment that nobody is in is more likely misspelt than small.
+        let is_empty = found.result.segment.is_some() && found.result.rows == 0;
+        let empty = is_empty.then_some(Verdict::Inconclusive);
+        found.result.verdict = decision.map(gate::verdict).or(empty);
+    }
+}
+
+fn compare(arguments: &Arguments, found: &mut [Found<'_>]) {
     let compared: Vec<usize> = (0..found.len())
         .filter(|at| !matches!(found[*at].against, Against::Nothing))
         .collect();
@@ -93,119 +182,133 @@ pub fn judge(
         .collect();
     let decisions = non_inferior(&advantages, arguments.margin, arguments.confidence);
     for (at, decision) in compared.into_iter().zip(decisions) {
+        let found = &mut found[at];
         let verdict = gate::verdict(decision);
         if decision == Decision::Inconclusive
-            && let Some(advantage) = found[at].against.advantage()
+            && let Some(advantage) = found.against.advantage()
         {
             let (margin, confidence) = (arguments.margin, arguments.confidence);
-            let wanted = rows_to_compare(&advantage, margin, confidence, found[at].result.rows);
-            found[at].rows_needed = found[at].rows_needed.max(wanted);
+            let wanted = rows_to_compare(&advantage, margin, confidence, found.result.rows);
+            found.rows_needed = found.rows_needed.max(wanted);
         }
-        let before = found[at].result.verdict;
-        found[at].result.verdict = Some(before.map_or(verdict, |before| worse(before, verdict)));
-    }
-    let mut verdict = found
-        .iter()
-        .filter_map(|found| found.result.verdict)
-        .fold(Verdict::Pass, worse);
-    let too_few = (labels.len() as u64) < arguments.min_samples;
-    if too_few {
-        verdict = worse(verdict, Verdict::Inconclusive);
-    }
-    let message = message(arguments, verdict, too_few, labels.len(), &found);
-    Ok(Judged {
-        verdict,
-        message,
-        metrics: found.into_iter().map(|found| found.result).collect(),
-    })
-}
-
-struct Rows {
-    labels: Vec<f64>,
-    candidate: Vec<f64>,
-    champion: Option<Vec<f64>>,
-}
-
-impl Rows {
-    fn of(&self, rows: &[usize]) -> Self {
-        let take = |values: &[f64]| rows.iter().map(|row| values[*row]).collect::<Vec<f64>>();
-        Self {
-            labels: take(&self.labels),
-            candidate: take(&self.candidate),
-            champion: self.champion.as_deref().map(take),
-        }
+        let before = found.result.verdict;
+        found.result.verdict = Some(before.map_or(verdict, |before| worse(before, verdict)));
     }
 }
 
-fn one(
+fn one<'a>(
     arguments: &Arguments,
+    asked: Asked<'a>,
     gate: &Gate,
-    segment: Option<&String>,
     rows: &Rows,
-) -> Result<Found, FailureReport> {
-    let count = rows.labels.len() as u64;
-    let estimate = |answers: &[f64]| {
+) -> Result<Found<'a>, FailureReport> {
+    let count = rows.count() as u64;
+    let segment = match asked {
+        Asked::Metric(_, Some(segment)) => Some(segment.predicate.clone()),
+        Asked::Metric(_, None) | Asked::Disparity(..) => None,
+    };
+    let of = |sample| {
         defined(
-            gate.metric
-                .estimate(&Sample::new(&rows.labels, answers), arguments.confidence),
-            gate,
+            gate.metric.estimate(&sample, arguments.confidence),
+            gate.metric,
         )
     };
-    let (estimated, undefined): (Option<Estimate>, _) = match estimate(&rows.candidate)? {
-        Ok(estimate) => (Some(estimate), None),
-        Err(why) => (None, Some(why)),
-    };
+    let (estimate, remark) = parted(of(rows.candidate())?);
     let is_judged = count >= arguments.min_samples;
-    let champion = match &rows.champion {
-        Some(answers) => estimate(answers)?.ok().map(|estimate| estimate.value),
+    let champion = match rows.champion() {
+        Some(sample) => of(sample)?.ok().map(|estimate| estimate.value),
         None => None,
     };
-    let against = match &rows.champion {
-        Some(answers) if is_judged => {
-            let advantage = Advantage::new(
-                gate.metric,
-                &Sample::new(&rows.labels, &rows.candidate),
-                &Sample::new(&rows.labels, answers),
-            );
-            advantage.map_or(Against::Undefined, Against::Advantage)
-        }
+    let against = match rows.champion() {
+        Some(champion) if is_judged => Advantage::new(gate.metric, &rows.candidate(), &champion)
+            .map_or(Against::Undefined, Against::Advantage),
         Some(_) | None => Against::Nothing,
     };
-    let result = MetricResult {
-        name: gate.metric.to_string(),
-        segment: segment.cloned(),
-        rows: count,
-        value: estimated.map(|estimate| estimate.value),
-        interval: estimated
-            .and_then(|estimate| estimate.interval)
-            .map(|interval| [interval.lower, interval.upper]),
-        champion,
-        verdict: if is_judged {
-            gate.limits.judge(estimated.as_ref()).map(gate::verdict)
-        } else {
-            None
-        },
-    };
     Ok(Found {
-        result,
-        undefined,
+        asked,
+        result: result(gate.metric.to_string(), segment, count, estimate, champion),
+        estimate,
+        is_judged,
+        remark,
         against,
-        rows_needed: estimated
+        rows_needed: estimate
             .filter(|_| is_judged)
             .and_then(|estimate| gate.limits.rows_needed(&estimate, count)),
     })
 }
 
-/// Rows that the metric cannot take are a failure; rows on which it has no value are not.
+fn difference<'a>(
+    arguments: &Arguments,
+    gate: &'a DisparityGate,
+    groups: &'a Groups,
+    case: &Case<'_>,
+) -> Result<Found<'a>, FailureReport> {
+    let rows = case.rows(Some(&groups.rows));
+    let count = rows.count() as u64;
+    let (of, confidence) = (gate.disparity, arguments.confidence);
+    let estimate = |sample| defined(of.estimate(&sample, &groups.of_rows, confidence), of);
+    let (estimated, undefined) = parted(estimate(rows.candidate())?);
+    let champion = match rows.champion() {
+        Some(sample) => estimate(sample)?.ok().map(|estimate| estimate.value),
+        None => None,
+    };
+    let furthest = || {
+        let [low, high] = of.furthest(&rows.candidate(), &groups.of_rows).ok()?;
+        let name = |group: usize| groups.names[group].as_deref().unwrap_or("no value");
+        Some(format!(
+            "lowest for {}, highest for {}",
+            name(low),
+            name(high)
+        ))
+    };
+    let remark = undefined.or_else(|| estimated.and_then(|_| furthest()));
+    Ok(Found {
+        asked: Asked::Disparity(gate, groups),
+        result: result(gate.name(), None, count, estimated, champion),
+        estimate: estimated,
+        // Without two groups it is asked for all the same, and not shown.
+        is_judged: true,
+        remark,
+        against: Against::Nothing,
+        rows_needed: estimated.and_then(|estimate| gate.limits().rows_needed(&estimate, count)),
+    })
+}
+
+fn result(
+    name: String,
+    segment: Option<String>,
+    rows: u64,
+    estimate: Option<Estimate>,
+    champion: Option<f64>,
+) -> MetricResult {
+    let interval = estimate.and_then(|estimate| estimate.interval);
+    MetricResult {
+        name,
+        segment,
+        rows,
+        value: estimate.map(|estimate| estimate.value),
+        interval: interval.map(|interval| [interval.lower, interval.upper]),
+        champion,
+        verdict: None,
+    }
+}
+
+fn parted(estimate: Result<Estimate, String>) -> (Option<Estimate>, Option<String>) {
+    match estimate {
+        Ok(estimate) => (Some(estimate), None),
+        Err(why) => (None, Some(why)),
+    }
+}
+
+/// Rows that a metric cannot take are a failure; rows on which it has no value are not.
 #[allow(clippy::type_complexity)] // a failure, else a value or the reason that there is none
 fn defined(
     estimate: Result<Estimate, StatisticsError>,
-    gate: &Gate,
+    name: impl std::fmt::Display,
 ) -> Result<Result<Estimate, String>, FailureReport> {
-    let name = gate.metric;
     match estimate {
         Ok(estimate) => Ok(Ok(estimate)),
-        Err(problem @ StatisticsError::Label { .. }) => {
+        Err(problem @ (StatisticsError::Label { .. } | StatisticsError::Weight { .. })) => {
             let message = format!("{name} cannot be computed on the held-out data: {problem}");
             Err(failure(FailureReason::DatasetUnreadable, message))
         }
@@ -218,7 +321,6 @@ fn defined(
             problem @ (StatisticsError::Empty
             | StatisticsError::Length { .. }
             | StatisticsError::Weights { .. }
-            | StatisticsError::Weight { .. }
             | StatisticsError::OneClass { .. }
             | StatisticsError::Undefined { .. }),
         ) => Ok(Err(problem.to_string())),
@@ -230,7 +332,7 @@ fn message(
     verdict: Verdict,
     too_few: bool,
     rows: usize,
-    found: &[Found],
+    found: &[Found<'_>],
 ) -> String {
     if too_few && verdict == Verdict::Inconclusive {
         return format!(
@@ -238,7 +340,7 @@ fn message(
             arguments.min_samples
         );
     }
-    let of_verdict: Vec<&Found> = found
+    let of_verdict: Vec<&Found<'_>> = found
         .iter()
         .filter(|found| found.result.verdict == Some(verdict))
         .collect();
@@ -261,22 +363,15 @@ fn message(
     }
 }
 
-fn sentence(arguments: &Arguments, found: &Found) -> String {
+fn sentence(arguments: &Arguments, found: &Found<'_>) -> String {
     let mut parts = vec![words(&found.result)];
-    if let Some(gate) = arguments
-        .metrics
-        .iter()
-        .find(|gate| gate.metric.to_string() == found.result.name)
-    {
-        for (limit, value) in [("min", gate.limits.min), ("max", gate.limits.max)] {
-            if let Some(value) = value {
-                parts.push(format!("{limit} {value}"));
-            }
+    let limits = found.asked.limits();
+    for (limit, value) in [("min", limits.min), ("max", limits.max)] {
+        if let Some(value) = value {
+            parts.push(format!("{limit} {value}"));
         }
     }
-    if let Some(why) = &found.undefined {
-        parts.push(why.clone());
-    }
+    parts.extend(found.remark.clone());
     if let (Some(champion), Some(advantage)) = (found.result.champion, found.against.advantage()) {
         let interval = advantage.interval(arguments.confidence);
         parts.push(format!(

@@ -1,15 +1,17 @@
 //! `windlass-agent evaluate`: judges a model through the server that will serve it.
 //!
 //! ```text
-//!   data set ──encode──> rows ──POST /v2/models/N/infer──> answers of candidate (and champion)
-//!   labels, answers, segments ──windlass-statistics──> metrics with intervals ──gates──> verdict
+//!   data set ──encode──> rows ──the server's protocol──> answers of candidate (and champion)
+//!   labels, answers, segments, groups ──windlass-statistics──> metrics with intervals ──gates──> verdict
 //!   features, answers ──────────────────────────────> baseline profile
 //! ```
 //!
-//! Absent on purpose: reading a model. Any format that can be served can be judged.
+//! Absent on purpose: reading a model. Any format that can be served can be judged. And constant memory: the rows that
+//! are judged are held whole, since areas, quantiles and paired comparisons are exact.
 
 pub mod gate;
 mod judge;
+mod rows;
 mod segments;
 pub mod server;
 mod slices;
@@ -19,21 +21,27 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use tracing::info;
+use windlass_api::Protocol;
 use windlass_api::agent::{
     Encoding, EvaluationReport, FailureReason, FailureReport, MetricResult, Profile, Report,
     Signature, Tree, Verdict, paths,
 };
 
+use windlass_statistics::sample::{Sample, most_probable};
+
 use crate::address::Address;
 use crate::arguments::{DataFormat, duration, time};
-use crate::data::encode::{RawFeature, Tensor, Values};
+use crate::data::answers::Answers;
+use crate::data::encode::{RawFeature, Values};
 use crate::data::{Dataset, Reasons, column};
 use crate::profile::{PREDICTION, profile_of, signature, write_json};
 use crate::report::{OrFail, failure};
 
-use self::gate::Gate;
-use self::judge::{Judged, judge};
-use self::server::Server;
+use self::gate::{DisparityGate, Gate};
+use self::judge::{Case, Judged, judge};
+use self::rows::Known;
+use self::segments::Groups;
+use self::server::{Question, Server};
 use self::slices::Slice;
 
 /// Arguments of `windlass-agent evaluate`.
@@ -42,6 +50,9 @@ pub struct Arguments {
     /// The model's name on the servers.
     #[arg(long, value_name = "NAME")]
     pub model_name: String,
+    /// The protocol that its server speaks.
+    #[arg(long, default_value = "OpenInference", value_parser = protocol)]
+    pub protocol: Protocol,
     /// Address of the candidate's server.
     #[arg(long, value_name = "URL")]
     pub server: String,
@@ -75,6 +86,12 @@ pub struct Arguments {
     /// Rows from it on are left out.
     #[arg(long, value_parser = time)]
     pub window_end: Option<Timestamp>,
+    /// The column with how much a row counts.
+    #[arg(long, value_name = "COLUMN")]
+    pub weight: Option<String>,
+    /// The column that says of which query a row is one answer; `ndcg` needs it.
+    #[arg(long, value_name = "COLUMN")]
+    pub query: Option<String>,
     /// A metric and what it has to reach: `rocAuc,min=0.65`, `logLoss,max=0.7`. Without either it is seen,
     /// and compared with the champion where there is one.
     #[arg(
@@ -83,6 +100,9 @@ pub struct Arguments {
         required = true
     )]
     pub metrics: Vec<Gate>,
+    /// A difference between the groups of a column, and what it may be: `equalOpportunity,max=0.1,by=country`.
+    #[arg(long = "disparity", value_name = "NAME[,max=X],by=COLUMN")]
+    pub disparities: Vec<DisparityGate>,
     /// A segment that is judged by itself, as a predicate in SQL.
     #[arg(long = "segment", value_name = "PREDICATE")]
     pub segments: Vec<String>,
@@ -104,6 +124,19 @@ pub struct Arguments {
     /// How long the servers may take to become ready.
     #[arg(long, default_value = "120s", value_parser = duration)]
     pub ready_timeout: Duration,
+    /// How long one request may take.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub request_timeout: Duration,
+}
+
+/// Parses a protocol's name.
+fn protocol(text: &str) -> Result<Protocol, String> {
+    let known = Protocol::ALL.into_iter();
+    let mut named = known.filter(|protocol| protocol.as_str() == text);
+    named.next().ok_or_else(|| {
+        let all = Protocol::ALL.map(Protocol::as_str).join(", ");
+        format!("'{text}' is not a protocol; accepted are {all}")
+    })
 }
 
 const REASONS: Reasons = Reasons {
@@ -148,44 +181,109 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
 
     let mut data = Dataset::read(&address, arguments.format, REASONS).await?;
     within_window(&mut data, &arguments)?;
-    let labels = labels(&data, &arguments.label)?;
+    let known = Known::read(
+        &data,
+        &arguments.label,
+        &inputs.output.classes,
+        arguments.weight.as_deref(),
+        arguments.query.as_deref(),
+    )?;
     let segments = segments::of(&data, &arguments.segments, &arguments.segment_by).await?;
+    let groups = arguments
+        .disparities
+        .iter()
+        .map(|gate| segments::groups(&data, &gate.by, arguments.min_samples));
+    let groups: Vec<Groups> = groups.collect::<Result<_, _>>()?;
     let features = features(&data, &inputs)?;
     info!(
-        rows = labels.len(),
+        rows = known.labels.len(),
         segments = segments.len(),
         "read {}",
         arguments.dataset
     );
 
-    let server = Server::new(&arguments.server, &arguments.model_name)?;
-    server.wait_until_ready(arguments.ready_timeout).await?;
-    let candidate = server.predict(&Tensor::encode(&inputs, &features)).await?;
+    let candidate = ask(&arguments, &arguments.server, &inputs, &features).await?;
     let champion = match &arguments.champion_server {
         Some(base) => {
-            let server = Server::new(base, &arguments.model_name)?;
-            server.wait_until_ready(arguments.ready_timeout).await?;
-            let inputs = champion_inputs.as_ref().unwrap_or(&inputs);
-            let features = self::features(&data, inputs)?;
-            Some(server.predict(&Tensor::encode(inputs, &features)).await?)
+            let theirs = champion_inputs.as_ref().unwrap_or(&inputs);
+            comparable(&inputs, theirs)?;
+            let features = self::features(&data, theirs)?;
+            Some(ask(&arguments, base, theirs, &features).await?)
         }
         None => None,
     };
 
-    let judged = judge(
-        &arguments,
-        &labels,
-        &candidate,
-        champion.as_deref(),
-        &segments,
-    )?;
+    let case = Case {
+        known: &known,
+        candidate: &candidate,
+        champion: champion.as_ref(),
+        segments: &segments,
+        groups: &groups,
+    };
+    let judged = judge(&arguments, &case)?;
+    let slices = worst_slices(&arguments, &data, &known, &candidate);
+    let profile = baseline(&inputs, features, &candidate);
+    let found = Found {
+        rows: known.labels.len() as u64,
+        judged,
+        slices,
+        profile,
+    };
+    report(&arguments, found, output.as_ref()).await
+}
+
+/// What a server answers to all rows.
+async fn ask(
+    arguments: &Arguments,
+    base: &str,
+    signature: &Signature,
+    features: &[RawFeature],
+) -> Result<Answers, FailureReport> {
+    let protocol = arguments.protocol;
+    let question = Question::new(protocol, signature, features)?;
+    let timeout = arguments.request_timeout;
+    let server = Server::new(protocol, base, &arguments.model_name, timeout)?;
+    server.wait_until_ready(arguments.ready_timeout).await?;
+    server.predict(&question, &signature.output).await
+}
+
+/// Two models are compared on the same labels, so they answer with the same classes.
+fn comparable(candidate: &Signature, champion: &Signature) -> Result<(), FailureReport> {
+    let (ours, theirs) = (&candidate.output.classes, &champion.output.classes);
+    if ours == theirs {
+        return Ok(());
+    }
+    let listed = |classes: &[String]| match classes {
+        [] => "one number".to_owned(),
+        classes => format!("the classes {}", classes.join(", ")),
+    };
+    let message = format!(
+        "the candidate answers with {}, and the champion with {}: they cannot be compared; validate without `against`",
+        listed(ours),
+        listed(theirs)
+    );
+    Err(failure(FailureReason::InvalidArguments, message))
+}
+
+/// Where the candidate does worst; nothing for rankings, whose rows have no loss of their own.
+fn worst_slices(
+    arguments: &Arguments,
+    data: &Dataset,
+    known: &Known,
+    candidate: &Answers,
+) -> Vec<Slice> {
+    if known.queries.is_some() {
+        return Vec::new();
+    }
     let mut without = vec![arguments.label.as_str()];
     without.extend(arguments.time_column.as_deref());
+    without.extend(arguments.weight.as_deref());
+    let width = candidate.width.max(1);
+    let sample = Sample::of_classes(&known.labels, &candidate.values, width);
     let slices = slices::worst(
-        &data,
+        data,
         &without,
-        &labels,
-        &candidate,
+        &sample,
         arguments.min_samples,
         arguments.confidence,
     );
@@ -199,14 +297,7 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
             slice.elsewhere
         );
     }
-    let profile = baseline(&inputs, features, &candidate);
-    let found = Found {
-        rows: labels.len() as u64,
-        judged,
-        slices,
-        profile,
-    };
-    report(&arguments, found, output.as_ref()).await
+    slices
 }
 
 fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
@@ -244,19 +335,6 @@ fn within_window(data: &mut Dataset, arguments: &Arguments) -> Result<(), Failur
     data.retain(&keep)
 }
 
-fn labels(data: &Dataset, name: &str) -> Result<Vec<f64>, FailureReport> {
-    let about = |problem: String| data.unreadable(&format!("label '{name}': {problem}"));
-    let values = column::numbers(data.column(name)?).map_err(about)?;
-    let missing = values.iter().filter(|value| value.is_none()).count();
-    if missing > 0 {
-        return Err(about(format!(
-            "{missing} of {} rows have no label",
-            values.len()
-        )));
-    }
-    Ok(values.into_iter().flatten().collect())
-}
-
 fn features(data: &Dataset, signature: &Signature) -> Result<Vec<RawFeature>, FailureReport> {
     signature
         .inputs
@@ -265,8 +343,9 @@ fn features(data: &Dataset, signature: &Signature) -> Result<Vec<RawFeature>, Fa
         .collect()
 }
 
-/// The profile of the rows as the payload log would have them: there, a category that the model does not know is null.
-fn baseline(signature: &Signature, mut features: Vec<RawFeature>, answers: &[f64]) -> Profile {
+/// The profile of the rows as the payload log would have them: there, a category that the model does not know is null,
+/// and of several classes the most probable is the prediction. Texts have none.
+fn baseline(signature: &Signature, mut features: Vec<RawFeature>, answers: &Answers) -> Profile {
     for (input, feature) in signature.inputs.iter().zip(&mut features) {
         if let (Encoding::Category { categories }, Values::Category(texts)) =
             (&input.encoding, &mut feature.values)
@@ -276,12 +355,24 @@ fn baseline(signature: &Signature, mut features: Vec<RawFeature>, answers: &[f64
             }
         }
     }
-    let values = Values::Number(answers.iter().copied().map(Some).collect());
+    let mut inputs = signature.inputs.iter();
+    features.retain(|_| {
+        let input = inputs.next();
+        input.is_some_and(|input| !matches!(input.encoding, Encoding::Text))
+    });
     features.push(RawFeature {
         name: PREDICTION.to_owned(),
-        values,
+        values: predictions(&signature.output.classes, answers),
     });
-    profile_of(answers.len(), &features)
+    profile_of(answers.rows(), &features)
+}
+
+fn predictions(classes: &[String], answers: &Answers) -> Values {
+    if answers.width <= 1 {
+        return Values::Number(answers.values.iter().copied().map(Some).collect());
+    }
+    let name = |row| classes.get(most_probable(answers.of(row))).cloned();
+    Values::Category((0..answers.rows()).map(name).collect())
 }
 
 /// All that was found.

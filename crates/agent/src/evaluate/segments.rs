@@ -9,6 +9,8 @@ use crate::report::failure;
 
 /// How many segments one column makes at most.
 const MAX_VALUES: usize = 50;
+/// How many segments are judged at most.
+const MAX_SEGMENTS: usize = 1000;
 
 /// Rows that a predicate chooses.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,13 @@ pub async fn of(
     predicates: &[String],
     columns: &[String],
 ) -> Result<Vec<Segment>, FailureReport> {
+    if predicates.len() > MAX_SEGMENTS {
+        let message = format!(
+            "{} segments are named, and at most {MAX_SEGMENTS} are judged: of so many some fail by chance, or none is ever decided",
+            predicates.len()
+        );
+        return Err(failure(FailureReason::InvalidArguments, message));
+    }
     let mut segments = Vec::new();
     for predicate in predicates {
         let matches = data.matches(predicate).await?;
@@ -44,23 +53,41 @@ pub async fn of(
     Ok(segments)
 }
 
+/// Rows by the group that they are of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Groups {
+    /// The value of each group; absent for no value.
+    pub names: Vec<Option<String>>,
+    /// The rows that are of one, from 0.
+    pub rows: Vec<usize>,
+    /// The group of each of these rows.
+    pub of_rows: Vec<usize>,
+}
+
+/// The groups that the values of a column are, less those of fewer than `min_rows` rows.
+pub fn groups(data: &Dataset, name: &str, min_rows: u64) -> Result<Groups, FailureReport> {
+    let mut groups = Groups {
+        names: Vec::new(),
+        rows: Vec::new(),
+        of_rows: Vec::new(),
+    };
+    let values = by_value(data, "disparity by", name)?;
+    let large = values
+        .into_iter()
+        .filter(|(_, rows)| rows.len() as u64 >= min_rows);
+    for (group, (value, rows)) in large.enumerate() {
+        groups
+            .of_rows
+            .extend(std::iter::repeat_n(group, rows.len()));
+        groups.rows.extend(rows);
+        groups.names.push(value);
+    }
+    Ok(groups)
+}
+
 fn of_column(data: &Dataset, name: &str) -> Result<Vec<Segment>, FailureReport> {
-    let values = data.column(name)?;
-    let is_text = !(values.data_type().is_numeric()
-        || values.data_type() == &arrow::datatypes::DataType::Boolean);
-    let texts = column::texts(values)
-        .map_err(|problem| data.unreadable(&format!("column '{name}': {problem}")))?;
-    let mut rows: BTreeMap<Option<String>, Vec<usize>> = BTreeMap::new();
-    for (row, value) in texts.into_iter().enumerate() {
-        rows.entry(value).or_default().push(row);
-    }
-    if rows.len() > MAX_VALUES {
-        let message = format!(
-            "segment-by '{name}': the column has {} values, and at most {MAX_VALUES} are judged; name segments as predicates instead",
-            rows.len()
-        );
-        return Err(failure(FailureReason::InvalidArguments, message));
-    }
+    let is_text = is_text(data.column(name)?);
+    let rows = by_value(data, "segment-by", name)?;
     Ok(rows
         .into_iter()
         .map(|(value, rows)| Segment {
@@ -68,6 +95,44 @@ fn of_column(data: &Dataset, name: &str) -> Result<Vec<Segment>, FailureReport> 
             rows,
         })
         .collect())
+}
+
+/// The rows of each value of a column, which has not too many of them.
+fn by_value(
+    data: &Dataset,
+    what: &str,
+    name: &str,
+) -> Result<BTreeMap<Option<String>, Vec<usize>>, FailureReport> {
+    let texts = column::texts(data.column(name)?)
+        .map_err(|problem| data.unreadable(&format!("column '{name}': {problem}")))?;
+    values_of(texts, MAX_VALUES).ok_or_else(|| {
+        let message = format!(
+            "{what} '{name}': the column has more than {MAX_VALUES} values, which is too many to judge each; name segments as predicates instead"
+        );
+        failure(FailureReason::InvalidArguments, message)
+    })
+}
+
+/// The rows of each value, where there are at most so many values.
+pub(super) fn values_of(
+    texts: Vec<Option<String>>,
+    most: usize,
+) -> Option<BTreeMap<Option<String>, Vec<usize>>> {
+    let mut rows: BTreeMap<Option<String>, Vec<usize>> = BTreeMap::new();
+    for (row, value) in texts.into_iter().enumerate() {
+        rows.entry(value).or_default().push(row);
+        if rows.len() > most {
+            return None;
+        }
+    }
+    Some(rows)
+}
+
+/// Whether values are written in quotes in SQL.
+pub(super) fn is_text(values: &arrow::array::ArrayRef) -> bool {
+    let is_plain = values.data_type().is_numeric()
+        || values.data_type() == &arrow::datatypes::DataType::Boolean;
+    !is_plain
 }
 
 /// That a column has a value, or none, in SQL.

@@ -7,17 +7,15 @@
 //! Source: Chung, Kraska, Polyzotis, Tae & Whang (2019), "Slice Finder: automated data slicing for model validation", for
 //! slices of one column.
 
-use std::collections::BTreeMap;
-
 use arrow::array::Array as _;
 use serde::Serialize;
 use windlass_statistics::losses::Loss;
 use windlass_statistics::mean::Mean;
 use windlass_statistics::paired::holm;
-use windlass_statistics::sample::Sample;
+use windlass_statistics::sample::{Accepts, Sample};
 use windlass_statistics::{Interval, bins, normal};
 
-use super::segments::{equals, quoted};
+use super::segments::{equals, is_text, quoted, values_of};
 use crate::data::{Dataset, column};
 
 /// How many are named.
@@ -49,12 +47,11 @@ pub struct Slice {
 pub fn worst(
     data: &Dataset,
     without: &[&str],
-    labels: &[f64],
-    answers: &[f64],
+    sample: &Sample<'_>,
     min_rows: u64,
     confidence: f64,
 ) -> Vec<Slice> {
-    let (of, losses) = losses(labels, answers);
+    let (of, losses) = losses(sample);
     let all: Mean = losses.iter().copied().collect();
     let mut found = Vec::new();
     for name in data.columns() {
@@ -119,18 +116,18 @@ fn compare(
 }
 
 /// What each row costs, by what labels and answers are.
-fn losses(labels: &[f64], answers: &[f64]) -> (&'static str, Vec<f64>) {
-    let sample = Sample::new(labels, answers);
-    let of = |loss: Loss| (0..labels.len()).map(|row| loss.of(&sample, row)).collect();
-    if labels.iter().any(|label| ![0.0, 1.0].contains(label)) {
-        return ("absoluteError", of(Loss::Absolute));
-    }
-    if answers.iter().all(|answer| (0.0..=1.0).contains(answer)) {
+fn losses(sample: &Sample<'_>) -> (&'static str, Vec<f64>) {
+    let rows = 0..sample.rows();
+    let of = |loss: Loss| rows.clone().map(|row| loss.of(sample, row)).collect();
+    if sample.check(Accepts::Probabilities).is_ok() {
         return ("logLoss", of(Loss::Log));
     }
-    let is_wrong =
-        |row: usize| f64::from(u8::from(sample.class(row) != sample.answered_class(row)));
-    ("error", (0..labels.len()).map(is_wrong).collect())
+    if sample.check(Accepts::Scores).is_ok() {
+        let is_wrong = |row| sample.class(row) != sample.answered_class(row);
+        let wrong = rows.map(|row| f64::from(u8::from(is_wrong(row))));
+        return ("error", wrong.collect());
+    }
+    ("absoluteError", of(Loss::Absolute))
 }
 
 /// The slices of a column: predicates, and their rows.
@@ -141,21 +138,14 @@ fn of_column(data: &Dataset, name: &str) -> Vec<(String, Vec<usize>)> {
     let Ok(texts) = column::texts(values) else {
         return Vec::new();
     };
-    let is_number = values.data_type().is_numeric();
-    let mut by_value: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
-    for (row, text) in texts.iter().enumerate() {
-        by_value.entry(text.as_deref()).or_default().push(row);
-        if by_value.len() > MOST_VALUES {
-            break;
-        }
-    }
-    if by_value.len() <= MOST_VALUES {
-        let is_text = !is_number && values.data_type() != &arrow::datatypes::DataType::Boolean;
+    if let Some(by_value) = values_of(texts, MOST_VALUES) {
+        let is_text = is_text(values);
         return by_value
             .into_iter()
-            .map(|(value, rows)| (equals(name, value, is_text), rows))
+            .map(|(value, rows)| (equals(name, value.as_deref(), is_text), rows))
             .collect();
     }
+    let is_number = values.data_type().is_numeric();
     match column::numbers(values) {
         Ok(numbers) if is_number => parts(name, &numbers),
         Ok(_) | Err(_) => Vec::new(),
@@ -234,23 +224,29 @@ mod tests {
     #[test]
     fn a_slice_that_does_worse_is_found_and_named() {
         let (data, labels, answers) = rows(|town, _| town == "Kiel");
-        let found = worst(&data, &[], &labels, &answers, 200, 0.95);
+        let found = worst(&data, &[], &Sample::new(&labels, &answers), 200, 0.95);
         assert_eq!(found[0].predicate, "town = 'Kiel'");
         assert_eq!((found[0].rows, found[0].of), (2000, "logLoss"));
         assert!(found[0].worse_by.lower > 0.3, "{:?}", found[0]);
 
         let (data, labels, answers) = rows(|_, age| age >= 65.0);
-        let found = worst(&data, &[], &labels, &answers, 200, 0.95);
+        let found = worst(&data, &[], &Sample::new(&labels, &answers), 200, 0.95);
         assert!(found[0].predicate.starts_with("age >= 6"), "{found:?}");
-        assert!(worst(&data, &["age"], &labels, &answers, 200, 0.95).is_empty());
+        assert!(worst(&data, &["age"], &Sample::new(&labels, &answers), 200, 0.95).is_empty());
     }
 
     #[test]
     fn where_no_slice_does_worse_none_is_named() {
         let (data, labels, answers) = rows(|_, _| false);
-        assert_eq!(worst(&data, &[], &labels, &answers, 200, 0.95), []);
+        assert_eq!(
+            worst(&data, &[], &Sample::new(&labels, &answers), 200, 0.95),
+            []
+        );
         // Nor one of too few rows.
         let (data, labels, answers) = rows(|town, _| town == "Kiel");
-        assert_eq!(worst(&data, &[], &labels, &answers, 3000, 0.95), []);
+        assert_eq!(
+            worst(&data, &[], &Sample::new(&labels, &answers), 3000, 0.95),
+            []
+        );
     }
 }

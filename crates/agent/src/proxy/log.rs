@@ -147,10 +147,14 @@ impl Log {
             self.signature = read_signature(self.settings.signature.as_deref());
         }
         let response = entry.response.as_ref().and_then(Captured::content);
+        let classes = self
+            .signature
+            .get()
+            .map_or(&[][..], |signature| &signature.output.classes);
         let payload = entry
             .request
             .content()
-            .and_then(|request| payload::parse(&request, response.as_deref()));
+            .and_then(|request| payload::parse(&request, response.as_deref(), classes));
         let Some(payload) =
             payload.filter(|payload| payload::fits(self.signature.get(), payload.rows[0].len()))
         else {

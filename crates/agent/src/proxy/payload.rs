@@ -5,6 +5,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 use windlass_api::agent::{Encoding, Signature};
+use windlass_statistics::sample::most_probable;
+
+use crate::data::answers::place_of;
 
 /// The rows of one request.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,8 +16,8 @@ pub struct Payload {
     pub id: Option<String>,
     /// Rows of the first input tensor, each as long as the tensor is wide.
     pub rows: Vec<Vec<Cell>>,
-    /// The first output tensor's value for each row.
-    pub predictions: Vec<Option<f64>>,
+    /// The first output tensor's answer for each row; of several classes the code of the most probable.
+    pub predictions: Vec<Cell>,
 }
 
 /// A value of an input tensor.
@@ -41,15 +44,8 @@ impl Cell {
     pub fn category<'a>(&'a self, categories: &'a [String]) -> Option<&'a str> {
         match self {
             Self::Text(text) => Some(text),
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "checked to be a whole number"
-            )]
-            Self::Number(code) if *code >= 0.0 && code.fract() == 0.0 && *code < 1e9 => {
-                categories.get(*code as usize).map(String::as_str)
-            }
-            Self::Null | Self::Number(_) => None,
+            Self::Number(code) => categories.get(place_of(*code)?).map(String::as_str),
+            Self::Null => None,
         }
     }
 }
@@ -94,7 +90,9 @@ fn flatten(value: Value, cells: &mut Vec<Cell>) {
 }
 
 /// Reads a request, and its answer where that was good; absent when the request cannot be read.
-pub fn parse(request: &[u8], response: Option<&[u8]>) -> Option<Payload> {
+///
+/// `classes` are those of the model's signature.
+pub fn parse(request: &[u8], response: Option<&[u8]>, classes: &[String]) -> Option<Payload> {
     let Request { id, inputs } = read(request)?;
     let tensor = inputs.into_iter().next()?;
     let shape = tensor.shape.clone();
@@ -106,7 +104,7 @@ pub fn parse(request: &[u8], response: Option<&[u8]>) -> Option<Payload> {
     }
     let width = cells.len() / rows;
     let rows: Vec<Vec<Cell>> = cells.chunks(width).map(<[Cell]>::to_vec).collect();
-    let predictions = predictions(response, rows.len());
+    let predictions = predictions(response, rows.len(), classes);
     Some(Payload {
         id: id.filter(|id| !id.is_empty()),
         rows,
@@ -114,19 +112,35 @@ pub fn parse(request: &[u8], response: Option<&[u8]>) -> Option<Payload> {
     })
 }
 
-/// The first output's value for each row; of an output with several values a row the first.
-fn predictions(response: Option<&[u8]>, rows: usize) -> Vec<Option<f64>> {
+/// The first output's answer for each row, by the rules of [`Output`](windlass_api::agent::Output).
+fn predictions(response: Option<&[u8]>, rows: usize, classes: &[String]) -> Vec<Cell> {
     let outputs = response
         .and_then(read::<Response>)
         .and_then(|response| response.outputs.into_iter().next());
     let cells = outputs.map(Tensor::cells).unwrap_or_default();
     if cells.is_empty() || !cells.len().is_multiple_of(rows) {
-        return vec![None; rows];
+        return vec![Cell::Null; rows];
     }
     cells
         .chunks(cells.len() / rows)
-        .map(|row| row[0].number())
+        .map(|row| prediction(row, classes.len()))
         .collect()
+}
+
+/// The answer that the numbers of a row are: of two classes the probability of the second, of more the most probable's
+/// code; else the first.
+fn prediction(row: &[Cell], classes: usize) -> Cell {
+    if classes < 2 || row.len() != classes {
+        return row[0].clone();
+    }
+    if classes == 2 {
+        return row[1].clone();
+    }
+    let numbers: Option<Vec<f64>> = row.iter().map(Cell::number).collect();
+    numbers.map_or(Cell::Null, |numbers| {
+        let code = u32::try_from(most_probable(&numbers)).unwrap_or_default();
+        Cell::Number(f64::from(code))
+    })
 }
 
 fn read<T: for<'de> Deserialize<'de>>(content: &[u8]) -> Option<T> {
@@ -192,6 +206,7 @@ pub fn categories(encoding: &Encoding) -> Option<&[String]> {
     match encoding {
         Encoding::Number => None,
         Encoding::Category { categories } => Some(categories),
+        Encoding::Text => Some(&[]),
     }
 }
 
@@ -204,25 +219,25 @@ mod tests {
     fn rows_are_those_of_the_first_tensor() {
         let request = br#"{"id":"a","inputs":[{"name":"x","shape":[2,2],"datatype":"FP64","data":[1,2.5,null,4]},{"name":"y","shape":[1],"data":[9]}]}"#;
         let response = br#"{"outputs":[{"name":"p","shape":[2],"data":[0.1,0.9]}]}"#;
-        let payload = parse(request, Some(response)).expect("a payload");
+        let payload = parse(request, Some(response), &[]).expect("a payload");
         assert_eq!(payload.id.as_deref(), Some("a"));
         assert_eq!(
             payload.rows,
             vec![vec![Number(1.0), Number(2.5)], vec![Null, Number(4.0)]]
         );
-        assert_eq!(payload.predictions, vec![Some(0.1), Some(0.9)]);
+        assert_eq!(payload.predictions, vec![Number(0.1), Number(0.9)]);
     }
 
     #[test]
     fn nested_data_and_pythons_nan_are_read() {
         let request =
             br#"{"inputs":[{"name":"NaN \"x","shape":[2,2],"data":[[1,NaN],[-Infinity,true]]}]}"#;
-        let payload = parse(request, None).expect("a payload");
+        let payload = parse(request, None, &[]).expect("a payload");
         assert_eq!(
             payload.rows,
             vec![vec![Number(1.0), Null], vec![Null, Number(1.0)]]
         );
-        assert_eq!(payload.predictions, vec![None, None]);
+        assert_eq!(payload.predictions, vec![Null, Null]);
     }
 
     #[test]
@@ -235,7 +250,7 @@ mod tests {
             r#"{"inputs":[{"shape":[0],"data":[]}]}"#,
             r#"{"inputs":[{"shape":[3],"data":[1,2]}]}"#,
         ] {
-            assert_eq!(parse(request.as_bytes(), None), None, "{request}");
+            assert_eq!(parse(request.as_bytes(), None, &[]), None, "{request}");
         }
     }
 
@@ -248,12 +263,34 @@ mod tests {
             r#"{"outputs":[{"shape":[0],"data":[]}]}"#,
         ] {
             assert_eq!(
-                parse(request, Some(response.as_bytes()))
+                parse(request, Some(response.as_bytes()), &[])
                     .expect("a payload")
                     .predictions,
-                vec![None]
+                vec![Null]
             );
         }
+    }
+
+    #[test]
+    fn a_prediction_of_classes_is_one_value() {
+        let request = br#"{"inputs":[{"shape":[2,1],"data":[1,2]}]}"#;
+        let of = |data: &str, classes: &[&str]| {
+            let response = format!(r#"{{"outputs":[{{"data":{data}}}]}}"#);
+            let classes: Vec<String> = classes.iter().map(|&class| class.to_owned()).collect();
+            parse(request, Some(response.as_bytes()), &classes)
+                .expect("a payload")
+                .predictions
+        };
+        assert_eq!(
+            of("[0.9, 0.1, 0.2, 0.8]", &["no", "yes"]),
+            [Number(0.1), Number(0.8)]
+        );
+        assert_eq!(
+            of("[0.1, 0.2, 0.7, 0.6, 0.4, 0]", &["a", "b", "c"]),
+            [Number(2.0), Number(0.0)]
+        );
+        assert_eq!(of("[0.3, 0.4]", &["no", "yes"]), [Number(0.3), Number(0.4)]);
+        assert_eq!(of("[0.9, 0.1, 0.2, 0.8]", &[]), [Number(0.9), Number(0.2)]);
     }
 
     #[test]

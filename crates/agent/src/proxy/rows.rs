@@ -15,6 +15,7 @@ use uuid::Uuid;
 use windlass_api::agent::Signature;
 
 use super::payload::{Cell, Payload, categories};
+use crate::profile::PREDICTION;
 
 /// What every row of a log says.
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ pub struct Rows {
     request_ids: Vec<String>,
     timestamps: Vec<i64>,
     features: Vec<Column>,
-    predictions: Float64Builder,
+    prediction: Column,
 }
 
 /// A feature's column.
@@ -95,7 +96,16 @@ impl Rows {
             request_ids: Vec::new(),
             timestamps: Vec::new(),
             features,
-            predictions: Float64Builder::new(),
+            prediction: Column {
+                name: PREDICTION.to_owned(),
+                values: match signature.map(|signature| &signature.output.classes) {
+                    Some(classes) if classes.len() > 2 => Values::Category {
+                        categories: classes.clone(),
+                        values: StringBuilder::new(),
+                    },
+                    Some(_) | None => number(),
+                },
+            },
         }
     }
 
@@ -138,7 +148,7 @@ impl Rows {
             for (column, cell) in self.features.iter_mut().zip(row) {
                 column.push(cell);
             }
-            self.predictions.append_option(prediction);
+            self.prediction.push(&prediction);
         }
     }
 
@@ -185,7 +195,7 @@ impl Rows {
             same(&self.identity.model),
             same(&self.identity.version),
         ];
-        for Column { name, values } in self.features {
+        for Column { name, values } in self.features.into_iter().chain([self.prediction]) {
             let (kind, column): (DataType, ArrayRef) = match values {
                 Values::Number(mut values) => (DataType::Float64, Arc::new(values.finish())),
                 Values::Category { mut values, .. } => (DataType::Utf8, Arc::new(values.finish())),
@@ -193,8 +203,6 @@ impl Rows {
             fields.push(Field::new(name, kind, true));
             columns.push(column);
         }
-        fields.push(Field::new("prediction", DataType::Float64, true));
-        columns.push(Arc::new(self.predictions.finish()));
         Ok(RecordBatch::try_new(
             Arc::new(Schema::new(fields)),
             columns,

@@ -15,11 +15,13 @@ mod columns;
 mod environment;
 mod inputs;
 mod interruption;
+mod machine;
 mod progress;
 mod tail;
 mod trainer;
 mod work;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -210,6 +212,11 @@ async fn train(
         output,
         metrics: work.metrics(),
         resumed: None,
+        environment: if arguments.rank == 0 {
+            machine::described()
+        } else {
+            BTreeMap::new()
+        },
     })
 }
 

@@ -1,19 +1,21 @@
 //! Bringing a tree from a store to this machine.
 
+use std::fs;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path as StorePath;
 use percent_encoding::percent_decode_str;
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio_util::task::AbortOnDropHandle;
 use windlass_api::agent::Tree;
 
+use super::hash::{Hashed, Hasher, hash_into, in_parallel, largest_first};
 use super::{
-    File, IN_FLIGHT, LocalFile, TEMPORARY, TreeError, blocking, hash_file, is_name, tree_of,
-    walk_as_of,
+    File, IN_FLIGHT, LocalFile, TEMPORARY, TreeError, blocking, is_name, local_files, tree_of,
 };
 use crate::address::{Address, AddressError};
 
@@ -27,48 +29,79 @@ pub(crate) async fn download_listed(
     from: &Address,
     to: &Path,
 ) -> Result<(Tree, Vec<File>), TreeError> {
-    let mut files = if let Some(local) = from.local_path() {
-        let (from, local, to) = (from.clone(), local.to_owned(), to.to_owned());
-        blocking(move || copy(walk_as_of(&from, &local)?, &to)).await?
-    } else {
-        bring(from, Some(to)).await?
-    };
-    if files.is_empty() {
-        return Err(AddressError::NotFound {
-            uri: from.uri().to_owned(),
-        }
-        .into());
-    }
+    let hashed = download_hashed(from, to, None).await?;
+    let mut files: Vec<File> = hashed.into_iter().map(|one| one.file).collect();
     Ok((tree_of(from.uri(), &mut files), files))
 }
 
-/// The digest of what lies in a store, which is read and not kept.
-pub(super) async fn digest(from: &Address) -> Result<Tree, TreeError> {
-    let mut files = bring(from, None).await?;
-    Ok(tree_of(from.uri(), &mut files))
+/// The same with the shards of the files, of so many bytes, where these are asked for.
+pub(crate) async fn download_hashed(
+    from: &Address,
+    to: &Path,
+    shard_size: Option<NonZeroU64>,
+) -> Result<Vec<Hashed>, TreeError> {
+    if from.local_path().is_none() {
+        return Ok(hashes_of(bring(from, Some(to), shard_size).await?));
+    }
+    let (from, to) = (from.clone(), to.to_owned());
+    blocking(move || copy_hashed(local_files(&from)?, &to, shard_size)).await
+}
+
+/// What lies in a store, which is read and not kept.
+pub(super) async fn hashed(
+    from: &Address,
+    shard_size: Option<NonZeroU64>,
+) -> Result<Vec<Hashed>, TreeError> {
+    Ok(hashes_of(bring(from, None, shard_size).await?))
+}
+
+/// The objects of a tree in a store, by where they lie, each read from end to end.
+pub(crate) async fn read_objects(from: &Address) -> Result<Vec<(StorePath, File)>, TreeError> {
+    let objects = bring(from, None, None).await?;
+    let files = objects
+        .into_iter()
+        .map(|(object, hashed)| (object, hashed.file));
+    Ok(files.collect())
+}
+
+fn hashes_of(objects: Vec<(StorePath, Hashed)>) -> Vec<Hashed> {
+    objects.into_iter().map(|(_, hashed)| hashed).collect()
 }
 
 /// Copies local files into a folder, digesting them on the way.
 pub(super) fn copy(from: Vec<LocalFile>, to: &Path) -> Result<Vec<File>, TreeError> {
-    let mut files = Vec::new();
-    for LocalFile { path, on_disk } in from {
-        let target = to.join(&path);
+    let copied = copy_hashed(from, to, None)?;
+    Ok(copied.into_iter().map(|one| one.file).collect())
+}
+
+fn copy_hashed(
+    from: Vec<LocalFile>,
+    to: &Path,
+    shard_size: Option<NonZeroU64>,
+) -> Result<Vec<Hashed>, TreeError> {
+    in_parallel(&largest_first(from), |LocalFile { path, on_disk }| {
+        let target = to.join(path);
         let failed = |source| TreeError::File {
             doing: "writing",
             path: target.clone(),
             source,
         };
-        std::fs::create_dir_all(target.parent().expect("a file in a folder")).map_err(failed)?;
-        let mut out = std::fs::File::create(&target).map_err(failed)?;
-        let (size, sha256) = hash_file(&on_disk, &mut out)?;
+        fs::create_dir_all(target.parent().expect("a file in a folder")).map_err(failed)?;
+        let mut out = fs::File::create(&target).map_err(failed)?;
+        let mut hashed = hash_into(on_disk, shard_size, &mut out)?;
         out.sync_all().map_err(failed)?;
-        files.push(File { path, size, sha256 });
-    }
-    Ok(files)
+        hashed.file.path.clone_from(path);
+        Ok(hashed)
+    })
 }
 
-/// Reads each object, into a file below `to` where that is given.
-async fn bring(from: &Address, to: Option<&Path>) -> Result<Vec<File>, TreeError> {
+/// Reads each object, into a file below `to` where that is given. Each is a task of its own, so that hashing takes all
+/// processors; none goes on once this is given up.
+async fn bring(
+    from: &Address,
+    to: Option<&Path>,
+    shard_size: Option<NonZeroU64>,
+) -> Result<Vec<(StorePath, Hashed)>, TreeError> {
     let mut objects = Vec::new();
     for object in objects_of(from).await? {
         let path = relative(from, &object)?;
@@ -76,11 +109,25 @@ async fn bring(from: &Address, to: Option<&Path>) -> Result<Vec<File>, TreeError
             objects.push((object, path));
         }
     }
+    if objects.is_empty() {
+        let uri = from.uri().to_owned();
+        return Err(AddressError::NotFound { uri }.into());
+    }
     futures::stream::iter(objects)
-        .map(|(object, path)| async move {
-            let target = to.map(|to| to.join(&path));
-            let (size, sha256) = bring_one(from, &object, target).await?;
-            Ok(File { path, size, sha256 })
+        .map(|(object, path)| {
+            let (from, target) = (from.clone(), to.map(|to| to.join(&path)));
+            let brought = async move {
+                let empty = Hasher::new(shard_size);
+                let full = bring_through(empty, &from, &object, target).await?;
+                Ok((object, full.finish(path)))
+            };
+            let task = AbortOnDropHandle::new(tokio::spawn(brought));
+            async move {
+                match task.await {
+                    Ok(outcome) => outcome,
+                    Err(problem) => std::panic::resume_unwind(problem.into_panic()),
+                }
+            }
         })
         .buffer_unordered(IN_FLIGHT)
         .try_collect()
@@ -106,6 +153,18 @@ pub(crate) async fn bring_one(
     location: &StorePath,
     to: Option<PathBuf>,
 ) -> Result<(u64, String), TreeError> {
+    let hasher = bring_through(Hasher::new(None), from, location, to).await?;
+    let File { size, sha256, .. } = hasher.finish(String::new()).file;
+    Ok((size, sha256))
+}
+
+/// Reads one object to its end through a hasher, into the file `to` where that is given.
+async fn bring_through(
+    mut hasher: Hasher,
+    from: &Address,
+    location: &StorePath,
+    to: Option<PathBuf>,
+) -> Result<Hasher, TreeError> {
     let reading = |source| TreeError::from(from.access("reading", source));
     let mut content = from
         .store()
@@ -127,14 +186,12 @@ pub(crate) async fn bring_one(
             Box::new(tokio::fs::File::create(to).await.map_err(writing)?)
         }
     };
-    let (mut size, mut hash) = (0, Sha256::new());
     while let Some(chunk) = content.try_next().await.map_err(reading)? {
-        hash.update(&chunk);
-        size += chunk.len() as u64;
+        hasher.update(&chunk);
         out.write_all(&chunk).await.map_err(writing)?;
     }
     out.flush().await.map_err(writing)?;
-    Ok((size, format!("{:x}", hash.finalize())))
+    Ok(hasher)
 }
 
 /// An object's path in the tree. What a store's listing says is not trusted: no name leads out of the folder.

@@ -13,9 +13,11 @@
 //! Names that begin with [`TEMPORARY`] are the agent's own and belong to no tree.
 
 mod download;
+mod hash;
 mod upload;
 
-use std::io::{self, Read};
+use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -28,9 +30,10 @@ use crate::address::{Address, AddressError};
 
 pub(crate) use download::bring_one;
 pub use download::download;
-pub(crate) use download::download_listed;
-pub(crate) use upload::put_one;
+pub(crate) use download::{download_hashed, download_listed, read_objects};
+pub(crate) use hash::{Hashed, Sharded, hash_file, hash_shards};
 pub use upload::upload;
+pub(crate) use upload::{list_address, put_one};
 
 /// How the names begin of what the agent writes and has not finished.
 pub const TEMPORARY: &str = ".windlass-";
@@ -131,25 +134,73 @@ pub fn of_file(address: &Address, content: &[u8]) -> Tree {
     )
 }
 
+/// The tree of files that were hashed.
+pub(crate) fn tree_of_hashed(uri: &str, hashed: &[Hashed]) -> Tree {
+    let mut files: Vec<File> = hashed.iter().map(|one| one.file.clone()).collect();
+    tree_of(uri, &mut files)
+}
+
 /// The digest of what lies at an address; what is not on this machine is read once from end to end.
 pub async fn digest(address: &Address) -> Result<Tree, TreeError> {
-    let Some(local) = address.local_path() else {
-        return download::digest(address).await;
+    let hashed = hashed(address, None).await?;
+    Ok(tree_of_hashed(address.uri(), &hashed))
+}
+
+/// The files at an address, each read once from end to end, with their shards of so many bytes where these are asked for.
+///
+/// # Errors
+/// [`AddressError::NotFound`] where there is no file.
+pub(crate) async fn hashed(
+    address: &Address,
+    shard_size: Option<NonZeroU64>,
+) -> Result<Vec<Hashed>, TreeError> {
+    if address.local_path().is_none() {
+        return download::hashed(address, shard_size).await;
+    }
+    let address = address.clone();
+    blocking(move || hash::hash_files(local_files(&address)?, shard_size)).await
+}
+
+/// The files at a local address that belong to it.
+///
+/// # Errors
+/// [`AddressError::NotFound`] where there is none, or the address is not a local one.
+pub(crate) fn local_files(address: &Address) -> Result<Vec<LocalFile>, TreeError> {
+    let files = match address.local_path() {
+        Some(local) => walk_as_of(address, local)?,
+        None => Vec::new(),
     };
-    let (address, local) = (address.clone(), local.to_owned());
-    blocking(move || {
-        let mut files = Vec::new();
-        for LocalFile { path, on_disk } in walk_as_of(&address, &local)? {
-            let (size, sha256) = hash_file(&on_disk, &mut io::sink())?;
-            files.push(File { path, size, sha256 });
-        }
+    if files.is_empty() {
         let uri = address.uri().to_owned();
-        if files.is_empty() {
-            return Err(AddressError::NotFound { uri }.into());
+        return Err(AddressError::NotFound { uri }.into());
+    }
+    Ok(files)
+}
+
+/// The paths of the symbolic links in a local folder, with `/`; those that are no text as well as they can be told.
+/// Nothing that the agent itself is about to write is looked at, and a link is not followed.
+pub(crate) fn symbolic_links(root: &Path) -> Result<Vec<String>, TreeError> {
+    let mut links = Vec::new();
+    let entries = WalkDir::new(root)
+        .min_depth(1)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(|entry| !is_own(entry.file_name()));
+    for entry in entries {
+        let entry = entry.map_err(|problem| TreeError::File {
+            doing: "reading",
+            path: problem.path().unwrap_or(root).to_owned(),
+            source: problem.into(),
+        })?;
+        if entry.path_is_symlink() {
+            let path = entry
+                .path()
+                .strip_prefix(root)
+                .expect("a walk stays below its root");
+            links.push(path.to_string_lossy().into_owned());
         }
-        Ok(tree_of(&uri, &mut files))
-    })
-    .await
+    }
+    Ok(links)
 }
 
 /// Makes the folder `to` show each file at a local address by a link; what is added later is not in it.
@@ -208,7 +259,6 @@ pub(crate) struct LocalFile {
 /// The files under `root`, or the file `root` itself. Links are followed. Nothing there is no files.
 pub(crate) fn walk(uri: &str, root: &Path) -> Result<Vec<LocalFile>, TreeError> {
     let mut files = Vec::new();
-    let is_own = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(TEMPORARY);
     let entries = WalkDir::new(root)
         .follow_links(true)
         .into_iter()
@@ -249,39 +299,15 @@ pub(crate) fn walk(uri: &str, root: &Path) -> Result<Vec<LocalFile>, TreeError> 
     Ok(files)
 }
 
+/// Whether a name is one of the agent's own.
+fn is_own(name: &std::ffi::OsStr) -> bool {
+    name.to_string_lossy().starts_with(TEMPORARY)
+}
+
 fn is_not_found(problem: &walkdir::Error) -> bool {
     problem
         .io_error()
         .is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
-}
-
-/// Reads a file from end to end into `sink`; its size and SHA-256.
-pub(crate) fn hash_file(
-    path: &Path,
-    sink: &mut impl io::Write,
-) -> Result<(u64, String), TreeError> {
-    let failed = |source| TreeError::File {
-        doing: "reading",
-        path: path.to_owned(),
-        source,
-    };
-    let mut file = std::fs::File::open(path).map_err(failed)?;
-    let mut buffer = vec![0; BUFFER_BYTES];
-    let (mut size, mut hash) = (0, Sha256::new());
-    loop {
-        let read = file.read(&mut buffer).map_err(failed)?;
-        if read == 0 {
-            return Ok((size, format!("{:x}", hash.finalize())));
-        }
-        hash.update(&buffer[..read]);
-        size += read as u64;
-        sink.write_all(&buffer[..read])
-            .map_err(|source| TreeError::File {
-                doing: "copying",
-                path: path.to_owned(),
-                source,
-            })?;
-    }
 }
 
 /// Runs what blocks on a thread that may.

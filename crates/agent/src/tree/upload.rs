@@ -245,8 +245,8 @@ pub(crate) async fn put_one(file: &LocalFile, to: Address) -> Result<File, TreeE
     })
 }
 
-/// Beside `prefix/NAME`: `prefix/.windlass-NAME.json`.
-fn list_address(to: &Address) -> Address {
+/// Where the list of what was uploaded lies: beside `prefix/NAME`, `prefix/.windlass-NAME.json`.
+pub(crate) fn list_address(to: &Address) -> Address {
     let name = to.path().filename().unwrap_or_default();
     to.sibling(&format!("{TEMPORARY}{name}.json"))
 }

@@ -5,12 +5,14 @@
 //!                     └────> step ──────┘          what waits: whoever names another
 //! ```
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::PodTemplate;
+use crate::{PodTemplate, TrainingJobSpec};
 
 /// A program that runs before the workers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -48,6 +50,23 @@ pub struct TrainingStep {
 
 fn default_retries() -> i32 {
     2
+}
+
+impl TrainingJobSpec {
+    /// Names of the inputs and steps that the workers read, in their order: what `workers.inputs` says, else all that no
+    /// step reads.
+    pub fn read_by_workers(&self) -> Vec<&str> {
+        if let Some(names) = &self.workers.inputs {
+            return names.iter().map(String::as_str).collect();
+        }
+        let by_steps = self.steps.iter().flat_map(|step| &step.inputs);
+        let by_steps: BTreeSet<&str> = by_steps.map(String::as_str).collect();
+        let inputs = self.inputs.iter().map(|input| input.name.as_str());
+        inputs
+            .chain(self.steps.iter().map(|step| step.name.as_str()))
+            .filter(|name| !by_steps.contains(name))
+            .collect()
+    }
 }
 
 /// Whether what was made before is taken.

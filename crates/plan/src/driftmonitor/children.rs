@@ -5,7 +5,7 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use kube::ResourceExt;
 use windlass_api::{
-    Address, DriftMonitor, Mode, ModelVersion, Retrain, Stored, TrainingJob, Window, labels,
+    Address, CAUSE, DriftMonitor, Mode, ModelVersion, Retrain, Stored, TrainingJob, Window, labels,
 };
 
 use crate::pods::{self, Agent, flag};
@@ -134,10 +134,16 @@ pub fn training_job_name(monitor: &DriftMonitor, end: Timestamp) -> String {
     format!("{}-{}", monitor.name_any(), end.as_second())
 }
 
-/// The TrainingJob that drift asks for.
-pub fn training_job(monitor: &DriftMonitor, retrain: &Retrain, window: Window) -> TrainingJob {
+/// The TrainingJob that drift asks for, which the newest of its windows tells in words.
+pub fn training_job(
+    monitor: &DriftMonitor,
+    retrain: &Retrain,
+    window: Window,
+    drift: &str,
+) -> TrainingJob {
     let mut spec = retrain.template.spec.clone();
     let end = window.end;
+    let cause = format!("drift from {} to {end}: {drift}", window.start);
     spec.window = Some(window);
     if monitor.spec.mode == Mode::Suggest {
         spec.suspend = true;
@@ -158,7 +164,8 @@ pub fn training_job(monitor: &DriftMonitor, retrain: &Retrain, window: Window) -
     ));
     job.metadata.namespace = monitor.namespace();
     job.metadata.labels = Some(all);
-    job.metadata.annotations =
-        Some(template.annotations).filter(|annotations| !annotations.is_empty());
+    let mut annotations = template.annotations;
+    annotations.insert(CAUSE.to_owned(), cause);
+    job.metadata.annotations = Some(annotations);
     job
 }

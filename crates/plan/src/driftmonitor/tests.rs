@@ -7,12 +7,14 @@ use kube::ResourceExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use windlass_api::condition::{DRIFTED, READY, STALLED};
-use windlass_api::{DriftMonitor, DriftMonitorStatus, ModelDeployment, TrainingJob, is_true};
+use windlass_api::{
+    CAUSE, DriftMonitor, DriftMonitorStatus, ModelDeployment, TrainingJob, is_true,
+};
 
 use super::{Observed, plan};
 use crate::fixtures::{
-    assert_restricted, at, digest, disrupted, ended, given, is_so, object, pod, readable, said,
-    version, waiting,
+    as_kept, assert_restricted, at, digest, disrupted, ended, given, is_so, object, pod, readable,
+    said, version, waiting,
 };
 use crate::{Child, Plan, Step};
 
@@ -83,7 +85,9 @@ impl World {
     }
 
     fn plan(&self) -> Plan<DriftMonitorStatus> {
-        plan(&self.observed, at(self.now))
+        let mut kept = self.observed.clone();
+        as_kept(&mut kept.pods, &mut kept.jobs);
+        plan(&kept, at(self.now))
     }
 
     fn status(&self) -> DriftMonitorStatus {
@@ -398,6 +402,11 @@ fn no_training_is_asked_for_while_what_came_of_the_last_one_is_not_settled() {
         let mut world = World::new(json!({}));
         world.windows(&["Drifted", "Drifted"]).training_ends();
         assert_eq!(world.observed.training_jobs.len(), 1);
+        let cause = &world.observed.training_jobs[0].annotations()[CAUSE];
+        assert!(
+            cause.starts_with("drift from 2026-1") && cause.contains("Z: "),
+            "{cause}"
+        );
         let mut trained = version(2, '2', verdict);
         Arc::make_mut(&mut trained).spec.validation = Some(object(
             json!({"dataset": {"uri": "pvc://data/h", "label": "late"}, "metrics": [{"name": "rocAuc", "min": "0.5"}]}),

@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use windlass_api::agent::{METRICS_PORT, SIGNATURE_FILE, paths};
 use windlass_api::{ModelDeployment, ModelVersion, labels};
 
-use crate::pods::{self, Agent, CANDIDATE_PORTS, flag};
+use crate::pods::{self, Agent, CANDIDATE_PORTS, Model, flag};
 use crate::{reports, storage, template};
 
 /// Port of the Service and of the proxy.
@@ -85,9 +85,12 @@ pub fn version_deployment(
         &mut spec,
         "windlass-fetch",
         agent,
-        &version.spec.artifact,
-        "windlass-model",
-        paths::MODEL,
+        Model {
+            artifact: &version.spec.artifact,
+            signed_by: deployment.spec.signed_by.as_ref(),
+            volume: "windlass-model",
+            folder: paths::MODEL,
+        },
     );
     pods::server_sidecar(
         &mut spec,

@@ -268,7 +268,10 @@ impl<'a> Reconcile<'a> {
             .chain([children::deployment_name(self.deployment, target)])
             .collect();
         self.delete_all_but(&kept, plan);
-        plan.status.canary = None;
+        self.stop_canary(
+            plan,
+            "nothing serves any more that it could be tried beside",
+        );
         if ready {
             self.note_event(
                 plan,

@@ -4,9 +4,11 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use kube::ResourceExt;
 use windlass_api::agent::{SIGNATURE_FILE, paths};
-use windlass_api::{Address, MetricGate, ModelVersion, Validation, labels};
+use windlass_api::{
+    Address, Decimal, DisparityGate, MetricGate, ModelVersion, Protocol, Validation, labels,
+};
 
-use crate::pods::{self, Agent, CANDIDATE_PORTS, CHAMPION_PORTS, flag};
+use crate::pods::{self, Agent, CANDIDATE_PORTS, CHAMPION_PORTS, Model, ServerPorts, flag};
 use crate::{reports, storage, template};
 
 /// Seconds that a model server has to become ready.
@@ -50,18 +52,24 @@ pub fn validation_job(
         &mut spec,
         "windlass-fetch",
         agent,
-        &version.spec.artifact,
-        "windlass-model",
-        paths::MODEL,
+        Model {
+            artifact: &version.spec.artifact,
+            signed_by: None,
+            volume: "windlass-model",
+            folder: paths::MODEL,
+        },
     );
     if let Some(champion) = champion {
         pods::fetch_model(
             &mut spec,
             "windlass-fetch-champion",
             agent,
-            &champion.spec.artifact,
-            "windlass-champion",
-            paths::CHAMPION,
+            Model {
+                artifact: &champion.spec.artifact,
+                signed_by: None,
+                volume: "windlass-champion",
+                folder: paths::CHAMPION,
+            },
         );
         pods::server_sidecar(
             &mut spec,
@@ -163,16 +171,12 @@ fn arguments(
     let mut arguments = vec!["evaluate".to_owned()];
     let mut add = |name: &str, value: String| flag(&mut arguments, name, value);
     add("model-name", version.spec.model.clone());
-    add(
-        "server",
-        format!("http://127.0.0.1:{}", CANDIDATE_PORTS.http),
-    );
+    let protocol = validation.protocol;
+    add("protocol", protocol.as_str().to_owned());
+    add("server", server_address(protocol, CANDIDATE_PORTS));
     add("signature", format!("{}/{SIGNATURE_FILE}", paths::MODEL));
     if let Some(champion) = champion {
-        add(
-            "champion-server",
-            format!("http://127.0.0.1:{}", CHAMPION_PORTS.http),
-        );
+        add("champion-server", server_address(protocol, CHAMPION_PORTS));
         add(CHAMPION_FLAG.trim_start_matches('-'), champion.name_any());
         add(
             "champion-signature",
@@ -187,8 +191,19 @@ fn arguments(
         add("window-start", window.start.to_string());
         add("window-end", window.end.to_string());
     }
+    for (name, column) in [
+        ("weight", &validation.dataset.weight),
+        ("query", &validation.dataset.query),
+    ] {
+        if let Some(column) = column {
+            add(name, column.clone());
+        }
+    }
     for gate in &validation.metrics {
         add("metric", metric(gate));
+    }
+    for gate in &validation.disparities {
+        add("disparity", disparity(gate));
     }
     for segment in &validation.segments {
         add("segment", segment.clone());
@@ -206,17 +221,41 @@ fn arguments(
     arguments
 }
 
+/// Where a model server in this pod is asked.
+fn server_address(protocol: Protocol, ports: ServerPorts) -> String {
+    let port = match protocol {
+        Protocol::OpenInferenceGRPC => ports.grpc,
+        Protocol::OpenInference | Protocol::V1 | Protocol::OpenAI => ports.http,
+    };
+    format!("http://127.0.0.1:{port}")
+}
+
 fn metric(gate: &MetricGate) -> String {
-    let limit = |name: &str, limit: &Option<windlass_api::Decimal>| {
-        limit
-            .as_ref()
-            .map(|limit| format!(",{name}={limit}"))
-            .unwrap_or_default()
+    let parameter = match (&gate.quantile, gate.places) {
+        (Some(quantile), _) => format!("@{quantile}"),
+        (None, Some(places)) => format!("@{places}"),
+        (None, None) => String::new(),
     };
     format!(
-        "{}{}{}",
+        "{}{parameter}{}{}",
         gate.name.as_str(),
-        limit("min", &gate.min),
-        limit("max", &gate.max)
+        limit("min", gate.min.as_ref()),
+        limit("max", gate.max.as_ref())
     )
+}
+
+/// The column comes last: its name may hold anything.
+fn disparity(gate: &DisparityGate) -> String {
+    format!(
+        "{}{},by={}",
+        gate.name.as_str(),
+        limit("max", gate.max.as_ref()),
+        gate.by
+    )
+}
+
+fn limit(name: &str, limit: Option<&Decimal>) -> String {
+    limit
+        .map(|limit| format!(",{name}={limit}"))
+        .unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! The chain of records of what happened to a version.
 //!
 //! ```text
-//!   made ─> judged ─> reviewed        (this controller's own)
+//!   made ─> judged ─> reviewed ─> … retired    (this controller's own)
 //!   canary, promoted, rolled back, …  (taken over from the histories of the ModelDeployments, which write them with the
 //!                                      very status that makes them so: a crash loses none)
 //! ```
@@ -14,6 +14,7 @@ use windlass_api::{
 };
 
 use super::observed::Observed;
+use super::plan::retirement::{is_decided, last_reason};
 use crate::digest;
 
 /// The actor of what nobody asked for in person.
@@ -70,6 +71,17 @@ pub(super) fn record(
         reason: event.reason.clone(),
         evidence: event.evidence.clone(),
     }));
+    // The last of all, after which it goes.
+    if is_decided(status) && !is_decided(before) {
+        all.push(New {
+            action: Action::Retired,
+            time: now,
+            actor: WINDLASS.to_owned(),
+            deployment: None,
+            reason: last_reason(observed),
+            evidence: Some(version.spec.artifact.digest.clone()),
+        });
+    }
     for new in all {
         append(version, &mut status.decisions, new);
     }

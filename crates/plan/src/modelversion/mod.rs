@@ -8,15 +8,21 @@
 //! Where a person's word is asked for, a version that was found good waits for it (`spec.review`). Whatever happens to a
 //! version, here or in a roll-out, becomes a record of a chain in its status.
 //!
+//! Where `spec.retention` is given, a version goes once enough newer ones are there and nothing needs it: see
+//! `plan/retention.rs` for what does, and `plan/retirement.rs` for how.
+//!
 //! A Job that could not come to a verdict stays, for its logs; when a person deletes it, validation starts again.
 
 mod children;
 mod decisions;
+mod files;
 mod observed;
 mod plan;
 #[cfg(test)]
 mod tests;
 
 pub use decisions::is_approved;
-pub use observed::Observed;
-pub use plan::{is_good, plan, refused};
+pub use files::ROLE as RETENTION_ROLE;
+pub use observed::{Around, Observed};
+pub use plan::retention::may_go;
+pub use plan::{fingerprint, is_good, plan, refused, verdict};

@@ -1,4 +1,11 @@
 //! The decisions on a ModelVersion.
+//!
+//! ```text
+//!   registered, validated or judged ──> retention (does anything keep it?) ──> retirement (mark, record, files, object)
+//! ```
+
+pub(super) mod retention;
+pub(super) mod retirement;
 
 use std::time::Duration;
 
@@ -19,18 +26,29 @@ use crate::conditions::{Conditions, Truth};
 use crate::jobs::{self, JobState, Without};
 use crate::{Child, Note, Plan, Problem, Step, pods, template};
 
+const CHAMPION_NOT_FOUND: &str = "ChampionNotFound";
+/// How long until a champion that is not there is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+
 /// Whether a version may serve as `Latest`: its validation passed, and whoever was to approve it did.
 pub fn is_good(version: &ModelVersion) -> bool {
     verdict(version) == Some(Verdict::Pass) && is_approved(version)
 }
 
-fn verdict(version: &ModelVersion) -> Option<Verdict> {
+/// What its validation found, where it came to a verdict.
+pub fn verdict(version: &ModelVersion) -> Option<Verdict> {
     version
         .status
         .as_ref()?
         .validation
         .as_ref()
         .map(|validation| validation.verdict)
+}
+
+/// By what a version is known in quarantine.
+pub fn fingerprint(version: &ModelVersion) -> &str {
+    let fingerprint = version.spec.fingerprint.as_deref();
+    fingerprint.unwrap_or(&version.spec.artifact.digest)
 }
 
 /// What is to be done about a ModelVersion.
@@ -41,11 +59,12 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
         return Plan::status_only(before);
     }
     let reconcile = Reconcile::new(observed, &before, now);
-    let mut plan = match (&version.spec.validation, &before.validation) {
+    let plan = match (&version.spec.validation, &before.validation) {
         (None, _) => reconcile.registered(),
         (Some(_), Some(found)) => Plan::status_only(reconcile.judged(found.clone())),
         (Some(validation), None) => reconcile.validate(validation),
     };
+    let mut plan = reconcile.retain_or_retire(plan);
     decisions::record(observed, &before, &mut plan.status, now);
     plan
 }
@@ -54,7 +73,11 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
 pub fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<ModelVersionStatus> {
     let version = &*observed.version;
     let before = version.status.clone().unwrap_or_default();
-    let mut plan = Reconcile::new(observed, &before, now).stalled(problem);
+    let reconcile = Reconcile::new(observed, &before, now);
+    let mut plan = match &before.retiring {
+        Some(retiring) => reconcile.held_up(before.clone(), retiring, problem),
+        None => reconcile.stalled(problem),
+    };
     decisions::record(observed, &before, &mut plan.status, now);
     plan
 }
@@ -226,8 +249,11 @@ impl Reconcile<'_> {
         } else {
             vec![Note::warning(&problem.reason, &problem.message)]
         };
+        // A record that is registered again is no news for the other versions.
+        let is_looked_at_again = problem.reason == CHAMPION_NOT_FOUND;
         Plan {
             notes,
+            again: is_looked_at_again.then_some(LOOK_AGAIN),
             ..Plan::status_only(status)
         }
     }
@@ -261,6 +287,7 @@ impl Reconcile<'_> {
                 | Report::Drift(_)
                 | Report::Fetch(_)
                 | Report::Check(_)
+                | Report::Delete(_)
                 | Report::Publish(_)
                 | Report::Failure(_) => None,
             });
@@ -308,6 +335,7 @@ impl Reconcile<'_> {
                     | Report::Drift(_)
                     | Report::Fetch(_)
                     | Report::Check(_)
+                    | Report::Delete(_)
                     | Report::Publish(_),
                 )
                 | None => false,
@@ -333,10 +361,20 @@ impl Reconcile<'_> {
 
     fn start(&self, validation: &Validation) -> Result<Plan<ModelVersionStatus>, Problem> {
         let namespace = self.version.namespace().unwrap_or_default();
+        let artifact = &self.version.spec.artifact;
+        // A signature that nobody asks for is not read.
+        let signature = artifact.signature.as_ref();
+        let asked = signature.filter(|signature| signature.signed_by.is_some());
         let named = [
-            ("spec.artifact.uri", &self.version.spec.artifact.uri),
+            ("spec.artifact.uri", &artifact.uri),
             ("spec.validation.dataset.uri", &validation.dataset.uri),
-        ];
+        ]
+        .into_iter()
+        .chain(
+            asked
+                .and_then(|signature| signature.bundle.as_ref())
+                .map(|bundle| ("spec.artifact.signature.bundle", bundle)),
+        );
         pods::check_claims(named, &self.observed.claims, &namespace)?;
         if self.version.spec.artifact.uri.0.starts_with("https://") {
             return Err(Problem::new(
@@ -351,11 +389,7 @@ impl Reconcile<'_> {
         )?;
         let server = template::parse("the runtime preset", &preset)?;
         let champion = match validation.against.as_ref().map(|against| against.version) {
-            Some(Opponent::Champion) => self
-                .observed
-                .champion
-                .as_deref()
-                .filter(|champion| champion.name_any() != self.version.name_any()),
+            Some(Opponent::Champion) => self.champion()?,
             None => None,
         };
         let job = children::validation_job(
@@ -372,6 +406,22 @@ impl Reconcile<'_> {
         Ok(Plan {
             steps: vec![Step::Apply(Child::Job(Box::new(job)))],
             ..Plan::status_only(status)
+        })
+    }
+
+    /// The version to compare with; nothing where none serves, or this one does.
+    fn champion(&self) -> Result<Option<&ModelVersion>, Problem> {
+        let name = self.version.name_any();
+        let serving = self.observed.serving.as_ref();
+        let Some(serving) = serving.filter(|serving| **serving != name) else {
+            return Ok(None);
+        };
+        let champion = self.observed.champion.as_deref().map(Some);
+        champion.ok_or_else(|| {
+            Problem::new(
+                CHAMPION_NOT_FOUND,
+                format!("spec.validation.against: {serving} serves the model {}, and there is no ModelVersion of this name any more to compare with; register it again under its name, or let another version serve", self.version.spec.model),
+            )
         })
     }
 

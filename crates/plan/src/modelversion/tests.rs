@@ -1,5 +1,7 @@
 //! ModelVersion: one decision a test.
 
+mod retention;
+
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -11,10 +13,10 @@ use windlass_api::{
     ModelVersionStatus, Review, ReviewDecision, RolloutEvent, is_true,
 };
 
-use super::{Observed, is_good, plan};
+use super::{Around, Observed, is_good, plan};
 use crate::fixtures::{
-    assert_restricted, at, digest, disrupted, ended, given, is_so, object, pod, presets, readable,
-    said, steps, version, waiting,
+    as_kept, assert_restricted, at, digest, disrupted, ended, given, is_so, object, pod, presets,
+    readable, said, steps, version, waiting,
 };
 use crate::{Child, Plan, Step};
 
@@ -37,8 +39,10 @@ fn world(against: bool) -> World {
         version: candidate,
         job: None,
         pods: Vec::new(),
+        serving: Some("churn-1".to_owned()),
         champion: Some(version(1, '1', Some("Pass"))),
         deployments: Vec::new(),
+        around: Around::default(),
         claims: Arc::new(["models".to_owned(), "holdout".to_owned()].into()),
         presets: presets(),
         agent_image: "agent:1".to_owned(),
@@ -64,7 +68,19 @@ fn failure(reason: &str) -> String {
 
 impl World {
     fn plan(&self) -> Plan<ModelVersionStatus> {
-        plan(&self.observed, at(self.now))
+        let mut kept = self.observed.clone();
+        as_kept(&mut kept.pods, &mut kept.job);
+        plan(&kept, at(self.now))
+    }
+
+    /// What the agent of the validation's Job is told.
+    fn arguments(&self) -> Vec<String> {
+        let job = self.made.as_ref().expect("a Job");
+        let spec = job.spec.clone().expect("a spec").template.spec;
+        spec.expect("a pod").containers[0]
+            .args
+            .clone()
+            .expect("arguments")
     }
 
     fn status(&self) -> ModelVersionStatus {
@@ -201,17 +217,11 @@ fn the_champion_is_another_version_and_only_where_one_is_asked_for() {
     ];
     for (name, against, champion, expected) in rows {
         let mut world = world(against);
-        world.observed.champion = champion.map(|number| version(number, '1', Some("Pass")));
+        serves(&mut world, champion);
         world.settle();
         assert_eq!(world.status().champion.as_deref(), expected, "{name}");
-        let arguments = world
-            .observed
-            .job
-            .as_ref()
-            .and_then(|job| job.spec.clone()?.template.spec?.containers[0].args.clone())
-            .expect("arguments");
         assert_eq!(
-            arguments.contains(&"--champion-server".to_owned()),
+            world.arguments().contains(&"--champion-server".to_owned()),
             expected.is_some(),
             "{name}"
         );
@@ -222,9 +232,72 @@ fn the_champion_is_another_version_and_only_where_one_is_asked_for() {
 fn the_champion_of_a_job_that_was_made_just_before_a_crash_is_the_one_it_was_made_with() {
     let mut world = world(true);
     world.reconcile(true);
-    world.observed.champion = Some(version(5, '5', Some("Pass")));
+    serves(&mut world, Some(5));
     world.settle();
     assert_eq!(world.status().champion.as_deref(), Some("churn-1"));
+}
+
+#[test]
+fn what_is_asked_of_the_rows_is_handed_to_the_agent() {
+    let mut world = world(true);
+    let version = Arc::make_mut(&mut world.observed.version);
+    version.spec.validation = Some(object(json!({
+        "dataset": {"uri": "pvc://holdout/rows", "label": "churned", "weight": "spend", "query": "session"},
+        "protocol": "OpenInferenceGRPC",
+        "metrics": [
+            {"name": "pinball", "quantile": "0.9", "max": "3"},
+            {"name": "ndcg", "places": 10, "min": "0.5"},
+        ],
+        "disparities": [{"name": "equalOpportunity", "by": "country, region", "max": "0.1"}, {"name": "equalisedOdds", "by": "plan"}],
+        "against": {"version": "Champion"},
+    })));
+    world.reconcile(true);
+    let arguments = world.arguments();
+    let given = |name: &str| -> Vec<&str> {
+        let pairs = arguments.windows(2).filter(|pair| pair[0] == name);
+        pairs.map(|pair| pair[1].as_str()).collect()
+    };
+    assert_eq!(given("--protocol"), ["OpenInferenceGRPC"]);
+    assert_eq!(given("--server"), ["http://127.0.0.1:8082"]);
+    assert_eq!(given("--champion-server"), ["http://127.0.0.1:8085"]);
+    assert_eq!(
+        (given("--weight"), given("--query")),
+        (vec!["spend"], vec!["session"])
+    );
+    assert_eq!(given("--metric"), ["pinball@0.9,max=3", "ndcg@10,min=0.5"]);
+    assert_eq!(
+        given("--disparity"),
+        [
+            "equalOpportunity,max=0.1,by=country, region",
+            "equalisedOdds,by=plan"
+        ]
+    );
+}
+
+#[test]
+fn a_champion_that_no_longer_exists_is_told_and_nothing_passes_without_it() {
+    let mut world = world(true);
+    world.observed.champion = None;
+    world.settle();
+    let status = world.status();
+    assert!(is_true(&status.conditions, STALLED));
+    assert!(!is_good(&world.observed.version));
+    assert_eq!(status.validation, None);
+    let ready = said(&status.conditions, READY);
+    assert!(
+        ready.starts_with("False ChampionNotFound: spec.validation.against: churn-1 serves"),
+        "{ready}"
+    );
+    // It is registered again.
+    serves(&mut world, Some(1));
+    world.settle();
+    assert_eq!(world.status().champion.as_deref(), Some("churn-1"));
+}
+
+fn serves(world: &mut World, number: Option<i64>) {
+    world.observed.champion = number.map(|number| version(number, '1', Some("Pass")));
+    let champion = world.observed.champion.as_ref();
+    world.observed.serving = champion.map(|champion| champion.name_any());
 }
 
 #[test]
@@ -235,6 +308,7 @@ fn an_evaluation_that_fails_is_named_and_starts_again_when_its_job_is_deleted() 
         "DatasetUnreadable",
         "ColumnNotFound",
         "DigestMismatch",
+        "SignatureInvalid",
     ] {
         let mut world = world(false);
         world
@@ -401,6 +475,91 @@ fn the_candidate_s_storage_is_handed_to_every_agent_and_to_no_model_server() {
     assert_eq!(given(&spec, "keys-of-the-champion"), Vec::<String>::new());
     assert_eq!(spec.service_account_name.as_deref(), Some("reader"));
     assert_restricted(&spec);
+}
+
+/// The arguments of an init container.
+fn arguments(world: &World, name: &str) -> String {
+    let spec = world
+        .made
+        .as_ref()
+        .and_then(|job| job.spec.clone()?.template.spec)
+        .expect("pods");
+    let mut all = spec.init_containers.into_iter().flatten();
+    let container = all.find(|container| container.name == name);
+    container
+        .and_then(|container| container.args)
+        .expect("arguments")
+        .join(" ")
+}
+
+#[test]
+fn each_model_of_a_validation_is_loaded_with_the_signature_that_its_own_record_asks_for() {
+    let mut world = world(true);
+    let key = |name: &str| json!({"configMapKeyRef": {"name": name, "key": "pem"}});
+    let mut champion = version(1, '1', Some("Pass"));
+    Arc::make_mut(&mut champion).spec.artifact.signature = Some(object(
+        json!({"signedBy": {"certificateAuthority": key("authorities")}}),
+    ));
+    world.observed.champion = Some(champion);
+    Arc::make_mut(&mut world.observed.version)
+        .spec
+        .artifact
+        .signature = Some(object(
+        json!({"bundle": "pvc://signatures/2.sig", "signedBy": {"publicKey": key("keys")}}),
+    ));
+    world.settle();
+    assert!(
+        world
+            .said(STALLED)
+            .starts_with("True VolumeClaimNotFound: spec.artifact.signature.bundle"),
+        "{}",
+        world.said(STALLED)
+    );
+    Arc::make_mut(&mut world.observed.claims).insert("signatures".to_owned());
+    world.settle();
+    let of_candidate = arguments(&world, "windlass-fetch");
+    assert!(
+        of_candidate
+            .ends_with("--public-key /windlass/trust/keys/pem --signature pvc://signatures/2.sig"),
+        "{of_candidate}"
+    );
+    let of_champion = arguments(&world, "windlass-fetch-champion");
+    assert!(
+        of_champion.ends_with("--certificate-authority /windlass/trust/authorities/pem"),
+        "{of_champion}"
+    );
+    let job = world.made.as_ref().expect("a Job");
+    let spec = job.spec.clone().and_then(|spec| spec.template.spec);
+    let spec = spec.expect("pods");
+    assert_restricted(&spec);
+    let mounts = |path: &str| {
+        let all = spec.init_containers.iter().flatten();
+        all.chain(&spec.containers)
+            .filter(|container| {
+                let mut mounts = container.volume_mounts.iter().flatten();
+                mounts.any(|mount| mount.mount_path == path && mount.read_only == Some(true))
+            })
+            .map(|container| container.name.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(mounts("/windlass/trust/keys"), ["windlass-fetch"]);
+    assert_eq!(
+        mounts("/windlass/trust/authorities"),
+        ["windlass-fetch-champion"]
+    );
+    assert_eq!(mounts("/windlass/volumes/signatures"), ["windlass-fetch"]);
+}
+
+#[test]
+fn a_signature_that_is_only_on_record_is_not_asked_for() {
+    let mut world = world(false);
+    Arc::make_mut(&mut world.observed.version)
+        .spec
+        .artifact
+        .signature = Some(object(json!({"bundle": "pvc://elsewhere/2.sig"})));
+    world.settle();
+    let of_candidate = arguments(&world, "windlass-fetch");
+    assert!(!of_candidate.contains("signature"), "{of_candidate}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::pods::{self, Agent, flag};
 use crate::{Child, reports, storage, template};
 
 pub use check::{check_job, is_needed as needs_check, job_name as check_name};
-pub use reading::{names_for_workers, read_by_workers, records};
+pub use reading::{read_by_workers, records};
 pub use step::{step_fingerprint, step_job, step_job_name};
 pub use version::{Trained, fingerprint, inputs_read, model_version};
 
@@ -190,7 +190,7 @@ fn finish(job: &TrainingJob, spec: &mut PodSpec) {
 /// Puts the agent in front of the trainer's own command.
 fn wrap_trainer(job: &TrainingJob, attempt: i32, spec: &mut PodSpec, made_with: &MadeWith<'_>) {
     install_agent(spec, made_with.agent.image);
-    let names = names_for_workers(&job.spec);
+    let names = job.spec.read_by_workers();
     let output = model_address(job, attempt);
     let checkpoint = job.spec.checkpoint.as_ref();
     let checkpoints = checkpoint.map(|checkpoint| run_address(job, &checkpoint.uri));

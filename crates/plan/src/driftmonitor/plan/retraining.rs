@@ -92,7 +92,12 @@ impl Reconcile<'_> {
         ) else {
             return None;
         };
-        let job = children::training_job(self.monitor, retrain, Window { start, end });
+        let message = drift
+            .first()
+            .map(|window| window.message.clone())
+            .unwrap_or_default();
+        let window = Window { start, end };
+        let job = children::training_job(self.monitor, retrain, window, &message);
         let name = job.name_any();
         // One drift, one training: the same windows ask once, however long ago, and be the TrainingJob deleted since.
         let asked = status
@@ -108,10 +113,6 @@ impl Reconcile<'_> {
         {
             return Some(format!("TrainingJob {name} was made for it"));
         }
-        let message = drift
-            .first()
-            .map(|window| window.message.clone())
-            .unwrap_or_default();
         plan.steps
             .push(Step::Create(Child::TrainingJob(Box::new(job))));
         plan.notes.push(Note::normal(

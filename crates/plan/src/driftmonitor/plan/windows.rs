@@ -76,6 +76,7 @@ impl Reconcile<'_> {
                 | Report::Evaluation(_)
                 | Report::Fetch(_)
                 | Report::Check(_)
+                | Report::Delete(_)
                 | Report::Publish(_)
                 | Report::Failure(_) => None,
             });

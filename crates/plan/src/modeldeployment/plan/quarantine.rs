@@ -7,6 +7,7 @@ use windlass_api::{
 
 use super::Reconcile;
 use crate::modeldeployment::children;
+use crate::modelversion::fingerprint;
 use crate::{Child, Doomed, Note, Plan, Step};
 
 /// Records of quarantine that are kept.
@@ -72,13 +73,4 @@ impl Reconcile<'_> {
             ),
         ));
     }
-}
-
-/// By what a version is known in quarantine.
-fn fingerprint(version: &ModelVersion) -> &str {
-    version
-        .spec
-        .fingerprint
-        .as_deref()
-        .unwrap_or(&version.spec.artifact.digest)
 }

@@ -7,7 +7,7 @@ use windlass_api::agent::Verdict;
 
 use super::Reconcile;
 use crate::Problem;
-use crate::modelversion::{is_approved, is_good};
+use crate::modelversion::{is_approved, is_good, verdict};
 
 impl<'a> Reconcile<'a> {
     /// The version that is asked for.
@@ -29,6 +29,14 @@ impl<'a> Reconcile<'a> {
                 ),
             )
         })?;
+        if version.is_retiring() {
+            return Err(Problem::new(
+                "VersionRetiring",
+                format!(
+                    "spec.version: {name} is being taken away, as its spec.retention says; if it can still stay, it does so by itself now that it is named"
+                ),
+            ));
+        }
         if version
             .status
             .as_ref()
@@ -71,7 +79,8 @@ impl<'a> Reconcile<'a> {
             .versions
             .iter()
             .map(AsRef::as_ref)
-            .filter(|version| is_good(version) && !self.is_quarantined(version))
+            .filter(|version| is_good(version) && !version.is_retiring())
+            .filter(|version| !self.is_quarantined(version))
             .max_by_key(|version| version.spec.version);
         newest.ok_or_else(|| {
             let unjudged = self
@@ -104,10 +113,7 @@ impl<'a> Reconcile<'a> {
 
 /// Whether all that a version lacks is a person's word.
 fn awaits_approval(version: &ModelVersion) -> bool {
-    let found = version
-        .status
-        .as_ref()
-        .and_then(|status| status.validation.as_ref());
-    let has_passed = found.is_some_and(|found| found.verdict == Verdict::Pass);
-    has_passed && version.spec.review.is_none() && !is_approved(version)
+    verdict(version) == Some(Verdict::Pass)
+        && version.spec.review.is_none()
+        && !is_approved(version)
 }

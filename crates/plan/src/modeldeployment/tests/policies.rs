@@ -39,6 +39,75 @@ fn the_plan_that_starts_a_canary() {
     });
 }
 
+/// The arguments with which a version's pods fetch the model.
+fn fetched_with(world: &World, version: &str) -> String {
+    let mut all = world.observed.children.iter();
+    let child = all.find(|child| child.name_any() == version);
+    let spec = child.and_then(|child| child.spec.template.spec.clone());
+    let mut containers = spec
+        .and_then(|spec| spec.init_containers)
+        .into_iter()
+        .flatten();
+    let fetch = containers.find(|container| container.name == "windlass-fetch");
+    fetch
+        .and_then(|container| container.args)
+        .expect("arguments")
+        .join(" ")
+}
+
+#[test]
+fn who_serves_says_whose_signature_a_model_has_to_have_and_its_record_where_it_lies() {
+    let key = |name: &str| json!({"configMapKeyRef": {"name": name, "key": "pem"}});
+    let mut world = World::new(json!({"signedBy": {"certificateAuthority": key("ours")}}));
+    Arc::make_mut(&mut world.observed.versions[0])
+        .spec
+        .artifact
+        .signature = Some(object(
+        json!({"bundle": "pvc://models/1.sig", "signedBy": {"publicKey": key("theirs")}}),
+    ));
+    world.settle();
+    let arguments = fetched_with(&world, "churn-v1");
+    assert!(
+        arguments.ends_with(
+            "--certificate-authority /windlass/trust/ours/pem --signature pvc://models/1.sig"
+        ),
+        "{arguments}"
+    );
+    let spec = world.observed.children[0].spec.template.spec.clone();
+    assert_restricted(&spec.expect("pods"));
+}
+
+#[test]
+fn a_version_that_is_not_signed_as_asked_is_rolled_back_with_why_and_what_serves_serves_on() {
+    let signed_by = json!({"publicKey": {"configMapKeyRef": {"name": "keys", "key": "pem"}}});
+    let mut world = World::rolling(json!({"signedBy": signed_by}));
+    let said =
+        json!({"kind": "Failure", "reason": "SignatureInvalid", "message": "it is not signed"});
+    let last = json!({"terminated": {"exitCode": 65, "message": said.to_string()}});
+    world
+        .pod("churn-2", |pod| {
+            let mut pod = waiting(pod, "CrashLoopBackOff");
+            let status = pod.status.as_mut().expect("a status");
+            for container in status.container_statuses.iter_mut().flatten() {
+                container.last_state = Some(object(last.clone()));
+            }
+            pod
+        })
+        .settle();
+    assert!(
+        world.said(READY).contains("it is not signed"),
+        "{}",
+        world.said(READY)
+    );
+    assert!(world.is(AVAILABLE));
+    world.wait(301).settle();
+    assert_eq!(world.canary(), None);
+    assert_eq!(world.stable().as_deref(), Some("churn-1"));
+    let record = world.status().last_rollout.expect("a record");
+    assert_eq!(record.outcome, RolloutOutcome::RolledBack);
+    assert!(record.message.contains("it is not signed"), "{record:?}");
+}
+
 #[test]
 fn the_first_version_serves_when_all_its_pods_are_ready() {
     let mut world = World::new(json!({}));
@@ -252,18 +321,38 @@ fn what_serves_is_good_though_another_version_of_its_fingerprint_failed() {
 }
 
 #[test]
+fn latest_passes_over_a_version_that_is_to_go() {
+    let mut world = World::serving(json!({}));
+    let mut retiring = version(2, '2', Some("Pass"));
+    let status = Arc::make_mut(&mut retiring).status.get_or_insert_default();
+    status.retiring = Some(object(json!({"since": at(0)})));
+    world.add(retiring).settle();
+    assert_eq!(
+        (world.stable().as_deref(), world.canary()),
+        (Some("churn-1"), None)
+    );
+    world.add(version(3, '3', Some("Pass"))).settle();
+    assert_eq!(world.canary().as_deref(), Some("churn-3"));
+}
+
+#[test]
 fn a_version_that_cannot_be_had_is_named_and_what_served_serves_on() {
     let rows = [
         (9, "VersionNotFound"),
         (3, "VersionRejected"),
         (2, "VersionQuarantined"),
+        (4, "VersionRetiring"),
     ];
     for (number, reason) in rows {
         let mut world = World::rolling(json!({}));
+        let mut retiring = version(4, '4', Some("Pass"));
+        let status = Arc::make_mut(&mut retiring).status.get_or_insert_default();
+        status.retiring = Some(object(json!({"since": at(0)})));
         world
             .traffic(500, 250)
             .settle()
-            .add(version(3, '3', Some("Fail")));
+            .add(version(3, '3', Some("Fail")))
+            .add(retiring);
         world
             .edit(|spec| spec.version = IntOrString::Int(number))
             .settle();

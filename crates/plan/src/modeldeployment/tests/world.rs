@@ -10,7 +10,7 @@ use windlass_api::{
     ModelDeployment, ModelDeploymentStatus, ModelVersion, condition, is_true, labels,
 };
 
-use crate::fixtures::{at, is_so, object, pod, presets, said, version};
+use crate::fixtures::{as_kept, at, is_so, object, pod, presets, said, version};
 use crate::modeldeployment::{Observed, Traffic, plan};
 use crate::{Child, Doomed, Plan, Step, pods};
 
@@ -85,7 +85,9 @@ impl World {
     }
 
     pub fn plan(&self) -> Plan<ModelDeploymentStatus> {
-        plan(&self.observed, at(self.now))
+        let mut kept = self.observed.clone();
+        as_kept(&mut kept.pods, []);
+        plan(&kept, at(self.now))
     }
 
     pub fn status(&self) -> ModelDeploymentStatus {

@@ -1,28 +1,13 @@
 //! What programs read: inputs and outputs of steps, by name, address and digest.
 
-use std::collections::BTreeSet;
-
-use windlass_api::{Address, InputRecord, StepStatus, TrainingJob, TrainingJobSpec};
+use windlass_api::{Address, InputRecord, StepStatus, TrainingJob};
 
 use crate::pods::flag;
 
-/// The names that the workers read: those that they say, else all that no step reads.
-pub fn names_for_workers(spec: &TrainingJobSpec) -> Vec<&str> {
-    if let Some(names) = &spec.workers.inputs {
-        return names.iter().map(String::as_str).collect();
-    }
-    let by_steps = spec.steps.iter().flat_map(|step| &step.inputs);
-    let by_steps: BTreeSet<&str> = by_steps.map(String::as_str).collect();
-    let inputs = spec.inputs.iter().map(|input| input.name.as_str());
-    inputs
-        .chain(spec.steps.iter().map(|step| step.name.as_str()))
-        .filter(|name| !by_steps.contains(name))
-        .collect()
-}
-
 /// Of these records those that the workers read, in the order in which they read them.
 pub fn read_by_workers(job: &TrainingJob, records: &[InputRecord]) -> Vec<InputRecord> {
-    names_for_workers(&job.spec)
+    job.spec
+        .read_by_workers()
         .into_iter()
         .filter_map(|name| records.iter().find(|record| record.name == name))
         .cloned()

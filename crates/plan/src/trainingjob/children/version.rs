@@ -1,10 +1,10 @@
 //! The record of the model that an attempt made, and its fingerprint.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 use windlass_api::{
-    Address, Artifact, Decimal, InputRecord, ModelVersion, ModelVersionSpec, TrainedBy,
+    Address, Artifact, CAUSE, Decimal, InputRecord, ModelVersion, ModelVersionSpec, TrainedBy,
     TrainingJob, agent, labels,
 };
 
@@ -87,6 +87,23 @@ pub struct Trained<'a> {
     pub parent: Option<String>,
 }
 
+/// Bytes of a cause in a record.
+const MOST_OF_CAUSE: usize = 1024;
+
+/// Why the training was asked for, in its own words.
+fn cause(job: &TrainingJob) -> Option<String> {
+    let cause = job.annotations().get(CAUSE)?;
+    let cause = &cause[..cause.floor_char_boundary(MOST_OF_CAUSE)];
+    (!cause.is_empty()).then(|| cause.to_owned())
+}
+
+/// What the first worker says that it ran on, and the framework.
+fn environment(job: &TrainingJob, report: &agent::TrainingReport) -> BTreeMap<String, String> {
+    let mut environment = report.environment.clone();
+    environment.insert("framework".to_owned(), format!("{:?}", job.spec.framework));
+    environment
+}
+
 /// The record of the model that an attempt made.
 pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> ModelVersion {
     let spec = &job.spec;
@@ -107,6 +124,7 @@ pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> Mo
                     .map(|output| output.format.clone())
                     .unwrap_or_default(),
                 bytes: i64::try_from(output.bytes).ok(),
+                signature: None,
             },
             fingerprint: Some(trained.fingerprint),
             request_fingerprint: Some(trained.request_fingerprint),
@@ -114,11 +132,13 @@ pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> Mo
             parameters: spec.parameters.clone(),
             inputs: trained.inputs,
             images: trained.images,
+            environment: environment(job, trained.report),
             window: spec.window.clone(),
             trained_by: Some(TrainedBy {
                 name: job.name_any(),
                 uid: job.uid().unwrap_or_default(),
                 monitor: monitor.clone(),
+                cause: cause(job),
             }),
             parent: trained.parent,
             training_metrics: trained
@@ -132,19 +152,23 @@ pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> Mo
             storage: spec.storage.clone(),
             author: spec.author.clone(),
             approval: spec.approval,
+            retention: spec.retention.clone(),
             review: None,
         },
     );
     version.metadata.namespace = job.namespace();
-    let name = job.name_any();
+    let (name, own_name) = (job.name_any(), version.name_any());
     let monitor = monitor.unwrap_or_default();
+    let parent = version.spec.parent.clone().unwrap_or_default();
     version.metadata.labels = Some(pods::child_labels(
         &name,
         "model",
         &[
             (labels::MODEL, &model),
+            (labels::VERSION, &own_name),
             (labels::TRAINING_JOB, &name),
             (labels::MONITOR, &monitor),
+            (labels::PARENT, &parent),
         ],
     ));
     version

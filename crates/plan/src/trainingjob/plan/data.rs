@@ -143,6 +143,7 @@ fn check_report(pod: &Pod) -> Option<CheckReport> {
         | Report::Evaluation(_)
         | Report::Drift(_)
         | Report::Fetch(_)
+        | Report::Delete(_)
         | Report::Publish(_)
         | Report::Failure(_) => None,
     }

@@ -204,19 +204,22 @@ pub(super) fn is_final(reason: FailureReason) -> bool {
         | FailureReason::ColumnNotFound
         | FailureReason::CheckFailed
         | FailureReason::DigestMismatch
+        | FailureReason::SignatureInvalid
         | FailureReason::TrainerNotStarted
         | FailureReason::OutputMissing
         | FailureReason::LabelsUnreadable
         | FailureReason::DatasetUnreadable
         | FailureReason::ReferenceUnreadable
         | FailureReason::TrackingRefused => true,
-        FailureReason::TrainerFailed
+        FailureReason::InputUnreachable
+        | FailureReason::TrainerFailed
         | FailureReason::OutputNotWritten
         | FailureReason::CheckpointUnreadable
         | FailureReason::ServerNotReady
         | FailureReason::ServerFailed
         | FailureReason::TrackingUnreachable
         | FailureReason::Interrupted
+        | FailureReason::NotDeleted
         | FailureReason::Internal => false,
     }
 }

@@ -182,17 +182,17 @@ impl Reconcile<'_> {
 
     /// When it is to be looked again, whatever happens: once the attempt has run for long enough to be judged.
     pub(super) fn judged_in(&self) -> Option<Duration> {
-        if self.observed.utilization == Utilization::Off {
-            return None;
-        }
         let (_, judged) = self.judged_from()?;
         self.left(judged)
             .or_else(|| self.left(judged + MEASURED))
             .filter(|_| matches!(self.attempt(), AttemptState::Running(_)))
     }
 
-    /// The threshold, and from when on the attempt is held against it.
+    /// The threshold, and from when on the attempt is held against it; nothing where nobody knows how far GPUs are used.
     fn judged_from(&self) -> Option<(Threshold, Timestamp)> {
+        if self.observed.utilization == Utilization::Off {
+            return None;
+        }
         let threshold = self.observed.wants_utilization()?;
         let running = self.all_running(self.before.attempt?)?;
         let window = SignedDuration::try_from(threshold.window).ok()?;

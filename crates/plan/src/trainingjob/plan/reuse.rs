@@ -16,7 +16,7 @@ impl Reconcile<'_> {
             let mut children = self.observed.children.iter();
             children.any(|child| child.name_any() == first)
         };
-        let is_known = read.len() == children::names_for_workers(spec).len();
+        let is_known = read.len() == spec.read_by_workers().len();
         if spec.reuse != Reuse::IfUnchanged || has_begun || !is_known {
             return None;
         }
@@ -24,6 +24,7 @@ impl Reconcile<'_> {
         let versions = self.observed.versions.iter();
         let same = versions
             .filter(|version| version.metadata.deletion_timestamp.is_none())
+            .filter(|version| !version.is_retiring())
             .filter(|version| version.spec.request_fingerprint.as_ref() == Some(&asked))
             // What is good enough is no part of the fingerprint.
             .filter(|version| version.spec.validation == spec.validation)

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use kube::ResourceExt;
 use serde_json::{Value, json};
+use windlass_api::CAUSE;
 use windlass_api::condition::{COMPLETE, FAILED, READY, RECONCILING, STALLED, SUSPENDED};
+use windlass_api::labels;
 
 use super::world::{World, failure, trained};
 use crate::Problem;
@@ -47,6 +50,38 @@ fn a_normal_run_costs_one_job_one_version_and_two_statuses() {
         ),
         (1, 1, "0.8")
     );
+    let environment: Vec<(&str, &str)> = made
+        .environment
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(
+        environment,
+        [
+            ("architecture", "x86_64"),
+            ("framework", "Plain"),
+            ("kernel", "Linux 6.1.0")
+        ]
+    );
+}
+
+#[test]
+fn why_a_training_was_asked_for_is_in_the_record_of_its_model() {
+    for (cause, expected) in [
+        (None, None),
+        (Some("nightly"), Some("nightly".to_owned())),
+        (Some(""), None),
+        (Some(&*"ž".repeat(600)), Some("ž".repeat(512))),
+    ] {
+        let mut world = World::new(json!({}));
+        let job = Arc::make_mut(&mut world.observed.job);
+        let annotations = job.metadata.annotations.get_or_insert_default();
+        annotations.extend(cause.map(|cause| (CAUSE.to_owned(), cause.to_owned())));
+        world.settle().succeeds(&trained()).settle();
+        let made = &world.observed.versions[0].spec;
+        let by = made.trained_by.as_ref().expect("a training");
+        assert_eq!(by.cause, expected);
+    }
 }
 
 #[test]
@@ -60,6 +95,44 @@ fn the_version_is_the_next_after_the_newest_and_names_its_parent() {
         (made.spec.version, made.spec.parent.as_deref()),
         (8, Some("churn-2"))
     );
+}
+
+#[test]
+fn a_version_is_found_by_its_model_its_training_its_monitor_and_its_parent() {
+    let mut world = World::new(json!({}));
+    let of_monitor = [(labels::MONITOR.to_owned(), "watch".to_owned())];
+    Arc::make_mut(&mut world.observed.job).metadata.labels = Some(of_monitor.into());
+    world.observed.versions = vec![version(2, 'f', Some("Pass"))];
+    world.observed.champion = Some("churn-2".to_owned());
+    world.settle().succeeds(&trained()).settle();
+    let made = world.observed.versions.last().expect("a version");
+    for (label, value) in [
+        (labels::MODEL, "churn"),
+        (labels::VERSION, "churn-3"),
+        (labels::TRAINING_JOB, "a"),
+        (labels::MONITOR, "watch"),
+        (labels::PARENT, "churn-2"),
+    ] {
+        assert_eq!(
+            made.labels().get(label).map(String::as_str),
+            Some(value),
+            "{label}"
+        );
+    }
+
+    let mut first = World::new(json!({}));
+    first.settle().succeeds(&trained()).settle();
+    let made = first.observed.versions.last().expect("a version");
+    assert!(!made.labels().contains_key(labels::PARENT));
+}
+
+#[test]
+fn how_long_it_is_kept_is_handed_to_the_version() {
+    let retention = json!({"keep": 3, "artifacts": "Delete"});
+    let mut world = World::new(json!({"retention": retention}));
+    world.settle().succeeds(&trained()).settle();
+    let made = &world.observed.versions[0].spec;
+    assert_eq!(made.retention, Some(object(retention)));
 }
 
 #[test]
@@ -158,6 +231,7 @@ fn what_a_repetition_cannot_mend_ends_the_job_at_once() {
         "InputUnreadable",
         "ColumnNotFound",
         "DigestMismatch",
+        "SignatureInvalid",
         "TrainerNotStarted",
         "OutputMissing",
     ] {

@@ -8,7 +8,7 @@ use windlass_api::{StepPhase, TrainingJob, TrainingJobStatus};
 
 use super::steps::program;
 use super::world::{World, job, trained};
-use crate::fixtures::{at, digest, steps};
+use crate::fixtures::{at, digest, object, steps};
 
 type Change<'a> = &'a dyn Fn(&mut Value);
 
@@ -229,6 +229,18 @@ fn a_run_whose_model_was_made_from_the_same_trains_nothing() {
     assert_eq!(status.model_version.as_deref(), Some("churn-1"));
     assert_eq!(status.fingerprint, before.status().fingerprint);
     assert_eq!((status.attempt, world.observed.versions.len()), (None, 1));
+}
+
+#[test]
+fn a_version_that_is_to_go_is_not_taken() {
+    let before = trained_before(json!({}));
+    let mut world = World::new(with_reuse(json!({})));
+    world.observed.versions = before.observed.versions.clone();
+    let version = Arc::make_mut(&mut world.observed.versions[0]);
+    let status = version.status.get_or_insert_default();
+    status.retiring = Some(object(json!({"since": at(0)})));
+    world.settle().data_holds().settle();
+    assert_eq!(world.changes, ["made a-check", "made a-1"]);
 }
 
 #[test]

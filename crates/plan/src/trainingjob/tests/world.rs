@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true, labels};
 
-use crate::fixtures::{at, digest, disrupted, ended, is_so, object, pod_of, said};
+use crate::fixtures::{as_kept, at, digest, disrupted, ended, is_so, object, pod_of, said};
 use crate::gpus::claims::DeviceClaims;
 use crate::trainingjob::{Observed, Rooms, Schedulers, Utilization, plan};
 use crate::{Child, Doomed, Plan, Step};
@@ -48,7 +48,8 @@ pub fn job(spec: Value) -> TrainingJob {
 /// What the first worker of a good run leaves.
 pub fn trained() -> String {
     json!({"kind": "Training", "inputs": [{"name": "events", "uri": "pvc://events/2026-10", "digest": digest('e'), "files": 1, "bytes": 5}],
-        "output": {"uri": "pvc://models/churn/a-01234567/1/model", "digest": digest('d'), "files": 2, "bytes": 10}, "metrics": {"rocAuc": 0.8}})
+        "output": {"uri": "pvc://models/churn/a-01234567/1/model", "digest": digest('d'), "files": 2, "bytes": 10}, "metrics": {"rocAuc": 0.8},
+        "environment": {"architecture": "x86_64", "kernel": "Linux 6.1.0"}})
     .to_string()
 }
 
@@ -103,7 +104,9 @@ impl World {
     }
 
     pub fn plan(&self) -> Plan<TrainingJobStatus> {
-        plan(&self.observed, self.now())
+        let mut kept = self.observed.clone();
+        as_kept(&mut kept.pods, &mut kept.children);
+        plan(&kept, self.now())
     }
 
     /// The Jobs that the next plan makes.
@@ -253,9 +256,6 @@ impl World {
             )));
         }
         self.changes.push(format!("made {name}"));
-        // As the cache holds it.
-        let mut job = job;
-        crate::jobs::trim(&mut job);
         self.observed.children.push(Arc::new(job));
     }
 

@@ -166,6 +166,7 @@ fn step_report(pod: &Pod) -> Option<TrainingReport> {
         Report::Training(report) if report.output.is_some() => Some(report),
         Report::Training(_)
         | Report::Check(_)
+        | Report::Delete(_)
         | Report::Evaluation(_)
         | Report::Drift(_)
         | Report::Fetch(_)

@@ -1,117 +1,27 @@
-//! `windlass-agent evaluate` against a server of the Open Inference Protocol in this process.
+//! `windlass-agent evaluate` against model servers in this process.
+
+mod bad_input;
+mod classes;
+mod grpc;
+mod protocols;
+mod server;
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::path::Path;
 
 use clap::Parser;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
+use serde_json::json;
 use windlass_agent::evaluate;
 use windlass_api::agent::{
     Distribution, EvaluationReport, FailureReason, FailureReport, Profile, Report, Verdict,
 };
 
+use self::server::{Model, serve};
+
 #[derive(Parser)]
 struct Line {
     #[command(flatten)]
     arguments: evaluate::Arguments,
-}
-
-/// What the server makes of a row.
-#[derive(Clone, Copy)]
-enum Model {
-    /// 0.9 where the first feature is 1, else 0.1.
-    Knows,
-    /// The same for all.
-    Guesses,
-    /// An HTTP 500 on the row 900.
-    Breaks,
-    /// A null.
-    Nothing,
-    /// Never ready.
-    Absent,
-}
-
-fn answer(model: Model, body: &Value) -> (StatusCode, Value) {
-    let input = &body["inputs"][0];
-    let (count, width) = (
-        input["shape"][0].as_u64().expect("rows"),
-        input["shape"][1].as_u64().expect("columns"),
-    );
-    let data = input["data"].as_array().expect("data");
-    assert_eq!(
-        (data.len() as u64, input["datatype"].as_str()),
-        (count * width, Some("FP64"))
-    );
-    let is_one = |row: &[Value]| row[0].as_f64() == Some(1.0);
-    let first = body["id"]
-        .as_str()
-        .and_then(|id| id.strip_prefix("windlass-"))
-        .expect("an id")
-        .parse::<u64>()
-        .expect("a row");
-    if matches!(model, Model::Breaks) && first + count > 900 {
-        return (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            json!({"error": "out of luck"}),
-        );
-    }
-    let value = |row: &[Value]| match model {
-        Model::Knows => json!(if is_one(row) { 0.9 } else { 0.1 }),
-        Model::Guesses | Model::Breaks | Model::Absent => json!(0.5),
-        Model::Nothing => Value::Null,
-    };
-    let width = usize::try_from(width).expect("small");
-    let values: Vec<Value> = data.chunks(width).map(value).collect();
-    (
-        StatusCode::OK,
-        json!({"outputs": [{"name": "predict", "shape": [count, 1], "datatype": "FP64", "data": values}]}),
-    )
-}
-
-async fn serve(model: Model) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let handle = move |request: Request<Incoming>| async move {
-        let path = request.uri().path().to_owned();
-        let (status, body) = match path.as_str() {
-            "/v2/health/ready" | "/v2/models/flights/ready" => match model {
-                Model::Absent => (StatusCode::SERVICE_UNAVAILABLE, json!({})),
-                _ => (StatusCode::OK, json!({})),
-            },
-            "/v2/models/flights/infer" => {
-                let body = request
-                    .into_body()
-                    .collect()
-                    .await
-                    .expect("a body")
-                    .to_bytes();
-                answer(model, &serde_json::from_slice(&body).expect("JSON"))
-            }
-            other => panic!("the server was asked for {other}"),
-        };
-        Ok::<_, std::convert::Infallible>(
-            Response::builder()
-                .status(status)
-                .body(Full::new(Bytes::from(body.to_string())))
-                .expect("a response"),
-        )
-    };
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service_fn(handle));
-            tokio::spawn(connection);
-        }
-    });
-    address
 }
 
 /// 3,000 rows: `known` is the label but for one row of ten; a temperature that is sometimes not there.
@@ -159,15 +69,23 @@ async fn evaluate(
     model: Model,
     more: &[&str],
 ) -> Result<EvaluationReport, FailureReport> {
-    let at = |name: &str| folder.join(name).display().to_string();
     let server = format!("http://{}", serve(model).await);
+    evaluate_at(folder, &server, more).await
+}
+
+async fn evaluate_at(
+    folder: &Path,
+    server: &str,
+    more: &[&str],
+) -> Result<EvaluationReport, FailureReport> {
+    let at = |name: &str| folder.join(name).display().to_string();
     let (dataset, signature, output) = (at("holdout"), at("signature.json"), at("out"));
     let line = [
         "x",
         "--model-name",
         "flights",
         "--server",
-        &server,
+        server,
         "--signature",
         &signature,
         "--dataset",
@@ -348,80 +266,4 @@ async fn a_champion_is_compared_on_the_same_rows() {
         assert_eq!(report.champion.as_deref(), Some("flights-1"));
         assert!(report.metrics[0].champion.is_some());
     }
-}
-
-#[tokio::test]
-async fn a_server_that_breaks_is_named() {
-    let folder = folder();
-    let gate = ["--metric", "rocAuc,min=0.65"];
-    for (model, reason, why) in [
-        (Model::Breaks, FailureReason::ServerFailed, "out of luck"),
-        (Model::Nothing, FailureReason::ServerFailed, "no number"),
-        (Model::Absent, FailureReason::ServerNotReady, "503"),
-    ] {
-        let failed = evaluate(folder.path(), model, &gate)
-            .await
-            .expect_err("a failure");
-        assert_eq!(failed.reason, reason, "{}", failed.message);
-        assert!(failed.message.contains(why), "{}", failed.message);
-    }
-}
-
-#[tokio::test]
-async fn what_is_wrong_with_the_data_is_named() {
-    let folder = folder();
-    let gate = ["--metric", "rocAuc,min=0.65"];
-    for (more, reason, why) in [
-        (
-            vec!["--segment", "origin = = 1"],
-            FailureReason::InvalidArguments,
-            "origin = = 1",
-        ),
-        (
-            vec!["--segment", "nowhere = 1"],
-            FailureReason::ColumnNotFound,
-            "nowhere",
-        ),
-        (
-            vec!["--segment", "temp + 1"],
-            FailureReason::InvalidArguments,
-            "not true or false",
-        ),
-        (
-            vec!["--segment-by", "nowhere"],
-            FailureReason::ColumnNotFound,
-            "known, temp, origin, late, at",
-        ),
-        (
-            vec!["--time-column", "origin"],
-            FailureReason::DatasetUnreadable,
-            "'origin'",
-        ),
-    ] {
-        let failed = evaluate(folder.path(), Model::Knows, &[&gate[..], &more].concat())
-            .await
-            .expect_err("a failure");
-        assert_eq!(failed.reason, reason, "{}", failed.message);
-        assert!(failed.message.contains(why), "{}", failed.message);
-    }
-    std::fs::write(
-        folder.path().join("holdout/c.csv"),
-        "known,temp,origin,late,at\n1,2\n",
-    )
-    .expect("written");
-    let failed = evaluate(folder.path(), Model::Knows, &gate)
-        .await
-        .expect_err("a ragged file");
-    assert_eq!(failed.reason, FailureReason::DatasetUnreadable);
-    assert!(failed.message.contains("c.csv"), "{}", failed.message);
-    std::fs::write(
-        folder.path().join("holdout/c.csv"),
-        "known,temp,origin,late,at\n1,2,JFK,maybe,\n",
-    )
-    .expect("written");
-    let failed = evaluate(folder.path(), Model::Knows, &gate)
-        .await
-        .expect_err("a bad label");
-    assert_eq!(failed.reason, FailureReason::DatasetUnreadable);
-    assert!(failed.message.contains("maybe"), "{}", failed.message);
 }

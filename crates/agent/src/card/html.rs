@@ -1,0 +1,189 @@
+//! A card as one HTML page: no script, nothing that is fetched, readable in the dark, on paper and aloud.
+
+use std::fmt::Write as _;
+
+use super::document::{Block, Document, Inline, Item, Section, Table};
+
+/// Kept small: what a browser does by itself is good enough for the rest.
+const STYLE: &str = "
+:root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --faint: #5f6368; --rule: #c9ccd1; --mark: #0b57d0; --other: #9a4a00; --limit: #b3261e; --empty: #fff3cd; --empty-ink: #5c4300; }
+@media screen and (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #17181a; --faint: #a5a9af; --rule: #45484d; --mark: #8ab4f8; --other: #f0b35f; --limit: #ff8a80; --empty: #40350f; --empty-ink: #ffe08a; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem; max-width: 60rem; font: 1rem/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
+h1, h2, h3 { line-height: 1.25; }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--rule); }
+a { color: var(--mark); }
+code { font-family: ui-monospace, monospace; font-size: 0.9em; overflow-wrap: anywhere; }
+.table { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+caption { text-align: left; color: var(--faint); padding-bottom: 0.25rem; }
+th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.6rem; border-top: 1px solid var(--rule); overflow-wrap: anywhere; }
+thead th { border-top: 0; border-bottom: 2px solid var(--rule); }
+tbody th { font-weight: 600; }
+.empty { background: var(--empty); color: var(--empty-ink); border-left: 0.3rem solid var(--empty-ink); padding: 0.4rem 0.8rem; }
+.written { border-left: 0.3rem solid var(--rule); padding-left: 0.8rem; }
+.plot { display: block; width: 100%; height: auto; margin: 1rem 0; font: 12px system-ui, sans-serif; }
+.plot .label { fill: var(--ink); }
+.plot .tick { fill: var(--faint); font-size: 11px; }
+.plot .grid { stroke: var(--rule); stroke-width: 0.5; }
+.plot .whisker { stroke: var(--mark); stroke-width: 1.5; fill: none; }
+.plot .dot { fill: var(--mark); }
+.plot .champion { stroke: var(--other); stroke-width: 1.5; fill: none; }
+.plot .limit { stroke: var(--limit); stroke-width: 1.5; stroke-dasharray: 5 3; }
+footer { margin-top: 3rem; border-top: 1px solid var(--rule); color: var(--faint); }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } h2, h3 { break-after: avoid; } .plot, tr, .empty { break-inside: avoid; } .table { overflow: visible; } }
+";
+
+/// The page.
+pub fn render(document: &Document) -> String {
+    let title = escape(&document.title);
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n<p>{}</p>\n</header>\n",
+        inline(&document.summary)
+    );
+    contents(&mut page, &document.sections);
+    page.push_str("<main>\n");
+    for one in &document.sections {
+        section(&mut page, one);
+    }
+    let _ = write!(
+        page,
+        "</main>\n<footer>\n<p>{}</p>\n</footer>\n</body>\n</html>\n",
+        inline(&document.footer)
+    );
+    page
+}
+
+fn contents(page: &mut String, sections: &[Section]) {
+    page.push_str("<nav aria-label=\"Contents\">\n<ul>\n");
+    for section in sections.iter().filter(|section| section.depth == 2) {
+        let _ = writeln!(
+            page,
+            "<li><a href=\"#{}\">{}</a></li>",
+            section.id,
+            escape(&section.heading)
+        );
+    }
+    page.push_str("</ul>\n</nav>\n");
+}
+
+fn section(page: &mut String, section: &Section) {
+    let Section {
+        depth, id, heading, ..
+    } = section;
+    let _ = writeln!(
+        page,
+        "<section aria-labelledby=\"{id}\">\n<h{depth} id=\"{id}\">{}</h{depth}>",
+        escape(heading)
+    );
+    for one in &section.blocks {
+        block(page, one);
+    }
+    page.push_str("</section>\n");
+}
+
+fn block(page: &mut String, block: &Block) {
+    match block {
+        Block::Paragraph(line) => {
+            let _ = writeln!(page, "<p>{}</p>", inline(line));
+        }
+        Block::Table(one) => table(page, one),
+        Block::Plot(plot) => page.push_str(&plot.svg()),
+        Block::List(items) => list(page, items),
+        // The list before it says the same, and a page without a script draws no chart.
+        Block::Mermaid(_) => {}
+        Block::Written(paragraphs) => {
+            page.push_str("<div class=\"written\">\n");
+            for paragraph in paragraphs {
+                let _ = writeln!(page, "<p>{}</p>", escape(paragraph));
+            }
+            page.push_str("</div>\n");
+        }
+        Block::Empty(key) => {
+            let _ = writeln!(
+                page,
+                "<p class=\"empty\">To be written by a person (key <code>{}</code> of the notes).</p>",
+                escape(key)
+            );
+        }
+    }
+}
+
+/// A table that can be scrolled by itself, also with the keyboard, where it is wider than the page.
+fn table(page: &mut String, table: &Table) {
+    let caption = escape(&table.caption);
+    let _ = writeln!(
+        page,
+        "<div class=\"table\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\">\n<table>\n<caption>{caption}</caption>\n<thead>\n<tr>"
+    );
+    for name in &table.head {
+        let _ = writeln!(page, "<th scope=\"col\">{}</th>", escape(name));
+    }
+    page.push_str("</tr>\n</thead>\n<tbody>\n");
+    for row in &table.rows {
+        page.push_str("<tr>\n");
+        for (at, cell) in row.iter().enumerate() {
+            let (open, close) = if at == 0 {
+                ("<th scope=\"row\">", "</th>")
+            } else {
+                ("<td>", "</td>")
+            };
+            let _ = writeln!(page, "{open}{}{close}", inline(cell));
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</tbody>\n</table>\n</div>\n");
+}
+
+fn list(page: &mut String, items: &[Item]) {
+    page.push_str("<ul>\n");
+    for item in items {
+        let _ = write!(page, "<li>{}", escape(&item.line));
+        if !item.items.is_empty() {
+            page.push('\n');
+            list(page, &item.items);
+        }
+        page.push_str("</li>\n");
+    }
+    page.push_str("</ul>\n");
+}
+
+fn inline(line: &[Inline]) -> String {
+    line.iter()
+        .map(|piece| match piece {
+            Inline::Text(text) => escape(text),
+            Inline::Code(text) => format!("<code>{}</code>", escape(text)),
+            Inline::Strong(text) => format!("<strong>{}</strong>", escape(text)),
+        })
+        .collect()
+}
+
+/// Text as it is, in an element or in an attribute's quotes.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            letter if letter.is_control() && letter != '\n' && letter != '\t' => escaped.push(' '),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_text_in_elements_and_in_attributes() {
+        assert_eq!(
+            escape("<script>alert('x')</script> & \"y\"\u{1b}`|"),
+            "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &quot;y&quot; `|"
+        );
+    }
+}
