@@ -7,7 +7,9 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, ModelVersion, ModelVersionStatus, labels};
-use windlass_plan::modelversion::{Around, Observed, RETENTION_ROLE, may_go, plan, refused};
+use windlass_plan::modelversion::{
+    Around, Observed, PUBLICATION_ROLE, RETENTION_ROLE, may_go, plan, refused,
+};
 use windlass_plan::{Plan, Problem, jobs};
 
 use crate::audit;
@@ -45,6 +47,14 @@ impl Planned for ModelVersion {
             .find(|job| is_for(job, "validation"));
         let mut pods = stores.pods.labelled(&namespace, labels::VERSION, &name);
         pods.retain(|pod| is_owned_by_any(&**pod, &job));
+        let publications: Vec<_> = stores
+            .jobs
+            .owned(&namespace, labels::VERSION, &name, &uid)
+            .into_iter()
+            .filter(|job| is_for(job, PUBLICATION_ROLE))
+            .collect();
+        let mut publication_pods = stores.pods.labelled(&namespace, labels::VERSION, &name);
+        publication_pods.retain(|pod| is_owned_by_any(&**pod, &publications));
         let serving = champion(stores, &namespace, &self.spec.model);
         let champion = serving
             .as_ref()
@@ -62,6 +72,8 @@ impl Planned for ModelVersion {
         Observed {
             job,
             pods,
+            publications,
+            publication_pods,
             serving,
             around,
             champion,

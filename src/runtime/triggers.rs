@@ -8,7 +8,7 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob, labels};
-use windlass_plan::modelversion::RETENTION_ROLE;
+use windlass_plan::modelversion::{PUBLICATION_ROLE, RETENTION_ROLE};
 
 use super::kept::{BOUNDED, OF_DEPLOYMENT, OF_MODEL, Ours, Packed, STALLED};
 use super::stores::{OurCache, Stores};
@@ -75,7 +75,7 @@ impl Senders {
             Some("training") => label(labels::TRAINING_JOB)
                 .into_iter()
                 .for_each(|name| send(&self.training_jobs, name, &namespace)),
-            Some("validation" | RETENTION_ROLE) => label(labels::VERSION)
+            Some("validation" | RETENTION_ROLE | PUBLICATION_ROLE) => label(labels::VERSION)
                 .into_iter()
                 .for_each(|name| send(&self.model_versions, name, &namespace)),
             Some("serving") => label(labels::DEPLOYMENT)

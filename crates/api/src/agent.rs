@@ -91,6 +91,8 @@ pub mod paths {
     pub const MODEL: &str = "/windlass/model";
     /// The champion that a candidate is compared with.
     pub const CHAMPION: &str = "/windlass/champion";
+    /// Where what is shown of a version is mounted, a file of this name.
+    pub const RECORD: &str = "/windlass/record";
     /// Where ConfigMaps with keys and certificates of signers are mounted, one folder a ConfigMap.
     pub const TRUST: &str = "/windlass/trust";
 }

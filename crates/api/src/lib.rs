@@ -18,6 +18,7 @@ mod modelversion;
 mod quantities;
 mod retention;
 mod shared;
+mod tracking;
 mod trainingjob;
 
 pub use checks::*;
@@ -29,6 +30,7 @@ pub use modelversion::*;
 pub use quantities::{Address, Decimal, GoDuration, InvalidValue};
 pub use retention::*;
 pub use shared::*;
+pub use tracking::*;
 pub use trainingjob::*;
 
 /// The API group.
@@ -58,7 +60,7 @@ pub mod labels {
     pub const ATTEMPT: &str = "windlass.dev/attempt";
     /// The step of a TrainingJob.
     pub const STEP: &str = "windlass.dev/step";
-    /// What a pod is for: `training`, `validation`, `serving`, `drift`, `retention`.
+    /// What a pod is for: `training`, `validation`, `serving`, `drift`, `retention`, `publication`.
     pub const ROLE: &str = "windlass.dev/role";
     /// On a ModelVersion, by a person: it is on legal hold, for this reason; retention leaves it alone.
     pub const LEGAL_HOLD: &str = "windlass.dev/legal-hold";

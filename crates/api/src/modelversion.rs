@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::agent::Verdict;
 use crate::{
     Address, Approval, Decimal, Decision, Retention, Retiring, Review, Signer, Source, Storage,
-    Stored, Validation, Window,
+    Stored, Tracking, TrackingStatus, Validation, Window,
 };
 
-/// What is recorded of a model. All of it is immutable, but for `review`, which is set once.
+/// What is recorded of a model. All of it is immutable, but for `review`, which is set once, and `tracking`, which is no part of the record.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "windlass.dev", version = "v1alpha1", kind = "ModelVersion", plural = "modelversions",
@@ -28,7 +28,7 @@ use crate::{
     printcolumn(name = "Trained-By", type_ = "string", json_path = ".spec.trainedBy.name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
-    validation = Rule::new("self.spec.model == oldSelf.spec.model && self.spec.version == oldSelf.spec.version && self.spec.artifact == oldSelf.spec.artifact && self.spec.approval == oldSelf.spec.approval && has(self.spec.fingerprint) == has(oldSelf.spec.fingerprint) && (!has(self.spec.fingerprint) || self.spec.fingerprint == oldSelf.spec.fingerprint) && has(self.spec.requestFingerprint) == has(oldSelf.spec.requestFingerprint) && (!has(self.spec.requestFingerprint) || self.spec.requestFingerprint == oldSelf.spec.requestFingerprint) && has(self.spec.source) == has(oldSelf.spec.source) && (!has(self.spec.source) || self.spec.source == oldSelf.spec.source) && has(self.spec.parameters) == has(oldSelf.spec.parameters) && (!has(self.spec.parameters) || self.spec.parameters == oldSelf.spec.parameters) && has(self.spec.inputs) == has(oldSelf.spec.inputs) && (!has(self.spec.inputs) || self.spec.inputs == oldSelf.spec.inputs) && has(self.spec.images) == has(oldSelf.spec.images) && (!has(self.spec.images) || self.spec.images == oldSelf.spec.images) && has(self.spec.environment) == has(oldSelf.spec.environment) && (!has(self.spec.environment) || self.spec.environment == oldSelf.spec.environment) && has(self.spec.window) == has(oldSelf.spec.window) && (!has(self.spec.window) || self.spec.window == oldSelf.spec.window) && has(self.spec.trainedBy) == has(oldSelf.spec.trainedBy) && (!has(self.spec.trainedBy) || self.spec.trainedBy == oldSelf.spec.trainedBy) && has(self.spec.parent) == has(oldSelf.spec.parent) && (!has(self.spec.parent) || self.spec.parent == oldSelf.spec.parent) && has(self.spec.trainingMetrics) == has(oldSelf.spec.trainingMetrics) && (!has(self.spec.trainingMetrics) || self.spec.trainingMetrics == oldSelf.spec.trainingMetrics) && has(self.spec.validation) == has(oldSelf.spec.validation) && (!has(self.spec.validation) || self.spec.validation == oldSelf.spec.validation) && has(self.spec.storage) == has(oldSelf.spec.storage) && (!has(self.spec.storage) || self.spec.storage == oldSelf.spec.storage) && has(self.spec.author) == has(oldSelf.spec.author) && (!has(self.spec.author) || self.spec.author == oldSelf.spec.author) && has(self.spec.retention) == has(oldSelf.spec.retention) && (!has(self.spec.retention) || self.spec.retention == oldSelf.spec.retention)").message("spec is immutable but for spec.review: a ModelVersion is a record; register another version").field_path(".spec"),
+    validation = Rule::new("self.spec.model == oldSelf.spec.model && self.spec.version == oldSelf.spec.version && self.spec.artifact == oldSelf.spec.artifact && self.spec.approval == oldSelf.spec.approval && has(self.spec.fingerprint) == has(oldSelf.spec.fingerprint) && (!has(self.spec.fingerprint) || self.spec.fingerprint == oldSelf.spec.fingerprint) && has(self.spec.requestFingerprint) == has(oldSelf.spec.requestFingerprint) && (!has(self.spec.requestFingerprint) || self.spec.requestFingerprint == oldSelf.spec.requestFingerprint) && has(self.spec.source) == has(oldSelf.spec.source) && (!has(self.spec.source) || self.spec.source == oldSelf.spec.source) && has(self.spec.parameters) == has(oldSelf.spec.parameters) && (!has(self.spec.parameters) || self.spec.parameters == oldSelf.spec.parameters) && has(self.spec.inputs) == has(oldSelf.spec.inputs) && (!has(self.spec.inputs) || self.spec.inputs == oldSelf.spec.inputs) && has(self.spec.images) == has(oldSelf.spec.images) && (!has(self.spec.images) || self.spec.images == oldSelf.spec.images) && has(self.spec.environment) == has(oldSelf.spec.environment) && (!has(self.spec.environment) || self.spec.environment == oldSelf.spec.environment) && has(self.spec.window) == has(oldSelf.spec.window) && (!has(self.spec.window) || self.spec.window == oldSelf.spec.window) && has(self.spec.trainedBy) == has(oldSelf.spec.trainedBy) && (!has(self.spec.trainedBy) || self.spec.trainedBy == oldSelf.spec.trainedBy) && has(self.spec.parent) == has(oldSelf.spec.parent) && (!has(self.spec.parent) || self.spec.parent == oldSelf.spec.parent) && has(self.spec.trainingMetrics) == has(oldSelf.spec.trainingMetrics) && (!has(self.spec.trainingMetrics) || self.spec.trainingMetrics == oldSelf.spec.trainingMetrics) && has(self.spec.validation) == has(oldSelf.spec.validation) && (!has(self.spec.validation) || self.spec.validation == oldSelf.spec.validation) && has(self.spec.storage) == has(oldSelf.spec.storage) && (!has(self.spec.storage) || self.spec.storage == oldSelf.spec.storage) && has(self.spec.author) == has(oldSelf.spec.author) && (!has(self.spec.author) || self.spec.author == oldSelf.spec.author) && has(self.spec.retention) == has(oldSelf.spec.retention) && (!has(self.spec.retention) || self.spec.retention == oldSelf.spec.retention)").message("spec is immutable but for spec.review and spec.tracking: a ModelVersion is a record; register another version").field_path(".spec"),
     validation = Rule::new("!has(oldSelf.spec.review) || (has(self.spec.review) && self.spec.review == oldSelf.spec.review)").message("spec.review is immutable once it is there: register another version").field_path(".spec.review"),
     validation = Rule::new("self.metadata.name.startsWith(self.spec.model + '-') && self.metadata.name.substring(size(self.spec.model) + 1).matches('^[1-9][0-9]{0,9}$') && int(self.metadata.name.substring(size(self.spec.model) + 1)) == self.spec.version").message("metadata.name must be <spec.model>-<spec.version>"),
     validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.validation) || (has(self.status) && has(self.status.validation) && self.status.validation == oldSelf.status.validation)").message("status.validation is immutable once it is there: a verdict is not changed").field_path(".status.validation")
@@ -102,7 +102,10 @@ pub struct ModelVersionSpec {
     /// How long it is kept. Without it, for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
-    /// What a person says of it; the one field that can be set later, once. Whoever sets it has to hold the verb `approve` on this ModelVersion.
+    /// Where the version and its run are shown too. It is no part of the record, and can be changed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<Tracking>,
+    /// What a person says of it; it can be set later, once. Whoever sets it has to hold the verb `approve` on this ModelVersion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<Review>,
 }
@@ -192,7 +195,7 @@ pub struct ModelVersionStatus {
     /// One word for people: Pending, Validating, Validated, AwaitingApproval, Denied, Rejected, Inconclusive, Registered, Retiring. No program should read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// Ready, Reconciling, Stalled, Validated, Approved.
+    /// Ready, Reconciling, Stalled, Validated, Approved, Published.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// What validation found. Immutable once it is there.
@@ -201,6 +204,9 @@ pub struct ModelVersionStatus {
     /// The version that it is compared with, taken down when validation starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub champion: Option<String>,
+    /// What is shown of it where `spec.tracking` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<TrackingStatus>,
     /// That `spec.retention` takes it away; absent while it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retiring: Option<Retiring>,

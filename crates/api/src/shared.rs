@@ -29,6 +29,8 @@ pub mod condition {
     pub const VALIDATED: &str = "Validated";
     /// ModelVersion: what a person said of it.
     pub const APPROVED: &str = "Approved";
+    /// ModelVersion: it is shown where `spec.tracking` asks for it.
+    pub const PUBLISHED: &str = "Published";
     /// ModelDeployment: something good serves.
     pub const AVAILABLE: &str = "Available";
     /// DriftMonitor: the newest windows show drift.
@@ -171,10 +173,10 @@ pub struct Stored {
 }
 
 /// What the name of a Secret or a ServiceAccount looks like: a DNS subdomain.
-const SUBDOMAIN: &str =
+pub(crate) const SUBDOMAIN: &str =
     "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
 /// The same in words.
-const SUBDOMAIN_MESSAGE: &str = "must be a DNS name: lower-case letters, digits, '-' and '.', starting and ending with a letter or a digit";
+pub(crate) const SUBDOMAIN_MESSAGE: &str = "must be a DNS name: lower-case letters, digits, '-' and '.', starting and ending with a letter or a digit";
 
 /// How the agent reaches object stores: with a Secret's keys, as a service account, or both.
 ///

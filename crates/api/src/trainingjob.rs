@@ -130,6 +130,9 @@ pub struct TrainingJobSpec {
     /// How long the model's ModelVersion is kept, which has it too. Without it, for ever. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
+    /// Where the model's ModelVersion and this run are shown too; the ModelVersion has it as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<Tracking>,
     /// How `s3://` addresses are reached: the inputs and the output, and by the ModelVersion's validation, which gets the same. `pvc://` needs none. A change takes effect with the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,

@@ -126,6 +126,10 @@ pub fn trim(job: &mut Job) {
             .map(|all| all.into_iter().filter(ends).collect::<Vec<_>>())
             .filter(|all| !all.is_empty());
     }
+    let template = job.spec.as_mut().map(|spec| &mut spec.template);
+    if let Some(metadata) = template.and_then(|template| template.metadata.as_mut()) {
+        metadata.annotations = None;
+    }
     job.metadata.annotations = None;
 }
 

@@ -11,6 +11,9 @@
 //! Where `spec.retention` is given, a version goes once enough newer ones are there and nothing needs it: see
 //! `plan/retention.rs` for what does, and `plan/retirement.rs` for how.
 //!
+//! Where `spec.tracking` is given, a Job shows the version elsewhere, each time that something of it is other than what is
+//! shown: see `plan/publication.rs`. Nothing waits for it.
+//!
 //! A Job that could not come to a verdict stays, for its logs; when a person deletes it, validation starts again.
 
 mod children;
@@ -18,6 +21,7 @@ mod decisions;
 mod files;
 mod observed;
 mod plan;
+mod publication;
 #[cfg(test)]
 mod tests;
 
@@ -26,3 +30,4 @@ pub use files::ROLE as RETENTION_ROLE;
 pub use observed::{Around, Observed};
 pub use plan::retention::may_go;
 pub use plan::{fingerprint, is_good, plan, refused, verdict};
+pub use publication::ROLE as PUBLICATION_ROLE;

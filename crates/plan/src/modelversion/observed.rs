@@ -19,6 +19,10 @@ pub struct Observed {
     pub job: Option<Arc<Job>>,
     /// The Job's pods.
     pub pods: Vec<Arc<Pod>>,
+    /// The Jobs that show it elsewhere.
+    pub publications: Vec<Arc<Job>>,
+    /// Those Jobs' pods.
+    pub publication_pods: Vec<Arc<Pod>>,
     /// Name of the version that serves the model now.
     pub serving: Option<String>,
     /// Its record; absent also where it was deleted.

@@ -4,6 +4,7 @@
 //!   registered, validated or judged ──> retention (does anything keep it?) ──> retirement (mark, record, files, object)
 //! ```
 
+mod publication;
 pub(super) mod retention;
 pub(super) mod retirement;
 
@@ -66,6 +67,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
     };
     let mut plan = reconcile.retain_or_retire(plan);
     decisions::record(observed, &before, &mut plan.status, now);
+    reconcile.publish(&mut plan);
     plan
 }
 

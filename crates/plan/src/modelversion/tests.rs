@@ -1,5 +1,6 @@
 //! ModelVersion: one decision a test.
 
+mod publication;
 mod retention;
 
 use std::sync::Arc;
@@ -39,6 +40,8 @@ fn world(against: bool) -> World {
         version: candidate,
         job: None,
         pods: Vec::new(),
+        publications: Vec::new(),
+        publication_pods: Vec::new(),
         serving: Some("churn-1".to_owned()),
         champion: Some(version(1, '1', Some("Pass"))),
         deployments: Vec::new(),

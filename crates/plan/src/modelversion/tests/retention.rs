@@ -58,6 +58,8 @@ fn observed(version: Arc<ModelVersion>, siblings: Vec<Arc<ModelVersion>>) -> Obs
         version,
         job: None,
         pods: Vec::new(),
+        publications: Vec::new(),
+        publication_pods: Vec::new(),
         serving: None,
         champion: None,
         deployments: Vec::new(),

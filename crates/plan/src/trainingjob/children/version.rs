@@ -153,6 +153,7 @@ pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> Mo
             author: spec.author.clone(),
             approval: spec.approval,
             retention: spec.retention.clone(),
+            tracking: spec.tracking.clone(),
             review: None,
         },
     );
