@@ -203,7 +203,7 @@ fn assert_registered(registered: &Value, published: &PublishReport) {
 #[test]
 fn a_version_and_its_run_are_in_mlflow_whole_and_once() {
     let place = Place::new();
-    let Some(mlflow) = Mlflow::start(&place) else {
+    let Some(mlflow) = Mlflow::start(&place.path("mlflow")) else {
         return;
     };
     let object = version("churn", 3);
@@ -246,7 +246,7 @@ fn a_version_and_its_run_are_in_mlflow_whole_and_once() {
 #[test]
 fn a_version_is_told_as_it_grows_and_a_newer_one_becomes_champion() {
     let place = Place::new();
-    let Some(mlflow) = Mlflow::start(&place) else {
+    let Some(mlflow) = Mlflow::start(&place.path("mlflow")) else {
         return;
     };
     let whole = version("churn", 1);
@@ -359,7 +359,7 @@ fn state(mlflow: &Mlflow, model: &str) -> String {
 #[test]
 fn a_connection_that_is_cut_at_any_request_is_mended_by_the_same_command() {
     let place = Place::new();
-    let Some(mlflow) = Mlflow::start(&place) else {
+    let Some(mlflow) = Mlflow::start(&place.path("mlflow")) else {
         return;
     };
     let more = ["--alias", "champion"];
@@ -392,7 +392,7 @@ fn a_connection_that_is_cut_at_any_request_is_mended_by_the_same_command() {
 #[test]
 fn a_wrong_password_is_told_and_printed_nowhere() {
     let place = Place::new();
-    let Some(mlflow) = Mlflow::with_users(&place) else {
+    let Some(mlflow) = Mlflow::with_users(&place.path("mlflow")) else {
         return;
     };
     let object = version("churn", 3);
@@ -473,7 +473,7 @@ fn what_is_wrong_with_a_server_or_a_version_is_told() {
     );
     assert_eq!(ended.failure().reason, FailureReason::InvalidArguments);
 
-    let Some(mlflow) = Mlflow::start(&place) else {
+    let Some(mlflow) = Mlflow::start(&place.path("mlflow")) else {
         return;
     };
     let ended = publish(&place, &format!("{}/elsewhere", mlflow.uri), &object, &[]);

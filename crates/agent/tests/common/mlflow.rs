@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,12 +11,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Place;
-
 pub const USER: &str = "ann";
 pub const PASSWORD: &str = "a long password of hers";
 
-/// `mlflow server`, with its store and its log in the folder `mlflow` of a place.
+/// `mlflow server`, with its store and its log in a folder.
 pub struct Mlflow {
     child: Child,
     pub uri: String,
@@ -35,8 +33,8 @@ impl Drop for Mlflow {
 }
 
 /// The address of a database of its.
-fn store(place: &Place, name: &str) -> String {
-    format!("sqlite:///{}", place.path("mlflow").join(name).display())
+fn store(folder: &Path, name: &str) -> String {
+    format!("sqlite:///{}", folder.join(name).display())
 }
 
 /// The program where the project's own script put it.
@@ -57,36 +55,45 @@ fn program() -> Option<PathBuf> {
 }
 
 impl Mlflow {
-    /// One that anyone may use.
-    pub fn start(place: &Place) -> Option<Self> {
-        Self::serve(place, &[])
+    /// One that anyone on this machine may use.
+    pub fn start(folder: &Path) -> Option<Self> {
+        std::fs::create_dir_all(folder).expect("a folder");
+        Self::serve(folder, "127.0.0.1:0", &[])
     }
 
     /// One that [`USER`] may use, with [`PASSWORD`].
-    pub fn with_users(place: &Place) -> Option<Self> {
+    pub fn with_users(folder: &Path) -> Option<Self> {
+        Self::with_users_at(folder, "127.0.0.1:0")
+    }
+
+    /// The same, at an address; one whose port is 0 is any that is free.
+    pub fn with_users_at(folder: &Path, address: &str) -> Option<Self> {
         let users = format!(
             "[mlflow]\ndefault_permission = EDIT\ndatabase_uri = {}\nadmin_username = {USER}\nadmin_password = {PASSWORD}\n\
              authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
-            store(place, "users.db")
+            store(folder, "users.db")
         );
-        let users = place.file("mlflow/users.ini", users);
+        std::fs::create_dir_all(folder).expect("a folder");
+        let path = folder.join("users.ini");
+        std::fs::write(&path, users).expect("a file");
+        let users = path;
         Self::serve(
-            place,
+            folder,
+            address,
             &[("MLFLOW_AUTH_CONFIG_PATH", &users.to_string_lossy())],
         )
     }
 
-    fn serve(place: &Place, users: &[(&str, &str)]) -> Option<Self> {
+    fn serve(folder: &Path, address: &str, users: &[(&str, &str)]) -> Option<Self> {
         let Some(program) = program() else {
             println!(
                 "skipped: there is no MLflow in the cache; scripts/install-mlflow.sh puts it there, or says why it cannot"
             );
             return None;
         };
-        let log = place.file("mlflow/log", "");
-        let log = std::fs::File::create(log).expect("a log");
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = address.expect("a port").port().to_string();
+        let log = std::fs::File::create(folder.join("log")).expect("a log");
+        let address = TcpListener::bind(address).and_then(|listener| listener.local_addr());
+        let address = address.expect("an address that is free");
         let mut command = Command::new(program);
         command
             .args([
@@ -94,13 +101,15 @@ impl Mlflow {
                 "--workers",
                 "1",
                 "--host",
-                "127.0.0.1",
+                &address.ip().to_string(),
                 "--port",
-                &port,
+                &address.port().to_string(),
+                "--allowed-hosts",
+                "*",
             ])
-            .args(["--backend-store-uri", &store(place, "store.db")])
+            .args(["--backend-store-uri", &store(folder, "store.db")])
             .arg("--default-artifact-root")
-            .arg(place.path("mlflow/artifacts"));
+            .arg(folder.join("artifacts"));
         if !users.is_empty() {
             command.args(["--app-name", "basic-auth"]);
         }
@@ -109,7 +118,7 @@ impl Mlflow {
             .env("MLFLOW_FLASK_SERVER_SECRET_KEY", "of no use elsewhere")
             .env("MLFLOW_DISABLE_TELEMETRY", "true")
             .env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-            .current_dir(place.path("mlflow"))
+            .current_dir(folder)
             .process_group(0)
             .stdout(log.try_clone().expect("the log"))
             .stderr(log)
@@ -118,14 +127,14 @@ impl Mlflow {
             .expect("mlflow starts");
         let mlflow = Self {
             child,
-            uri: format!("http://127.0.0.1:{port}"),
+            uri: format!("http://{address}"),
             runtime: tokio::runtime::Runtime::new().expect("a runtime"),
         };
-        mlflow.wait(place);
+        mlflow.wait(folder);
         Some(mlflow)
     }
 
-    fn wait(&self, place: &Place) {
+    fn wait(&self, folder: &Path) {
         let started = Instant::now();
         let health = format!("{}/health", self.uri);
         let is_up = || {
@@ -136,7 +145,7 @@ impl Mlflow {
             assert!(
                 started.elapsed() < Duration::from_secs(120),
                 "MLflow does not serve: {}",
-                place.read("mlflow/log")
+                std::fs::read_to_string(folder.join("log")).unwrap_or_default()
             );
             std::thread::sleep(Duration::from_millis(100));
         }
