@@ -106,7 +106,7 @@ pub fn without_pods<'a>(
     if there >= wanted || one_goes {
         return None;
     }
-    let due = started + MAKING + MAKING_EACH * wanted;
+    let due = started + MAKING + MAKING_EACH * (wanted - 1);
     let refused = || {
         let which = match there {
             0 => format!("no pod of Job {name} could be made"),
