@@ -82,7 +82,7 @@ fn due(context: &Context) -> Vec<(Arc<TrainingJob>, Arc<Pod>)> {
         .into_iter()
         .filter(|(uid, _)| said.get(uid).is_none_or(|known| known.next <= now))
         .filter_map(|(_, kept)| {
-            let job = kept.object();
+            let job: Arc<TrainingJob> = kept.object();
             let pod = first_worker(context, &job)?;
             Some((job, pod))
         })
