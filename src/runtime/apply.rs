@@ -341,10 +341,11 @@ impl Writer<'_> {
         };
         let name = object.name_any();
         let body = serde_json::to_vec(object).expect("an object always serializes");
+        // What the cache did not show was made at the same moment, and the next look knows of it.
+        let was_there = cache.kept(&self.namespace, &name).is_some();
         let request = self.requests::<K>().create(&parameters, body);
         let written = match self.write::<K>("create", &name, request).await {
-            // What the cache does not show yet was made just now, and is seen at the next look.
-            Err(error) if error.is_conflict() && cache.kept(&self.namespace, &name).is_some() => {
+            Err(error) if error.is_conflict() && was_there => {
                 return Err(self.taken::<K>(&name));
             }
             outcome => outcome?,

@@ -14,7 +14,7 @@ use windlass_api::{TrainingJob, labels};
 use windlass_plan::pods;
 
 use super::Context;
-use super::kept::UNDER_WAY;
+use super::kept::{Form, UNDER_WAY};
 use super::scrape::{self, HttpClient};
 
 /// How often it is looked who is to be asked.
@@ -25,6 +25,8 @@ const EVERY: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
+/// How many are asked of those that are due at a look; the others follow with the next ones.
+const MOST: usize = 256;
 /// How many are asked at once.
 const AT_ONCE: usize = 32;
 
@@ -65,20 +67,26 @@ pub async fn run(context: Arc<Context>) {
 /// The running jobs that are to be asked now, each with its first worker. Forgets those that do not run.
 fn due(context: &Context) -> Vec<(Arc<TrainingJob>, Arc<Pod>)> {
     let now = Instant::now();
-    let jobs = context.stores.training_jobs.everywhere(UNDER_WAY, "");
-    let mut said = context.said.0.lock().expect("no holder panics");
-    let running: std::collections::HashSet<&str> = jobs
+    let cache = &context.stores.training_jobs;
+    // As they are kept: of most of those that run nothing but who they are has to be known.
+    let running: HashMap<String, _> = cache
+        .index
+        .everywhere(UNDER_WAY, "")
         .iter()
-        .filter_map(|job| job.metadata.uid.as_deref())
+        .filter_map(|(namespace, name)| cache.kept(namespace, name))
+        .filter_map(|kept| Some((kept.uid()?, kept)))
         .collect();
-    said.retain(|uid, _| running.contains(uid.as_str()));
-    jobs.iter()
-        .filter(|job| {
-            let uid = job.metadata.uid.as_ref();
-            let known = uid.and_then(|uid| said.get(uid));
-            known.is_none_or(|known| known.next <= now)
+    let mut said = context.said.0.lock().expect("no holder panics");
+    said.retain(|uid, _| running.contains_key(uid));
+    running
+        .into_iter()
+        .filter(|(uid, _)| said.get(uid).is_none_or(|known| known.next <= now))
+        .filter_map(|(_, kept)| {
+            let job: Arc<TrainingJob> = kept.object();
+            let pod = first_worker(context, &job)?;
+            Some((job, pod))
         })
-        .filter_map(|job| Some((Arc::clone(job), first_worker(context, job)?)))
+        .take(MOST)
         .collect()
 }
 

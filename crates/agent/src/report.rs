@@ -12,7 +12,9 @@ use object_store::client::HttpError;
 
 use crate::address::AddressError;
 use crate::tree::TreeError;
-use windlass_api::agent::{EXIT_FOR_GOOD, FailureReason, FailureReport, Report, Resumed};
+use windlass_api::agent::{
+    CheckReport, EXIT_FOR_GOOD, FailureReason, FailureReport, Report, Resumed,
+};
 
 /// Where the kubelet looks for a container's last word.
 pub const TERMINATION_MESSAGE: &str = "/dev/termination-log";
@@ -134,10 +136,25 @@ fn shrink(report: &mut Report) -> bool {
             evaluation.metrics.pop().is_some() || cut(&mut evaluation.message)
         }
         Report::Drift(drift) => drift.top.pop().is_some() || cut(&mut drift.message),
-        Report::Check(check) => check.inputs.pop().is_some(),
+        Report::Check(check) => shrink_check(check),
         Report::Delete(delete) => delete.deleted.pop().is_some(),
         Report::Fetch(_) | Report::Publish(_) => false,
     }
+}
+
+/// Takes off what the operator knows itself, then what is of use and no more. An input's digest stays: without it, other data
+/// could be trained on than was checked.
+fn shrink_check(check: &mut CheckReport) -> bool {
+    let longest = check
+        .inputs
+        .iter_mut()
+        .max_by_key(|input| input.tree.uri.len());
+    if let Some(input) = longest.filter(|input| !input.tree.uri.is_empty()) {
+        input.tree.uri.clear();
+        return true;
+    }
+    let mut inputs = check.inputs.iter_mut().rev();
+    inputs.any(|input| input.profile.take().is_some())
 }
 
 /// Takes off the oldest checkpoint that was passed over; the log has them all.
@@ -396,9 +413,16 @@ mod tests {
         let Report::Check(check) = report else {
             panic!("still a check")
         };
-        assert_eq!(
-            (check.inputs[0].name.as_str(), check.rules),
-            ("input-0", 40)
+        let digests: Vec<(&str, usize)> = check
+            .inputs
+            .iter()
+            .map(|input| (&*input.name, input.tree.digest.len()))
+            .collect();
+        assert_eq!(digests.len(), 16);
+        assert_eq!(digests[15], ("input-15", 71));
+        assert!(
+            check.inputs[0].profile.is_some(),
+            "as many as there is room for"
         );
     }
 

@@ -58,6 +58,8 @@ pub mod labels {
     pub const PARENT: &str = "windlass.dev/parent";
     /// The attempt of a TrainingJob's gang.
     pub const ATTEMPT: &str = "windlass.dev/attempt";
+    /// On the Job of an attempt: by which it is told whether the template of its workers is still the TrainingJob's.
+    pub const TEMPLATE: &str = "windlass.dev/template";
     /// The step of a TrainingJob.
     pub const STEP: &str = "windlass.dev/step";
     /// What a pod is for: `training`, `validation`, `serving`, `drift`, `retention`, `publication`.

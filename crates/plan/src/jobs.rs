@@ -46,10 +46,14 @@ pub fn state<'a>(
     }
 }
 
-/// How long a Job that was started may have no pod: making one takes milliseconds.
+/// How long a Job that was started may have too few pods: making one takes milliseconds.
 const MAKING: SignedDuration = SignedDuration::from_secs(5);
+/// And for each of them as much more: they are made in bursts, which have a limit.
+const MAKING_EACH: SignedDuration = SignedDuration::from_millis(100);
+/// How long somebody else may hold a Job back, until it is said.
+const HELD: SignedDuration = SignedDuration::from_secs(30);
 
-/// A Job without pods.
+/// A Job without all its pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Without {
     /// They may still come; look again after this time.
@@ -58,30 +62,64 @@ pub enum Without {
     Refused(Problem),
 }
 
-/// What to think of a Job that has been started, has not ended and has never had a pod; nothing where it has one.
+impl Without {
+    fn after(due: Timestamp, now: Timestamp, problem: impl FnOnce() -> Problem) -> Self {
+        match Duration::try_from(due.duration_since(now)) {
+            Ok(left) if !left.is_zero() => Self::Awaited(left),
+            _ => Self::Refused(problem()),
+        }
+    }
+}
+
+/// What to think of a Job that has not ended and that has never had as many pods as it is to have; nothing where it has
+/// them, or one is on its way out and may be followed by another.
 pub fn without_pods<'a>(
     job: &Job,
     its_pods: impl IntoIterator<Item = &'a Pod>,
     now: Timestamp,
 ) -> Option<Without> {
+    let spec = job.spec.as_ref();
+    let (name, namespace) = (job.name_any(), job.namespace().unwrap_or_default());
+    if spec.and_then(|spec| spec.suspend) == Some(true) {
+        let made = job.metadata.creation_timestamp.as_ref()?.0;
+        let held = || {
+            Problem::new(
+                "JobHeld",
+                format!(
+                    "Job {name} is suspended, and not by Windlass: a queue holds it that it names none of, as Kueue does with manageJobsWithoutQueueName; leave this namespace out there, or resume the Job"
+                ),
+            )
+        };
+        return Some(Without::after(made + HELD, now, held));
+    }
     let status = job.status.as_ref()?;
     let started = status.start_time.as_ref()?.0;
     let counts = [status.active, status.succeeded, status.failed];
-    if counts.iter().flatten().any(|count| *count > 0) || its_pods.into_iter().next().is_some() {
+    let counted: i32 = counts.iter().flatten().sum();
+    let (mut seen, mut one_goes) = (0, false);
+    for pod in its_pods {
+        seen += 1;
+        one_goes |= pod.metadata.deletion_timestamp.is_some();
+    }
+    let there = counted.max(seen);
+    let wanted = spec.and_then(|spec| spec.completions).unwrap_or(1);
+    if there >= wanted || one_goes {
         return None;
     }
-    let left = (started + MAKING).duration_since(now);
-    Some(match Duration::try_from(left) {
-        Ok(left) if !left.is_zero() => Without::Awaited(left),
-        _ => Without::Refused(Problem::new(
+    let due = started + MAKING + MAKING_EACH * (wanted - 1);
+    let refused = || {
+        let which = match there {
+            0 => format!("no pod of Job {name} could be made"),
+            _ => format!("only {there} of {wanted} pods of Job {name} could be made"),
+        };
+        Problem::new(
             "PodsNotCreated",
             format!(
-                "no pod of Job {0} could be made: a quota, a policy, an admission webhook or a missing service account does not let it; `kubectl describe job {0} -n {1}` says which",
-                job.name_any(),
-                job.namespace().unwrap_or_default()
+                "{which}: a quota, a policy, an admission webhook or a missing service account does not let it; `kubectl describe job {name} -n {namespace}` says which"
             ),
-        )),
-    })
+        )
+    };
+    Some(Without::after(due, now, refused))
 }
 
 /// Takes away from a Job what no decision reads: of the pods that it makes, it is read what image the agent has, what it

@@ -380,23 +380,25 @@ fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 
 /// The report that an agent left in a pod: that of the container `name`, or a failure of any other.
 pub fn report(pod: &Pod, name: &str) -> Option<Report> {
-    let of = |status: &ContainerStatus| {
-        let ended = status
-            .state
-            .as_ref()?
-            .terminated
-            .as_ref()
-            .or_else(|| status.last_state.as_ref()?.terminated.as_ref())?;
-        serde_json::from_str::<Report>(ended.message.as_deref()?).ok()
-    };
     statuses(pod)
         .filter(|status| status.name == name)
-        .find_map(of)
-        .or_else(|| {
-            statuses(pod)
-                .filter_map(of)
-                .find(|report| matches!(report, Report::Failure(_)))
-        })
+        .find_map(report_of)
+        .or_else(|| reports(pod).find(|report| matches!(report, Report::Failure(_))))
+}
+
+/// The reports that the agents of a pod left, of whatever containers: who puts one of his own into the pod may put it first.
+pub fn reports(pod: &Pod) -> impl Iterator<Item = Report> {
+    statuses(pod).filter_map(report_of)
+}
+
+fn report_of(status: &ContainerStatus) -> Option<Report> {
+    let ended = status
+        .state
+        .as_ref()?
+        .terminated
+        .as_ref()
+        .or_else(|| status.last_state.as_ref()?.terminated.as_ref())?;
+    serde_json::from_str(ended.message.as_deref()?).ok()
 }
 
 /// The failure that an agent or a container left in a pod, in words.
@@ -412,6 +414,17 @@ pub fn failure(pod: &Pod) -> Option<FailureReport> {
     });
     said.or_else(|| {
         statuses(pod).find_map(|status| Some(exit_failure(&status.name, ended_badly(status)?)))
+    })
+}
+
+/// Whether a container of a pod was ended from outside, and nobody in it could say a word: by the end of its grace period,
+/// or with its node. One that took more memory than it may have ended by its own doing.
+pub fn was_killed(pod: &Pod) -> bool {
+    statuses(pod).filter_map(ended_badly).any(|ended| {
+        let said = ended.message.as_deref().unwrap_or_default();
+        matches!(ended.exit_code, 137 | 143)
+            && ended.reason.as_deref() != Some("OOMKilled")
+            && serde_json::from_str::<Report>(said).is_err()
     })
 }
 

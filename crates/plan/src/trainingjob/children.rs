@@ -17,7 +17,7 @@ use windlass_api::{Address, Framework, InputRecord, TrainingJob, labels};
 use super::gang::Backend;
 use super::input_cache::InputCache;
 use crate::pods::{self, Agent, flag};
-use crate::{Child, reports, storage, template};
+use crate::{Child, digest, reports, storage, template};
 
 pub use check::{check_job, is_needed as needs_check, job_name as check_name};
 pub use reading::{read_by_workers, records};
@@ -147,8 +147,22 @@ pub fn indexed_job(
         metadata,
         status: None,
     };
+    made.labels_mut()
+        .insert(labels::TEMPLATE.to_owned(), template_of(job));
     made_with.backend.attach(job, &mut made);
     made
+}
+
+/// By which the template of a job's workers is told from another one.
+fn template_of(job: &TrainingJob) -> String {
+    digest::short(&job.spec.workers.template)
+}
+
+/// Whether the Job of an attempt was made from another template than its job has now. Of one that does not say it is not
+/// known.
+pub fn is_made_otherwise(job: &TrainingJob, made: &Job) -> bool {
+    let from = made.labels().get(labels::TEMPLATE);
+    from.is_some_and(|from| *from != template_of(job))
 }
 
 /// The agent's image that a Job was made with.

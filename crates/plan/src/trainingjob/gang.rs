@@ -29,6 +29,8 @@ pub use volcano::{VolcanoPodGroup, VolcanoPodGroupSpec};
 use crate::gpus::claims::DeviceClaims;
 use crate::{Child, Problem};
 
+/// Kueue, as the status says it.
+pub const KUEUE_NAME: &str = "Kueue";
 /// Kueue's label on a Job: its queue.
 const KUEUE_QUEUE: &str = "kueue.x-k8s.io/queue-name";
 /// Labels of Kueue's pass through from a TrainingJob to its Jobs.
@@ -85,7 +87,7 @@ impl Backend {
     /// As the status says it.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Kueue { .. } => "Kueue",
+            Self::Kueue { .. } => KUEUE_NAME,
             Self::Native => "PodGroup",
             Self::Kai { .. } => "KAI",
             Self::Volcano { .. } => "Volcano",
@@ -227,6 +229,17 @@ pub fn choose(
         .queue_name
         .clone()
         .or_else(|| job.labels().get(KUEUE_QUEUE).cloned());
+    let by_label = job.labels().get(KUEUE_QUEUE);
+    if let (Some(by_label), GangMode::None | GangMode::PodGroup) = (by_label, scheduling.gang) {
+        // It would be passed on to the Job, and Kueue holds whatever has it.
+        return Err(Problem::new(
+            "SchedulingConflict",
+            format!(
+                "metadata.labels: {KUEUE_QUEUE} is {by_label}, and spec.scheduling.gang is {:?}: only Kueue schedules what is in a queue of its; take one of the two away",
+                scheduling.gang
+            ),
+        ));
+    }
     let (backend, reason) = match scheduling.gang {
         GangMode::None => (Backend::None, "spec.scheduling.gang is None".to_owned()),
         GangMode::Auto if cluster.kai && kai::asks_for_share(worker) => {

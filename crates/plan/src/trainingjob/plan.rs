@@ -45,7 +45,8 @@ pub use self::steps::reads_others;
 use super::gang::Backend;
 use super::observed::Observed;
 use crate::jobs::Without;
-use crate::{Doomed, Plan, Problem, Step, jobs, pods};
+use crate::trainingjob::children;
+use crate::{Doomed, Note, Plan, Problem, Step, jobs, pods};
 
 /// What is to be done about a TrainingJob.
 pub fn plan(observed: &Observed, now: Timestamp) -> Plan<TrainingJobStatus> {
@@ -121,7 +122,7 @@ impl Reconcile<'_> {
         }
         let attempt = self.attempt();
         // What has ended well is not thrown away because nobody looked in time.
-        let has_ended_well = matches!(attempt, AttemptState::Succeeded | AttemptState::Settling);
+        let has_ended_well = matches!(attempt, AttemptState::Succeeded(_) | AttemptState::Settling);
         if !has_ended_well
             && self
                 .deadline_left(self.before)
@@ -137,7 +138,11 @@ impl Reconcile<'_> {
                 again: Some(Duration::from_secs(1)),
                 ..Plan::status_only(self.before.clone())
             },
-            AttemptState::Succeeded => self.succeeded(),
+            // What it made is not what the job now says that it makes.
+            AttemptState::Succeeded(child) if children::is_made_otherwise(self.job, child) => {
+                self.changed(self.before.attempt.unwrap_or(1))
+            }
+            AttemptState::Succeeded(_) => self.succeeded(),
             AttemptState::Failed(child) => self.attempt_failed(child),
         }
     }
@@ -180,6 +185,9 @@ impl Reconcile<'_> {
             plan.steps = self.end_attempts();
             return plan;
         }
+        if children::is_made_otherwise(self.job, child) {
+            return self.changed(number);
+        }
         if let Some(plan) = self.in_queue(child) {
             return plan;
         }
@@ -204,6 +212,22 @@ impl Reconcile<'_> {
             None => Plan::status_only(self.under_way(number)),
         };
         Resize::or(self.grow(&backend), plan)
+    }
+
+    /// The workers' template was changed, while the job was suspended and nobody looked: the attempt makes way for one that
+    /// is made from it.
+    fn changed(&self, number: i32) -> Plan<TrainingJobStatus> {
+        let message = format!(
+            "attempt {number} was made from a spec.workers.template that has been changed since, and is repeated; this does not count against spec.backoffLimit"
+        );
+        let mut status = self.progressing("TemplateChanged", &message);
+        self.record(&mut status, Ending::new("TemplateChanged", &message));
+        Plan {
+            steps: self.end_attempts(),
+            notes: vec![Note::normal("TemplateChanged", message)],
+            again: Some(Duration::ZERO),
+            ..Plan::status_only(status)
+        }
     }
 
     fn suspended(&self) -> Plan<TrainingJobStatus> {

@@ -20,7 +20,7 @@ pub(super) enum AttemptState<'a> {
     /// Its Job has ended, and its pods are still to be seen to.
     Settling,
     /// Its Job ended well.
-    Succeeded,
+    Succeeded(&'a Job),
     /// Its Job failed.
     Failed(&'a Job),
 }
@@ -47,7 +47,7 @@ impl Reconcile<'_> {
         {
             None => AttemptState::Gone,
             Some(child) => match jobs::state(child, self.pods_of(number), self.now) {
-                JobState::Complete => AttemptState::Succeeded,
+                JobState::Complete => AttemptState::Succeeded(child),
                 JobState::Failed => AttemptState::Failed(child),
                 JobState::Running => AttemptState::Running(child),
                 JobState::Settling => AttemptState::Settling,

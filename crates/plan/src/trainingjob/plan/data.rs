@@ -96,7 +96,7 @@ impl Reconcile<'_> {
                 ..Plan::status_only(self.before.clone())
             },
             JobState::Complete => match its_pods().find_map(check_report) {
-                Some(report) => return Data::Fit(records(report)),
+                Some(report) => return self.read(report),
                 // Its pod was taken away before it was read.
                 None => Plan {
                     steps: vec![Step::Delete(Doomed::Job(child.name_any()))],
@@ -113,6 +113,29 @@ impl Reconcile<'_> {
                 self.failed(self.base(), &problem)
             }
         })
+    }
+
+    /// What was read: of every input its digest, or nothing is trained on.
+    fn read(&self, report: CheckReport) -> Data {
+        let inputs = &self.job.spec.inputs;
+        let known = |name: &str| report.inputs.iter().any(|input| input.name == name);
+        let unknown: Vec<&str> = inputs
+            .iter()
+            .map(|input| &*input.name)
+            .filter(|name| !known(name))
+            .collect();
+        if !unknown.is_empty() {
+            let message = format!(
+                "the report of the check has no digest of {}: it had no room for all inputs; give fewer to one TrainingJob, or shorter addresses",
+                unknown.join(", ")
+            );
+            return not_fit(self.failed(self.base(), &Problem::new("ReportTruncated", message)));
+        }
+        let uri_of = |name: &str| {
+            let mut inputs = inputs.iter().filter(|input| input.name == name);
+            inputs.next().map(|input| input.uri.0.clone())
+        };
+        Data::Fit(records(report, uri_of))
     }
 
     fn checking_data(&self) -> TrainingJobStatus {
@@ -149,12 +172,16 @@ fn check_report(pod: &Pod) -> Option<CheckReport> {
     }
 }
 
-fn records(report: CheckReport) -> Vec<InputRecord> {
+/// A report that had no room for an address leaves it out: it is as the job says it.
+fn records(report: CheckReport, uri_of: impl Fn(&str) -> Option<String>) -> Vec<InputRecord> {
     let inputs = report.inputs.into_iter();
     inputs
         .map(|input| InputRecord {
+            uri: Some(input.tree.uri)
+                .filter(|uri| !uri.is_empty())
+                .or_else(|| uri_of(&input.name))
+                .unwrap_or_default(),
             name: input.name,
-            uri: input.tree.uri,
             digest: input.tree.digest,
             as_of: input.as_of,
             profile: input.profile.map(|profile| Stored {

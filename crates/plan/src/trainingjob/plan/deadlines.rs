@@ -9,6 +9,7 @@ use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true};
 use super::Reconcile;
 use super::attempt::AttemptState;
 use super::record::Ending;
+use crate::trainingjob::gang;
 use crate::{Doomed, Plan, Problem, Step};
 
 /// A job that has ended waits for its time to live.
@@ -37,12 +38,21 @@ pub(super) fn finished(
     plan
 }
 
+/// Since when the attempt that is under way waits in a queue of Kueue's; nothing where it was let in, or is in none.
+fn queued_since(status: &TrainingJobStatus) -> Option<Timestamp> {
+    let scheduling = status.scheduling.as_ref()?;
+    let attempt = status.attempt_under_way()?;
+    let is_queued = scheduling.gang == gang::KUEUE_NAME && attempt.admitted.is_none();
+    attempt.started.filter(|_| is_queued)
+}
+
 impl Reconcile<'_> {
-    /// The time that is left until the deadline; zero when it has passed.
+    /// The time that is left until the deadline; zero when it has passed. It stands while an attempt waits in a queue.
     pub(super) fn deadline_left(&self, status: &TrainingJobStatus) -> Option<Duration> {
         let end =
             status.start_time? + SignedDuration::from_secs(self.job.spec.active_deadline_seconds?);
-        Some(Duration::try_from(end.duration_since(self.now)).unwrap_or(Duration::ZERO))
+        let now = queued_since(status).unwrap_or(self.now);
+        Some(Duration::try_from(end.duration_since(now)).unwrap_or(Duration::ZERO))
     }
 
     /// The deadline has passed: the job fails, and its pods go. How the attempt ended that was the last is written down.
@@ -67,7 +77,7 @@ impl Reconcile<'_> {
             AttemptState::None
             | AttemptState::Gone
             | AttemptState::Settling
-            | AttemptState::Succeeded => {}
+            | AttemptState::Succeeded(_) => {}
         }
         self.rest_steps(&mut status, "it was stopped at the deadline of the job");
         let mut plan = self.failed(status, &problem);

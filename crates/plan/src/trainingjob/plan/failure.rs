@@ -122,15 +122,16 @@ impl Reconcile<'_> {
     }
 
     /// The worker that tells most: what a repetition cannot mend before what it can, the cause before those that were
-    /// stopped for it, and of several the one that ended first.
+    /// stopped for it, and of several the one that ended first. The kubelet tells whole seconds: within one, who was killed,
+    /// as by the kernel for want of memory, is the cause of those that then missed it.
     fn first_failed(&self, attempt: i32) -> Option<Failed<'_>> {
         let told = |failed: &Failed<'_>| {
             let report = &failed.report;
             (
                 !is_final(report.reason),
-                report.reason == FailureReason::Interrupted
-                    || matches!(report.exit_code, Some(137 | 143)),
+                report.reason == FailureReason::Interrupted || pods::was_killed(failed.pod),
                 pods::ended_at(failed.pod),
+                report.exit_code != Some(137),
             )
         };
         self.pods_of(attempt)

@@ -91,7 +91,7 @@ impl Reconcile<'_> {
             AttemptState::None
             | AttemptState::Gone
             | AttemptState::Settling
-            | AttemptState::Succeeded
+            | AttemptState::Succeeded(_)
             | AttemptState::Failed(_) => Verdict::Kept,
         };
         let (truth, reason, message) = match verdict {

@@ -35,7 +35,13 @@ impl Reconcile<'_> {
             }
             (false, false) => {
                 let mut status = self.under_way(number);
-                status.start_time.get_or_insert(self.now);
+                // The time in the queue is left out of the job's.
+                let queued = self.current().and_then(|attempt| attempt.started);
+                status.start_time = Some(match (status.start_time, queued) {
+                    (Some(since), Some(queued)) => since + self.now.duration_since(queued),
+                    (Some(since), None) => since,
+                    (None, _) => self.now,
+                });
                 let mut attempts = status.attempts.iter_mut();
                 if let Some(attempt) = attempts.find(|attempt| attempt.number == number) {
                     attempt.admitted = Some(self.now);

@@ -150,12 +150,11 @@ impl Reconcile<'_> {
 
 /// What a worker says that it went on from, however it ended.
 fn reported_resumed(pod: &Pod) -> Option<String> {
-    let trainer = pod.spec.as_ref()?.containers.first()?;
-    match pods::report(pod, &trainer.name)? {
+    pods::reports(pod).find_map(|report| match report {
         Report::Training(training) => resumed_from(training.resumed.as_ref()?),
         Report::Failure(failure) => resumed_from(failure.resumed.as_ref()?),
         _ => None,
-    }
+    })
 }
 
 /// `000001/000002-step-200 (passed over 000001/000003-step-300: …)`.

@@ -126,12 +126,14 @@ impl Reconcile<'_> {
     }
 
     fn training_report(&self, attempt: i32) -> Option<TrainingReport> {
-        self.pods_of(attempt).find_map(|pod| {
-            let trainer = pod.spec.as_ref()?.containers.first()?;
-            match pods::report(pod, &trainer.name)? {
-                Report::Training(training) if pods::rank(pod) == Some(0) => Some(training),
+        let mut first = self
+            .pods_of(attempt)
+            .filter(|pod| pods::rank(pod) == Some(0));
+        first.find_map(|pod| {
+            pods::reports(pod).find_map(|report| match report {
+                Report::Training(training) => Some(training),
                 _ => None,
-            }
+            })
         })
     }
 }

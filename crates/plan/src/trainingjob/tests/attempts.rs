@@ -199,6 +199,53 @@ fn an_attempt_is_written_down_from_its_start_to_its_end_with_the_worker_that_fai
 }
 
 #[test]
+fn a_worker_that_ran_out_of_memory_is_the_cause_of_those_that_then_missed_it() {
+    let gang = json!({"backoffLimit": 3, "failureRules": [{"exitCodes": [137], "action": "Fail"}], "workers": {"replicas": 4, "template": {"spec": {"containers": [
+        {"name": "trainer", "image": "trainer:1", "command": ["train"]}
+    ]}}}});
+    let ended = |seconds: i64, code: i32, reason: &str, message: &str| {
+        json!({"phase": "Failed", "containerStatuses": [{"name": "trainer", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": at(seconds)}}}]})
+    };
+    let lost = failure("TrainerFailed", Some(1));
+    let killed = failure("TrainerFailed", Some(137));
+    // The agent told of its trainer, or was killed with it; a moment earlier than the others, or in the same second.
+    let rows = [
+        (59, "Error", &*killed),
+        (60, "Error", &*killed),
+        (59, "OOMKilled", ""),
+    ];
+    for (when, reason, message) in rows {
+        let mut world = World::new(gang.clone());
+        world.settle().fails(1, &lost);
+        let one = ended(60, 1, "Error", &lost);
+        let all = [&one, &one, &ended(when, 137, reason, message), &one];
+        for (pod, status) in world.observed.pods.iter_mut().zip(all) {
+            Arc::make_mut(pod).status = Some(object(status.clone()));
+        }
+        world.settle();
+        let attempt = world.status().attempts[0].clone();
+        let found = (attempt.worker, attempt.exit_code);
+        assert_eq!(found, (Some(2), Some(137)), "{when} {reason} {message}");
+        assert!(
+            world.said(FAILED).contains("spec.failureRules[0]"),
+            "{}",
+            world.said(FAILED)
+        );
+    }
+    // One that was killed at the end of its grace period is no cause.
+    let mut world = World::new(gang);
+    world.settle().fails(1, &lost);
+    let one = ended(60, 1, "Error", &lost);
+    let all = [&ended(50, 137, "Error", ""), &one, &one, &one];
+    for (pod, status) in world.observed.pods.iter_mut().zip(all) {
+        Arc::make_mut(pod).status = Some(object(status.clone()));
+    }
+    world.settle();
+    assert_eq!(world.status().attempts[0].worker, Some(1));
+}
+
+#[test]
 fn gpu_seconds_are_summed_over_attempts_and_the_last_one_is_written_down_too() {
     let mut world = World::new(ruled(&json!([])));
     let scheduled = |world: &mut World, from: i64| {

@@ -96,6 +96,42 @@ fn data_that_is_not_fit_fails_the_job_before_a_worker_is_made() {
 }
 
 #[test]
+fn inputs_whose_digest_the_check_had_no_room_for_are_not_trained_on() {
+    let mut world = World::new(checked());
+    world.settle().data_holds();
+    let more = object(json!({"name": "labels", "uri": "pvc://events/labels"}));
+    world.edit(|spec| spec.inputs.push(more));
+    world.settle();
+    let said = world.said(FAILED);
+    assert!(
+        said.starts_with("True ReportTruncated: the report of the check has no digest of labels"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_address_that_the_check_had_no_room_for_is_the_jobs_own() {
+    let mut world = World::new(checked());
+    world.settle().data_holds();
+    world.pod(|mut pod| {
+        let status = pod.status.as_mut().expect("a status");
+        for container in status.container_statuses.iter_mut().flatten() {
+            let ended = container
+                .state
+                .as_mut()
+                .and_then(|state| state.terminated.as_mut());
+            let message = ended
+                .and_then(|ended| ended.message.as_mut())
+                .expect("a report");
+            *message = message.replace("\"pvc://events/2026-10\"", "\"\"");
+        }
+        pod
+    });
+    world.settle();
+    assert_eq!(world.status().inputs[0].uri, "pvc://events/2026-10");
+}
+
+#[test]
 fn a_check_that_nobody_could_read_is_made_again() {
     let mut world = World::new(checked());
     world.settle().data_is_not_known().settle();

@@ -258,6 +258,45 @@ fn an_attempt_waits_in_its_queue_without_using_up_the_deadline() {
 }
 
 #[test]
+fn the_deadline_stands_in_the_queue_also_for_a_job_that_has_run_before() {
+    let mut world = in_queue();
+    let pods = std::mem::take(&mut world.observed.pods);
+    suspend(&mut world, false);
+    world.observed.pods = pods;
+    world.settle().wait(60);
+    // Preempted after a minute of 100 s; an hour in the queue; let in again.
+    suspend(&mut world, true);
+    world.settle().wait(3600).settle();
+    assert!(!world.has_ended(), "{}", world.said(READY));
+    suspend(&mut world, false);
+    world.settle();
+    assert_eq!(world.status().start_time, Some(at(3600)));
+    world.wait(39).settle();
+    assert!(!world.has_ended());
+    world.wait(1).settle();
+    assert!(world.is(windlass_api::condition::FAILED));
+}
+
+#[test]
+fn a_queue_of_kueues_by_label_and_another_gang_are_told_and_not_both_taken() {
+    for gang in ["PodGroup", "None"] {
+        let mut world = World::new(json!({"scheduling": {"gang": gang}, "workers": workers(2)}));
+        world.observed.schedulers = cluster(&["Kueue", "PodGroup"]);
+        let queue = ("kueue.x-k8s.io/queue-name".to_owned(), "team-b".to_owned());
+        Arc::make_mut(&mut world.observed.job).metadata.labels = Some([queue].into());
+        world.settle();
+        let said = world.said(windlass_api::condition::STALLED);
+        assert!(
+            said.starts_with(
+                "True SchedulingConflict: metadata.labels: kueue.x-k8s.io/queue-name is team-b"
+            ),
+            "{said}"
+        );
+        assert_eq!(world.made(), 0);
+    }
+}
+
+#[test]
 fn room_that_is_taken_back_ends_the_attempt_and_does_not_count() {
     let mut world = in_queue();
     suspend(&mut world, false);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use windlass_api::CAUSE;
@@ -686,6 +687,98 @@ fn a_job_whose_pods_may_not_be_made_is_said_to_be_so_after_seconds() {
             && said.contains("kubectl describe job a-1 -n growth"),
         "{said}"
     );
+}
+
+#[test]
+fn a_quota_that_lets_some_of_the_workers_be_made_is_told() {
+    let mut world = World::new(
+        json!({"workers": {"replicas": 4, "template": {"spec": {"containers": [{"name": "trainer", "image": "trainer:1", "command": ["train"]}]}}}}),
+    );
+    world.settle();
+    world.observed.pods.truncate(2);
+    let started = json!({"startTime": at(0), "active": 2});
+    Arc::make_mut(&mut world.observed.children[0]).status = Some(object(started));
+    world.wait(5).settle();
+    assert!(!world.is(STALLED), "{}", world.said(STALLED));
+    world.wait(1).settle();
+    let said = world.said(STALLED);
+    assert!(
+        said.starts_with("True PodsNotCreated: only 2 of 4 pods of Job a-1"),
+        "{said}"
+    );
+    // One that goes may be followed by another.
+    world.observed.pods[0] = {
+        let mut pod = (*world.observed.pods[0]).clone();
+        pod.metadata.deletion_timestamp = Some(Time(at(6)));
+        Arc::new(pod)
+    };
+    world.settle();
+    assert!(!world.is(STALLED), "{}", world.said(STALLED));
+}
+
+#[test]
+fn a_job_that_somebody_else_holds_back_is_told_after_a_while() {
+    let mut world = World::new(json!({}));
+    world.settle();
+    world.observed.pods.clear();
+    let job = Arc::make_mut(&mut world.observed.children[0]);
+    job.metadata.creation_timestamp = Some(Time(at(0)));
+    job.spec.as_mut().expect("a spec").suspend = Some(true);
+    assert_eq!(world.plan().again, Some(std::time::Duration::from_secs(30)));
+    world.wait(30).settle();
+    let said = world.said(STALLED);
+    assert!(
+        said.starts_with("True JobHeld: Job a-1 is suspended, and not by Windlass"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_attempt_of_another_template_makes_way_for_one_that_is_made_from_it() {
+    let changed = |world: &mut World| {
+        world.edit(|spec| {
+            spec.workers.template.0["spec"]["containers"][0]["image"] = "trainer:2".into();
+        });
+    };
+    // It was suspended, changed and resumed while nobody looked.
+    let mut world = World::new(json!({"backoffLimit": 0}));
+    world.settle().wait(60);
+    changed(&mut world);
+    world.settle();
+    let status = world.status();
+    assert_eq!(status.attempts[0].reason, "TemplateChanged");
+    assert_eq!(status.failures, 0);
+    world.pods_go().settle();
+    assert_eq!(world.status().attempt, Some(2));
+    let job = &world.observed.children[0];
+    let spec = job
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref());
+    let image = spec.and_then(|spec| spec.containers[0].image.as_deref());
+    assert_eq!(image, Some("trainer:2"));
+
+    // What one of another template made is not recorded as this one's.
+    let mut world = World::new(json!({"backoffLimit": 0}));
+    world.settle().wait(60).succeeds(&trained());
+    changed(&mut world);
+    world.settle();
+    assert!(world.observed.versions.is_empty());
+    assert_eq!(world.status().attempts[0].reason, "TemplateChanged");
+}
+
+#[test]
+fn a_container_of_somebody_elses_that_comes_first_in_a_pod_hides_no_report() {
+    let mut world = World::new(json!({}));
+    world.settle().succeeds(&trained());
+    world.pod(|mut pod| {
+        let spec = pod.spec.as_mut().expect("a spec");
+        let proxy = object(json!({"name": "istio-proxy"}));
+        spec.containers.insert(0, proxy);
+        pod
+    });
+    world.settle();
+    assert_eq!(world.observed.versions.len(), 1);
 }
 
 #[test]

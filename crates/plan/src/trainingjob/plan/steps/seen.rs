@@ -161,8 +161,7 @@ impl Reconcile<'_> {
 }
 
 fn step_report(pod: &Pod) -> Option<TrainingReport> {
-    let program = pod.spec.as_ref()?.containers.first()?;
-    match pods::report(pod, &program.name)? {
+    pods::reports(pod).find_map(|report| match report {
         Report::Training(report) if report.output.is_some() => Some(report),
         Report::Training(_)
         | Report::Check(_)
@@ -172,5 +171,5 @@ fn step_report(pod: &Pod) -> Option<TrainingReport> {
         | Report::Fetch(_)
         | Report::Publish(_)
         | Report::Failure(_) => None,
-    }
+    })
 }
