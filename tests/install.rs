@@ -497,6 +497,7 @@ fn assert_permissions(kubectl: &Kubectl) {
     for words in [
         ["list", "trainingjobs.windlass.dev"],
         ["create", "modelversions.windlass.dev"],
+        ["delete", "modelversions.windlass.dev"],
         ["patch", "driftmonitors.windlass.dev/status"],
         ["patch", "jobs.batch"],
         ["watch", "pods"],
@@ -511,7 +512,7 @@ fn assert_permissions(kubectl: &Kubectl) {
         ["create", "pods"],
         ["delete", "pods"],
         ["patch", "trainingjobs.windlass.dev"],
-        ["delete", "modelversions.windlass.dev"],
+        ["patch", "modelversions.windlass.dev"],
         ["create", "clusterroles.rbac.authorization.k8s.io"],
         [
             "create",
