@@ -16,6 +16,9 @@ use super::kept::{Fact, Form};
 use super::metrics::Metrics;
 use super::stores::{Cache, OurCache};
 
+/// Objects that are looked at in one turn.
+const TURN: usize = 64;
+
 /// Whether an object has ended.
 pub(super) type HasEnded<K> = fn(&K) -> bool;
 /// Whether two states of an object differ in what is kept.
@@ -63,7 +66,7 @@ where
         loop {
             tokio::select! {
                 event = stream.next() => match event {
-                    Some(Ok(event)) => self.take(event),
+                    Some(Ok(event)) => self.take(event).await,
                     Some(Err(error)) => {
                         self.metrics.watch_failed(&kind);
                         tracing::warn!(kind, %error, "a watch failed and is taken up again");
@@ -75,7 +78,7 @@ where
         }
     }
 
-    fn take(&mut self, event: Event<K>) {
+    async fn take(&mut self, event: Event<K>) {
         match event {
             Event::Apply(object) if self.is_left_behind(&object) => self.forget(&object),
             Event::Apply(object) => {
@@ -111,7 +114,7 @@ where
                 }
             }
             Event::Init => self.store(&Event::Init),
-            Event::InitDone => self.listed(),
+            Event::InitDone => self.listed().await,
         }
     }
 
@@ -139,8 +142,9 @@ where
         before
     }
 
-    /// What changed while the watch was away is seen only by looking at everything once, and at what is gone.
-    fn listed(&mut self) {
+    /// What changed while the watch was away is seen only by looking at everything once, and at what is gone. Others have
+    /// their turns in between: it takes seconds where there is much.
+    async fn listed(&mut self) {
         // The store shows what a list brings only when the list is whole; until then it shows what was there before.
         let before = self.cache.store.state();
         self.store(&Event::InitDone);
@@ -155,8 +159,11 @@ where
                 (self.touch)(&before.object());
             }
         }
-        for kept in self.cache.store.state() {
+        for (number, kept) in self.cache.store.state().into_iter().enumerate() {
             (self.touch)(&kept.object());
+            if number % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -265,7 +272,7 @@ pub(super) mod tests {
             touch,
         };
         for event in events {
-            follower.take(event);
+            futures::executor::block_on(follower.take(event));
         }
         if let_go {
             follower.let_go("growth", "a");
