@@ -54,8 +54,13 @@ fn a_version_is_shown_in_mlflow_and_a_server_that_does_not_answer_holds_up_nothi
         return;
     };
     bench.namespace(SPACE);
-    let published = |name: &str| bench.condition(SPACE, &format!("modelversion/{name}"), "Published");
-    let ready = |name: &str| bench.condition(SPACE, &format!("modelversion/{name}"), "Ready").0;
+    let published =
+        |name: &str| bench.condition(SPACE, &format!("modelversion/{name}"), "Published");
+    let ready = |name: &str| {
+        bench
+            .condition(SPACE, &format!("modelversion/{name}"), "Ready")
+            .0
+    };
 
     // Without its Secret nothing is shown, and who looks at the version sees why.
     bench.apply(&version(1, &mlflow.uri));
@@ -73,9 +78,7 @@ fn a_version_is_shown_in_mlflow_and_a_server_that_does_not_answer_holds_up_nothi
         })
         .to_string(),
     );
-    Bench::until(PATIENCE, "it is shown", || {
-        published("churn-1").0 == "True"
-    });
+    Bench::until(PATIENCE, "it is shown", || published("churn-1").0 == "True");
     let shown = mlflow.get("model-versions/get", &[("name", "churn"), ("version", "1")]);
     let shown = &shown["model_version"];
     let tag = |name: &str| {
@@ -100,7 +103,5 @@ fn a_version_is_shown_in_mlflow_and_a_server_that_does_not_answer_holds_up_nothi
     });
     assert_eq!(ready("churn-2"), "True");
     bench.apply(&version(2, &mlflow.uri));
-    Bench::until(PATIENCE, "it is shown", || {
-        published("churn-2").0 == "True"
-    });
+    Bench::until(PATIENCE, "it is shown", || published("churn-2").0 == "True");
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::quantities::{where_decimal, where_duration};
 use crate::{
     Address, Approval, Check, Decimal, Format, GoDuration, InputRecord, PodTemplate, Retention,
-    Source, Storage, Validation, Window, condition, is_true,
+    Source, Storage, Tracking, Validation, Window, condition, is_true,
 };
 
 pub use steps::{Reuse, StepPhase, StepStatus, TrainingStep};

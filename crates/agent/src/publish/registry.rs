@@ -20,7 +20,8 @@ struct Tag {
 #[derive(Deserialize)]
 struct Version {
     /// MLflow's own number of it.
-    version: String,
+    #[serde(rename = "version")]
+    number: String,
     #[serde(default)]
     description: String,
     #[serde(default)]
@@ -85,7 +86,7 @@ pub(super) async fn publish_version(
         .map(|tag| (tag.key, tag.value))
         .collect();
     for tag in lacking_tags(&there, &wanted.tags) {
-        let mut body = json!({"name": model, "version": seen.version});
+        let mut body = json!({"name": model, "version": seen.number});
         body["key"] = tag["key"].clone();
         body["value"] = tag["value"].clone();
         tracking
@@ -96,12 +97,12 @@ pub(super) async fn publish_version(
         // What a person wrote there stays.
         && seen.description.is_empty()
     {
-        let body = json!({"name": model, "version": seen.version, "description": description});
+        let body = json!({"name": model, "version": seen.number, "description": description});
         tracking
             .write::<IgnoredAny>(&Method::PATCH, "model-versions/update", &body)
             .await?;
     }
-    Ok(seen.version)
+    Ok(seen.number)
 }
 
 /// The version with our tag. Of several, which only two calls at once can have made, the first.
@@ -124,7 +125,7 @@ async fn find(
     let found = tracking
         .get::<Found>("model-versions/search", &query)
         .await?;
-    let number = |version: &Version| version.version.parse::<u64>().unwrap_or(u64::MAX);
+    let number = |version: &Version| version.number.parse::<u64>().unwrap_or(u64::MAX);
     Ok(found.model_versions.into_iter().min_by_key(number))
 }
 
@@ -142,7 +143,7 @@ async fn make(
         "description": wanted.description.as_deref().unwrap_or(""),
     });
     let made = tracking.write::<OneVersion>(&Method::POST, "model-versions/create", &body);
-    Ok(made.await?.model_version.version)
+    Ok(made.await?.model_version.number)
 }
 
 /// Which version has which name.

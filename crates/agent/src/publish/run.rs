@@ -121,13 +121,11 @@ async fn experiment_id(tracking: &mut Tracking, name: &str) -> Result<String, Tr
     let made = tracking
         .write::<Made>(&Method::POST, "experiments/create", &json!({"name": name}))
         .await;
-    match unless_there(made)? {
-        Some(made) => Ok(made.experiment_id),
-        None => {
-            let id = find_experiment(tracking, name).await?;
-            id.ok_or_else(|| deleted(name))
-        }
+    if let Some(made) = unless_there(made)? {
+        return Ok(made.experiment_id);
     }
+    let id = find_experiment(tracking, name).await?;
+    id.ok_or_else(|| deleted(name))
 }
 
 async fn find_experiment(tracking: &Tracking, name: &str) -> Result<Option<String>, TrackingError> {

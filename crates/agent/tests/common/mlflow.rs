@@ -143,7 +143,7 @@ impl Mlflow {
         };
         while !is_up() {
             assert!(
-                started.elapsed() < Duration::from_secs(120),
+                started.elapsed() < Duration::from_mins(2),
                 "MLflow does not serve: {}",
                 std::fs::read_to_string(folder.join("log")).unwrap_or_default()
             );
