@@ -262,7 +262,7 @@ fn what_is_too_large_for_a_pod_is_said() {
     assert!(settle(&mut observed, 0).is_empty());
     let said = said_of(&observed);
     assert!(
-        said.starts_with("False RecordTooLarge: the record has 300"),
+        said.starts_with("False RecordTooLarge: the record has 301"),
         "{said}"
     );
 }
