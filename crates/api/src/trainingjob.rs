@@ -32,6 +32,7 @@ pub use steps::{Reuse, StepPhase, StepStatus, TrainingStep};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters: the names of its Jobs and Pods are made from it"),
+    validation = Rule::new("!self.metadata.name.contains('.')").message("metadata.name must be without dots: the host names of its workers are made from it"),
     validation = Rule::new("has(self.spec.model) == has(oldSelf.spec.model) && (!has(self.spec.model) || self.spec.model == oldSelf.spec.model)").message("spec.model is immutable: make a new TrainingJob").field_path(".spec.model"),
     validation = Rule::new("has(self.spec.source) == has(oldSelf.spec.source) && (!has(self.spec.source) || self.spec.source == oldSelf.spec.source)").message("spec.source is immutable: make a new TrainingJob").field_path(".spec.source"),
     validation = Rule::new("has(self.spec.parameters) == has(oldSelf.spec.parameters) && (!has(self.spec.parameters) || self.spec.parameters == oldSelf.spec.parameters)").message("spec.parameters is immutable: make a new TrainingJob").field_path(".spec.parameters"),
