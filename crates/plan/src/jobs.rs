@@ -79,14 +79,14 @@ pub fn without_pods<'a>(
     now: Timestamp,
 ) -> Option<Without> {
     let spec = job.spec.as_ref();
-    let (name, namespace) = (job.name_any(), job.namespace().unwrap_or_default());
     if spec.and_then(|spec| spec.suspend) == Some(true) {
         let made = job.metadata.creation_timestamp.as_ref()?.0;
         let held = || {
             Problem::new(
                 "JobHeld",
                 format!(
-                    "Job {name} is suspended, and not by Windlass: a queue holds it that it names none of, as Kueue does with manageJobsWithoutQueueName; leave this namespace out there, or resume the Job"
+                    "Job {} is suspended, and not by Windlass: a queue holds it that it names none of, as Kueue does with manageJobsWithoutQueueName; leave this namespace out there, or resume the Job",
+                    job.name_any()
                 ),
             )
         };
@@ -108,6 +108,7 @@ pub fn without_pods<'a>(
     }
     let due = started + MAKING + MAKING_EACH * (wanted - 1);
     let refused = || {
+        let (name, namespace) = (job.name_any(), job.namespace().unwrap_or_default());
         let which = match there {
             0 => format!("no pod of Job {name} could be made"),
             _ => format!("only {there} of {wanted} pods of Job {name} could be made"),

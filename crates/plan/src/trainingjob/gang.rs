@@ -225,11 +225,8 @@ pub fn choose(
     cluster: &Schedulers,
 ) -> Result<(Backend, SchedulingStatus), Problem> {
     let scheduling = &job.spec.scheduling;
-    let queue = scheduling
-        .queue_name
-        .clone()
-        .or_else(|| job.labels().get(KUEUE_QUEUE).cloned());
     let by_label = job.labels().get(KUEUE_QUEUE);
+    let queue = scheduling.queue_name.as_ref().or(by_label).cloned();
     if let (Some(by_label), GangMode::None | GangMode::PodGroup) = (by_label, scheduling.gang) {
         // It would be passed on to the Job, and Kueue holds whatever has it.
         return Err(Problem::new(

@@ -220,13 +220,15 @@ impl Reconcile<'_> {
         let message = format!(
             "attempt {number} was made from a spec.workers.template that has been changed since, and is repeated; this does not count against spec.backoffLimit"
         );
-        let mut status = self.progressing("TemplateChanged", &message);
-        self.record(&mut status, Ending::new("TemplateChanged", &message));
+        self.makes_way("TemplateChanged", message)
+    }
+
+    /// The attempt is ended, and the next one follows.
+    fn makes_way(&self, reason: &str, message: String) -> Plan<TrainingJobStatus> {
+        let ending = Ending::new(reason, &message);
         Plan {
             steps: self.end_attempts(),
-            notes: vec![Note::normal("TemplateChanged", message)],
-            again: Some(Duration::ZERO),
-            ..Plan::status_only(status)
+            ..self.repeated(Note::normal(reason, message), ending)
         }
     }
 

@@ -1,11 +1,12 @@
 //! Before the first attempt, the data is checked: by a Job without GPUs, so that none is held for data that is not fit.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use windlass_api::agent::{CheckReport, Report};
+use windlass_api::agent::{CheckReport, CheckedInput, Report};
 use windlass_api::{Address, InputRecord, Stored, TrainingJobStatus};
 
 use super::Reconcile;
@@ -117,25 +118,24 @@ impl Reconcile<'_> {
 
     /// What was read: of every input its digest, or nothing is trained on.
     fn read(&self, report: CheckReport) -> Data {
-        let inputs = &self.job.spec.inputs;
-        let known = |name: &str| report.inputs.iter().any(|input| input.name == name);
-        let unknown: Vec<&str> = inputs
-            .iter()
-            .map(|input| &*input.name)
-            .filter(|name| !known(name))
-            .collect();
-        if !unknown.is_empty() {
-            let message = format!(
-                "the report of the check has no digest of {}: it had no room for all inputs; give fewer to one TrainingJob, or shorter addresses",
-                unknown.join(", ")
-            );
-            return not_fit(self.failed(self.base(), &Problem::new("ReportTruncated", message)));
+        let named = report.inputs.into_iter();
+        let mut read: BTreeMap<String, CheckedInput> =
+            named.map(|input| (input.name.clone(), input)).collect();
+        let (mut records, mut unknown) = (Vec::new(), Vec::new());
+        for input in &self.job.spec.inputs {
+            match read.remove(&input.name) {
+                Some(checked) => records.push(record(checked, &input.uri)),
+                None => unknown.push(&*input.name),
+            }
         }
-        let uri_of = |name: &str| {
-            let mut inputs = inputs.iter().filter(|input| input.name == name);
-            inputs.next().map(|input| input.uri.0.clone())
-        };
-        Data::Fit(records(report, uri_of))
+        if unknown.is_empty() {
+            return Data::Fit(records);
+        }
+        let message = format!(
+            "the report of the check has no digest of {}: it had no room for all inputs; give fewer to one TrainingJob, or shorter addresses",
+            unknown.join(", ")
+        );
+        not_fit(self.failed(self.base(), &Problem::new("ReportTruncated", message)))
     }
 
     fn checking_data(&self) -> TrainingJobStatus {
@@ -173,21 +173,16 @@ fn check_report(pod: &Pod) -> Option<CheckReport> {
 }
 
 /// A report that had no room for an address leaves it out: it is as the job says it.
-fn records(report: CheckReport, uri_of: impl Fn(&str) -> Option<String>) -> Vec<InputRecord> {
-    let inputs = report.inputs.into_iter();
-    inputs
-        .map(|input| InputRecord {
-            uri: Some(input.tree.uri)
-                .filter(|uri| !uri.is_empty())
-                .or_else(|| uri_of(&input.name))
-                .unwrap_or_default(),
-            name: input.name,
-            digest: input.tree.digest,
-            as_of: input.as_of,
-            profile: input.profile.map(|profile| Stored {
-                uri: Address(profile.uri),
-                digest: profile.digest,
-            }),
-        })
-        .collect()
+fn record(input: CheckedInput, uri: &Address) -> InputRecord {
+    let read = input.tree.uri;
+    InputRecord {
+        name: input.name,
+        uri: if read.is_empty() { uri.0.clone() } else { read },
+        digest: input.tree.digest,
+        as_of: input.as_of,
+        profile: input.profile.map(|profile| Stored {
+            uri: Address(profile.uri),
+            digest: profile.digest,
+        }),
+    }
 }

@@ -8,8 +8,8 @@ use windlass_api::{TrainingJob, TrainingJobStatus, condition, is_true};
 
 use super::Reconcile;
 use super::attempt::AttemptState;
+use super::queue::queued_since;
 use super::record::Ending;
-use crate::trainingjob::gang;
 use crate::{Doomed, Plan, Problem, Step};
 
 /// A job that has ended waits for its time to live.
@@ -36,14 +36,6 @@ pub(super) fn finished(
         }
     }
     plan
-}
-
-/// Since when the attempt that is under way waits in a queue of Kueue's; nothing where it was let in, or is in none.
-fn queued_since(status: &TrainingJobStatus) -> Option<Timestamp> {
-    let scheduling = status.scheduling.as_ref()?;
-    let attempt = status.attempt_under_way()?;
-    let is_queued = scheduling.gang == gang::KUEUE_NAME && attempt.admitted.is_none();
-    attempt.started.filter(|_| is_queued)
 }
 
 impl Reconcile<'_> {

@@ -51,19 +51,11 @@ impl Reconcile<'_> {
                     "attempt {number} failed and is repeated; {rule} lets it not count against spec.backoffLimit: {}",
                     problem.message
                 );
-                let mut status = self.progressing("AttemptIgnored", &message);
-                self.record(
-                    &mut status,
-                    Ending {
-                        is_ignored: true,
-                        ..ending
-                    },
-                );
-                Plan {
-                    notes: vec![Note::warning("AttemptIgnored", message)],
-                    again: Some(Duration::ZERO),
-                    ..Plan::status_only(status)
-                }
+                let ending = Ending {
+                    is_ignored: true,
+                    ..ending
+                };
+                self.repeated(Note::warning("AttemptIgnored", message), ending)
             }
             (Action::Restart, _) => self.count_failure(&problem, ending),
         }
@@ -112,10 +104,15 @@ impl Reconcile<'_> {
         let message = format!(
             "attempt {number} was disrupted by the cluster and is repeated; this does not count against spec.backoffLimit: {how}"
         );
-        let mut status = self.progressing("Disrupted", &message);
+        self.repeated(Note::normal("Disrupted", message), ending)
+    }
+
+    /// The attempt is over, as the note says, and the next one follows.
+    pub(super) fn repeated(&self, note: Note, ending: Ending) -> Plan<TrainingJobStatus> {
+        let mut status = self.progressing(&note.reason, &note.message);
         self.record(&mut status, ending);
         Plan {
-            notes: vec![Note::normal("Disrupted", message)],
+            notes: vec![note],
             again: Some(Duration::ZERO),
             ..Plan::status_only(status)
         }
@@ -172,14 +169,9 @@ impl Reconcile<'_> {
             "attempt {number} failed ({failures} of {limit} that spec.backoffLimit allows) and is repeated: {}",
             problem.message
         );
-        let mut status = self.progressing("AttemptFailed", &message);
-        self.record(&mut status, ending);
-        status.failures = failures;
-        Plan {
-            notes: vec![Note::warning("AttemptFailed", message)],
-            again: Some(Duration::ZERO),
-            ..Plan::status_only(status)
-        }
+        let mut plan = self.repeated(Note::warning("AttemptFailed", message), ending);
+        plan.status.failures = failures;
+        plan
     }
 }
 

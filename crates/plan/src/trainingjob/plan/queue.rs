@@ -1,5 +1,6 @@
 //! An attempt that stands in a queue of Kueue's: it waits, it is let in, and its room may be taken back.
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use windlass_api::TrainingJobStatus;
 
@@ -9,6 +10,14 @@ use super::size::Resize;
 use crate::trainingjob::children;
 use crate::trainingjob::gang::{self, Backend};
 use crate::{Plan, Problem};
+
+/// Since when the attempt that is under way waits in a queue of Kueue's; nothing where it was let in, or is in none.
+pub(super) fn queued_since(status: &TrainingJobStatus) -> Option<Timestamp> {
+    let scheduling = status.scheduling.as_ref()?;
+    let attempt = status.attempt_under_way()?;
+    let is_queued = scheduling.gang == gang::KUEUE_NAME && attempt.admitted.is_none();
+    attempt.started.filter(|_| is_queued)
+}
 
 impl Reconcile<'_> {
     /// What is to be done about an attempt in a queue; nothing where it is in none, or was let in before.
@@ -36,12 +45,11 @@ impl Reconcile<'_> {
             (false, false) => {
                 let mut status = self.under_way(number);
                 // The time in the queue is left out of the job's.
-                let queued = self.current().and_then(|attempt| attempt.started);
-                status.start_time = Some(match (status.start_time, queued) {
-                    (Some(since), Some(queued)) => since + self.now.duration_since(queued),
-                    (Some(since), None) => since,
-                    (None, _) => self.now,
-                });
+                let queued = queued_since(&status).map(|since| self.now.duration_since(since));
+                status.start_time = Some(
+                    (status.start_time)
+                        .map_or(self.now, |since| since + queued.unwrap_or_default()),
+                );
                 let mut attempts = status.attempts.iter_mut();
                 if let Some(attempt) = attempts.find(|attempt| attempt.number == number) {
                     attempt.admitted = Some(self.now);

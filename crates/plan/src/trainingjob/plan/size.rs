@@ -20,11 +20,10 @@ use kube::ResourceExt;
 use windlass_api::{Attempt, TrainingJob, TrainingJobStatus, agent, labels};
 
 use super::Reconcile;
-use super::record::Ending;
 use crate::room::Room;
 use crate::trainingjob::gang::Backend;
 use crate::trainingjob::observed::Rooms;
-use crate::{Note, Plan, template};
+use crate::{Plan, template};
 
 /// How an attempt ends that found no room for all of its workers.
 pub(super) const NO_ROOM: &str = "NoRoom";
@@ -187,14 +186,7 @@ impl Reconcile<'_> {
 
     /// The attempt ends for one of another size.
     fn resized(&self, reason: &str, message: String) -> Resize {
-        let mut status = self.progressing(reason, &message);
-        self.record(&mut status, Ending::new(reason, &message));
-        Resize::Now(Box::new(Plan {
-            steps: self.end_attempts(),
-            notes: vec![Note::normal(reason, message)],
-            again: Some(Duration::ZERO),
-            ..Plan::status_only(status)
-        }))
+        Resize::Now(Box::new(self.makes_way(reason, message)))
     }
 }
 
