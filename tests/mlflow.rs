@@ -28,7 +28,6 @@ fn version(number: u32, uri: &str) -> String {
             "artifact": {"uri": format!("pvc://data/churn/{number}"), "digest": DIGEST, "format": "ONNX"},
             "parameters": {"learning_rate": "0.1"},
             "trainingMetrics": {"loss": "0.25"},
-            "author": "rita",
             "tracking": {"mlflow": {"uri": uri, "secretName": "mlflow"}},
         },
     })
@@ -43,16 +42,14 @@ fn a_version_is_shown_in_mlflow_and_a_server_that_does_not_answer_holds_up_nothi
     }
     let folder = tempfile::tempdir().expect("a folder");
     let bench = Bench::up("mlflow", 0);
-    // Where pods reach this machine.
-    let address = bench.kubectl(&[
-        "get",
-        "nodes",
-        "-o",
-        "jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}",
-    ]);
-    let Some(mlflow) = Mlflow::with_users_at(folder.path(), &format!("{address}:0")) else {
+    let Some(mlflow) = Mlflow::with_users(folder.path()) else {
         return;
     };
+    let server = bench
+        .cluster
+        .let_reach(mlflow.address)
+        .expect("pods reach this machine");
+    let uri = format!("http://{server}");
     bench.namespace(SPACE);
     let published =
         |name: &str| bench.condition(SPACE, &format!("modelversion/{name}"), "Published");
@@ -63,7 +60,7 @@ fn a_version_is_shown_in_mlflow_and_a_server_that_does_not_answer_holds_up_nothi
     };
 
     // Without its Secret nothing is shown, and who looks at the version sees why.
-    bench.apply(&version(1, &mlflow.uri));
+    bench.apply(&version(1, &uri));
     Bench::until(PATIENCE, "the Secret is missed", || {
         published("churn-1").0 == "False"
     });
@@ -96,12 +93,12 @@ fn a_version_is_shown_in_mlflow_and_a_server_that_does_not_answer_holds_up_nothi
     assert_eq!(run["run"]["data"]["metrics"][0]["key"], "loss");
 
     // One whose server is not there is ready all the same, and shown once it is.
-    let elsewhere = format!("http://{address}:9");
+    let elsewhere = format!("http://{}:9", server.ip());
     bench.apply(&version(2, &elsewhere));
     Bench::until(PATIENCE, "nobody answers", || {
         published("churn-2").1 == "TrackingUnreachable"
     });
     assert_eq!(ready("churn-2"), "True");
-    bench.apply(&version(2, &mlflow.uri));
+    bench.apply(&version(2, &uri));
     Bench::until(PATIENCE, "it is shown", || published("churn-2").0 == "True");
 }

@@ -1,5 +1,6 @@
 //! The handle on a cluster.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::down::{down, lock};
 use crate::kubectl::Kubectl;
 use crate::process::{Component, Identity, wait_for};
 use crate::record::{self, Options, Record, Shape};
-use crate::{node, paths};
+use crate::{node, paths, relay};
 
 /// A cluster that is up.
 ///
@@ -168,6 +169,12 @@ impl Cluster {
     /// The host folder behind a bound claim of the node shape.
     pub fn volume_path(&self, namespace: &str, claim: &str) -> Result<PathBuf> {
         node::volume_path(&self.kubectl()?, namespace, claim)
+    }
+
+    /// Lets the node and its pods reach a server of this machine, for as long as this process runs; returns the address
+    /// that they use.
+    pub fn let_reach(&self, server: SocketAddr) -> Result<SocketAddr> {
+        relay::inwards(self.name(), server)
     }
 
     /// Takes it down: no process, mount, cgroup, namespace or file is left.

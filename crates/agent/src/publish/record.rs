@@ -393,8 +393,8 @@ mod tests {
             metrics,
             [
                 ("loss", 0.5),
-                ("segment/origin_J_K/validation.rocAuc", 0.6),
                 ("segment/origin_JFK/validation.rocAuc", 0.7),
+                ("segment/origin_J_K/validation.rocAuc", 0.6),
                 ("training.validation.rocAuc", 1.0),
                 ("validation.rocAuc", 0.9),
                 ("validation.rocAuc.lower", 0.8),

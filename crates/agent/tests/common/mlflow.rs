@@ -1,7 +1,7 @@
 //! A real MLflow server over SQLite, where `scripts/install-mlflow.sh` put it, and a proxy that cuts connections.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,6 +17,7 @@ pub const PASSWORD: &str = "a long password of hers";
 /// `mlflow server`, with its store and its log in a folder.
 pub struct Mlflow {
     child: Child,
+    pub address: SocketAddr,
     pub uri: String,
     runtime: tokio::runtime::Runtime,
 }
@@ -58,16 +59,11 @@ impl Mlflow {
     /// One that anyone on this machine may use.
     pub fn start(folder: &Path) -> Option<Self> {
         std::fs::create_dir_all(folder).expect("a folder");
-        Self::serve(folder, "127.0.0.1:0", &[])
+        Self::serve(folder, &[])
     }
 
     /// One that [`USER`] may use, with [`PASSWORD`].
     pub fn with_users(folder: &Path) -> Option<Self> {
-        Self::with_users_at(folder, "127.0.0.1:0")
-    }
-
-    /// The same, at an address; one whose port is 0 is any that is free.
-    pub fn with_users_at(folder: &Path, address: &str) -> Option<Self> {
         let users = format!(
             "[mlflow]\ndefault_permission = EDIT\ndatabase_uri = {}\nadmin_username = {USER}\nadmin_password = {PASSWORD}\n\
              authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
@@ -79,12 +75,11 @@ impl Mlflow {
         let users = path;
         Self::serve(
             folder,
-            address,
             &[("MLFLOW_AUTH_CONFIG_PATH", &users.to_string_lossy())],
         )
     }
 
-    fn serve(folder: &Path, address: &str, users: &[(&str, &str)]) -> Option<Self> {
+    fn serve(folder: &Path, users: &[(&str, &str)]) -> Option<Self> {
         let Some(program) = program() else {
             println!(
                 "skipped: there is no MLflow in the cache; scripts/install-mlflow.sh puts it there, or says why it cannot"
@@ -92,7 +87,7 @@ impl Mlflow {
             return None;
         };
         let log = std::fs::File::create(folder.join("log")).expect("a log");
-        let address = TcpListener::bind(address).and_then(|listener| listener.local_addr());
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = address.expect("an address that is free");
         let mut command = Command::new(program);
         command
@@ -127,6 +122,7 @@ impl Mlflow {
             .expect("mlflow starts");
         let mlflow = Self {
             child,
+            address,
             uri: format!("http://{address}"),
             runtime: tokio::runtime::Runtime::new().expect("a runtime"),
         };
