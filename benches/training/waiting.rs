@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use kube::api::Api;
+use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
 use windlass_api::TrainingJob;
 use windlass_testcluster::{Options, Shape};
 
 use crate::count::between;
 use crate::shared::figures::{Figure, count, figure, goal};
-use crate::shared::objects::{All as _, create, gang};
+use crate::shared::objects::{All as _, create, gang, job_name};
 use crate::support::Bed;
 use crate::support::audit::{Write, mark, writes_of};
 use crate::support::operator::Operator;
@@ -23,6 +23,8 @@ use crate::support::operator::Operator;
 const USER: &str = "bench-waiting";
 const NAMESPACE: &str = "waiting";
 const WORKERS: usize = 4;
+/// How long a gang may take, on its own, until it is said of it that it waits.
+const TELLING: Duration = Duration::from_secs(5);
 /// How long the last gang may take until it is said of it that it waits.
 const PATIENCE: Duration = Duration::from_mins(8);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -39,6 +41,14 @@ pub async fn measure(gangs: usize, figures: &mut Vec<Figure>) -> Result<()> {
     bed.namespace(NAMESPACE)?;
     let operator = Operator::lead(&bed, USER)?;
     let api = Api::<TrainingJob>::namespaced(client, NAMESPACE);
+    let said = one(&api).await?;
+    figures.push(goal(
+        "waiting: one gang, from its creation to what its status says it waits for",
+        said.as_secs_f64(),
+        "s",
+        "<= 5",
+        said <= TELLING,
+    ));
     let started = Instant::now();
     create(
         &api,
@@ -110,6 +120,23 @@ fn template() -> Value {
         "name": "trainer", "image": "localhost/busybox:test", "command": ["train"],
         "resources": {"limits": {"nvidia.com/gpu": "8"}},
     }]}})
+}
+
+/// How long one gang takes, alone in the cluster; it is taken away again.
+async fn one(api: &Api<TrainingJob>) -> Result<Duration> {
+    let name = job_name(0);
+    let started = Instant::now();
+    create(api, std::iter::once(gang(0, WORKERS, &template()))).await?;
+    let waits = |job: TrainingJob| job.status.is_some_and(|status| status.waiting.is_some());
+    while !waits(api.get(&name).await?) && started.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let said = started.elapsed();
+    api.delete(&name, &DeleteParams::foreground()).await?;
+    while api.get_opt(&name).await?.is_some() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(said)
 }
 
 /// Waits until the status of every gang says what it waits for, or as long as is bearable.

@@ -96,6 +96,7 @@ impl Writer<'_> {
     /// Does the steps, in order.
     pub async fn steps(&self, steps: &[Step]) -> Result<(), ApplyError> {
         let stores = &self.context.stores;
+        let background = DeleteParams::background();
         for step in steps {
             match step {
                 Step::Apply(child) | Step::Create(child) => match child {
@@ -119,12 +120,19 @@ impl Writer<'_> {
                         self.create(&**version, &stores.model_versions).await?;
                     }
                 },
-                Step::Delete(Doomed::Job(name)) => self.delete(name, &stores.jobs).await?,
+                Step::Delete(Doomed::Job(name)) => {
+                    self.delete(name, &background, &stores.jobs).await?;
+                }
+                Step::Delete(Doomed::JobAfterItsPods(name)) => {
+                    let foreground = DeleteParams::foreground();
+                    self.delete(name, &foreground, &stores.jobs).await?;
+                }
                 Step::Delete(Doomed::Deployment(name)) => {
-                    self.delete(name, &stores.deployments).await?;
+                    self.delete(name, &background, &stores.deployments).await?;
                 }
                 Step::Delete(Doomed::TrainingJob(name)) => {
-                    self.delete(name, &stores.training_jobs).await?;
+                    self.delete(name, &background, &stores.training_jobs)
+                        .await?;
                 }
                 Step::Delete(Doomed::ModelVersion(version)) => {
                     self.delete_unchanged(version, &stores.model_versions)
@@ -356,6 +364,7 @@ impl Writer<'_> {
     async fn delete<K: Kind>(
         &self,
         name: &str,
+        how: &DeleteParams,
         cache: &Cache<K, impl Form<K>>,
     ) -> Result<(), ApplyError> {
         let Some(live) = cache
@@ -369,7 +378,7 @@ impl Writer<'_> {
             uid: live.uid(),
             resource_version: None,
         };
-        self.send_delete::<K>(&doomed).await?;
+        self.send_delete::<K>(&doomed, how).await?;
         self.gone(&doomed, cache).await
     }
 
@@ -379,14 +388,19 @@ impl Writer<'_> {
         doomed: &Unchanged,
         cache: &Cache<K, impl Form<K>>,
     ) -> Result<(), ApplyError> {
-        match self.send_delete::<K>(doomed).await? {
+        let how = DeleteParams::background();
+        match self.send_delete::<K>(doomed, &how).await? {
             Deleted::Gone => self.gone(doomed, cache).await,
             Deleted::Changed => Ok(()),
         }
     }
 
     /// Sends the deletion of an object that has this uid, and this version where one is given.
-    async fn send_delete<K: Kind>(&self, doomed: &Unchanged) -> Result<Deleted, ApplyError> {
+    async fn send_delete<K: Kind>(
+        &self,
+        doomed: &Unchanged,
+        how: &DeleteParams,
+    ) -> Result<Deleted, ApplyError> {
         self.may_write()?;
         let kind = K::kind(&()).into_owned();
         self.context.metrics.written(&kind, "delete");
@@ -395,7 +409,7 @@ impl Writer<'_> {
                 uid: doomed.uid.clone(),
                 resource_version: doomed.resource_version.clone(),
             }),
-            ..DeleteParams::background()
+            ..how.clone()
         };
         let (namespace, name) = (self.namespace.clone(), doomed.name.clone());
         let api = self.api::<K>();

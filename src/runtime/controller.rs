@@ -241,8 +241,8 @@ fn is_deleted<S>(plan: &Plan<S>, name: &str) -> bool {
     plan.steps.iter().any(|step| match step {
         Step::Delete(Doomed::TrainingJob(doomed)) => doomed == name,
         Step::Delete(Doomed::ModelVersion(doomed)) => doomed.name == name,
-        Step::Delete(Doomed::Job(_) | Doomed::Deployment(_)) | Step::Apply(_) | Step::Create(_) => {
-            false
-        }
+        Step::Delete(Doomed::Job(_) | Doomed::JobAfterItsPods(_) | Doomed::Deployment(_))
+        | Step::Apply(_)
+        | Step::Create(_) => false,
     })
 }

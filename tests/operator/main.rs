@@ -13,6 +13,7 @@ mod leading;
 mod mending;
 mod objects;
 mod retention;
+mod schedulers;
 mod seeing;
 mod steps;
 mod waiting;

@@ -86,3 +86,36 @@ async fn a_job_that_somebody_deletes_is_started_again_and_counts_as_no_failure()
     assert!(operator.stop()?.success());
     Ok(())
 }
+
+/// Kubernetes' own time to live would take the Job away before its TrainingJob has read it.
+#[tokio::test]
+async fn a_training_job_goes_when_its_time_is_over_and_takes_along_what_it_made() -> Result<()> {
+    let Some(turn) = turn().await else {
+        return Ok(());
+    };
+    let (bed, space) = (turn.bed, "short-lived");
+    let kubectl = bed.cluster.kubectl()?;
+    objects::namespace(bed, space).await?;
+    let operator = Operator::lead(bed, "short-lived")?;
+    let job = objects::training(space, "train", "  ttlSecondsAfterFinished: 3");
+    kubectl.apply(&[job, objects::training(space, "kept", "")].join("---\n"))?;
+    let look = Looking::new(&bed.client().await?, space);
+    for name in ["train-1", "kept-1"] {
+        let made = look.until_job(name, None).await;
+        let lives = made.spec.and_then(|spec| spec.ttl_seconds_after_finished);
+        assert_eq!(lives, None, "{name}");
+        look.end_pods(name, 1, "").await?;
+    }
+    look.until("kept", condition::COMPLETE).await;
+    let gone = async || {
+        let job = look.training_jobs.get_opt("train").await.ok()?;
+        let made = look.jobs.get_opt("train-1").await.ok()?;
+        (job.is_none() && made.is_none()).then_some(())
+    };
+    // Kubernetes' collector learns of a new kind within half a minute.
+    wait("the job and what it made to go", 3 * PATIENCE, gone).await;
+    look.jobs.get("kept-1").await?;
+    look.training_jobs.get("kept").await?;
+    assert!(operator.stop()?.success());
+    Ok(())
+}

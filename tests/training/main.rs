@@ -32,6 +32,7 @@ fn training_is_checked_scheduled_whole_and_goes_on_from_where_it_was() {
             an_exit_code_with_a_rule_fails_at_once,
             a_training_that_is_stopped_three_times_ends_as_one_that_never_was,
             a_trainer_that_ignores_sigterm_loses_no_checkpoint,
+            a_job_that_is_deleted_leaves_its_last_checkpoint,
             two_jobs_with_one_output_address_keep_each_its_own,
             pipeline::steps_make_the_data_and_a_job_that_asks_for_the_same_takes_it_over,
             pipeline::an_input_is_fetched_once_for_all_pods_of_a_node,
@@ -185,6 +186,7 @@ def keep():
     with open(path + '.tmp', 'w') as file:
         json.dump({'step': step, 'state': state.hex()}, file)
     os.rename(path + '.tmp', path)
+    print('kept step', step, flush=True)
 while step < 120:
     state = hashlib.sha256(state + bytes([step])).digest()
     step += 1
@@ -350,6 +352,24 @@ fn a_trainer_that_ignores_sigterm_loses_no_checkpoint(bench: &Bench) {
         .as_str()
         .expect("it went on");
     assert!(from.starts_with("000001/"), "{from}");
+}
+
+fn a_job_that_is_deleted_leaves_its_last_checkpoint(bench: &Bench) {
+    const SPACE: &str = "deleted";
+    bench.namespace(SPACE);
+    // None is taken before the end, which the trainer learns of by SIGTERM.
+    bench.apply(&chain(SPACE, "deleted", "").replace("every: 1s", "every: 1h"));
+    Bench::until(PATIENCE, "it trains", || {
+        let log = bench.cluster.kubectl().expect("kubectl is built");
+        let pods = "job-name=deleted-1";
+        log.run(&["-n", SPACE, "logs", "-l", pods, "-c", "trainer"])
+            .is_ok_and(|said| said.contains("kept step"))
+    });
+    assert!(checkpoints(bench, SPACE, 1).is_empty());
+    bench.kubectl(&["-n", SPACE, "delete", "tj/deleted", "--timeout=60s"]);
+    Bench::until(PATIENCE, "its pod is gone", || bench.pods(SPACE).is_empty());
+    let left = checkpoints(bench, SPACE, 1);
+    assert_eq!(left.len(), 1, "{left:?}");
 }
 
 fn two_jobs_with_one_output_address_keep_each_its_own(bench: &Bench) {

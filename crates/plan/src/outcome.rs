@@ -75,6 +75,8 @@ pub enum Child {
 pub enum Doomed {
     /// A Job and its pods.
     Job(String),
+    /// A Job, which stays until its pods are gone.
+    JobAfterItsPods(String),
     /// A Deployment and its pods.
     Deployment(String),
     /// A TrainingJob and its children.

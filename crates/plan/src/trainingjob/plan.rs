@@ -29,14 +29,14 @@ mod steps;
 mod success;
 mod waiting;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use windlass_api::{TrainingJob, TrainingJobStatus, condition};
+use windlass_api::{TrainingJob, TrainingJobStatus, condition, labels};
 
 use self::attempt::AttemptState;
 use self::record::Ending;
@@ -161,17 +161,32 @@ impl Reconcile<'_> {
         left.ok().filter(|left| !left.is_zero())
     }
 
-    /// Takes the Jobs of attempts that have not ended away.
+    /// Takes away what has not ended.
     fn end_attempts(&self) -> Vec<Step> {
-        let alive =
-            self.observed.children.iter().filter(|child| {
-                !jobs::has_ended(child) && child.metadata.deletion_timestamp.is_none()
-            });
-        let names: BTreeSet<String> = alive.map(|child| child.name_any()).collect();
-        names
-            .into_iter()
-            .map(|name| Step::Delete(Doomed::Job(name)))
-            .collect()
+        let steps = self.under_way_now().into_keys();
+        steps.map(|name| Step::Delete(Doomed::Job(name))).collect()
+    }
+
+    /// The same where an attempt may have pods that have not been seen: its Job stays until those are gone, and the next
+    /// attempt waits for that.
+    fn end_unseen_attempts(&self) -> Vec<Step> {
+        let steps = self.under_way_now().into_iter().map(|(name, child)| {
+            let is_attempt = child.labels().contains_key(labels::ATTEMPT);
+            Step::Delete(if is_attempt {
+                Doomed::JobAfterItsPods(name)
+            } else {
+                Doomed::Job(name)
+            })
+        });
+        steps.collect()
+    }
+
+    fn under_way_now(&self) -> BTreeMap<String, &Job> {
+        let children = self.observed.children.iter().map(AsRef::as_ref);
+        let under_way = children.filter(|child: &&Job| {
+            !jobs::has_ended(child) && child.metadata.deletion_timestamp.is_none()
+        });
+        under_way.map(|child| (child.name_any(), child)).collect()
     }
 
     fn running(&self, child: &Job) -> Plan<TrainingJobStatus> {
@@ -220,7 +235,10 @@ impl Reconcile<'_> {
         let message = format!(
             "attempt {number} was made from a spec.workers.template that has been changed since, and is repeated; this does not count against spec.backoffLimit"
         );
-        self.makes_way("TemplateChanged", message)
+        Plan {
+            steps: self.end_unseen_attempts(),
+            ..self.makes_way("TemplateChanged", message)
+        }
     }
 
     /// The attempt is ended, and the next one follows.
@@ -252,7 +270,7 @@ impl Reconcile<'_> {
         }
         self.rest_steps(&mut status, "it was stopped, as the job was suspended");
         Plan {
-            steps: self.end_attempts(),
+            steps: self.end_unseen_attempts(),
             ..Plan::status_only(status)
         }
     }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt;
-use windlass_api::{InputRecord, SchedulingStatus, StepStatus, TrainingJobStatus};
+use windlass_api::{InputRecord, SchedulingStatus, StepStatus, TrainingJobStatus, labels};
 
 use super::attempt::is_of;
 use super::data::Data;
@@ -187,17 +187,22 @@ impl Reconcile<'_> {
 
     /// What is to be done while an attempt may not start yet.
     fn held_back(&self, number: i32, made: Option<&Job>) -> Option<Plan<TrainingJobStatus>> {
-        if let Some(going) = made.filter(|child| child.metadata.deletion_timestamp.is_some()) {
+        // Never two attempts alive at the same time.
+        let alive = self
+            .pods
+            .iter()
+            .find(|pod| pods::is_alive(pod) && !(made.is_some() && is_of(pod, number)));
+        let Some(pod) = alive else {
+            // There may be pods that have not been seen.
+            let going = self.observed.children.iter().find(|child| {
+                child.metadata.deletion_timestamp.is_some()
+                    && child.labels().contains_key(labels::ATTEMPT)
+            })?;
             let message = format!("waiting until Job {} is gone", going.name_any());
             return Some(Plan::status_only(
                 self.progressing("WaitingForPods", &message),
             ));
-        }
-        // Never two attempts alive at the same time.
-        let pod = self
-            .pods
-            .iter()
-            .find(|pod| pods::is_alive(pod) && !(made.is_some() && is_of(pod, number)))?;
+        };
         let name = pod.name_any();
         let node = pods::node(pod);
         // A pod is deleted with a time at which it has to be gone. Past it, its kubelet does not answer.

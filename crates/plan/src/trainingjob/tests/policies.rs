@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -419,7 +420,8 @@ fn a_pod_that_cannot_start_is_told_and_the_attempt_goes_on_when_it_can() {
 fn a_suspended_job_has_no_pod_and_goes_on_with_the_next_attempt() {
     let mut world = World::new(gang());
     world.settle().suspend(true).settle();
-    assert!(world.is(SUSPENDED) && world.observed.children.is_empty());
+    let going = |job: &Arc<Job>| job.metadata.deletion_timestamp.is_some();
+    assert!(world.is(SUSPENDED) && world.observed.children.iter().all(going));
     world.suspend(false).settle();
     assert_eq!(
         world.made(),
@@ -438,6 +440,28 @@ fn a_suspended_job_has_no_pod_and_goes_on_with_the_next_attempt() {
     assert_eq!(world.status().attempts[0].reason, "Suspended");
     world.succeeds(&trained()).settle();
     assert!(world.is(COMPLETE));
+}
+
+#[test]
+fn a_job_suspended_and_resumed_before_its_pods_were_seen_waits_for_them() {
+    let mut world = World::new(gang());
+    world.settle();
+    let unseen = std::mem::take(&mut world.observed.pods);
+    world.suspend(true).settle().suspend(false).settle();
+    assert_eq!(world.made(), 1, "its Job is there as long as they are");
+    assert!(
+        world
+            .said(RECONCILING)
+            .contains("waiting until Job a-1 is gone")
+    );
+    world.observed.pods = unseen;
+    world.each_pod_of("a-1", |pod| {
+        pod.metadata.deletion_timestamp = Some(Time(at(0)));
+    });
+    world.settle();
+    assert_eq!(world.made(), 1);
+    world.pods_go().settle();
+    assert_eq!(world.made(), 2);
 }
 
 #[test]

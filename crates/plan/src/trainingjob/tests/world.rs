@@ -203,17 +203,33 @@ impl World {
                 self.observed
                     .children
                     .retain(|child| child.name_any() != name);
-                for pod in
-                    self.observed.pods.iter_mut().filter(|pod| {
-                        pod.labels().get("batch.kubernetes.io/job-name") == Some(&name)
-                    })
-                {
-                    Arc::make_mut(pod).metadata.deletion_timestamp = Some(Time(at(0)));
+                self.each_pod_of(&name, |pod| {
+                    pod.metadata.deletion_timestamp = Some(Time(at(0)));
+                });
+                self.changes.push(format!("deleted {name}"));
+            }
+            Step::Delete(Doomed::JobAfterItsPods(name)) => {
+                self.each_pod_of(&name, |pod| {
+                    pod.metadata.deletion_timestamp = Some(Time(at(0)));
+                });
+                for child in &mut self.observed.children {
+                    if child.name_any() == name {
+                        Arc::make_mut(child).metadata.deletion_timestamp = Some(Time(at(0)));
+                    }
                 }
                 self.changes.push(format!("deleted {name}"));
             }
             Step::Delete(Doomed::TrainingJob(_)) => self.deleted = true,
             other => panic!("not a step of a TrainingJob: {other:?}"),
+        }
+    }
+
+    pub fn each_pod_of(&mut self, job: &str, change: impl Fn(&mut Pod)) {
+        for pod in &mut self.observed.pods {
+            let of = pod.labels().get("batch.kubernetes.io/job-name");
+            if of.is_some_and(|of| of == job) {
+                change(Arc::make_mut(pod));
+            }
         }
     }
 
@@ -449,11 +465,14 @@ impl World {
         self
     }
 
-    /// Pods that were deleted are gone.
+    /// Pods that were deleted are gone, and the Jobs that waited for that.
     pub fn pods_go(&mut self) -> &mut Self {
         self.observed
             .pods
             .retain(|pod| pod.metadata.deletion_timestamp.is_none());
+        self.observed
+            .children
+            .retain(|child| child.metadata.deletion_timestamp.is_none());
         self
     }
 
