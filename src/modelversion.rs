@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, ModelVersion, ModelVersionStatus, labels};
 use windlass_plan::modelversion::{
-    Around, Observed, PUBLICATION_ROLE, RETENTION_ROLE, may_go, plan, refused,
+    Around, Observed, PUBLICATION_ROLE, REGISTRATION_ROLE, RETENTION_ROLE, may_go, plan, refused,
 };
 use windlass_plan::{Plan, Problem, jobs};
 
@@ -40,21 +40,21 @@ impl Planned for ModelVersion {
             self.name_any(),
             self.uid().unwrap_or_default(),
         );
-        let job = stores
-            .jobs
-            .owned(&namespace, labels::VERSION, &name, &uid)
-            .into_iter()
-            .find(|job| is_for(job, "validation"));
-        let mut pods = stores.pods.labelled(&namespace, labels::VERSION, &name);
-        pods.retain(|pod| is_owned_by_any(&**pod, &job));
-        let publications: Vec<_> = stores
-            .jobs
-            .owned(&namespace, labels::VERSION, &name, &uid)
-            .into_iter()
-            .filter(|job| is_for(job, PUBLICATION_ROLE))
-            .collect();
-        let mut publication_pods = stores.pods.labelled(&namespace, labels::VERSION, &name);
-        publication_pods.retain(|pod| is_owned_by_any(&**pod, &publications));
+        let jobs = stores.jobs.owned(&namespace, labels::VERSION, &name, &uid);
+        let all_pods = stores.pods.labelled(&namespace, labels::VERSION, &name);
+        let of = |role| {
+            let jobs: Vec<_> = jobs
+                .iter()
+                .filter(|job| is_for(job, role))
+                .cloned()
+                .collect();
+            let pods = all_pods.iter();
+            let pods = pods.filter(|pod| is_owned_by_any(&***pod, &jobs));
+            (pods.cloned().collect::<Vec<_>>(), jobs)
+        };
+        let (pods, validations) = of("validation");
+        let (registration_pods, registrations) = of(REGISTRATION_ROLE);
+        let (publication_pods, publications) = of(PUBLICATION_ROLE);
         let serving = champion(stores, &namespace, &self.spec.model);
         let champion = serving
             .as_ref()
@@ -70,8 +70,10 @@ impl Planned for ModelVersion {
             Around::default()
         };
         Observed {
-            job,
+            job: validations.into_iter().next(),
             pods,
+            registration: registrations.into_iter().next(),
+            registration_pods,
             publications,
             publication_pods,
             serving,

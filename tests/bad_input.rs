@@ -482,4 +482,22 @@ fn a_missing_secret_and_then_an_object_store(bench: &Bench) {
         std::fs::read_dir(volume.join("s3/growth/payloads/m-1"))
             .is_ok_and(|mut files| files.next().is_some())
     });
+
+    // The same files as somebody registers them who knows only where they lie; MLServer is asked by gRPC.
+    let of_trained = |field: &str| {
+        let path = format!("jsonpath={{.spec.artifact.{field}}}");
+        bench.kubectl(&["-n", SPACE, "get", "mv", "m-1", "-o", &path])
+    };
+    bench.apply(&format!(
+        "apiVersion: windlass.dev/v1alpha1\nkind: ModelVersion\nmetadata: {{name: elsewhere-1, namespace: {SPACE}}}\nspec:\n  model: elsewhere\n  version: 1\n  storage: {{secretName: keys}}\n\
+        \x20 artifact: {{uri: \"{}\", format: LightGBM}}\n\
+        \x20 validation: {{dataset: {{uri: \"s3://growth/holdout\", format: CSV, label: late}}, metrics: [{{name: rocAuc, min: \"0.5\"}}], runtime: mlserver, protocol: OpenInferenceGRPC}}\n",
+        of_trained("uri")
+    ));
+    Bench::until(PATIENCE, "it is judged", || {
+        bench.condition(SPACE, "mv/elsewhere-1", "Validated").0 == "True"
+    });
+    let path = "jsonpath={.status.artifact.digest}";
+    let digest = bench.kubectl(&["-n", SPACE, "get", "mv", "elsewhere-1", "-o", path]);
+    assert_eq!(digest, of_trained("digest"));
 }

@@ -127,6 +127,14 @@ impl Writer<'_> {
                     let foreground = DeleteParams::foreground();
                     self.delete(name, &foreground, &stores.jobs).await?;
                 }
+                Step::Delete(Doomed::PodGroup(name)) => {
+                    if let Some(cache) = &stores.pod_groups {
+                        self.tidy(name, cache).await;
+                    }
+                    if let Some(cache) = &stores.volcano_pod_groups {
+                        self.tidy(name, cache).await;
+                    }
+                }
                 Step::Delete(Doomed::Deployment(name)) => {
                     self.delete(name, &background, &stores.deployments).await?;
                 }
@@ -380,6 +388,14 @@ impl Writer<'_> {
         };
         self.send_delete::<K>(&doomed, how).await?;
         self.gone(&doomed, cache).await
+    }
+
+    /// Takes away what is of no use any more. Where it stays, it goes with its owner.
+    async fn tidy<K: Kind>(&self, name: &str, cache: &Cache<K, impl Form<K>>) {
+        let deleted = self.delete(name, &DeleteParams::background(), cache).await;
+        if let Err(error) = deleted {
+            tracing::warn!(%error, "what is left of an attempt stays");
+        }
     }
 
     /// Deletes an object if it is as it was when that was decided; if it is not, it is looked at anew.

@@ -241,7 +241,12 @@ fn is_deleted<S>(plan: &Plan<S>, name: &str) -> bool {
     plan.steps.iter().any(|step| match step {
         Step::Delete(Doomed::TrainingJob(doomed)) => doomed == name,
         Step::Delete(Doomed::ModelVersion(doomed)) => doomed.name == name,
-        Step::Delete(Doomed::Job(_) | Doomed::JobAfterItsPods(_) | Doomed::Deployment(_))
+        Step::Delete(
+            Doomed::Job(_)
+            | Doomed::JobAfterItsPods(_)
+            | Doomed::PodGroup(_)
+            | Doomed::Deployment(_),
+        )
         | Step::Apply(_)
         | Step::Create(_) => false,
     })

@@ -8,7 +8,7 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob, labels};
-use windlass_plan::modelversion::{PUBLICATION_ROLE, RETENTION_ROLE};
+use windlass_plan::modelversion::{PUBLICATION_ROLE, REGISTRATION_ROLE, RETENTION_ROLE};
 
 use super::kept::{BOUNDED, OF_DEPLOYMENT, OF_MODEL, Ours, Packed, STALLED};
 use super::stores::{OurCache, Stores};
@@ -75,9 +75,11 @@ impl Senders {
             Some("training") => label(labels::TRAINING_JOB)
                 .into_iter()
                 .for_each(|name| send(&self.training_jobs, name, &namespace)),
-            Some("validation" | RETENTION_ROLE | PUBLICATION_ROLE) => label(labels::VERSION)
-                .into_iter()
-                .for_each(|name| send(&self.model_versions, name, &namespace)),
+            Some("validation" | REGISTRATION_ROLE | RETENTION_ROLE | PUBLICATION_ROLE) => {
+                if let Some(name) = label(labels::VERSION) {
+                    send(&self.model_versions, name, &namespace);
+                }
+            }
             Some("serving") => label(labels::DEPLOYMENT)
                 .into_iter()
                 .for_each(|name| send(&self.model_deployments, name, &namespace)),

@@ -34,6 +34,7 @@ fn training_is_checked_scheduled_whole_and_goes_on_from_where_it_was() {
             a_trainer_that_ignores_sigterm_loses_no_checkpoint,
             a_job_that_is_deleted_leaves_its_last_checkpoint,
             two_jobs_with_one_output_address_keep_each_its_own,
+            a_model_from_elsewhere_is_on_record_as_its_files_are,
             pipeline::steps_make_the_data_and_a_job_that_asks_for_the_same_takes_it_over,
             pipeline::an_input_is_fetched_once_for_all_pods_of_a_node,
         ] {
@@ -393,6 +394,53 @@ fn two_jobs_with_one_output_address_keep_each_its_own(bench: &Bench) {
         let model = std::fs::read_to_string(folder.join(path).join("model")).expect("the model");
         assert_eq!(model, name);
     }
+}
+
+fn a_model_from_elsewhere_is_on_record_as_its_files_are(bench: &Bench) {
+    const SPACE: &str = "elsewhere";
+    bench.namespace(SPACE);
+    bench.write(SPACE, "models/churn/1/model", "weights");
+    bench.write(SPACE, "models/churn/1/vocabulary/words", "a b");
+    for (name, version, folder) in [("churn-1", 1, "churn/1"), ("churn-2", 2, "churn/2")] {
+        bench.apply(&format!(
+            "apiVersion: windlass.dev/v1alpha1\nkind: ModelVersion\nmetadata: {{name: {name}, namespace: {SPACE}}}\n\
+             spec:\n  model: churn\n  version: {version}\n  artifact: {{uri: \"pvc://data/models/{folder}\", format: ONNX}}\n"
+        ));
+    }
+    Bench::until(PATIENCE, "the model is on record", || {
+        bench.condition(SPACE, "mv/churn-1", "Ready").0 == "True"
+    });
+    let status = bench.get(SPACE, "mv/churn-1")["status"].clone();
+    let folder = bench.cluster.volume_path(SPACE, "data").expect("a folder");
+    let agent = std::env::var_os("WINDLASS_AGENT_BINARY").expect("the agent's program");
+    let said = tempfile::NamedTempFile::new().expect("a file");
+    let ended = std::process::Command::new(agent)
+        .arg("--termination-message")
+        .arg(said.path())
+        .arg("digest")
+        .arg(folder.join("models/churn/1"))
+        .status()
+        .expect("the agent runs");
+    assert!(ended.success());
+    let told: Value = serde_json::from_reader(said.as_file()).expect("a report");
+    assert_eq!(
+        status["artifact"]["digest"], told["tree"]["digest"],
+        "{told:#}"
+    );
+    assert_eq!(status["artifact"]["files"], 2);
+    assert_eq!(status["decisions"][0]["evidence"], told["tree"]["digest"]);
+
+    let stalled = || bench.condition(SPACE, "mv/churn-2", "Stalled");
+    Bench::until(PATIENCE, "the other is missed", || stalled().0 == "True");
+    let (_, reason, message) = stalled();
+    assert_eq!(reason, "InputNotFound", "{message}");
+    assert!(message.contains("models/churn/2"), "{message}");
+    // Somebody brings it.
+    bench.write(SPACE, "models/churn/2/model", "weights");
+    bench.kubectl(&["-n", SPACE, "delete", "job", "churn-2-digest"]);
+    Bench::until(PATIENCE, "it is on record as well", || {
+        bench.condition(SPACE, "mv/churn-2", "Ready").0 == "True"
+    });
 }
 
 /// On the real scheduler: two gangs that need three quarters of the node's GPUs each.

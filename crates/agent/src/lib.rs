@@ -22,6 +22,7 @@ pub mod check;
 mod checkpoint;
 pub mod data;
 pub mod delete;
+pub mod digest;
 pub mod drift;
 pub mod evaluate;
 pub mod fetch;

@@ -9,8 +9,8 @@ use tracing::error;
 use tracing_subscriber::EnvFilter;
 use windlass_agent::report::OrFail;
 use windlass_agent::{
-    audit, cache, card, check, delete, drift, evaluate, fetch, install, lineage, profile, proxy,
-    publish, report, run, verify,
+    audit, cache, card, check, delete, digest, drift, evaluate, fetch, install, lineage, profile,
+    proxy, publish, report, run, verify,
 };
 use windlass_api::agent::environment::REPORT_BYTES;
 use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
@@ -39,6 +39,8 @@ enum Command {
     Check(check::Arguments),
     /// Keeps inputs on a node by digest, for all who read the same.
     Cache(cache::Arguments),
+    /// Says what the digest of a tree of files is.
+    Digest(digest::Arguments),
     /// Fetches a tree of files and verifies its digest.
     Fetch(fetch::Arguments),
     /// Deletes trees of files that have the digests that were recorded.
@@ -123,6 +125,7 @@ fn main() -> ExitCode {
         }
         Command::Run(arguments) => runtime.block_on(run::run(arguments)),
         Command::Check(arguments) => runtime.block_on(unless_told_to_stop(check::run(arguments))),
+        Command::Digest(arguments) => runtime.block_on(unless_told_to_stop(digest::run(arguments))),
         Command::Fetch(arguments) => runtime.block_on(unless_told_to_stop(fetch::run(arguments))),
         Command::Delete(arguments) => runtime.block_on(unless_told_to_stop(delete::run(arguments))),
         Command::Evaluate(arguments) => {

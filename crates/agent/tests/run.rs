@@ -55,6 +55,16 @@ fn a_trainer_finds_its_inputs_and_its_output_is_kept() {
     );
     assert!(String::from_utf8_lossy(&ended.output.stdout).contains("to the log"));
     assert!(String::from_utf8_lossy(&ended.output.stderr).contains("to the errors"));
+
+    // Who registers it by hand finds the same digest.
+    let found = place.agent(&["digest", "pvc://models/flights/1"]).report;
+    let Report::Fetch(found) = found else {
+        panic!("{found:?}")
+    };
+    assert_eq!(training.output.as_ref(), Some(&found.tree));
+    let nowhere = place.agent(&["digest", "pvc://models/flights/2"]);
+    assert_eq!(nowhere.failure().reason, FailureReason::InputNotFound);
+    assert_eq!(nowhere.output.status.code(), Some(66));
 }
 
 #[test]

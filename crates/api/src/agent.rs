@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   operator ── arguments, environment, mounted volumes ──> agent
-//!   operator <── termination message (a Report, JSON) ───── agent run | check | evaluate | drift | fetch | delete | publish
+//!   operator <── termination message (a Report, JSON) ───── agent run | check | digest | evaluate | drift | fetch | delete | publish
 //!   operator <── GET /observations (Observations, JSON) ─── agent proxy
 //! ```
 //!
@@ -110,7 +110,7 @@ pub enum Report {
     Evaluation(EvaluationReport),
     /// `windlass-agent drift` came to a verdict.
     Drift(DriftReport),
-    /// `windlass-agent fetch` ended well.
+    /// `windlass-agent fetch`, `profile` or `digest` ended well.
     Fetch(FetchReport),
     /// `windlass-agent check`: every check holds.
     Check(CheckReport),
@@ -319,7 +319,7 @@ pub struct CheckedInput {
     pub profile: Option<Tree>,
 }
 
-/// What `fetch` brought.
+/// What `fetch` brought, `profile` made or `digest` read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FetchReport {
     /// The files.

@@ -31,9 +31,12 @@ use crate::{
     validation = Rule::new("self.spec.model == oldSelf.spec.model && self.spec.version == oldSelf.spec.version && self.spec.artifact == oldSelf.spec.artifact && self.spec.approval == oldSelf.spec.approval && has(self.spec.fingerprint) == has(oldSelf.spec.fingerprint) && (!has(self.spec.fingerprint) || self.spec.fingerprint == oldSelf.spec.fingerprint) && has(self.spec.requestFingerprint) == has(oldSelf.spec.requestFingerprint) && (!has(self.spec.requestFingerprint) || self.spec.requestFingerprint == oldSelf.spec.requestFingerprint) && has(self.spec.source) == has(oldSelf.spec.source) && (!has(self.spec.source) || self.spec.source == oldSelf.spec.source) && has(self.spec.parameters) == has(oldSelf.spec.parameters) && (!has(self.spec.parameters) || self.spec.parameters == oldSelf.spec.parameters) && has(self.spec.inputs) == has(oldSelf.spec.inputs) && (!has(self.spec.inputs) || self.spec.inputs == oldSelf.spec.inputs) && has(self.spec.images) == has(oldSelf.spec.images) && (!has(self.spec.images) || self.spec.images == oldSelf.spec.images) && has(self.spec.environment) == has(oldSelf.spec.environment) && (!has(self.spec.environment) || self.spec.environment == oldSelf.spec.environment) && has(self.spec.window) == has(oldSelf.spec.window) && (!has(self.spec.window) || self.spec.window == oldSelf.spec.window) && has(self.spec.trainedBy) == has(oldSelf.spec.trainedBy) && (!has(self.spec.trainedBy) || self.spec.trainedBy == oldSelf.spec.trainedBy) && has(self.spec.parent) == has(oldSelf.spec.parent) && (!has(self.spec.parent) || self.spec.parent == oldSelf.spec.parent) && has(self.spec.trainingMetrics) == has(oldSelf.spec.trainingMetrics) && (!has(self.spec.trainingMetrics) || self.spec.trainingMetrics == oldSelf.spec.trainingMetrics) && has(self.spec.validation) == has(oldSelf.spec.validation) && (!has(self.spec.validation) || self.spec.validation == oldSelf.spec.validation) && has(self.spec.storage) == has(oldSelf.spec.storage) && (!has(self.spec.storage) || self.spec.storage == oldSelf.spec.storage) && has(self.spec.author) == has(oldSelf.spec.author) && (!has(self.spec.author) || self.spec.author == oldSelf.spec.author) && has(self.spec.retention) == has(oldSelf.spec.retention) && (!has(self.spec.retention) || self.spec.retention == oldSelf.spec.retention)").message("spec is immutable but for spec.review and spec.tracking: a ModelVersion is a record; register another version").field_path(".spec"),
     validation = Rule::new("!has(oldSelf.spec.review) || (has(self.spec.review) && self.spec.review == oldSelf.spec.review)").message("spec.review is immutable once it is there: register another version").field_path(".spec.review"),
     validation = Rule::new("self.metadata.name.startsWith(self.spec.model + '-') && self.metadata.name.substring(size(self.spec.model) + 1).matches('^[1-9][0-9]{0,9}$') && int(self.metadata.name.substring(size(self.spec.model) + 1)) == self.spec.version").message("metadata.name must be <spec.model>-<spec.version>"),
-    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.validation) || (has(self.status) && has(self.status.validation) && self.status.validation == oldSelf.status.validation)").message("status.validation is immutable once it is there: a verdict is not changed").field_path(".status.validation")
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.validation) || (has(self.status) && has(self.status.validation) && self.status.validation == oldSelf.status.validation)").message("status.validation is immutable once it is there: a verdict is not changed").field_path(".status.validation"),
+    validation = Rule::new("!has(self.spec.review) || has(self.spec.artifact.digest) || (has(self.status) && has(self.status.artifact))").message("spec.review: the files are not digested yet, so that nobody can say what it is of; wait for status.artifact, or name spec.artifact.digest").field_path(".spec.review"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.artifact) || (has(self.status) && has(self.status.artifact) && self.status.artifact == oldSelf.status.artifact)").message("status.artifact is immutable once it is there: it is what the version was registered as").field_path(".status.artifact")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.retention) || self.retention.artifacts != 'Delete' || has(self.artifact.digest)").message("artifact.digest is required where retention.artifacts is Delete: files are deleted only if they are what somebody named, and not what happened to lie there").field_path(".artifact"))]
 #[x_kube(validation = Rule::new("self.approval != 'FourEyes' || has(self.author)").message("spec.author is required where approval is FourEyes: whoever it names may not approve the version").field_path(".author"))]
 pub struct ModelVersionSpec {
     /// Name of the model.
@@ -115,10 +118,11 @@ pub struct ModelVersionSpec {
 pub struct Artifact {
     /// Where they lie.
     pub uri: Address,
-    /// `sha256:` and 64 hexadecimal digits, over the sorted list of paths, sizes and contents. What is loaded is verified against it.
+    /// `sha256:` and 64 hexadecimal digits, over the sorted list of paths, sizes and contents. What is loaded is verified against it. Without it, a Job digests what lies there as the version is registered, and `status.artifact` records it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
     #[x_kube(validation = Rule::new("self.matches('^sha256:[0-9a-f]{64}$')").message("must be sha256: and 64 lower-case hexadecimal digits"))]
-    pub digest: String,
+    pub digest: Option<String>,
     /// The model's format, as the runtime presets name it: `LightGBM`, `ONNX`, ….
     #[schemars(length(min = 1, max = 63))]
     pub format: String,
@@ -192,12 +196,15 @@ pub struct ModelVersionStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// One word for people: Pending, Validating, Validated, AwaitingApproval, Denied, Rejected, Inconclusive, Registered, Retiring. No program should read it.
+    /// One word for people: Pending, Registering, Validating, Validated, AwaitingApproval, Denied, Rejected, Inconclusive, Registered, Retiring. No program should read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Ready, Reconciling, Stalled, Validated, Approved, Published.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// What lay at `spec.artifact.uri` as the version was registered, where its manifest names no digest. Immutable once it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactStatus>,
     /// What validation found. Immutable once it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<ValidationStatus>,
@@ -214,6 +221,41 @@ pub struct ModelVersionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub decisions: Vec<Decision>,
+}
+
+/// A model's files as they were found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct ArtifactStatus {
+    /// Their digest, as `spec.artifact.digest` would name it.
+    #[schemars(length(max = 71))]
+    #[x_kube(validation = Rule::new("self.matches('^sha256:[0-9a-f]{64}$')").message("must be sha256: and 64 lower-case hexadecimal digits"))]
+    pub digest: String,
+    /// How many they are.
+    pub files: i64,
+    /// Their sizes' sum, in bytes.
+    pub bytes: i64,
+}
+
+impl ModelVersion {
+    /// The digest of its files: what its manifest names, or else what was found as it was registered. Absent until then.
+    pub fn digest(&self) -> Option<&str> {
+        let found = self
+            .status
+            .as_ref()
+            .and_then(|status| status.artifact.as_ref());
+        let named = self.spec.artifact.digest.as_deref();
+        named.or_else(|| found.map(|found| found.digest.as_str()))
+    }
+
+    /// The size of its files in bytes, where it is known.
+    pub fn bytes(&self) -> Option<i64> {
+        let found = self
+            .status
+            .as_ref()
+            .and_then(|status| status.artifact.as_ref());
+        let named = self.spec.artifact.bytes;
+        named.or_else(|| found.map(|found| found.bytes))
+    }
 }
 
 /// What validation found.

@@ -77,6 +77,8 @@ pub enum Doomed {
     Job(String),
     /// A Job, which stays until its pods are gone.
     JobAfterItsPods(String),
+    /// A PodGroup, of whichever scheduler, where there is one of this name.
+    PodGroup(String),
     /// A Deployment and its pods.
     Deployment(String),
     /// A TrainingJob and its children.

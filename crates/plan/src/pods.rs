@@ -20,7 +20,7 @@ use kube::{Resource, ResourceExt};
 use windlass_api::agent::{
     EXIT_FOR_GOOD, FailureReason, FailureReport, Report, environment, paths,
 };
-use windlass_api::{Address, Artifact, Signer, Storage, labels};
+use windlass_api::{Address, ModelVersion, Signer, Storage, labels};
 
 use crate::{Problem, storage, trust};
 
@@ -252,8 +252,8 @@ pub fn server_sidecar(
 /// A model that is to be loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Model<'a> {
-    /// Its files.
-    pub artifact: &'a Artifact,
+    /// Its record. One whose files have no digest yet is not let through.
+    pub version: &'a ModelVersion,
     /// Whose signature whoever loads it asks for.
     pub signed_by: Option<&'a Signer>,
     /// The volume that it goes to.
@@ -265,17 +265,18 @@ pub struct Model<'a> {
 /// An init container that fetches a model and verifies its digest, and its signature where one is asked for.
 pub fn fetch_model(spec: &mut PodSpec, name: &str, agent: Agent<'_>, model: Model<'_>) {
     let Model {
-        artifact,
+        version,
         signed_by,
         volume,
         folder,
     } = model;
+    let artifact = &version.spec.artifact;
     let mut arguments = [
         "fetch",
         "--uri",
         &artifact.uri.0,
         "--digest",
-        &artifact.digest,
+        version.digest().unwrap_or_default(),
         "--to",
         folder,
     ]

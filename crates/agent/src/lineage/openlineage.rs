@@ -386,14 +386,14 @@ impl Writer<'_> {
         let artifact = &self.version.spec.artifact;
         let place = Place {
             uri: artifact.uri.0.clone(),
-            digest: Some(artifact.digest.clone()),
+            digest: self.version.digest().map(str::to_owned),
         };
         let described = format!("The model {}, {}", self.graph.root.key, artifact.format);
         let mut facets = facets_of(&place, Some(&described));
         let type_ = json!({"datasetType": "MODEL", "subType": artifact.format});
         put(&mut facets, "datasetType", &facet::DATASET_TYPE, type_);
         let mut set = self.set_of(&place, &facets, role);
-        if let (Role::Output, Some(bytes)) = (role, artifact.bytes) {
+        if let (Role::Output, Some(bytes)) = (role, self.version.bytes()) {
             let mut facets = Map::new();
             put(
                 &mut facets,

@@ -138,7 +138,8 @@ fn id(kind: Kind, key: impl Into<String>) -> NodeId {
 
 fn version_node(version: &ModelVersion) -> Node<'_> {
     let artifact = &version.spec.artifact;
-    let mut facts = vec![format!("{}, {}", artifact.format, short(&artifact.digest))];
+    let digest = version.digest().map_or("not digested yet", short);
+    let mut facts = vec![format!("{}, {digest}", artifact.format)];
     if let Some(created) = &version.metadata.creation_timestamp {
         facts.push(format!("made {}", created.0));
     }

@@ -242,7 +242,7 @@ fn shared_tags(version: &ModelVersion, name: &str, uid: &str) -> Texts {
     texts([
         (VERSION_UID, Some(uid)),
         ("windlass.version", Some(name)),
-        ("windlass.digest", Some(spec.artifact.digest.as_str())),
+        ("windlass.digest", version.digest()),
         ("windlass.format", Some(spec.artifact.format.as_str())),
         ("windlass.fingerprint", spec.fingerprint.as_deref()),
         ("windlass.verdict", verdict),

@@ -86,7 +86,7 @@ pub fn version_deployment(
         "windlass-fetch",
         agent,
         Model {
-            artifact: &version.spec.artifact,
+            version,
             signed_by: deployment.spec.signed_by.as_ref(),
             volume: "windlass-model",
             folder: paths::MODEL,

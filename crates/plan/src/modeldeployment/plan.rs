@@ -152,7 +152,9 @@ impl<'a> Reconcile<'a> {
             .before
             .stable
             .as_ref()
-            .and_then(|stable| self.version(&stable.version));
+            .and_then(|stable| self.version(&stable.version))
+            // One that was registered anew is on record once its files are digested.
+            .filter(|version| version.digest().is_some());
         let target = match (self.target(), stable) {
             (Ok(target), _) => target,
             // What served before goes on serving, whatever is wrong with what is asked for.
@@ -207,7 +209,7 @@ impl<'a> Reconcile<'a> {
         Problem::new(
             "ServingRecordDeleted",
             format!(
-                "the ModelVersion {0}, which serves, was deleted: its pods serve on as they are, and are neither scaled nor made again. Apply the record again, or name another version in spec.version ({1})",
+                "the ModelVersion {0}, which serves, was deleted, or was registered anew and its files are not digested yet: its pods serve on as they are, and are neither scaled nor made again. Apply the record again, or name another version in spec.version ({1})",
                 stable.version, problem.message
             ),
         )

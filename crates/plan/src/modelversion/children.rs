@@ -53,7 +53,7 @@ pub fn validation_job(
         "windlass-fetch",
         agent,
         Model {
-            artifact: &version.spec.artifact,
+            version,
             signed_by: None,
             volume: "windlass-model",
             folder: paths::MODEL,
@@ -65,7 +65,7 @@ pub fn validation_job(
             "windlass-fetch-champion",
             agent,
             Model {
-                artifact: &champion.spec.artifact,
+                version: champion,
                 signed_by: None,
                 volume: "windlass-champion",
                 folder: paths::CHAMPION,

@@ -49,7 +49,13 @@ pub(super) fn record(
     now: Timestamp,
 ) {
     let version = &*observed.version;
-    let mut all = own(version, before, status, now);
+    let found = status.artifact.as_ref().map(|found| &found.digest);
+    let digest = version.spec.artifact.digest.as_ref().or(found);
+    if digest.is_none() && !is_decided(status) {
+        // What it is a record of is not known yet. What happens meanwhile is recorded then.
+        return;
+    }
+    let mut all = own(version, digest, before, status, now);
     let mut happened: Vec<(&str, &RolloutEvent)> = Vec::new();
     for deployment in &observed.deployments {
         let name = deployment.metadata.name.as_deref().unwrap_or_default();
@@ -79,7 +85,7 @@ pub(super) fn record(
             actor: WINDLASS.to_owned(),
             deployment: None,
             reason: last_reason(observed),
-            evidence: Some(version.spec.artifact.digest.clone()),
+            evidence: digest.cloned(),
         });
     }
     for new in all {
@@ -92,6 +98,7 @@ pub(super) fn record(
 /// What is decided here: that it was made, judged and reviewed.
 fn own(
     version: &ModelVersion,
+    digest: Option<&String>,
     before: &ModelVersionStatus,
     status: &ModelVersionStatus,
     now: Timestamp,
@@ -121,12 +128,7 @@ fn own(
             },
         };
         let author = spec.author.as_deref().unwrap_or(WINDLASS);
-        add(
-            Action::Created,
-            author,
-            &from,
-            Some(spec.artifact.digest.clone()),
-        );
+        add(Action::Created, author, &from, digest.cloned());
     }
     if let Some(found) = &status.validation
         && (is_first || before.validation.is_none())
@@ -146,7 +148,8 @@ fn own(
             ReviewDecision::Denied => Action::Denied,
         };
         // What it was that was approved.
-        let evidence = status.validation.as_ref().map(digest::of);
+        let judged = status.validation.as_ref().map(digest::of);
+        let evidence = judged.or_else(|| digest.cloned());
         add(action, &review.by, &review.reason, evidence);
     }
     all

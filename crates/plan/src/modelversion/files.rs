@@ -46,9 +46,12 @@ pub(super) fn files(observed: &Observed) -> Files {
     if is_whole_store(uri) {
         return Files::Stay(Some(format!("{uri} names no folder of their own")));
     }
+    let Some(digest) = version.digest() else {
+        return Files::Stay(Some("they were never digested".to_owned()));
+    };
     let mut all = vec![Stored {
         uri: artifact.uri.clone(),
-        digest: artifact.digest.clone(),
+        digest: digest.to_owned(),
     }];
     all.extend(evaluation(version));
     let shared = observed.around.neighbours.iter().find_map(|neighbour| {

@@ -1,7 +1,8 @@
 //! ModelVersion: the record, and its validation in the runtime that will serve it.
 //!
 //! ```text
-//!   (made) ─ no validation asked for ─> Registered
+//!   (made) ─ no digest named ─> a Job: windlass-agent digest ─> status.artifact
+//!      ├──── no validation asked for ─> Registered
 //!      └──── a Job: fetch model(s) ─> model server(s) as sidecars <─ windlass-agent evaluate ─> verdict
 //! ```
 //!
@@ -22,6 +23,7 @@ mod files;
 mod observed;
 mod plan;
 mod publication;
+mod registration;
 #[cfg(test)]
 mod tests;
 
@@ -31,3 +33,4 @@ pub use observed::{Around, Observed};
 pub use plan::retention::may_go;
 pub use plan::{fingerprint, is_good, plan, refused, verdict};
 pub use publication::ROLE as PUBLICATION_ROLE;
+pub use registration::ROLE as REGISTRATION_ROLE;

@@ -19,6 +19,10 @@ pub struct Observed {
     pub job: Option<Arc<Job>>,
     /// The Job's pods.
     pub pods: Vec<Arc<Pod>>,
+    /// The Job that digests its files.
+    pub registration: Option<Arc<Job>>,
+    /// That Job's pods.
+    pub registration_pods: Vec<Arc<Pod>>,
     /// The Jobs that show it elsewhere.
     pub publications: Vec<Arc<Job>>,
     /// Those Jobs' pods.

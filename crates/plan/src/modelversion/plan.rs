@@ -1,12 +1,16 @@
 //! The decisions on a ModelVersion.
 //!
 //! ```text
-//!   registered, validated or judged ──> retention (does anything keep it?) ──> retirement (mark, record, files, object)
+//!   registration (what are its files?) ──> registered, validated or judged
+//!
+//!   whichever it is ──> retention (does anything keep it?) ──> retirement (mark, record, files, object)
 //! ```
 
 mod publication;
+mod registration;
 pub(super) mod retention;
 pub(super) mod retirement;
+mod work;
 
 use std::time::Duration;
 
@@ -46,10 +50,10 @@ pub fn verdict(version: &ModelVersion) -> Option<Verdict> {
         .map(|validation| validation.verdict)
 }
 
-/// By what a version is known in quarantine.
+/// By what a version is known in quarantine; empty for one that is not on record yet, and serves nowhere.
 pub fn fingerprint(version: &ModelVersion) -> &str {
     let fingerprint = version.spec.fingerprint.as_deref();
-    fingerprint.unwrap_or(&version.spec.artifact.digest)
+    fingerprint.or(version.digest()).unwrap_or_default()
 }
 
 /// What is to be done about a ModelVersion.
@@ -61,6 +65,11 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelVersionStatus> {
     }
     let reconcile = Reconcile::new(observed, &before, now);
     let plan = match (&version.spec.validation, &before.validation) {
+        // What becomes of its files is decided.
+        _ if version.digest().is_none() && retirement::is_decided(&before) => {
+            Plan::status_only(before.clone())
+        }
+        _ if version.digest().is_none() => reconcile.register(),
         (None, _) => reconcile.registered(),
         (Some(_), Some(found)) => Plan::status_only(reconcile.judged(found.clone())),
         (Some(validation), None) => reconcile.validate(validation),
@@ -418,11 +427,12 @@ impl Reconcile<'_> {
         let Some(serving) = serving.filter(|serving| **serving != name) else {
             return Ok(None);
         };
-        let champion = self.observed.champion.as_deref().map(Some);
-        champion.ok_or_else(|| {
+        let champion = self.observed.champion.as_deref();
+        let on_record = champion.filter(|champion| champion.digest().is_some());
+        on_record.map(Some).ok_or_else(|| {
             Problem::new(
                 CHAMPION_NOT_FOUND,
-                format!("spec.validation.against: {serving} serves the model {}, and there is no ModelVersion of this name any more to compare with; register it again under its name, or let another version serve", self.version.spec.model),
+                format!("spec.validation.against: {serving} serves the model {}, and there is no ModelVersion of this name any more to compare with, or its files are not digested yet; register it again under its name, or let another version serve", self.version.spec.model),
             )
         })
     }

@@ -63,6 +63,10 @@ impl Publication {
         let mut spec = version.spec.clone();
         // How it is judged, reached and shown is not shown.
         (spec.validation, spec.storage, spec.tracking) = (None, None, None);
+        let mut shown = json!({"validation": status.validation, "decisions": status.decisions});
+        if let Some(artifact) = &status.artifact {
+            shown["artifact"] = json!(artifact);
+        }
         Self {
             mlflow: mlflow.clone(),
             record: json!({
@@ -72,7 +76,7 @@ impl Publication {
                     "creationTimestamp": version.metadata.creation_timestamp,
                 },
                 "spec": spec,
-                "status": {"validation": status.validation, "decisions": status.decisions},
+                "status": shown,
             }),
             aliases: aliases
                 .filter(|(_, is_so)| *is_so)

@@ -1,6 +1,7 @@
 //! ModelVersion: one decision a test.
 
 mod publication;
+mod registration;
 mod retention;
 
 use std::sync::Arc;
@@ -40,6 +41,8 @@ fn world(against: bool) -> World {
         version: candidate,
         job: None,
         pods: Vec::new(),
+        registration: None,
+        registration_pods: Vec::new(),
         publications: Vec::new(),
         publication_pods: Vec::new(),
         serving: Some("churn-1".to_owned()),

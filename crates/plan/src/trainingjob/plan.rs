@@ -36,7 +36,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use windlass_api::{TrainingJob, TrainingJobStatus, condition, labels};
+use windlass_api::{TrainingJob, TrainingJobStatus, condition};
 
 use self::attempt::AttemptState;
 use self::record::Ending;
@@ -167,18 +167,13 @@ impl Reconcile<'_> {
         steps.map(|name| Step::Delete(Doomed::Job(name))).collect()
     }
 
-    /// The same where an attempt may have pods that have not been seen: its Job stays until those are gone, and the next
-    /// attempt waits for that.
+    /// The same where there may be pods that have not been seen: the Jobs stay until those are gone, and what comes next
+    /// waits for that.
     fn end_unseen_attempts(&self) -> Vec<Step> {
-        let steps = self.under_way_now().into_iter().map(|(name, child)| {
-            let is_attempt = child.labels().contains_key(labels::ATTEMPT);
-            Step::Delete(if is_attempt {
-                Doomed::JobAfterItsPods(name)
-            } else {
-                Doomed::Job(name)
-            })
-        });
-        steps.collect()
+        let steps = self.under_way_now().into_keys();
+        steps
+            .map(|name| Step::Delete(Doomed::JobAfterItsPods(name)))
+            .collect()
     }
 
     fn under_way_now(&self) -> BTreeMap<String, &Job> {

@@ -9,6 +9,7 @@ use windlass_api::{Decimal, DriftMonitor, Mode, ModelDeployment};
 
 use super::data::job;
 use super::trail::serving_words;
+use super::words::NOT_DIGESTED;
 use super::{Record, paragraph, part};
 use crate::card::document::{Block, Section};
 use crate::card::notes::paragraphs;
@@ -195,7 +196,7 @@ fn forms(record: &Record<'_>) -> Vec<String> {
         "Files in the format {} at {}, with the digest {}. {}",
         artifact.format,
         artifact.uri,
-        artifact.digest,
+        record.version.digest().unwrap_or(NOT_DIGESTED),
         serving_words(record)
     )]
 }

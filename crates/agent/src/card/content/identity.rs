@@ -2,7 +2,7 @@
 
 use windlass_api::{Approval, ModelVersion, ReviewDecision};
 
-use super::words::bytes;
+use super::words::{NOT_DIGESTED, bytes};
 use super::{Record, paragraph};
 use crate::card::document::{Block, Line, Section, Table, code, strong, text};
 use crate::lineage::verdict;
@@ -15,9 +15,12 @@ pub fn what_it_is(record: &Record<'_>) -> Section {
         fact("Version", text(spec.version.to_string())),
         fact("Format", text(artifact.format.as_str())),
         fact("Files", code(artifact.uri.0.as_str())),
-        fact("Digest of the files", code(artifact.digest.as_str())),
+        fact(
+            "Digest of the files",
+            code(record.version.digest().unwrap_or(NOT_DIGESTED)),
+        ),
     ];
-    if let Some(size) = artifact.bytes {
+    if let Some(size) = record.version.bytes() {
         rows.push(fact("Size", text(bytes(size))));
     }
     if let Some(fingerprint) = &spec.fingerprint {

@@ -241,15 +241,15 @@ impl Roles {
     /// By its own name, or by the fingerprint of another version that did harm.
     fn kept_out(&mut self, version: &ModelVersion, status: &ModelDeploymentStatus) {
         let name = version.name_any();
-        let fingerprint = version.spec.fingerprint.as_ref();
-        let fingerprint = fingerprint.unwrap_or(&version.spec.artifact.digest);
+        let fingerprint = version.spec.fingerprint.as_deref();
+        let fingerprint = fingerprint.or(version.digest());
         let mut quarantine = status.quarantine.iter();
         if let Some(by) = quarantine.find(|one| one.version == name) {
             self.put(Relation::Quarantined, format!("{}: {}", by.time, by.reason));
         } else if let Some(by) = status
             .quarantine
             .iter()
-            .find(|one| one.fingerprint == *fingerprint)
+            .find(|one| Some(one.fingerprint.as_str()) == fingerprint)
         {
             let note = format!(
                 "{}: it is the same as {} by its fingerprint: {}",

@@ -37,6 +37,14 @@ impl<'a> Reconcile<'a> {
                 ),
             ));
         }
+        if version.digest().is_none() {
+            return Err(Problem::new(
+                "VersionNotRegistered",
+                format!(
+                    "spec.version: the files of {name} are not digested yet; its conditions say how that stands"
+                ),
+            ));
+        }
         if version
             .status
             .as_ref()

@@ -342,17 +342,21 @@ fn a_version_that_cannot_be_had_is_named_and_what_served_serves_on() {
         (3, "VersionRejected"),
         (2, "VersionQuarantined"),
         (4, "VersionRetiring"),
+        (5, "VersionNotRegistered"),
     ];
     for (number, reason) in rows {
         let mut world = World::rolling(json!({}));
         let mut retiring = version(4, '4', Some("Pass"));
         let status = Arc::make_mut(&mut retiring).status.get_or_insert_default();
         status.retiring = Some(object(json!({"since": at(0)})));
+        let mut unregistered = version(5, '5', None);
+        Arc::make_mut(&mut unregistered).spec.artifact.digest = None;
         world
             .traffic(500, 250)
             .settle()
             .add(version(3, '3', Some("Fail")))
-            .add(retiring);
+            .add(retiring)
+            .add(unregistered);
         world
             .edit(|spec| spec.version = IntOrString::Int(number))
             .settle();

@@ -9,18 +9,16 @@
 //! One Job at a time, so that an older state never overwrites a newer one. Nothing else waits for it: a server that does
 //! not answer delays what it shows, and no more.
 
-use std::time::Duration;
-
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use windlass_api::agent::{PublishReport, Report};
 use windlass_api::{ModelVersionStatus, TrackingStatus, condition, find_condition};
 
+use super::work::{Work, work};
 use super::{Reconcile, retirement};
 use crate::conditions::{Conditions, Truth};
-use crate::jobs::{self, JobState, Without};
 use crate::modelversion::publication::{KEPT_SECONDS, Publication};
-use crate::{Child, Note, Plan, Problem, Step, pods};
+use crate::{Child, Note, Plan, Problem, Step, jobs, pods};
 
 /// The reason of the condition while a Job is at work.
 const PUBLISHING: &str = "Publishing";
@@ -42,8 +40,9 @@ impl Reconcile<'_> {
             return;
         };
         let is_judged = self.version.spec.validation.is_none() || plan.status.validation.is_some();
+        let is_registered = self.version.digest().is_some();
         let is_going = retirement::is_decided(self.before);
-        if !is_judged || is_going {
+        if !is_registered || !is_judged || is_going {
             let said = find_condition(&self.before.conditions, condition::PUBLISHED).cloned();
             let conditions = &mut plan.status.conditions;
             conditions.retain(|one| one.type_ != condition::PUBLISHED);
@@ -84,71 +83,49 @@ impl Reconcile<'_> {
 
     /// How the Job stands that shows a version.
     fn outcome(&self, job: &Job, digest: String, plan: &mut Plan<ModelVersionStatus>) -> Shown {
-        let pods = pods::in_order(&self.observed.publication_pods);
-        let mut its: Vec<_> = pods.into_iter().collect();
-        let uid = job.uid().unwrap_or_default();
-        its.retain(|pod| {
-            let mut owners = pod.metadata.owner_references.iter().flatten();
-            owners.any(|owner| owner.uid == uid)
-        });
-        let report = its
-            .iter()
-            .find_map(|pod| match pods::report(pod, pods::AGENT)? {
-                Report::Publish(report) => Some(report),
-                Report::Training(_)
-                | Report::Evaluation(_)
-                | Report::Drift(_)
-                | Report::Fetch(_)
-                | Report::Check(_)
-                | Report::Delete(_)
-                | Report::Failure(_) => None,
-            });
-        if let Some(PublishReport {
-            run_id,
-            model_version,
-            ..
-        }) = report
-        {
-            return Shown::Yes(TrackingStatus {
+        let all = pods::in_order(&self.observed.publication_pods);
+        let name = job.name_any();
+        let read = |report| match report {
+            Report::Publish(report) => Some(report),
+            Report::Training(_)
+            | Report::Evaluation(_)
+            | Report::Drift(_)
+            | Report::Fetch(_)
+            | Report::Check(_)
+            | Report::Delete(_)
+            | Report::Failure(_) => None,
+        };
+        match work(job, &all, self.now, "NotPublished", read) {
+            Work::Done(PublishReport {
+                run_id,
+                model_version,
+                ..
+            }) => Shown::Yes(TrackingStatus {
                 digest,
                 time: self.now,
                 run_id,
                 model_version,
-            });
-        }
-        let name = job.name_any();
-        match jobs::state(job, its.iter().copied(), self.now) {
-            JobState::Settling => {
-                plan.look_again(Some(Duration::from_secs(1)));
+            }),
+            Work::UnderWay(again) => {
+                plan.look_again(again);
                 Shown::Soon(format!("Job {name} shows it"))
             }
-            JobState::Complete | JobState::Failed => {
-                let failures = its.iter().filter(|pod| !pods::is_disrupted(pod));
-                let failure = failures.filter_map(|pod| pods::failure(pod)).next_back();
-                let (reason, said) = match failure {
-                    Some(failure) => (format!("{:?}", failure.reason), failure.message),
-                    None => ("NotPublished".to_owned(), jobs::failed_message(job)),
-                };
-                let minutes = KEPT_SECONDS / 60;
-                let message = format!(
-                    "{said}. It is tried again once Job {name} has gone, {minutes} minutes after its end"
-                );
-                Shown::No(Problem::new(&reason, message))
-            }
-            JobState::Running => {
-                if let Some(problem) = its.iter().copied().find_map(pods::problem) {
-                    return Shown::No(problem);
-                }
-                match jobs::without_pods(job, its.iter().copied(), self.now) {
-                    Some(Without::Refused(problem)) => Shown::No(problem),
-                    Some(Without::Awaited(left)) => {
-                        plan.look_again(Some(left));
-                        Shown::Soon(format!("Job {name} shows it"))
-                    }
-                    None => Shown::Soon(format!("Job {name} shows it")),
-                }
-            }
+            Work::HeldUp(problem) => Shown::No(problem),
+            Work::Unread => Self::tried_again(
+                &name,
+                &Problem::new("NotPublished", "what the agent said is not known"),
+            ),
+            Work::Failed(problem) => Self::tried_again(&name, &problem),
         }
+    }
+
+    fn tried_again(job: &str, problem: &Problem) -> Shown {
+        let minutes = KEPT_SECONDS / 60;
+        let message = format!(
+            "{}. It is tried again once Job {job} has gone, {minutes} minutes after its end",
+            problem.message
+        );
+        Shown::No(Problem::new(&problem.reason, message))
     }
 
     fn say_shown(&self, wanted: &Publication, shown: Shown, plan: &mut Plan<ModelVersionStatus>) {

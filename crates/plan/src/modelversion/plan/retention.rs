@@ -198,11 +198,10 @@ fn is_newest_good(observed: &Observed) -> bool {
     would_serve(version) && !newer.any(|sibling| would_serve(sibling))
 }
 
-/// Whether a verdict is on its way. Where only a person can help it on, nothing is.
+/// Whether its digest or a verdict is on its way. Where only a person can help it on, nothing is.
 fn is_being_judged(version: &ModelVersion, status: &ModelVersionStatus) -> bool {
-    version.spec.validation.is_some()
-        && status.validation.is_none()
-        && !is_true(&status.conditions, condition::STALLED)
+    let is_unjudged = version.spec.validation.is_some() && status.validation.is_none();
+    (is_unjudged || version.digest().is_none()) && !is_true(&status.conditions, condition::STALLED)
 }
 
 /// Whether all that a version lacks to serve is a person's word.

@@ -28,6 +28,8 @@ fn shown() -> Observed {
         version,
         job: None,
         pods: Vec::new(),
+        registration: None,
+        registration_pods: Vec::new(),
         publications: Vec::new(),
         publication_pods: Vec::new(),
         serving: None,

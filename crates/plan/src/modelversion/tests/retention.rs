@@ -58,6 +58,8 @@ fn observed(version: Arc<ModelVersion>, siblings: Vec<Arc<ModelVersion>>) -> Obs
         version,
         job: None,
         pods: Vec::new(),
+        registration: None,
+        registration_pods: Vec::new(),
         publications: Vec::new(),
         publication_pods: Vec::new(),
         serving: None,
@@ -110,7 +112,7 @@ type Change = fn(&mut Observed);
 #[test]
 #[allow(clippy::too_many_lines)] // one table
 fn each_reason_keeps_a_version_by_itself() {
-    let rows: [(&str, Change, Option<Kept>); 24] = [
+    let rows: [(&str, Change, Option<Kept>); 25] = [
         ("nothing keeps it", |_| {}, None),
         (
             "no retention",
@@ -230,6 +232,14 @@ fn each_reason_keeps_a_version_by_itself() {
         (
             "it is being judged",
             |o| unjudged(this(o)),
+            Some(Kept::Validating),
+        ),
+        (
+            "its files are being digested",
+            |o| {
+                this(o).spec.validation = None;
+                this(o).spec.artifact.digest = None;
+            },
             Some(Kept::Validating),
         ),
         (
@@ -573,7 +583,7 @@ fn the_last_record_is_part_of_the_chain_and_a_crash_at_any_moment_loses_neither_
         "2 newer versions of churn are there, and spec.retention keeps 2; its files are deleted first"
     );
     assert_eq!(last.previous.as_ref(), Some(&before.digest));
-    assert_eq!(last.evidence.as_ref(), Some(&version.spec.artifact.digest));
+    assert_eq!(last.evidence.as_deref(), version.digest());
     let line = AuditLine {
         namespace: version.namespace().unwrap_or_default(),
         name: version.name_any(),

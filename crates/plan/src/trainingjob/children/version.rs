@@ -117,7 +117,7 @@ pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> Mo
             version: number,
             artifact: Artifact {
                 uri: Address(output.uri.clone()),
-                digest: output.digest.clone(),
+                digest: Some(output.digest.clone()),
                 format: spec
                     .output
                     .as_ref()

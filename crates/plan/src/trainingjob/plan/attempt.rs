@@ -48,6 +48,10 @@ impl Reconcile<'_> {
             None => AttemptState::Gone,
             Some(child) => match jobs::state(child, self.pods_of(number), self.now) {
                 JobState::Complete => AttemptState::Succeeded(child),
+                // Its pods were told to end.
+                JobState::Failed if child.metadata.deletion_timestamp.is_some() => {
+                    AttemptState::Running(child)
+                }
                 JobState::Failed => AttemptState::Failed(child),
                 JobState::Running => AttemptState::Running(child),
                 JobState::Settling => AttemptState::Settling,

@@ -15,7 +15,7 @@ use super::steps::Steps;
 use super::{Reconcile, pace};
 use crate::trainingjob::children::{self, MadeWith, TrainersAgent};
 use crate::trainingjob::gang::{self, Backend};
-use crate::{Child, Note, Plan, Problem, Step, pods, template};
+use crate::{Child, Doomed, Note, Plan, Problem, Step, jobs, pods, template};
 
 /// How long after its time a pod may still go.
 const LATE: SignedDuration = SignedDuration::from_mins(1);
@@ -125,6 +125,7 @@ impl Reconcile<'_> {
                 },
             )))));
         }
+        steps.extend(self.left_group(number));
         let notes = vec![Note::normal(
             "AttemptStarted",
             format!("started attempt {number}"),
@@ -135,6 +136,15 @@ impl Reconcile<'_> {
             notes,
             again: None,
         }
+    }
+
+    /// What is left of how the attempt before was scheduled: its pods are gone by now.
+    fn left_group(&self, number: i32) -> Option<Step> {
+        let scheduled = self.before.scheduling.as_ref()?;
+        let with_group = [Backend::Native, Backend::Volcano { queue: None }];
+        let had_group = with_group.iter().any(|one| one.name() == scheduled.gang);
+        let before = children::job_name(self.job, number - 1);
+        (had_group && number > 1).then_some(Step::Delete(Doomed::PodGroup(before)))
     }
 
     /// The agent of this image, with the node's cache of inputs where it may use one. One from before an upgrade may not
@@ -187,21 +197,16 @@ impl Reconcile<'_> {
 
     /// What is to be done while an attempt may not start yet.
     fn held_back(&self, number: i32, made: Option<&Job>) -> Option<Plan<TrainingJobStatus>> {
+        if let Some(going) = made.filter(|child| child.metadata.deletion_timestamp.is_some()) {
+            return Some(self.waiting_for_job(going));
+        }
         // Never two attempts alive at the same time.
         let alive = self
             .pods
             .iter()
             .find(|pod| pods::is_alive(pod) && !(made.is_some() && is_of(pod, number)));
         let Some(pod) = alive else {
-            // There may be pods that have not been seen.
-            let going = self.observed.children.iter().find(|child| {
-                child.metadata.deletion_timestamp.is_some()
-                    && child.labels().contains_key(labels::ATTEMPT)
-            })?;
-            let message = format!("waiting until Job {} is gone", going.name_any());
-            return Some(Plan::status_only(
-                self.progressing("WaitingForPods", &message),
-            ));
+            return self.held_back_by_unseen();
         };
         let name = pod.name_any();
         let node = pods::node(pod);
@@ -223,6 +228,28 @@ impl Reconcile<'_> {
             again: left.filter(|left| !left.is_zero()),
             ..Plan::status_only(self.progressing("WaitingForPods", &message))
         })
+    }
+
+    /// No pod is alive that has been seen. A Job that is deleted with its pods stays until they are gone; after a minute
+    /// they would have been seen, and something else holds it.
+    fn held_back_by_unseen(&self) -> Option<Plan<TrainingJobStatus>> {
+        self.observed.children.iter().find_map(|child| {
+            let since = child.metadata.deletion_timestamp.as_ref()?.0;
+            let is_attempt = child.labels().contains_key(labels::ATTEMPT);
+            let left = self.left(since + LATE)?;
+            if !is_attempt || jobs::has_ended(child) {
+                return None;
+            }
+            Some(Plan {
+                again: Some(left),
+                ..self.waiting_for_job(child)
+            })
+        })
+    }
+
+    fn waiting_for_job(&self, going: &Job) -> Plan<TrainingJobStatus> {
+        let message = format!("waiting until Job {} is gone", going.name_any());
+        Plan::status_only(self.progressing("WaitingForPods", &message))
     }
 
     /// What can be known to be wrong before a pod is made.

@@ -504,3 +504,23 @@ fn a_workload_that_has_its_room_waits_for_nothing() {
     assert_eq!(reserved.waits_for(), None);
     assert_eq!(KueueWorkload::default().waits_for(), None);
 }
+
+#[test]
+fn the_group_of_an_attempt_goes_when_the_next_one_starts() {
+    let mut world = World::new(json!({"workers": workers(2)}));
+    world.settle();
+    assert_eq!(world.groups, ["a-1".to_owned()].into());
+    world.suspend(true).settle().suspend(false).settle();
+    assert_eq!(
+        world.groups,
+        ["a-1".to_owned()].into(),
+        "its pods are alive"
+    );
+    world.pods_go().settle();
+    assert_eq!(world.groups, ["a-2".to_owned()].into());
+    // It is sent where it is lost by a crash, and is nothing where it is done.
+    world.suspend(true).settle().pods_go().suspend(false);
+    world.reconcile_until(1);
+    world.settle();
+    assert_eq!(world.groups, ["a-3".to_owned()].into());
+}

@@ -465,6 +465,39 @@ fn a_job_suspended_and_resumed_before_its_pods_were_seen_waits_for_them() {
 }
 
 #[test]
+fn a_job_that_something_else_holds_back_holds_no_attempt_for_more_than_a_minute() {
+    let mut world = World::new(gang());
+    world
+        .settle()
+        .suspend(true)
+        .settle()
+        .suspend(false)
+        .settle();
+    world.observed.pods.clear();
+    assert_eq!(world.plan().again, Some(std::time::Duration::from_mins(1)));
+    world.wait(59).settle();
+    assert_eq!(world.made(), 1);
+    world.wait(1).settle();
+    assert_eq!(world.made(), 2);
+}
+
+/// Its Job stays until its pods are gone, and they end as they are told to.
+#[test]
+fn a_suspended_attempt_that_ends_with_a_failure_counts_as_none() {
+    let mut world = World::new(json!({"backoffLimit": 0}));
+    world.settle().suspend(true);
+    // The Job goes, and that it does is not written down.
+    world.reconcile_until(1);
+    world
+        .fails(143, &failure("Interrupted", Some(143)))
+        .settle();
+    world.suspend(false).pods_go().settle();
+    let status = world.status();
+    assert_eq!((status.attempt, status.failures), (Some(2), 0));
+    assert!(!world.is(FAILED));
+}
+
+#[test]
 fn a_job_that_is_made_suspended_starts_nothing() {
     let mut world = World::new(json!({"suspend": true}));
     world.settle();

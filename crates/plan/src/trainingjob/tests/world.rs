@@ -22,6 +22,8 @@ pub struct World {
     pub deleted: bool,
     /// Steps whose program has ended well at some time.
     pub ended_steps: BTreeSet<String>,
+    /// Names of PodGroups.
+    pub groups: BTreeSet<String>,
     /// Steps that changed something.
     pub changes: Vec<String>,
     /// Statuses that were written.
@@ -94,6 +96,7 @@ impl World {
             now: 0,
             deleted: false,
             ended_steps: BTreeSet::new(),
+            groups: BTreeSet::new(),
             changes: Vec::new(),
             writes: 0,
         }
@@ -186,7 +189,14 @@ impl World {
                     None => self.make(*wanted),
                 }
             }
+            Step::Apply(Child::PodGroup(group)) => drop(self.groups.insert(group.name_any())),
             Step::Apply(_) => {}
+            Step::Delete(Doomed::PodGroup(name)) => {
+                let its = format!("{name}-");
+                let is_alive = self.alive().iter().any(|pod| pod.starts_with(&its));
+                assert!(!is_alive, "pods of {name} may be alive");
+                self.groups.remove(&name);
+            }
             Step::Create(Child::ModelVersion(version)) => {
                 assert!(
                     self.observed
