@@ -606,6 +606,30 @@ fn what_serves_stays_though_its_record_is_deleted() {
 }
 
 #[test]
+fn what_serves_is_left_alone_while_its_record_is_made_anew() {
+    for asked in [
+        IntOrString::Int(1),
+        IntOrString::String("Latest".to_owned()),
+    ] {
+        let mut world = World::serving(json!({}));
+        world.edit(|spec| spec.version = asked.clone()).settle();
+        let before = children(&world);
+        let mut anew = version(1, '1', None);
+        Arc::make_mut(&mut anew).spec.artifact.digest = None;
+        world.observed.versions = vec![anew];
+        world.edit(|spec| spec.replicas = 5).settle();
+        assert_eq!(children(&world), before, "{asked:?}");
+        assert!(
+            world
+                .said(STALLED)
+                .contains("its files are not digested yet"),
+            "{}",
+            world.said(STALLED)
+        );
+    }
+}
+
+#[test]
 fn replicas_are_followed_while_nothing_rolls_and_while_something_does() {
     let mut world = World::serving(json!({}));
     world.edit(|spec| spec.replicas = 5).settle();
