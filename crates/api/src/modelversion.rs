@@ -239,12 +239,19 @@ pub struct ArtifactStatus {
 impl ModelVersion {
     /// The digest of its files: what its manifest names, or else what was found as it was registered. Absent until then.
     pub fn digest(&self) -> Option<&str> {
-        let found = self
-            .status
-            .as_ref()
-            .and_then(|status| status.artifact.as_ref());
+        self.digest_with(self.status.as_ref())
+    }
+
+    /// The same, where it is to have this status.
+    pub fn digest_with<'a>(&'a self, status: Option<&'a ModelVersionStatus>) -> Option<&'a str> {
+        let found = status.and_then(|status| status.artifact.as_ref());
         let named = self.spec.artifact.digest.as_deref();
         named.or_else(|| found.map(|found| found.digest.as_str()))
+    }
+
+    /// By what it is known in quarantine: its fingerprint, or else its digest. Absent until one is known.
+    pub fn fingerprint_or_digest(&self) -> Option<&str> {
+        self.spec.fingerprint.as_deref().or_else(|| self.digest())
     }
 
     /// The size of its files in bytes, where it is known.

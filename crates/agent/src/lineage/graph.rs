@@ -352,6 +352,9 @@ impl<'a> Graph<'a> {
     }
 }
 
+/// What stands for the digest of a version that is not on record yet.
+pub const NOT_DIGESTED: &str = "not digested yet";
+
 /// A digest as a person is shown it: `sha256:` and twelve digits.
 pub fn short(digest: &str) -> &str {
     let start = digest.find(':').map_or(0, |at| at + 1);

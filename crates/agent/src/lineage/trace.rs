@@ -13,7 +13,7 @@ use kube::ResourceExt;
 use windlass_api::agent::Verdict;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, ReviewDecision, TrainingJob};
 
-use super::graph::{Edge, Graph, Kind, Node, NodeId, Object, Relation, short};
+use super::graph::{Edge, Graph, Kind, NOT_DIGESTED, Node, NodeId, Object, Relation, short};
 use crate::objects::Objects;
 
 /// All that a version came from and led to, as far as the objects tell.
@@ -138,7 +138,7 @@ fn id(kind: Kind, key: impl Into<String>) -> NodeId {
 
 fn version_node(version: &ModelVersion) -> Node<'_> {
     let artifact = &version.spec.artifact;
-    let digest = version.digest().map_or("not digested yet", short);
+    let digest = version.digest().map_or(NOT_DIGESTED, short);
     let mut facts = vec![format!("{}, {digest}", artifact.format)];
     if let Some(created) = &version.metadata.creation_timestamp {
         facts.push(format!("made {}", created.0));

@@ -49,13 +49,12 @@ pub(super) fn record(
     now: Timestamp,
 ) {
     let version = &*observed.version;
-    let found = status.artifact.as_ref().map(|found| &found.digest);
-    let digest = version.spec.artifact.digest.as_ref().or(found);
+    let digest = version.digest_with(Some(&*status)).map(str::to_owned);
     if digest.is_none() && !is_decided(status) {
         // What it is a record of is not known yet. What happens meanwhile is recorded then.
         return;
     }
-    let mut all = own(version, digest, before, status, now);
+    let mut all = own(version, digest.as_ref(), before, status, now);
     let mut happened: Vec<(&str, &RolloutEvent)> = Vec::new();
     for deployment in &observed.deployments {
         let name = deployment.metadata.name.as_deref().unwrap_or_default();
@@ -85,7 +84,7 @@ pub(super) fn record(
             actor: WINDLASS.to_owned(),
             deployment: None,
             reason: last_reason(observed),
-            evidence: digest.cloned(),
+            evidence: digest,
         });
     }
     for new in all {

@@ -3,16 +3,16 @@
 //! Absent on purpose: a look at the files. What lies at an address the agent finds out, and deletes only what has the
 //! digest that was recorded.
 
-use k8s_openapi::api::batch::v1::{Job, JobSpec};
-use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::PodSpec;
 use kube::ResourceExt;
-use windlass_api::{ArtifactPolicy, ModelVersion, Stored, labels};
+use windlass_api::{ArtifactPolicy, ModelVersion, Stored};
 
+use super::agent_job::{Terms, agent_job};
 use super::children::evaluation_address;
 use super::observed::Observed;
 use crate::pods::{self, Agent, flag};
-use crate::{reports, storage, template};
+use crate::storage;
 
 /// What a Job that deletes files is for, as its label says.
 pub const ROLE: &str = "retention";
@@ -131,34 +131,14 @@ pub(super) fn deletion_job(version: &ModelVersion, files: &[Stored], agent_image
     let mut container = pods::agent_container(&mut spec, pods::AGENT, agent, arguments);
     let written = files.iter().map(|stored| &stored.uri);
     pods::mount_claims(&mut spec, &mut container, [], written);
-    spec.containers.push(container);
     storage::run_as(&mut spec, agent.storage);
-    spec.restart_policy = Some("Never".to_owned());
-    template::harden(&mut spec);
-    reports::limit(&mut spec);
-    let name = version.name_any();
-    let more = [
-        (labels::MODEL, version.spec.model.as_str()),
-        (labels::VERSION, name.as_str()),
-    ];
-    let metadata = pods::child_meta(version, job_name(version), ROLE, &more);
-    Job {
-        spec: Some(JobSpec {
-            backoff_limit: Some(RETRIES),
-            pod_failure_policy: Some(pods::ignore_disruption_and_fail_for_good(pods::AGENT)),
-            active_deadline_seconds: Some(MAX_SECONDS),
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: metadata.labels.clone(),
-                    ..ObjectMeta::default()
-                }),
-                spec: Some(spec),
-            },
-            ..JobSpec::default()
-        }),
-        metadata,
-        status: None,
-    }
+    let terms = Terms {
+        name: job_name(version),
+        role: ROLE,
+        retries: RETRIES,
+        max_seconds: MAX_SECONDS,
+    };
+    agent_job(version, spec, container, terms)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@
 //!
 //! A Job that could not come to a verdict stays, for its logs; when a person deletes it, validation starts again.
 
+mod agent_job;
 mod children;
 mod decisions;
 mod files;

@@ -52,8 +52,7 @@ pub fn verdict(version: &ModelVersion) -> Option<Verdict> {
 
 /// By what a version is known in quarantine; empty for one that is not on record yet, and serves nowhere.
 pub fn fingerprint(version: &ModelVersion) -> &str {
-    let fingerprint = version.spec.fingerprint.as_deref();
-    fingerprint.or(version.digest()).unwrap_or_default()
+    version.fingerprint_or_digest().unwrap_or_default()
 }
 
 /// What is to be done about a ModelVersion.

@@ -3,21 +3,21 @@
 //! The Job runs in the version's namespace and alone mounts the Secret. What it shows it is handed with its pod, so that it
 //! needs no rights in the cluster.
 
-use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     DownwardAPIVolumeFile, DownwardAPIVolumeSource, EnvFromSource, ObjectFieldSelector, PodSpec,
-    PodTemplateSpec, SecretEnvSource, Volume, VolumeMount,
+    SecretEnvSource, Volume, VolumeMount,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 use windlass_api::agent::paths;
-use windlass_api::{Mlflow, ModelVersion, ModelVersionStatus, labels};
+use windlass_api::{Mlflow, ModelVersion, ModelVersionStatus};
 
+use super::agent_job::{Terms, agent_job};
 use super::observed::Observed;
 use crate::pods::{self, Agent, flag};
-use crate::{Problem, digest, reports, template};
+use crate::{Problem, digest};
 
 /// What a Job that shows a version is for, as its label says.
 pub const ROLE: &str = "publication";
@@ -159,35 +159,19 @@ impl Publication {
             }]
         });
         mount_record(&mut spec, &mut container.volume_mounts);
-        spec.containers.push(container);
-        spec.restart_policy = Some("Never".to_owned());
-        template::harden(&mut spec);
-        reports::limit(&mut spec);
-        let name = version.name_any();
-        let more = [
-            (labels::MODEL, version.spec.model.as_str()),
-            (labels::VERSION, name.as_str()),
-        ];
-        let metadata = pods::child_meta(version, self.job_name(version), ROLE, &more);
-        Ok(Job {
-            spec: Some(JobSpec {
-                backoff_limit: Some(RETRIES),
-                pod_failure_policy: Some(pods::ignore_disruption_and_fail_for_good(pods::AGENT)),
-                active_deadline_seconds: Some(MAX_SECONDS),
-                ttl_seconds_after_finished: Some(KEPT_SECONDS),
-                template: PodTemplateSpec {
-                    metadata: Some(ObjectMeta {
-                        labels: metadata.labels.clone(),
-                        annotations: Some([(RECORD.to_owned(), record)].into()),
-                        ..ObjectMeta::default()
-                    }),
-                    spec: Some(spec),
-                },
-                ..JobSpec::default()
-            }),
-            metadata,
-            status: None,
-        })
+        let terms = Terms {
+            name: self.job_name(version),
+            role: ROLE,
+            retries: RETRIES,
+            max_seconds: MAX_SECONDS,
+        };
+        let mut job = agent_job(version, spec, container, terms);
+        if let Some(spec) = &mut job.spec {
+            spec.ttl_seconds_after_finished = Some(KEPT_SECONDS);
+            let metadata = spec.template.metadata.get_or_insert_default();
+            metadata.annotations = Some([(RECORD.to_owned(), record)].into());
+        }
+        Ok(job)
     }
 }
 

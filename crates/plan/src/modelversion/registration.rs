@@ -1,13 +1,13 @@
 //! The Job that digests the files of a version whose manifest names no digest.
 
-use k8s_openapi::api::batch::v1::{Job, JobSpec};
-use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::PodSpec;
 use kube::ResourceExt;
-use windlass_api::{ModelVersion, labels};
+use windlass_api::ModelVersion;
 
+use super::agent_job::{Terms, agent_job};
 use crate::pods::{self, Agent};
-use crate::{reports, storage, template};
+use crate::storage;
 
 /// What such a Job is for, as its label says.
 pub const ROLE: &str = "registration";
@@ -33,32 +33,12 @@ pub(super) fn registration_job(version: &ModelVersion, agent_image: &str) -> Job
     let arguments = vec!["digest".to_owned(), uri.0.clone()];
     let mut container = pods::agent_container(&mut spec, pods::AGENT, agent, arguments);
     pods::mount_claims(&mut spec, &mut container, [uri], []);
-    spec.containers.push(container);
     storage::run_as(&mut spec, agent.storage);
-    spec.restart_policy = Some("Never".to_owned());
-    template::harden(&mut spec);
-    reports::limit(&mut spec);
-    let name = version.name_any();
-    let more = [
-        (labels::MODEL, version.spec.model.as_str()),
-        (labels::VERSION, name.as_str()),
-    ];
-    let metadata = pods::child_meta(version, job_name(version), ROLE, &more);
-    Job {
-        spec: Some(JobSpec {
-            backoff_limit: Some(RETRIES),
-            pod_failure_policy: Some(pods::ignore_disruption_and_fail_for_good(pods::AGENT)),
-            active_deadline_seconds: Some(MAX_SECONDS),
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: metadata.labels.clone(),
-                    ..ObjectMeta::default()
-                }),
-                spec: Some(spec),
-            },
-            ..JobSpec::default()
-        }),
-        metadata,
-        status: None,
-    }
+    let terms = Terms {
+        name: job_name(version),
+        role: ROLE,
+        retries: RETRIES,
+        max_seconds: MAX_SECONDS,
+    };
+    agent_job(version, spec, container, terms)
 }

@@ -29,7 +29,7 @@ mod steps;
 mod success;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -163,25 +163,25 @@ impl Reconcile<'_> {
 
     /// Takes away what has not ended.
     fn end_attempts(&self) -> Vec<Step> {
-        let steps = self.under_way_now().into_keys();
-        steps.map(|name| Step::Delete(Doomed::Job(name))).collect()
+        self.end_each(Doomed::Job)
     }
 
     /// The same where there may be pods that have not been seen: the Jobs stay until those are gone, and what comes next
     /// waits for that.
     fn end_unseen_attempts(&self) -> Vec<Step> {
-        let steps = self.under_way_now().into_keys();
-        steps
-            .map(|name| Step::Delete(Doomed::JobAfterItsPods(name)))
-            .collect()
+        self.end_each(Doomed::JobAfterItsPods)
     }
 
-    fn under_way_now(&self) -> BTreeMap<String, &Job> {
-        let children = self.observed.children.iter().map(AsRef::as_ref);
-        let under_way = children.filter(|child: &&Job| {
-            !jobs::has_ended(child) && child.metadata.deletion_timestamp.is_none()
-        });
-        under_way.map(|child| (child.name_any(), child)).collect()
+    fn end_each(&self, doomed: fn(String) -> Doomed) -> Vec<Step> {
+        let alive =
+            self.observed.children.iter().filter(|child| {
+                !jobs::has_ended(child) && child.metadata.deletion_timestamp.is_none()
+            });
+        let names: BTreeSet<String> = alive.map(|child| child.name_any()).collect();
+        names
+            .into_iter()
+            .map(|name| Step::Delete(doomed(name)))
+            .collect()
     }
 
     fn running(&self, child: &Job) -> Plan<TrainingJobStatus> {
@@ -230,17 +230,19 @@ impl Reconcile<'_> {
         let message = format!(
             "attempt {number} was made from a spec.workers.template that has been changed since, and is repeated; this does not count against spec.backoffLimit"
         );
-        Plan {
-            steps: self.end_unseen_attempts(),
-            ..self.makes_way("TemplateChanged", message)
-        }
+        self.makes_way(self.end_unseen_attempts(), "TemplateChanged", message)
     }
 
     /// The attempt is ended, and the next one follows.
-    fn makes_way(&self, reason: &str, message: String) -> Plan<TrainingJobStatus> {
+    fn makes_way(
+        &self,
+        steps: Vec<Step>,
+        reason: &str,
+        message: String,
+    ) -> Plan<TrainingJobStatus> {
         let ending = Ending::new(reason, &message);
         Plan {
-            steps: self.end_attempts(),
+            steps,
             ..self.repeated(Note::normal(reason, message), ending)
         }
     }

@@ -9,11 +9,10 @@ use windlass_api::{Decimal, DriftMonitor, Mode, ModelDeployment};
 
 use super::data::job;
 use super::trail::serving_words;
-use super::words::NOT_DIGESTED;
 use super::{Record, paragraph, part};
 use crate::card::document::{Block, Section};
 use crate::card::notes::paragraphs;
-use crate::lineage::graph::{Kind, Object, Relation};
+use crate::lineage::graph::{Kind, NOT_DIGESTED, Object, Relation};
 use crate::lineage::verdict;
 
 /// The keys of notes: the numbers of the points.

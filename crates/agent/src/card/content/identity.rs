@@ -2,9 +2,10 @@
 
 use windlass_api::{Approval, ModelVersion, ReviewDecision};
 
-use super::words::{NOT_DIGESTED, bytes};
+use super::words::bytes;
 use super::{Record, paragraph};
 use crate::card::document::{Block, Line, Section, Table, code, strong, text};
+use crate::lineage::graph::NOT_DIGESTED;
 use crate::lineage::verdict;
 
 pub fn what_it_is(record: &Record<'_>) -> Section {

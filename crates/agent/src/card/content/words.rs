@@ -2,9 +2,6 @@
 
 use windlass_api::{Check, ColumnType};
 
-/// What stands for the digest of a version that is not on record yet.
-pub const NOT_DIGESTED: &str = "not digested yet";
-
 /// A metric's value.
 pub fn number(value: f64) -> String {
     format!("{value:.4}")

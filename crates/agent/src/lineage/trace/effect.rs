@@ -241,8 +241,7 @@ impl Roles {
     /// By its own name, or by the fingerprint of another version that did harm.
     fn kept_out(&mut self, version: &ModelVersion, status: &ModelDeploymentStatus) {
         let name = version.name_any();
-        let fingerprint = version.spec.fingerprint.as_deref();
-        let fingerprint = fingerprint.or(version.digest());
+        let fingerprint = version.fingerprint_or_digest();
         let mut quarantine = status.quarantine.iter();
         if let Some(by) = quarantine.find(|one| one.version == name) {
             self.put(Relation::Quarantined, format!("{}: {}", by.time, by.reason));

@@ -186,7 +186,11 @@ impl Reconcile<'_> {
 
     /// The attempt ends for one of another size.
     fn resized(&self, reason: &str, message: String) -> Resize {
-        Resize::Now(Box::new(self.makes_way(reason, message)))
+        Resize::Now(Box::new(self.makes_way(
+            self.end_attempts(),
+            reason,
+            message,
+        )))
     }
 }
 
