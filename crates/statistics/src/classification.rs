@@ -1,20 +1,11 @@
 //! Classes that were answered against those that were right.
 
-use crate::influence::{Estimate, Influence, Scale};
+use crate::influence::{Scale, Spread};
+use crate::looks::Parts;
 use crate::proportion::{Proportion, wilson};
-use crate::sample::{Accepts, Sample};
-use crate::{Interval, StatisticsError, float};
-
-/// How a metric of one class becomes one of several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Average {
-    /// That of class 1, where there are two.
-    Binary,
-    /// Over the rows: each row is one decision.
-    Micro,
-    /// The mean over the classes that are there, as label or as answer, however many rows each has.
-    Macro,
-}
+use crate::sample::Row;
+use crate::sum::Sum;
+use crate::{Interval, StatisticsError, float, normal};
 
 /// A metric of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,298 +18,242 @@ pub enum OfClass {
     F1,
 }
 
+/// How a metric of one class becomes one of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Average {
+    /// Over the rows: each row is one decision, with one label and one answer, so that all three are the accuracy.
+    Rows,
+    /// That of class 1, where there are two.
+    Binary(OfClass),
+    /// The mean over the classes that are there, as label or as answer, however many rows each has.
+    Macro(OfClass),
+    /// The mean over the classes that are there as labels.
+    OfLabels(OfClass),
+}
+
 pub(crate) const NO_POSITIVE_ANSWER: &str = "no row was answered with class 1";
 pub(crate) const NO_POSITIVE_LABEL: &str = "no row has the label 1";
 pub(crate) const NO_POSITIVE: &str = "no row has class 1, as label or as answer";
 
-/// What the rows of one class weigh.
+/// What some rows weigh, and as how many rows they count.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    /// Of this class, and answered so.
-    hits: f64,
-    /// Of this class.
-    labels: f64,
-    /// Answered with this class.
-    answers: f64,
+struct Weight {
+    sum: Sum,
+    squares: Sum,
 }
 
-/// Rows by their class and answer.
-struct Classes<'a> {
-    sample: Sample<'a>,
-    /// Class and answered class of each row.
-    rows: Vec<(usize, usize)>,
-    counts: Vec<Counts>,
-}
-
-impl<'a> Classes<'a> {
-    fn new(sample: Sample<'a>) -> Result<Self, StatisticsError> {
-        sample.check(Accepts::Scores)?;
-        let rows: Vec<(usize, usize)> = (0..sample.rows())
-            .map(|row| (sample.class(row), sample.answered_class(row)))
-            .collect();
-        let mut counts = vec![Counts::default(); sample.classes()];
-        for (row, (label, answer)) in rows.iter().enumerate() {
-            let weight = sample.weight(row);
-            counts[*label].labels += weight;
-            counts[*answer].answers += weight;
-            if label == answer {
-                counts[*label].hits += weight;
-            }
-        }
-        Ok(Self {
-            sample,
-            rows,
-            counts,
-        })
+impl Weight {
+    fn add(&mut self, weight: f64) {
+        self.sum.add(weight);
+        self.squares.add(weight * weight);
     }
 
-    /// The metric of a class; nothing where it has no denominator.
-    fn value(&self, what: OfClass, class: usize) -> Option<f64> {
-        let of = self.counts[class];
+    fn value(self) -> f64 {
+        self.sum.value()
+    }
+
+    /// Kish's (1965) effective number of rows; their number, where all weigh the same.
+    fn trials(self) -> f64 {
+        let (sum, squares) = (self.sum.value(), self.squares.value());
+        if squares > 0.0 {
+            sum * sum / squares
+        } else {
+            0.0
+        }
+    }
+
+    /// Wilson's interval of the share that weighs so much.
+    fn share(self, hits: f64, z: f64) -> Interval {
+        let all = self.value();
+        wilson(if all > 0.0 { hits / all } else { 0.0 }, self.trials(), z)
+    }
+}
+
+/// The rows of one class.
+#[derive(Clone, Copy, Debug, Default)]
+struct Class {
+    /// Of this class, and answered so.
+    hits: Sum,
+    /// Of this class.
+    labels: Weight,
+    /// Answered with this class.
+    answers: Weight,
+    /// Either.
+    either: Weight,
+}
+
+impl Class {
+    /// The metric; nothing where it has no denominator.
+    fn value(&self, what: OfClass) -> Option<f64> {
+        let hits = self.hits.value();
         let (over, under) = match what {
-            OfClass::Precision => (of.hits, of.answers),
-            OfClass::Recall => (of.hits, of.labels),
-            OfClass::F1 => (2.0 * of.hits, of.labels + of.answers),
+            OfClass::Precision => (hits, self.answers.value()),
+            OfClass::Recall => (hits, self.labels.value()),
+            OfClass::F1 => (2.0 * hits, self.labels.value() + self.answers.value()),
         };
         (under > 0.0).then(|| over / under)
     }
 
-    /// The classes that are there.
-    fn present(&self) -> Vec<usize> {
-        let is_there = |class: &usize| {
-            let of = self.counts[*class];
-            of.labels > 0.0 || of.answers > 0.0
-        };
-        (0..self.counts.len()).filter(is_there).collect()
-    }
-
-    /// The influence of the rows on the metric of a class; 0 without a denominator, as scikit-learn has it.
-    fn influence(&self, what: OfClass, class: usize) -> Influence {
-        let of = self.counts[class];
-        let value = self.value(what, class).unwrap_or(0.0);
-        let unit = |is: bool| f64::from(u8::from(is));
-        Influence::new(&self.sample, value, |row| {
-            let (is, says) = (self.rows[row].0 == class, self.rows[row].1 == class);
-            let (is, says) = (unit(is), unit(says));
-            let over = |under: f64, what: f64| if under > 0.0 { what / under } else { 0.0 };
-            match what {
-                OfClass::Precision => over(of.answers, says * (is - value)),
-                OfClass::Recall => over(of.labels, is * (says - value)),
-                OfClass::F1 => over(
-                    of.labels + of.answers,
-                    2.0 * is * says - value * (is + says),
-                ),
-            }
-        })
-    }
-
-    /// The influence of the rows on the share that is right.
-    fn accuracy(&self) -> Influence {
-        let is_right = |row: usize| f64::from(u8::from(self.rows[row].0 == self.rows[row].1));
-        Influence::of_mean(&self.sample, is_right)
-    }
-
-    /// The influence of the rows on the mean of the metric over classes.
-    fn mean_of(&self, what: OfClass, classes: &[usize]) -> Influence {
-        let of = |class: &usize| self.influence(what, *class);
-        let all: Vec<Influence> = classes.iter().map(of).collect();
-        Influence::mean_of(&all)
-    }
-
-    /// Wilson's interval of a share of some rows.
-    fn share(
-        &self,
-        among: impl Fn(usize) -> bool,
-        is_so: impl Fn(usize) -> bool,
-        z: f64,
-    ) -> Interval {
-        let (mut weight, mut squares, mut hits) = (0.0, 0.0, 0.0);
-        for row in (0..self.rows.len()).filter(|row| among(*row)) {
-            let of = self.sample.weight(row);
-            weight += of;
-            squares += of * of;
-            hits += if is_so(row) { of } else { 0.0 };
-        }
-        // Kish's (1965) effective number of rows; their number, where all weigh the same.
-        let trials = if squares > 0.0 {
-            weight * weight / squares
-        } else {
-            0.0
-        };
-        wilson(if weight > 0.0 { hits / weight } else { 0.0 }, trials, z)
-    }
-
-    fn of_class(&self, what: OfClass, class: usize, z: f64) -> Interval {
-        let is_right = |row: usize| self.rows[row].0 == self.rows[row].1;
+    fn interval(&self, what: OfClass, z: f64) -> Interval {
+        let hits = self.hits.value();
         match what {
-            OfClass::Precision => self.share(|row| self.rows[row].1 == class, is_right, z),
-            OfClass::Recall => self.share(|row| self.rows[row].0 == class, is_right, z),
+            OfClass::Precision => self.answers.share(hits, z),
+            OfClass::Recall => self.labels.share(hits, z),
             // Jaccard's index is a share of the rows that have the class at all.
             OfClass::F1 => self
-                .share(
-                    |row| self.rows[row].0 == class || self.rows[row].1 == class,
-                    is_right,
-                    z,
-                )
+                .either
+                .share(hits, z)
                 .map(|jaccard| 2.0 * jaccard / (1.0 + jaccard)),
         }
     }
-}
 
-/// The share of rows whose class is right. Interval: Wilson (1927).
-///
-/// # Errors
-/// A row that has no class.
-pub fn accuracy(sample: &Sample<'_>, confidence: f64) -> Result<Estimate, StatisticsError> {
-    let classes = Classes::new(*sample)?;
-    let is_right = |row: usize| classes.rows[row].0 == classes.rows[row].1;
-    Ok(Estimate {
-        value: classes.accuracy().value,
-        interval: Some(classes.share(|_| true, is_right, crate::normal::two_sided(confidence))),
-    })
-}
-
-/// The influence of the rows on the accuracy.
-///
-/// # Errors
-/// A row that has no class.
-pub fn accuracy_influence(sample: &Sample<'_>) -> Result<Influence, StatisticsError> {
-    Ok(Classes::new(*sample)?.accuracy())
-}
-
-/// The mean of the recalls of the classes that are there as labels (Brodersen et al. 2010). Interval: that of a sum of
-/// independent shares, put together from Wilson's of each by MOVER (Zou & Donner 2008).
-///
-/// # Errors
-/// A row that has no class.
-pub fn balanced_accuracy(
-    sample: &Sample<'_>,
-    confidence: f64,
-) -> Result<Estimate, StatisticsError> {
-    let classes = Classes::new(*sample)?;
-    let labelled = labelled(&classes);
-    Ok(Estimate {
-        value: classes.mean_of(OfClass::Recall, &labelled).value,
-        interval: Some(mover(&classes, OfClass::Recall, &labelled, confidence)),
-    })
-}
-
-/// The influence of the rows on the balanced accuracy.
-///
-/// # Errors
-/// A row that has no class.
-pub fn balanced_accuracy_influence(sample: &Sample<'_>) -> Result<Influence, StatisticsError> {
-    let classes = Classes::new(*sample)?;
-    Ok(classes.mean_of(OfClass::Recall, &labelled(&classes)))
-}
-
-fn labelled(classes: &Classes<'_>) -> Vec<usize> {
-    let is_labelled = |class: &usize| classes.counts[*class].labels > 0.0;
-    (0..classes.counts.len()).filter(is_labelled).collect()
-}
-
-/// The interval of the mean of shares that are independent of each other.
-fn mover(classes: &Classes<'_>, what: OfClass, of: &[usize], confidence: f64) -> Interval {
-    let z = crate::normal::two_sided(confidence);
-    let (mut mean, mut below, mut above) = (0.0, 0.0, 0.0);
-    for class in of {
-        let value = classes.value(what, *class).unwrap_or(0.0);
-        let interval = classes.of_class(what, *class, z);
-        mean += value;
-        below += (value - interval.lower).powi(2);
-        above += (interval.upper - value).powi(2);
+    /// ∂/∂w of the metric of a row that is of the class or not, and is answered so or not; 0 without a denominator, as
+    /// scikit-learn has it.
+    fn derivative(&self, what: OfClass, is: bool, says: bool) -> f64 {
+        let value = self.value(what).unwrap_or(0.0);
+        let (labels, answers) = (self.labels.value(), self.answers.value());
+        let (is, says) = (f64::from(u8::from(is)), f64::from(u8::from(says)));
+        let (under, over) = match what {
+            OfClass::Precision => (answers, says * (is - value)),
+            OfClass::Recall => (labels, is * (says - value)),
+            OfClass::F1 => (labels + answers, 2.0 * is * says - value * (is + says)),
+        };
+        if under > 0.0 { over / under } else { 0.0 }
     }
-    let count = float(of.len());
-    Interval {
-        lower: (mean - below.sqrt()) / count,
-        upper: (mean + above.sqrt()) / count,
-    }
-    .clamped(0.0, 1.0)
 }
 
-/// Precision, recall or F1.
-///
-/// | average | interval |
-/// |---|---|
-/// | binary | precision and recall: Wilson (1927); F1: Wilson's of Jaccard's index J through 2J / (1 + J) (Hand, Christen & Kirielle 2021, eq. 4) |
-/// | micro | each row has one label and one answer, so that all three are the accuracy: Wilson |
-/// | macro | precision and recall: MOVER over Wilson's of each class (Zou & Donner 2008); F1: the delta method (Takahashi et al. 2022), on the logit scale |
-///
-/// # Errors
-/// A row that has no class; for [`Average::Binary`], that the metric has no denominator.
-pub fn of_class(
-    what: OfClass,
+/// A metric of rows by class and answered class.
+#[derive(Clone, Debug)]
+pub(crate) struct Classes {
     average: Average,
-    sample: &Sample<'_>,
-    confidence: f64,
-) -> Result<Estimate, StatisticsError> {
-    let influence = of_class_influence(what, average, sample)?;
-    let classes = Classes::new(*sample)?;
-    let z = crate::normal::two_sided(confidence);
-    let interval = match (average, what) {
-        (Average::Binary, _) => Some(classes.of_class(what, 1, z)),
-        (Average::Micro, _) => accuracy(sample, confidence)?.interval,
-        (Average::Macro, OfClass::Precision | OfClass::Recall) => {
-            Some(mover(&classes, what, &classes.present(), confidence))
+    all: Weight,
+    hits: Sum,
+    each: Vec<Class>,
+    /// The classes that the metric is the mean over.
+    of: Vec<usize>,
+    value: f64,
+}
+
+impl Classes {
+    pub(crate) fn new(average: Average, width: usize) -> Self {
+        Self {
+            average,
+            all: Weight::default(),
+            hits: Sum::default(),
+            each: vec![Class::default(); width.max(2)],
+            of: Vec::new(),
+            value: 0.0,
         }
-        (Average::Macro, OfClass::F1) => influence.interval(Scale::Logit, confidence),
-    };
-    Ok(Estimate {
-        value: influence.value,
-        interval,
-    })
+    }
+
+    fn there(&self, is_there: impl Fn(&Class) -> bool) -> Vec<usize> {
+        (0..self.each.len())
+            .filter(|class| is_there(&self.each[*class]))
+            .collect()
+    }
+
+    fn mean(&self, what: OfClass) -> f64 {
+        let value = |class: &usize| self.each[*class].value(what).unwrap_or(0.0);
+        let all: Sum = self.of.iter().map(value).collect();
+        all.value() / float(self.of.len())
+    }
+
+    /// The interval of the mean of shares that are independent of each other.
+    fn mover(&self, what: OfClass, z: f64) -> Interval {
+        let (mut mean, mut below, mut above) = (0.0, 0.0, 0.0);
+        for class in &self.of {
+            let class = &self.each[*class];
+            let value = class.value(what).unwrap_or(0.0);
+            let interval = class.interval(what, z);
+            mean += value;
+            below += (value - interval.lower).powi(2);
+            above += (interval.upper - value).powi(2);
+        }
+        let count = float(self.of.len());
+        Interval {
+            lower: (mean - below.sqrt()) / count,
+            upper: (mean + above.sqrt()) / count,
+        }
+        .clamped(0.0, 1.0)
+    }
 }
 
-/// The influence of the rows on precision, recall or F1.
-///
-/// # Errors
-/// As [`of_class`].
-pub fn of_class_influence(
-    what: OfClass,
-    average: Average,
-    sample: &Sample<'_>,
-) -> Result<Influence, StatisticsError> {
-    let classes = Classes::new(*sample)?;
-    match average {
-        Average::Binary => {
-            let missing = match what {
-                OfClass::Precision => NO_POSITIVE_ANSWER,
-                OfClass::Recall => NO_POSITIVE_LABEL,
-                OfClass::F1 => NO_POSITIVE,
-            };
-            if sample.classes() > 2 {
+impl Parts for Classes {
+    fn add(&mut self, row: &Row<'_>) {
+        let (label, answer, weight) = (row.class(), row.answered_class(), row.weight);
+        self.all.add(weight);
+        self.each[label].labels.add(weight);
+        self.each[label].either.add(weight);
+        self.each[answer].answers.add(weight);
+        if label == answer {
+            self.hits.add(weight);
+            self.each[label].hits.add(weight);
+        } else {
+            self.each[answer].either.add(weight);
+        }
+    }
+
+    fn value(&mut self) -> Result<f64, StatisticsError> {
+        self.value = match self.average {
+            Average::Rows => self.hits.value() / self.all.value(),
+            Average::Binary(_) if self.each.len() > 2 => {
                 return Err(StatisticsError::Undefined {
                     what: "there are more than two classes: ask for the macro or the micro average",
                 });
             }
-            let undefined = StatisticsError::Undefined { what: missing };
-            classes.value(what, 1).ok_or(undefined)?;
-            Ok(classes.influence(what, 1))
-        }
-        Average::Micro => accuracy_influence(sample),
-        Average::Macro => Ok(classes.mean_of(what, &classes.present())),
+            Average::Binary(what) => {
+                let missing = match what {
+                    OfClass::Precision => NO_POSITIVE_ANSWER,
+                    OfClass::Recall => NO_POSITIVE_LABEL,
+                    OfClass::F1 => NO_POSITIVE,
+                };
+                self.of = vec![1];
+                let value = self.each[1].value(what);
+                value.ok_or(StatisticsError::Undefined { what: missing })?
+            }
+            Average::Macro(what) => {
+                self.of = self.there(|class| class.either.value() > 0.0);
+                self.mean(what)
+            }
+            Average::OfLabels(what) => {
+                self.of = self.there(|class| class.labels.value() > 0.0);
+                self.mean(what)
+            }
+        };
+        Ok(self.value)
+    }
+
+    fn influence(&mut self, row: &Row<'_>) -> Option<f64> {
+        let (label, answer) = (row.class(), row.answered_class());
+        let derivative = match self.average {
+            Average::Rows => {
+                let is_right = f64::from(u8::from(label == answer));
+                (is_right - self.value) / self.all.value()
+            }
+            Average::Binary(what) | Average::Macro(what) | Average::OfLabels(what) => {
+                let of = |class: &usize| {
+                    self.each[*class].derivative(what, label == *class, answer == *class)
+                };
+                self.of.iter().map(of).sum::<f64>() / float(self.of.len())
+            }
+        };
+        Some(row.weight * derivative)
+    }
+
+    fn interval(&self, value: f64, spread: &Spread, confidence: f64) -> Option<Interval> {
+        let z = normal::two_sided(confidence);
+        Some(match self.average {
+            Average::Rows => self.all.share(self.hits.value(), z),
+            Average::Binary(what) => self.each[1].interval(what, z),
+            Average::Macro(OfClass::F1) => {
+                Scale::Logit.interval(value, spread.standard_error()?, confidence)
+            }
+            Average::Macro(what) | Average::OfLabels(what) => self.mover(what, z),
+        })
     }
 }
 
-/// Counts of rows by label and answer at [`crate::sample::THRESHOLD`], of two classes.
-///
-/// # Errors
-/// A row that has no class.
-pub fn shares_of_two(sample: &Sample<'_>) -> Result<TwoByTwo, StatisticsError> {
-    let classes = Classes::new(*sample)?;
-    let mut counts = TwoByTwo::default();
-    for row in &classes.rows {
-        match row {
-            (1, 1) => counts.true_positives += 1,
-            (0, 1) => counts.false_positives += 1,
-            (1, _) => counts.false_negatives += 1,
-            _ => counts.true_negatives += 1,
-        }
-    }
-    Ok(counts)
-}
-
-/// Rows by label and answer.
+/// Rows of two classes by label and answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TwoByTwo {
     /// Label 1, answer 1.
@@ -332,6 +267,22 @@ pub struct TwoByTwo {
 }
 
 impl TwoByTwo {
+    /// Takes a row, by its label and by its answer at [`crate::sample::THRESHOLD`].
+    pub fn add(&mut self, row: &Row<'_>) {
+        let count = match (row.class(), row.answered_class()) {
+            (1, 1) => &mut self.true_positives,
+            (0, 1) => &mut self.false_positives,
+            (1, _) => &mut self.false_negatives,
+            _ => &mut self.true_negatives,
+        };
+        *count += 1;
+    }
+
+    /// How many rows.
+    pub fn rows(self) -> u64 {
+        self.selected().trials
+    }
+
     /// Answered with 1 among all.
     pub fn selected(self) -> Proportion {
         let successes = self.true_positives + self.false_positives;

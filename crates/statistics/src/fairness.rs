@@ -7,10 +7,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::classification::{TwoByTwo, shares_of_two};
+use crate::classification::TwoByTwo;
 use crate::influence::Estimate;
 use crate::proportion::{Proportion, difference};
-use crate::sample::Sample;
+use crate::sample::{Accepts, Sample};
 use crate::{Interval, StatisticsError, float};
 
 /// A difference between groups, in [0, 1]; 0 is none.
@@ -40,7 +40,23 @@ impl Disparity {
         groups: &[usize],
         confidence: f64,
     ) -> Result<Estimate, StatisticsError> {
-        let counts = by_group(sample, groups)?;
+        self.of_counts(&by_group(sample, groups)?, confidence)
+    }
+
+    /// The same, from the rows of each group by label and answer.
+    ///
+    /// # Errors
+    /// That there are fewer than two groups, or that one has no row that the rate is of.
+    pub fn of_counts(
+        self,
+        counts: &[TwoByTwo],
+        confidence: f64,
+    ) -> Result<Estimate, StatisticsError> {
+        if counts.len() < 2 {
+            return Err(StatisticsError::Undefined {
+                what: "there are fewer than two groups",
+            });
+        }
         let rates = self.rates();
         let pairs = float(rates.len() * counts.len() * (counts.len() - 1) / 2);
         let corrected = 1.0 - (1.0 - confidence) / pairs;
@@ -74,15 +90,7 @@ impl Disparity {
     }
 
     /// The two groups whose rates are furthest apart: the one with the lower rate, and the one with the higher.
-    ///
-    /// # Errors
-    /// As [`Disparity::estimate`].
-    pub fn furthest(
-        self,
-        sample: &Sample<'_>,
-        groups: &[usize],
-    ) -> Result<[usize; 2], StatisticsError> {
-        let counts = by_group(sample, groups)?;
+    pub fn furthest(self, counts: &[TwoByTwo]) -> [usize; 2] {
         let mut furthest = ([0, 1], f64::NEG_INFINITY);
         for rate in self.rates() {
             let share = |(group, of): (usize, &TwoByTwo)| Some((group, rate(*of).value()?));
@@ -99,7 +107,7 @@ impl Disparity {
                 furthest = ([*low, *high], most - least);
             }
         }
-        Ok(furthest.0)
+        furthest.0
     }
 
     fn rates(self) -> &'static [fn(TwoByTwo) -> Proportion] {
@@ -148,22 +156,12 @@ fn by_group(sample: &Sample<'_>, groups: &[usize]) -> Result<Vec<TwoByTwo>, Stat
             predictions: groups.len(),
         });
     }
-    let count = groups.iter().max().map_or(0, |most| most + 1);
-    if count < 2 {
-        return Err(StatisticsError::Undefined {
-            what: "there are fewer than two groups",
-        });
+    sample.check(Accepts::Scores)?;
+    let mut counts = vec![TwoByTwo::default(); groups.iter().max().map_or(0, |most| most + 1)];
+    for (row, group) in sample.all().zip(groups) {
+        counts[*group].add(&row);
     }
-    (0..count)
-        .map(|group| {
-            let rows: Vec<usize> = (0..groups.len())
-                .filter(|row| groups[*row] == group)
-                .collect();
-            let labels: Vec<f64> = rows.iter().map(|row| sample.label(*row)).collect();
-            let answers: Vec<f64> = rows.iter().map(|row| sample.answer(*row)).collect();
-            shares_of_two(&Sample::new(&labels, &answers))
-        })
-        .collect()
+    Ok(counts)
 }
 
 #[cfg(test)]
@@ -191,8 +189,8 @@ mod tests {
         let one_group = Disparity::EqualOpportunity.estimate(&sample, &[0; 4], 0.95);
         assert!(matches!(one_group, Err(StatisticsError::Undefined { .. })));
         let apart = Sample::new(&labels, &[0.1, 0.1, 0.9, 0.1]);
-        let furthest = Disparity::EqualOpportunity.furthest(&apart, &[1, 1, 0, 0]);
-        assert_eq!(furthest, Ok([1, 0]));
+        let counts = by_group(&apart, &[1, 1, 0, 0]).expect("counts");
+        assert_eq!(Disparity::EqualOpportunity.furthest(&counts), [1, 0]);
         let without_positives = Disparity::EqualOpportunity.estimate(&sample, &[0, 1, 0, 1], 0.95);
         assert!(matches!(
             without_positives,

@@ -1,24 +1,26 @@
 //! Metrics of models, their intervals, comparisons and distances between distributions.
 //!
 //! ```text
-//!   sample (rows, weights) ──> classification, scores, losses ──┐
-//!   normal ──> proportion (Wilson, Clopper-Pearson, Newcombe) ──┼──> metric ──> paired (against a champion, Holm)
-//!          ──> influence (what a row adds) ─────────────────────┘
+//!   sample (rows, weights) ──> classification, scores (cells), losses ──┐
+//!   normal ──> proportion (Wilson, Clopper-Pearson, Newcombe) ──────────┼──> metric ──> paired (against a champion, Holm)
+//!          ──> influence (what a row adds) ──looks (two over the rows)──┘
 //!                                              fairness (between groups)       gate (pass, fail, how much more is needed)
 //!          ──> bins, psi (drift of one column)            histogram (latency quantiles)
 //! ```
 //!
-//! Rows are slices of one length, labels and predictions in the same order. A confidence is the two-sided level of
+//! Rows are slices of one length, labels and predictions in the same order, or come one by one ([`looks`]). A confidence is the two-sided level of
 //! an interval, such as 0.95.
 //!
 //! Absent on purpose: I/O, a clock, randomness (tests bring a seeded generator), Kubernetes.
 
 pub mod bins;
+pub mod cells;
 pub mod classification;
 pub mod fairness;
 pub mod gate;
 pub mod histogram;
 pub mod influence;
+pub mod looks;
 pub mod losses;
 pub mod mean;
 pub mod metric;

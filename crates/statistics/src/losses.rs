@@ -1,8 +1,9 @@
 //! Metrics that are means over the rows, and what is made of such.
 
-use crate::influence::{Estimate, Influence, Scale};
-use crate::sample::{Accepts, Sample};
-use crate::sum::sum;
+use crate::influence::{Scale, Spread};
+use crate::looks::Parts;
+use crate::sample::Row;
+use crate::sum::{Sum, sum};
 use crate::{Interval, StatisticsError};
 
 /// A loss of a row.
@@ -23,34 +24,24 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// What labels and answers it takes.
-    pub fn accepts(self) -> Accepts {
-        match self {
-            Self::Log | Self::Brier => Accepts::Probabilities,
-            Self::Square | Self::Absolute | Self::AbsolutePercentage | Self::Pinball(_) => {
-                Accepts::Numbers
-            }
-        }
-    }
-
     /// The loss of a row.
-    pub fn of(self, sample: &Sample<'_>, row: usize) -> f64 {
-        let (label, answers) = (sample.label(row), sample.probabilities(row));
+    pub fn of(self, row: &Row<'_>) -> f64 {
+        let (label, answers) = (row.label, row.answers);
         let apart = answers[0] - label;
         match self {
             Self::Log => {
                 let within = |p: f64| p.clamp(f64::EPSILON, 1.0 - f64::EPSILON);
                 match answers {
-                    [one] if sample.class(row) == 1 => -within(*one).ln(),
+                    [one] if row.class() == 1 => -within(*one).ln(),
                     [one] => -(-within(*one)).ln_1p(),
-                    all => -within(all[sample.class(row)]).ln(),
+                    all => -within(all[row.class()]).ln(),
                 }
             }
             Self::Brier => match answers {
                 [_] => apart * apart,
                 all => {
                     let square = |(class, p): (usize, &f64)| {
-                        let is = f64::from(u8::from(class == sample.class(row)));
+                        let is = f64::from(u8::from(class == row.class()));
                         (p - is).powi(2)
                     };
                     sum(all.iter().enumerate().map(square))
@@ -63,151 +54,215 @@ impl Loss {
             Self::Pinball(quantile) => -quantile * apart,
         }
     }
+}
 
-    /// The mean. Interval: mean ± z · s/√n by the central limit theorem, from 0.
-    ///
-    /// # Errors
-    /// A row that is not what the loss takes.
-    pub fn mean(self, sample: &Sample<'_>, confidence: f64) -> Result<Estimate, StatisticsError> {
-        let mut estimate = self
-            .influence(sample)?
-            .estimate(Scale::Identity, confidence);
-        estimate.interval = estimate
-            .interval
-            .map(|interval| interval.clamped(0.0, f64::INFINITY));
-        Ok(estimate)
+/// The mean of a loss, or its root. Interval: mean ± z · s/√n by the central limit theorem, from 0; of the root the root
+/// of the mean's.
+#[derive(Clone, Debug)]
+pub(crate) struct MeanLoss {
+    loss: Loss,
+    is_root: bool,
+    weight: Sum,
+    losses: Sum,
+    mean: f64,
+}
+
+impl MeanLoss {
+    pub(crate) fn new(loss: Loss) -> Self {
+        Self {
+            loss,
+            is_root: false,
+            weight: Sum::default(),
+            losses: Sum::default(),
+            mean: 0.0,
+        }
     }
 
-    /// The influence of the rows on the mean.
-    ///
-    /// # Errors
-    /// As [`Loss::mean`].
-    pub fn influence(self, sample: &Sample<'_>) -> Result<Influence, StatisticsError> {
-        sample.check(self.accepts())?;
-        Ok(Influence::of_mean(sample, |row| self.of(sample, row)))
+    pub(crate) fn root(loss: Loss) -> Self {
+        Self {
+            is_root: true,
+            ..Self::new(loss)
+        }
+    }
+
+    /// The derivative of the value by the mean.
+    fn slope(&self) -> f64 {
+        match (self.is_root, self.mean.sqrt()) {
+            (false, _) => 1.0,
+            (true, root) if root > 0.0 => 1.0 / (2.0 * root),
+            (true, _) => 0.0,
+        }
     }
 }
 
-/// Root of the mean of (answer - label)², in the label's unit. Interval: the root of the mean's.
-///
-/// # Errors
-/// A label or an answer that is no finite number.
-pub fn rmse(sample: &Sample<'_>, confidence: f64) -> Result<Estimate, StatisticsError> {
-    let squares = Loss::Square.mean(sample, confidence)?;
-    Ok(Estimate {
-        value: squares.value.sqrt(),
-        interval: squares.interval.map(|interval| interval.map(f64::sqrt)),
-    })
-}
-
-/// The influence of the rows on the root mean square error.
-///
-/// # Errors
-/// As [`rmse`].
-pub fn rmse_influence(sample: &Sample<'_>) -> Result<Influence, StatisticsError> {
-    let mut influence = Loss::Square.influence(sample)?;
-    let value = influence.value.sqrt();
-    let slope = if value > 0.0 {
-        1.0 / (2.0 * value)
-    } else {
-        0.0
-    };
-    influence.value = value;
-    influence.of_rows.iter_mut().for_each(|row| *row *= slope);
-    Ok(influence)
-}
-
-/// 1 less the squared errors' share of the labels' spread, at most 1. Interval: of the influence function, on the scale
-/// of ln(1 - R²).
-///
-/// # Errors
-/// As [`rmse`]; that all labels are the same.
-pub fn r_squared(sample: &Sample<'_>, confidence: f64) -> Result<Estimate, StatisticsError> {
-    Ok(r_squared_influence(sample)?.estimate(Scale::LogOfRest, confidence))
-}
-
-/// The influence of the rows on R².
-///
-/// # Errors
-/// As [`r_squared`].
-pub fn r_squared_influence(sample: &Sample<'_>) -> Result<Influence, StatisticsError> {
-    sample.check(Accepts::Numbers)?;
-    let rows = || 0..sample.rows();
-    let total = sample.total_weight();
-    let mean = sum(rows().map(|row| sample.weight(row) * sample.label(row))) / total;
-    let error = |row: usize| Loss::Square.of(sample, row);
-    let spread = |row: usize| (sample.label(row) - mean).powi(2);
-    let errors = sum(rows().map(|row| sample.weight(row) * error(row)));
-    let spreads = sum(rows().map(|row| sample.weight(row) * spread(row)));
-    if spreads <= 0.0 {
-        return Err(StatisticsError::Undefined {
-            what: "all labels are the same: there is no spread to explain",
-        });
+impl Parts for MeanLoss {
+    fn add(&mut self, row: &Row<'_>) {
+        self.weight.add(row.weight);
+        self.losses.add(row.weight * self.loss.of(row));
     }
-    let share = errors / spreads;
-    Ok(Influence::new(sample, 1.0 - share, |row| {
-        (share * spread(row) - error(row)) / spreads
-    }))
+
+    fn value(&mut self) -> Result<f64, StatisticsError> {
+        self.mean = self.losses.value() / self.weight.value();
+        Ok(if self.is_root {
+            self.mean.sqrt()
+        } else {
+            self.mean
+        })
+    }
+
+    fn influence(&mut self, row: &Row<'_>) -> Option<f64> {
+        let apart = self.loss.of(row) - self.mean;
+        Some(row.weight * self.slope() * apart / self.weight.value())
+    }
+
+    fn interval(&self, _value: f64, spread: &Spread, confidence: f64) -> Option<Interval> {
+        let slope = self.slope();
+        let of_mean = if slope > 0.0 {
+            spread.standard_error()? / slope
+        } else {
+            0.0
+        };
+        let interval = Interval::of_normal(self.mean, of_mean, confidence);
+        let interval = interval.clamped(0.0, f64::INFINITY);
+        Some(if self.is_root {
+            interval.map(f64::sqrt)
+        } else {
+            interval
+        })
+    }
+}
+
+/// R². Interval: of the influence function, on the scale of ln(1 - R²).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Explained {
+    weight: Sum,
+    errors: Sum,
+    /// The first label, from which all are measured: their spread is not lost beside their size.
+    origin: Option<f64>,
+    labels: Sum,
+    squares: Sum,
+    mean: f64,
+    spreads: f64,
+    share: f64,
+}
+
+impl Parts for Explained {
+    fn add(&mut self, row: &Row<'_>) {
+        let label = row.label - *self.origin.get_or_insert(row.label);
+        self.weight.add(row.weight);
+        self.errors.add(row.weight * Loss::Square.of(row));
+        self.labels.add(row.weight * label);
+        self.squares.add(row.weight * label * label);
+    }
+
+    fn value(&mut self) -> Result<f64, StatisticsError> {
+        let labels = self.labels.value();
+        let mean = labels / self.weight.value();
+        self.mean = self.origin.unwrap_or(0.0) + mean;
+        self.spreads = self.squares.value() - mean * labels;
+        if self.spreads <= 0.0 {
+            return Err(StatisticsError::Undefined {
+                what: "all labels are the same: there is no spread to explain",
+            });
+        }
+        self.share = self.errors.value() / self.spreads;
+        Ok(1.0 - self.share)
+    }
+
+    fn influence(&mut self, row: &Row<'_>) -> Option<f64> {
+        let spread = (row.label - self.mean).powi(2);
+        let apart = self.share * spread - Loss::Square.of(row);
+        Some(row.weight * apart / self.spreads)
+    }
+
+    fn interval(&self, value: f64, spread: &Spread, confidence: f64) -> Option<Interval> {
+        Some(Scale::LogOfRest.interval(value, spread.standard_error()?, confidence))
+    }
 }
 
 /// How many bins the calibration error has.
 pub const CALIBRATION_BINS: usize = 10;
 
-/// Expected calibration error: in ten bins of equal width over [0, 1] by the answer's probability, the mean over the rows
-/// of |share that is right - mean probability| (Naeini, Cooper & Hauskrecht 2015). Of two classes it is the probability
-/// of class 1 and whether it is 1; of more that of the answered class and whether it is right (Guo et al. 2017).
+/// The expected calibration error.
 ///
-/// A bin's gap is not 0 by chance, so the value is too large on few rows. Interval: of all models whose gaps are those
-/// seen times one factor, the errors of those to which the value is no surprise, |value - mean| <= z · s. There the sizes
-/// of the gaps have means and spreads of their own (the folded normal law: Leone, Nelson & Nottingham 1961), so the
-/// excess is taken off. The value can lie above the interval where it is of chance alone.
-///
-/// # Errors
-/// A row that has no class, an answer that is no probability.
-pub fn expected_calibration_error(
-    sample: &Sample<'_>,
-    confidence: f64,
-) -> Result<Estimate, StatisticsError> {
-    let bins = gaps(sample)?;
-    let total = sample.total_weight();
-    let value = sum(bins.iter().map(|(gap, _)| gap.abs())) / total;
-    let z = crate::normal::two_sided(confidence);
-    // How far the value lies above what is seen at most, or at least, where the gaps are so many times as large.
-    let above = |factor: f64, z: f64| {
-        let (mut mean, mut variance) = (0.0, 0.0);
-        for (gap, squares) in bins.iter().filter(|(_, squares)| *squares > 0.0) {
-            let (of_bin, of_spread) = folded(factor * gap.abs() / total, squares.sqrt() / total);
-            mean += of_bin;
-            variance += of_spread;
-        }
-        value - (mean + z * variance.sqrt())
-    };
-    let factor = |z: f64| {
-        let (mut low, mut high) = (0.0, 1.0);
-        if above(low, z) <= 0.0 {
-            return 0.0;
-        }
-        while above(high, z) > 0.0 && high < 1e6 {
-            high *= 2.0;
-        }
-        for _ in 0..80 {
-            let middle = f64::midpoint(low, high);
-            if above(middle, z) > 0.0 {
-                low = middle;
-            } else {
-                high = middle;
+/// Interval: of all models whose gaps are those seen times one factor, the errors of those to which the value is no
+/// surprise, |value - mean| <= z · s. There the sizes of the gaps have means and spreads of their own (the folded normal
+/// law: Leone, Nelson & Nottingham 1961), so the excess that chance makes is taken off.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gaps {
+    weight: Sum,
+    bins: [Gap; CALIBRATION_BINS],
+    value: f64,
+}
+
+/// A bin's sum of (right - probability), and of its squares.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gap {
+    sum: Sum,
+    squares: Sum,
+}
+
+impl Parts for Gaps {
+    fn add(&mut self, row: &Row<'_>) {
+        let (bin, gap) = gap(row);
+        let gap = row.weight * gap;
+        self.weight.add(row.weight);
+        self.bins[bin].sum.add(gap);
+        self.bins[bin].squares.add(gap * gap);
+    }
+
+    fn value(&mut self) -> Result<f64, StatisticsError> {
+        let all = sum(self.bins.iter().map(|bin| bin.sum.value().abs()));
+        self.value = all / self.weight.value();
+        Ok(self.value)
+    }
+
+    fn influence(&mut self, row: &Row<'_>) -> Option<f64> {
+        let (bin, gap) = gap(row);
+        let derivative = self.bins[bin].sum.value().signum() * gap - self.value;
+        Some(row.weight * derivative / self.weight.value())
+    }
+
+    fn interval(&self, value: f64, _spread: &Spread, confidence: f64) -> Option<Interval> {
+        let total = self.weight.value();
+        let z = crate::normal::two_sided(confidence);
+        // How far the value lies above what is seen at most, or at least, where the gaps are so many times as large.
+        let above = |factor: f64, z: f64| {
+            let (mut mean, mut variance) = (0.0, 0.0);
+            for bin in &self.bins {
+                let (gap, squares) = (bin.sum.value().abs(), bin.squares.value());
+                if squares > 0.0 {
+                    let (of_bin, spread) = folded(factor * gap / total, squares.sqrt() / total);
+                    mean += of_bin;
+                    variance += spread;
+                }
             }
-        }
-        f64::midpoint(low, high)
-    };
-    let interval = Interval {
-        lower: value * factor(z),
-        upper: value * factor(-z),
-    };
-    Ok(Estimate {
-        value,
-        interval: Some(interval.clamped(0.0, 1.0)),
-    })
+            value - (mean + z * variance.sqrt())
+        };
+        let factor = |z: f64| {
+            let (mut low, mut high) = (0.0, 1.0);
+            if above(low, z) <= 0.0 {
+                return 0.0;
+            }
+            while above(high, z) > 0.0 && high < 1e6 {
+                high *= 2.0;
+            }
+            for _ in 0..80 {
+                let middle = f64::midpoint(low, high);
+                if above(middle, z) > 0.0 {
+                    low = middle;
+                } else {
+                    high = middle;
+                }
+            }
+            f64::midpoint(low, high)
+        };
+        let interval = Interval {
+            lower: value * factor(z),
+            upper: value * factor(-z),
+        };
+        Some(interval.clamped(0.0, 1.0))
+    }
 }
 
 /// Mean and variance of the size of what is normal about `mean` with the standard deviation `error`.
@@ -218,42 +273,13 @@ fn folded(mean: f64, error: f64) -> (f64, f64) {
     (size, mean * mean + error * error - size * size)
 }
 
-/// The influence of the rows on the expected calibration error.
-///
-/// # Errors
-/// As [`expected_calibration_error`].
-pub fn expected_calibration_error_influence(
-    sample: &Sample<'_>,
-) -> Result<Influence, StatisticsError> {
-    let bins = gaps(sample)?;
-    let total = sample.total_weight();
-    let value = sum(bins.iter().map(|(gap, _)| gap.abs())) / total;
-    Ok(Influence::new(sample, value, |row| {
-        let (bin, gap) = gap(sample, row);
-        (bins[bin].0.signum() * gap - value) / total
-    }))
-}
-
-/// Of each bin the sum of (right - probability), and of its squares.
-fn gaps(sample: &Sample<'_>) -> Result<[(f64, f64); CALIBRATION_BINS], StatisticsError> {
-    sample.check(Accepts::Probabilities)?;
-    let mut bins = [(0.0, 0.0); CALIBRATION_BINS];
-    for row in 0..sample.rows() {
-        let (bin, gap) = gap(sample, row);
-        let gap = sample.weight(row) * gap;
-        bins[bin].0 += gap;
-        bins[bin].1 += gap * gap;
-    }
-    Ok(bins)
-}
-
 /// The bin of a row, and (right - probability).
-fn gap(sample: &Sample<'_>, row: usize) -> (usize, f64) {
-    let (probability, is_right) = match sample.probabilities(row) {
-        [one] => (*one, sample.class(row) == 1),
+fn gap(row: &Row<'_>) -> (usize, f64) {
+    let (probability, is_right) = match row.answers {
+        [one] => (*one, row.class() == 1),
         all => {
-            let answered = sample.answered_class(row);
-            (all[answered], answered == sample.class(row))
+            let answered = row.answered_class();
+            (all[answered], answered == row.class())
         }
     };
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in [0, 10]

@@ -7,63 +7,77 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use crate::StatisticsError;
-use crate::classification::{
-    self, Average, OfClass, accuracy, accuracy_influence, balanced_accuracy,
-    balanced_accuracy_influence,
-};
+use crate::classification::{Average, Classes, OfClass};
 use crate::influence::{Estimate, Influence};
-use crate::losses::{
-    Loss, expected_calibration_error, expected_calibration_error_influence, r_squared,
-    r_squared_influence, rmse, rmse_influence,
-};
+use crate::looks::{Finding, Known, Parts, Spreading, Tally};
+use crate::losses::{Explained, Gaps, Loss, MeanLoss};
 use crate::sample::{Accepts, Sample};
-use crate::scores::{
-    average_precision, average_precision_influence, ndcg, ndcg_influence, roc_auc,
-    roc_auc_influence,
-};
+use crate::scores::{Area, Areas, Gains};
 
 /// A metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
-    /// [`accuracy`].
+    /// The share of rows whose class is right. Interval: Wilson (1927).
     Accuracy,
-    /// [`balanced_accuracy`].
+    /// The mean of the recalls of the classes that are there as labels (Brodersen et al. 2010). Interval: that of a sum
+    /// of independent shares, put together from Wilson's of each by MOVER (Zou & Donner 2008).
     BalancedAccuracy,
-    /// [`OfClass::Precision`] of class 1.
+    /// [`OfClass::Precision`] of class 1. Interval: Wilson.
     Precision,
-    /// The mean of [`OfClass::Precision`] over the classes.
+    /// The mean of [`OfClass::Precision`] over the classes that are there, as label or as answer. Interval: MOVER over
+    /// Wilson's of each class.
     PrecisionMacro,
-    /// [`OfClass::Recall`] of class 1.
+    /// [`OfClass::Recall`] of class 1. Interval: Wilson.
     Recall,
-    /// The mean of [`OfClass::Recall`] over the classes.
+    /// The mean of [`OfClass::Recall`] over the classes that are there, as label or as answer. Interval: MOVER.
     RecallMacro,
-    /// [`OfClass::F1`] of class 1.
+    /// [`OfClass::F1`] of class 1. Interval: Wilson's of Jaccard's index J through 2J / (1 + J) (Hand, Christen & Kirielle
+    /// 2021, eq. 4).
     F1,
-    /// The mean of [`OfClass::F1`] over the classes.
+    /// The mean of [`OfClass::F1`] over the classes that are there. Interval: the delta method (Takahashi et al. 2022), on
+    /// the logit scale.
     F1Macro,
-    /// [`OfClass::F1`] over the rows.
+    /// [`OfClass::F1`] over the rows, which is the accuracy. Interval: Wilson.
     F1Micro,
-    /// [`roc_auc`].
+    /// Area under the ROC curve: the probability that a positive row scores above a negative one, ties counted half (Mann &
+    /// Whitney 1947). Of more than two classes the mean of each against the others, as scikit-learn's `ovr` and `macro`.
+    ///
+    /// Interval: value ± z · s, cut to [0, 1], with DeLong's variance (DeLong, DeLong & Clarke-Pearson 1988) where there
+    /// are two classes and no weights; else with that of the influence function, which differs by n/(n-1) in each class.
     RocAuc,
-    /// [`average_precision`].
+    /// Area under the precision-recall curve as average precision, Σ (Rₙ - Rₙ₋₁) Pₙ over the distinct scores from the
+    /// highest, which interpolates nothing (Boyd, Eng & Page 2013). Of more than two classes the mean of each against the
+    /// others. Interval: of the influence function, on the logit scale, as Boyd, Eng & Page advise.
     PrAuc,
-    /// The mean of [`Loss::Log`].
+    /// The mean of [`Loss::Log`]. Interval: mean ± z · s/√n by the central limit theorem, from 0.
     LogLoss,
-    /// The mean of [`Loss::Brier`].
+    /// The mean of [`Loss::Brier`]. Interval: as of the log loss.
     Brier,
-    /// [`expected_calibration_error`].
+    /// Expected calibration error: in ten bins of equal width over [0, 1] by the answer's probability, the mean over the
+    /// rows of |share that is right - mean probability| (Naeini, Cooper & Hauskrecht 2015). Of two classes it is the
+    /// probability of class 1 and whether it is 1; of more that of the answered class and whether it is right (Guo et al.
+    /// 2017).
+    ///
+    /// A bin's gap is not 0 by chance, so the value is too large on few rows. Interval: of all models whose gaps are those
+    /// seen times one factor, the errors of those to which the value is no surprise; the value can lie above the interval
+    /// where it is of chance alone.
     ExpectedCalibrationError,
-    /// [`rmse`].
+    /// Root of the mean of (answer - label)², in the label's unit. Interval: the root of the mean's.
     Rmse,
-    /// The mean of [`Loss::Absolute`].
+    /// The mean of [`Loss::Absolute`]. Interval: as of the log loss.
     Mae,
-    /// The mean of [`Loss::AbsolutePercentage`].
+    /// The mean of [`Loss::AbsolutePercentage`]. Interval: as of the log loss.
     Mape,
-    /// [`r_squared`].
+    /// 1 less the squared errors' share of the labels' spread, at most 1. Interval: of the influence function, on the scale
+    /// of ln(1 - R²).
     RSquared,
-    /// The mean of [`Loss::Pinball`] at so many thousandths.
+    /// The mean of [`Loss::Pinball`] at so many thousandths. Interval: as of the log loss.
     Pinball(u16),
-    /// [`ndcg`] of so many first places.
+    /// Normalised discounted cumulative gain of so many first places of each query, the mean over the queries.
+    ///
+    /// Source: Järvelin & Kekäläinen (2002), with the gain itself and the discount log₂(place + 1); rows of one score share
+    /// the mean gain of their places (McSherry & Najork 2008). A query without any gain counts 0, as scikit-learn has it.
+    /// Interval: of a mean over the queries, which are independent of each other.
     Ndcg(u32),
 }
 
@@ -164,6 +178,43 @@ impl Metric {
         }
     }
 
+    /// What it is made of, for answers of so many numbers each.
+    pub(crate) fn parts(self, width: usize, most_scores: usize) -> Box<dyn Parts> {
+        let classes = |average| Box::new(Classes::new(average, width)) as Box<dyn Parts>;
+        let areas = |area| Box::new(Areas::new(area, width, most_scores)) as Box<dyn Parts>;
+        let loss = |loss| Box::new(MeanLoss::new(loss)) as Box<dyn Parts>;
+        match self {
+            Self::Accuracy | Self::F1Micro => classes(Average::Rows),
+            Self::BalancedAccuracy => classes(Average::OfLabels(OfClass::Recall)),
+            Self::Precision => classes(Average::Binary(OfClass::Precision)),
+            Self::PrecisionMacro => classes(Average::Macro(OfClass::Precision)),
+            Self::Recall => classes(Average::Binary(OfClass::Recall)),
+            Self::RecallMacro => classes(Average::Macro(OfClass::Recall)),
+            Self::F1 => classes(Average::Binary(OfClass::F1)),
+            Self::F1Macro => classes(Average::Macro(OfClass::F1)),
+            Self::RocAuc => areas(Area::Roc),
+            Self::PrAuc => areas(Area::PrecisionRecall),
+            Self::LogLoss => loss(Loss::Log),
+            Self::Brier => loss(Loss::Brier),
+            Self::Mae => loss(Loss::Absolute),
+            Self::Mape => loss(Loss::AbsolutePercentage),
+            Self::Pinball(thousandths) => loss(Loss::Pinball(f64::from(thousandths) / 1000.0)),
+            Self::Rmse => Box::new(MeanLoss::root(Loss::Square)),
+            Self::RSquared => Box::new(Explained::default()),
+            Self::ExpectedCalibrationError => Box::new(Gaps::default()),
+            Self::Ndcg(first) => Box::new(Gains::new(first)),
+        }
+    }
+
+    /// By how much one value is better than another.
+    pub(crate) fn better_by(self, one: f64, other: f64) -> f64 {
+        if self.is_higher_better() {
+            one - other
+        } else {
+            other - one
+        }
+    }
+
     /// The metric on rows, with its interval at `confidence`.
     ///
     /// # Errors
@@ -173,27 +224,17 @@ impl Metric {
         sample: &Sample<'_>,
         confidence: f64,
     ) -> Result<Estimate, StatisticsError> {
-        let of_class = |what, average| classification::of_class(what, average, sample, confidence);
-        match self {
-            Self::Accuracy => accuracy(sample, confidence),
-            Self::BalancedAccuracy => balanced_accuracy(sample, confidence),
-            Self::Precision => of_class(OfClass::Precision, Average::Binary),
-            Self::PrecisionMacro => of_class(OfClass::Precision, Average::Macro),
-            Self::Recall => of_class(OfClass::Recall, Average::Binary),
-            Self::RecallMacro => of_class(OfClass::Recall, Average::Macro),
-            Self::F1 => of_class(OfClass::F1, Average::Binary),
-            Self::F1Macro => of_class(OfClass::F1, Average::Macro),
-            Self::F1Micro => of_class(OfClass::F1, Average::Micro),
-            Self::RocAuc => roc_auc(sample, confidence),
-            Self::PrAuc => average_precision(sample, confidence),
-            Self::ExpectedCalibrationError => expected_calibration_error(sample, confidence),
-            Self::Rmse => rmse(sample, confidence),
-            Self::RSquared => r_squared(sample, confidence),
-            Self::Ndcg(first) => ndcg(sample, first, confidence),
-            Self::LogLoss | Self::Brier | Self::Mae | Self::Mape | Self::Pinball(_) => {
-                self.loss().mean(sample, confidence)
-            }
-        }
+        Ok(self.finding(sample)?.estimate(confidence))
+    }
+
+    /// The metric on rows, and how well it is known.
+    ///
+    /// # Errors
+    /// As [`Metric::estimate`].
+    pub fn finding(self, sample: &Sample<'_>) -> Result<Finding, StatisticsError> {
+        let mut second = Spreading::new(self.known(sample)?);
+        sample.all().for_each(|row| second.add(&row));
+        Ok(second.finding())
     }
 
     /// The metric, and what each row (for NDCG: each query) adds to its spread.
@@ -201,39 +242,25 @@ impl Metric {
     /// # Errors
     /// As [`Metric::estimate`].
     pub fn influence(self, sample: &Sample<'_>) -> Result<Influence, StatisticsError> {
-        let of_class = |what, average| classification::of_class_influence(what, average, sample);
-        match self {
-            Self::Accuracy => accuracy_influence(sample),
-            Self::BalancedAccuracy => balanced_accuracy_influence(sample),
-            Self::Precision => of_class(OfClass::Precision, Average::Binary),
-            Self::PrecisionMacro => of_class(OfClass::Precision, Average::Macro),
-            Self::Recall => of_class(OfClass::Recall, Average::Binary),
-            Self::RecallMacro => of_class(OfClass::Recall, Average::Macro),
-            Self::F1 => of_class(OfClass::F1, Average::Binary),
-            Self::F1Macro => of_class(OfClass::F1, Average::Macro),
-            Self::F1Micro => of_class(OfClass::F1, Average::Micro),
-            Self::RocAuc => roc_auc_influence(sample),
-            Self::PrAuc => average_precision_influence(sample),
-            Self::ExpectedCalibrationError => expected_calibration_error_influence(sample),
-            Self::Rmse => rmse_influence(sample),
-            Self::RSquared => r_squared_influence(sample),
-            Self::Ndcg(first) => ndcg_influence(sample, first),
-            Self::LogLoss | Self::Brier | Self::Mae | Self::Mape | Self::Pinball(_) => {
-                self.loss().influence(sample)
-            }
-        }
+        let mut known = self.known(sample)?;
+        let of_rows = sample.all().filter_map(|row| known.influence(&row));
+        let mut of_rows: Vec<f64> = of_rows.collect();
+        of_rows.extend(known.last_influence());
+        Ok(Influence {
+            value: known.value(),
+            of_rows,
+        })
     }
 
-    /// The loss whose mean it is, or is made of.
-    fn loss(self) -> Loss {
-        match self {
-            Self::LogLoss => Loss::Log,
-            Self::Brier => Loss::Brier,
-            Self::Mae => Loss::Absolute,
-            Self::Mape => Loss::AbsolutePercentage,
-            Self::Pinball(thousandths) => Loss::Pinball(f64::from(thousandths) / 1000.0),
-            _ => Loss::Square,
-        }
+    /// The metric on rows.
+    ///
+    /// # Errors
+    /// As [`Metric::estimate`].
+    pub fn known(self, sample: &Sample<'_>) -> Result<Known, StatisticsError> {
+        sample.check(self.accepts())?;
+        let mut first = Tally::new(self, sample.width(), usize::MAX);
+        sample.all().try_for_each(|row| first.add(&row))?;
+        first.known()
     }
 }
 

@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::classification::NO_POSITIVE_LABEL;
-use crate::influence::Influence;
+use crate::looks::Pair;
 use crate::metric::Metric;
-use crate::sample::Sample;
-use crate::scores::delong;
+use crate::sample::{Row, Sample};
 use crate::{Interval, StatisticsError, float, normal};
 
 /// By how much a candidate is better than a champion on the same rows.
@@ -27,7 +26,7 @@ impl Advantage {
     /// - rocAuc of two classes: DeLong, DeLong & Clarke-Pearson (1988): variance of the difference of two correlated areas.
     /// - accuracy, recall: Agresti & Min (2005), "Simple improved confidence intervals for comparing matched
     ///   proportions": half a row is added to each cell, so that equal answers on few rows prove nothing.
-    /// - all others: the spread of the differences of what each row adds ([`Influence`]); of a mean, that is the
+    /// - all others: the spread of the differences of what each row adds ([`crate::influence`]); of a mean, that is the
     ///   paired comparison of means.
     ///
     /// Assumes independent rows (not models) and enough of them for a normal approximation.
@@ -39,44 +38,33 @@ impl Advantage {
         candidate: &Sample<'_>,
         champion: &Sample<'_>,
     ) -> Result<Self, StatisticsError> {
-        candidate.check(metric.accepts())?;
-        champion.check(metric.accepts())?;
+        let mut pair = Pair::new(metric, metric.known(candidate)?, metric.known(champion)?);
+        for (candidate, champion) in candidate.all().zip(champion.all()) {
+            pair.add(&candidate, &champion);
+        }
+        pair.finding().1
+    }
+
+    /// From the difference of two values and its standard error, or from rows as pairs where that is better.
+    pub(crate) fn of(
+        metric: Metric,
+        value: f64,
+        standard_error: Option<f64>,
+        matched: &Matched,
+    ) -> Result<Self, StatisticsError> {
         let few = StatisticsError::Undefined {
             what: "there are too few rows for an interval",
         };
-        let is_matched = candidate.is_unweighted() && candidate.classes() == 2;
-        let rows = 0..candidate.rows();
-        let right = |row: usize| {
-            let class = candidate.class(row);
-            (
-                candidate.answered_class(row) == class,
-                champion.answered_class(row) == class,
-            )
-        };
         match metric {
-            Metric::Accuracy if is_matched => return matched(rows.map(right)).ok_or(few),
-            Metric::Recall if is_matched => {
+            Metric::Accuracy if matched.is_plain => return matched.rows.advantage().ok_or(few),
+            Metric::Recall if matched.is_plain => {
                 let none = StatisticsError::Undefined {
                     what: NO_POSITIVE_LABEL,
                 };
-                let positives = rows.filter(|row| candidate.class(*row) == 1);
-                return matched(positives.map(right)).ok_or(none);
+                return matched.positives.advantage().ok_or(none);
             }
             _ => {}
         }
-        let (one, two) = (metric.influence(candidate)?, metric.influence(champion)?);
-        let sign = if metric.is_higher_better() { 1.0 } else { -1.0 };
-        let value = sign * (one.value - two.value);
-        let apart = one.of_rows.iter().zip(&two.of_rows);
-        let apart = Influence {
-            value,
-            of_rows: apart.map(|(a, b)| sign * (a - b)).collect(),
-        };
-        let standard_error = if metric == Metric::RocAuc && is_matched {
-            delong(candidate, &apart.of_rows)
-        } else {
-            apart.standard_error()
-        };
         Ok(Self {
             value,
             centre: value,
@@ -111,26 +99,80 @@ impl Advantage {
     }
 }
 
-/// Matched proportions, candidate and champion in each row.
-fn matched(rows: impl Iterator<Item = (bool, bool)>) -> Option<Advantage> {
-    let (mut n, mut better, mut worse) = (0_u64, 0_u64, 0_u64);
-    for (candidate, champion) in rows {
-        n += 1;
-        better += u64::from(candidate && !champion);
-        worse += u64::from(champion && !candidate);
+/// Rows that two models answered, as pairs of right and wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Matched {
+    /// Whether there are two classes, and all rows count the same.
+    is_plain: bool,
+    rows: Pairs,
+    /// Those of class 1 alone.
+    positives: Pairs,
+}
+
+/// In how many of some rows one model is right and the other is not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pairs {
+    rows: u64,
+    better: u64,
+    worse: u64,
+}
+
+impl Default for Matched {
+    fn default() -> Self {
+        Self {
+            is_plain: true,
+            rows: Pairs::default(),
+            positives: Pairs::default(),
+        }
     }
-    if n == 0 {
-        return None;
+}
+
+impl Matched {
+    pub(crate) fn add(&mut self, candidate: &Row<'_>, champion: &Row<'_>) {
+        self.is_plain &= is_plain(candidate);
+        let class = candidate.class();
+        let (one, two) = (
+            candidate.answered_class() == class,
+            champion.answered_class() == class,
+        );
+        self.rows.add(one, two);
+        if class == 1 {
+            self.positives.add(one, two);
+        }
     }
-    let value = (float(better) - float(worse)) / float(n);
-    let (n, better, worse) = (float(n) + 2.0, float(better) + 0.5, float(worse) + 0.5);
-    let centre = (better - worse) / n;
-    let variance = ((better + worse) / n - centre * centre) / n;
-    Some(Advantage {
-        value,
-        centre,
-        standard_error: variance.max(0.0).sqrt(),
-    })
+}
+
+/// Whether a row is of one of two classes, and counts as one.
+#[allow(clippy::float_cmp)] // exactly as it was given
+pub(crate) fn is_plain(row: &Row<'_>) -> bool {
+    row.answers.len() <= 2 && row.weight == 1.0
+}
+
+impl Pairs {
+    fn add(&mut self, candidate: bool, champion: bool) {
+        self.rows += 1;
+        self.better += u64::from(candidate && !champion);
+        self.worse += u64::from(champion && !candidate);
+    }
+
+    fn advantage(self) -> Option<Advantage> {
+        if self.rows == 0 {
+            return None;
+        }
+        let value = (float(self.better) - float(self.worse)) / float(self.rows);
+        let (rows, better, worse) = (
+            float(self.rows) + 2.0,
+            float(self.better) + 0.5,
+            float(self.worse) + 0.5,
+        );
+        let centre = (better - worse) / rows;
+        let variance = ((better + worse) / rows - centre * centre) / rows;
+        Some(Advantage {
+            value,
+            centre,
+            standard_error: variance.max(0.0).sqrt(),
+        })
+    }
 }
 
 /// Holm's adjusted p-values, in the order of the given ones; rejecting where they are at most α keeps the chance of

@@ -1,22 +1,9 @@
 //! Rows that a model is judged on.
 
-use std::ops::Range;
-
-use crate::sum::sum;
 use crate::{StatisticsError, float};
 
 /// An answer of at least this is class 1, where an answer is one number.
 pub const THRESHOLD: f64 = 0.5;
-
-/// Labels, answers and weights of rows, in the same order.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample<'a> {
-    labels: &'a [f64],
-    answers: &'a [f64],
-    width: usize,
-    weights: Option<&'a [f64]>,
-    queries: Option<&'a [usize]>,
-}
 
 /// What labels and answers a metric takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +16,95 @@ pub enum Accepts {
     Numbers,
     /// Labels are relevances of at least 0, answers are any scores, one each.
     Relevances,
+}
+
+/// A row, with what a model answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Row<'a> {
+    /// What is right.
+    pub label: f64,
+    /// One number, the probability of class 1 or the value itself; or a probability for each class.
+    pub answers: &'a [f64],
+    /// How much it counts.
+    pub weight: f64,
+    /// The query that it is of. Rows of one query follow each other.
+    pub query: Option<usize>,
+}
+
+impl Row<'_> {
+    /// Its class.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked: a small whole number
+    pub fn class(&self) -> usize {
+        self.label as usize
+    }
+
+    /// The class that the answer is: at [`THRESHOLD`], or the first of the most probable.
+    pub fn answered_class(&self) -> usize {
+        if let [one] = self.answers {
+            return usize::from(*one >= THRESHOLD);
+        }
+        most_probable(self.answers)
+    }
+
+    /// The score of a class.
+    pub fn score(&self, class: usize) -> f64 {
+        match self.answers {
+            [one] if class == 1 => *one,
+            [one] => 1.0 - one,
+            all => all[class],
+        }
+    }
+
+    /// Whether it is what a metric takes; it is the row of this number, from 0.
+    ///
+    /// # Errors
+    /// What is not, and what is accepted.
+    pub fn check(&self, accepts: Accepts, row: usize) -> Result<(), StatisticsError> {
+        if !(self.weight.is_finite() && self.weight >= 0.0) {
+            return Err(StatisticsError::Weight { row });
+        }
+        let (label, classes) = (self.label, float(self.answers.len()));
+        let (is_accepted, accepted) = match accepts {
+            Accepts::Scores | Accepts::Probabilities if self.answers.len() == 1 => {
+                ([0.0, 1.0].contains(&label), "0 or 1")
+            }
+            Accepts::Scores | Accepts::Probabilities => (
+                label.fract() == 0.0 && label >= 0.0 && label < classes,
+                "a whole number from 0 to one less than there are classes",
+            ),
+            Accepts::Numbers => (label.is_finite(), "a finite number"),
+            Accepts::Relevances => (
+                label.is_finite() && label >= 0.0,
+                "a finite number of at least 0",
+            ),
+        };
+        if !is_accepted {
+            return Err(StatisticsError::Label { row, accepted });
+        }
+        let (is_accepted, accepted): (fn(f64) -> bool, _) = match accepts {
+            Accepts::Probabilities => (
+                |answer| (0.0..=1.0).contains(&answer),
+                "a probability in [0, 1]",
+            ),
+            Accepts::Scores | Accepts::Numbers | Accepts::Relevances => {
+                (f64::is_finite, "a finite number")
+            }
+        };
+        if self.answers.iter().all(|answer| is_accepted(*answer)) {
+            return Ok(());
+        }
+        Err(StatisticsError::Prediction { row, accepted })
+    }
+}
+
+/// Labels, answers and weights of rows, in the same order.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample<'a> {
+    labels: &'a [f64],
+    answers: &'a [f64],
+    width: usize,
+    weights: Option<&'a [f64]>,
+    queries: Option<&'a [usize]>,
 }
 
 impl<'a> Sample<'a> {
@@ -69,87 +145,35 @@ impl<'a> Sample<'a> {
         }
     }
 
-    /// The rows of each query.
-    ///
-    /// # Errors
-    /// That no queries were given, or not of these rows.
-    pub fn queries(&self) -> Result<impl Iterator<Item = Range<usize>>, StatisticsError> {
-        let undefined = |what| StatisticsError::Undefined { what };
-        let starts = self.queries.ok_or(undefined("rows are of no query"))?;
-        let is_ascending = starts.is_sorted() && starts.last() == Some(&self.rows());
-        if starts.first() != Some(&0) || !is_ascending {
-            return Err(undefined(
-                "queries do not go from the first row to the last",
-            ));
-        }
-        Ok(starts.windows(2).map(|pair| pair[0]..pair[1]))
-    }
-
     /// How many rows.
     pub fn rows(&self) -> usize {
         self.labels.len()
     }
 
-    /// How many classes there are; 2 where an answer is one number.
-    pub fn classes(&self) -> usize {
-        self.width.max(2)
+    /// How many numbers an answer has.
+    pub fn width(&self) -> usize {
+        self.width
     }
 
-    /// Whether all rows count the same.
-    pub fn is_unweighted(&self) -> bool {
-        self.weights.is_none()
-    }
-
-    /// The label of a row.
-    pub fn label(&self, row: usize) -> f64 {
-        self.labels[row]
-    }
-
-    /// The answer for a row, where it is one number.
-    pub fn answer(&self, row: usize) -> f64 {
-        self.answers[row * self.width]
-    }
-
-    /// How much a row counts.
-    pub fn weight(&self, row: usize) -> f64 {
-        self.weights.map_or(1.0, |weights| weights[row])
-    }
-
-    /// How much all rows count.
-    pub fn total_weight(&self) -> f64 {
-        self.weights.map_or_else(
-            || float(self.rows()),
-            |weights| sum(weights.iter().copied()),
-        )
-    }
-
-    /// The class of a row.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked: a small whole number
-    pub fn class(&self, row: usize) -> usize {
-        self.labels[row] as usize
-    }
-
-    /// The class that the answer is: at [`THRESHOLD`], or the first of the most probable.
-    pub fn answered_class(&self, row: usize) -> usize {
-        let answer = self.probabilities(row);
-        if let [one] = answer {
-            return usize::from(*one >= THRESHOLD);
-        }
-        most_probable(answer)
-    }
-
-    /// The score of a class for a row.
-    pub fn score(&self, row: usize, class: usize) -> f64 {
-        match self.probabilities(row) {
-            [one] if class == 1 => *one,
-            [one] => 1.0 - one,
-            all => all[class],
-        }
-    }
-
-    /// The numbers of an answer.
-    pub fn probabilities(&self, row: usize) -> &'a [f64] {
-        &self.answers[row * self.width..][..self.width]
+    /// The rows, in their order.
+    pub fn all(&self) -> impl Iterator<Item = Row<'a>> + use<'a> {
+        let sample = *self;
+        let mut query = 0;
+        (0..self.rows()).map(move |row| {
+            let begins = |at: usize| {
+                let starts = sample.queries.and_then(|starts| starts.get(at));
+                starts.is_some_and(|start| *start <= row)
+            };
+            while begins(query + 1) {
+                query += 1;
+            }
+            Row {
+                label: sample.labels[row],
+                answers: &sample.answers[row * sample.width..][..sample.width],
+                weight: sample.weights.map_or(1.0, |weights| weights[row]),
+                query: sample.queries.map(|_| query),
+            }
+        })
     }
 
     /// Whether these rows are what a metric takes.
@@ -164,55 +188,24 @@ impl<'a> Sample<'a> {
                 predictions: self.answers.len() / self.width.max(1),
             });
         }
-        if let Some(weights) = self.weights {
-            if weights.len() != rows {
-                return Err(StatisticsError::Weights {
-                    labels: rows,
-                    weights: weights.len(),
-                });
-            }
-            let is_weight = |weight: &f64| weight.is_finite() && *weight >= 0.0;
-            if let Some(row) = weights.iter().position(|weight| !is_weight(weight)) {
-                return Err(StatisticsError::Weight { row });
-            }
-        }
-        if rows == 0 || self.total_weight() <= 0.0 {
-            return Err(StatisticsError::Empty);
-        }
-        let most = float(self.classes() - 1);
-        let (is_label, accepted): (&dyn Fn(f64) -> bool, _) = match accepts {
-            Accepts::Scores | Accepts::Probabilities if self.width == 1 => {
-                (&|label| [0.0, 1.0].contains(&label), "0 or 1")
-            }
-            Accepts::Scores | Accepts::Probabilities => (
-                &|label| label.fract() == 0.0 && (0.0..=most).contains(&label),
-                "a whole number from 0 to one less than there are classes",
-            ),
-            Accepts::Numbers => (&f64::is_finite, "a finite number"),
-            Accepts::Relevances => (
-                &|label| label.is_finite() && label >= 0.0,
-                "a finite number of at least 0",
-            ),
-        };
-        if let Some(row) = self.labels.iter().position(|label| !is_label(*label)) {
-            return Err(StatisticsError::Label { row, accepted });
-        }
-        let (is_answer, accepted): (&dyn Fn(f64) -> bool, _) = match accepts {
-            Accepts::Probabilities => (
-                &|answer| (0.0..=1.0).contains(&answer),
-                "a probability in [0, 1]",
-            ),
-            Accepts::Scores | Accepts::Numbers | Accepts::Relevances => {
-                (&f64::is_finite, "a finite number")
-            }
-        };
-        if let Some(at) = self.answers.iter().position(|answer| !is_answer(*answer)) {
-            return Err(StatisticsError::Prediction {
-                row: at / self.width,
-                accepted,
+        if let Some(weights) = self.weights
+            && weights.len() != rows
+        {
+            return Err(StatisticsError::Weights {
+                labels: rows,
+                weights: weights.len(),
             });
         }
-        Ok(())
+        if let Some(starts) = self.queries {
+            let is_ascending = starts.is_sorted() && starts.last() == Some(&rows);
+            if starts.first() != Some(&0) || !is_ascending {
+                return Err(StatisticsError::Undefined {
+                    what: "queries do not go from the first row to the last",
+                });
+            }
+        }
+        let mut numbered = self.all().enumerate();
+        numbered.try_for_each(|(row, of)| of.check(accepts, row))
     }
 }
 
@@ -228,10 +221,13 @@ mod tests {
 
     #[test]
     fn the_class_of_an_answer() {
+        let answered = |sample: &Sample<'_>| -> Vec<usize> {
+            sample.all().map(|row| row.answered_class()).collect()
+        };
         let binary = Sample::new(&[0.0, 1.0], &[0.49, 0.5]);
-        assert_eq!((binary.answered_class(0), binary.answered_class(1)), (0, 1));
+        assert_eq!(answered(&binary), [0, 1]);
         let three = Sample::of_classes(&[2.0, 0.0], &[0.2, 0.4, 0.4, 0.5, 0.3, 0.2], 3);
-        assert_eq!((three.answered_class(0), three.answered_class(1)), (1, 0));
+        assert_eq!(answered(&three), [1, 0]);
         assert_eq!(three.check(Accepts::Probabilities), Ok(()));
     }
 
@@ -261,7 +257,6 @@ mod tests {
             let sample = Sample::new(&[0.0, 1.0], &[0.1, 0.2]).weighted(weights);
             sample.check(Accepts::Scores).expect_err("refused")
         };
-        assert_eq!(weighted(&[0.0, 0.0]), StatisticsError::Empty);
         assert_eq!(weighted(&[1.0, -1.0]), StatisticsError::Weight { row: 1 });
         assert!(matches!(weighted(&[1.0]), StatisticsError::Weights { .. }));
     }

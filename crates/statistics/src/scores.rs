@@ -1,268 +1,320 @@
 //! Metrics of scores alone, whatever threshold they are cut at.
 
-use std::ops::Range;
-
-use crate::influence::{Estimate, Influence, Scale};
-use crate::mean::Mean;
-use crate::sample::{Accepts, Sample};
+use crate::cells::{Cells, Merge};
+use crate::influence::{Scale, Spread};
+use crate::looks::{Parts, standard_error};
+use crate::paired::is_plain;
+use crate::sample::Row;
+use crate::sum::{Sum, sum};
 use crate::{Interval, StatisticsError, float};
 
-/// Rows of one class against all others, in the order of their scores.
-struct Ordered {
-    /// Rows, from the lowest score.
-    order: Vec<usize>,
-    /// Where rows of another score begin in it; its length last.
-    ends: Vec<usize>,
-    is_positive: Vec<bool>,
+/// What is asked of scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// Under the ROC curve.
+    Roc,
+    /// Under the precision-recall curve.
+    PrecisionRecall,
 }
 
-impl Ordered {
-    fn new(sample: &Sample<'_>, class: usize) -> Result<Self, StatisticsError> {
-        let rows = sample.rows();
-        let is_positive: Vec<bool> = (0..rows).map(|row| sample.class(row) == class).collect();
-        let positives = is_positive.iter().filter(|is| **is).count();
-        if positives == 0 || positives == rows {
-            return Err(StatisticsError::OneClass { rows });
+/// An area of class 1 against class 0, or the mean of those of each class against the others.
+#[derive(Clone, Debug)]
+pub(crate) struct Areas {
+    area: Area,
+    curves: Vec<Curve>,
+    /// Whether there are two classes, and all rows count the same.
+    is_plain: bool,
+}
+
+impl Areas {
+    /// Of answers of so many numbers; scores are told apart in at most so many steps.
+    pub(crate) fn new(area: Area, width: usize, most: usize) -> Self {
+        let of = |class| Curve::new(class, most);
+        Self {
+            area,
+            curves: match width {
+                0..=2 => vec![of(1)],
+                more => (0..more).map(of).collect(),
+            },
+            is_plain: true,
         }
-        let scores: Vec<f64> = (0..rows).map(|row| sample.score(row, class)).collect();
-        let mut order: Vec<usize> = (0..rows).collect();
-        order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
-        let mut ends = Vec::new();
-        for tied in order.chunk_by(|a, b| scores[*a] - scores[*b] == 0.0) {
-            ends.push(ends.last().copied().unwrap_or(0) + tied.len());
-        }
-        Ok(Self {
-            order,
-            ends,
-            is_positive,
+    }
+}
+
+impl Parts for Areas {
+    fn add(&mut self, row: &Row<'_>) {
+        self.is_plain &= is_plain(row);
+        self.curves.iter_mut().for_each(|curve| curve.add(row));
+    }
+
+    fn value(&mut self) -> Result<f64, StatisticsError> {
+        let area = self.area;
+        let values = self.curves.iter_mut().map(|curve| curve.value(area));
+        let values: Vec<f64> = values.collect::<Result<_, _>>()?;
+        Ok(sum(values) / float(self.curves.len()))
+    }
+
+    fn influence(&mut self, row: &Row<'_>) -> Option<f64> {
+        let all = self.curves.iter().map(|curve| curve.derivative(row));
+        Some(row.weight * all.sum::<f64>() / float(self.curves.len()))
+    }
+
+    fn is_delong(&self) -> bool {
+        self.area == Area::Roc && self.is_plain
+    }
+
+    fn interval(&self, value: f64, spread: &Spread, confidence: f64) -> Option<Interval> {
+        let error = standard_error(spread, self.is_delong())?;
+        Some(match self.area {
+            Area::Roc => Interval::of_normal(value, error, confidence).clamped(0.0, 1.0),
+            Area::PrecisionRecall => Scale::Logit.interval(value, error, confidence),
         })
     }
+}
 
-    /// Rows of the same score, from the lowest.
-    fn ties(&self) -> impl DoubleEndedIterator<Item = &[usize]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let spans: Vec<(usize, usize)> = starts.zip(self.ends.iter().copied()).collect();
-        spans
-            .into_iter()
-            .map(|(start, end)| &self.order[start..end])
+/// Rows of one class against all others, in the order of their scores.
+#[derive(Clone, Debug)]
+struct Curve {
+    class: usize,
+    /// How many rows are of the class, and how many there are.
+    positives: usize,
+    rows: usize,
+    cells: Cells<Weights>,
+    /// ∂/∂w of the area of a positive and of a negative row, in each cell.
+    derivatives: Vec<Weights>,
+}
+
+/// Of positive and of negative rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Weights {
+    positive: f64,
+    negative: f64,
+}
+
+impl Merge for Weights {
+    fn merge(&mut self, other: &Self) {
+        self.positive += other.positive;
+        self.negative += other.negative;
+    }
+}
+
+impl Curve {
+    fn new(class: usize, most: usize) -> Self {
+        Self {
+            class,
+            positives: 0,
+            rows: 0,
+            cells: Cells::new(most),
+            derivatives: Vec::new(),
+        }
     }
 
-    /// What positive and negative rows among these weigh.
-    fn weigh(&self, sample: &Sample<'_>, rows: &[usize]) -> (f64, f64) {
-        rows.iter().fold((0.0, 0.0), |(positive, negative), row| {
-            let weight = sample.weight(*row);
-            if self.is_positive[*row] {
-                (positive + weight, negative)
-            } else {
-                (positive, negative + weight)
+    fn add(&mut self, row: &Row<'_>) {
+        let is_positive = row.class() == self.class;
+        let weights = if is_positive {
+            Weights {
+                positive: row.weight,
+                negative: 0.0,
             }
-        })
-    }
-
-    fn totals(&self, sample: &Sample<'_>) -> Result<(f64, f64), StatisticsError> {
-        let (positive, negative) = self.weigh(sample, &self.order);
-        if positive > 0.0 && negative > 0.0 {
-            Ok((positive, negative))
         } else {
-            Err(StatisticsError::OneClass {
-                rows: self.order.len(),
-            })
-        }
-    }
-
-    /// The area under the ROC curve.
-    fn area(&self, sample: &Sample<'_>) -> Result<Influence, StatisticsError> {
-        let (positive, negative) = self.totals(sample)?;
-        // Of each row the share of the other class that it stands right to, ties counted half.
-        let mut placement = vec![0.0; self.order.len()];
-        let (mut positive_below, mut negative_below) = (0.0, 0.0);
-        for tied in self.ties() {
-            let (of_positive, of_negative) = self.weigh(sample, tied);
-            for row in tied {
-                placement[*row] = if self.is_positive[*row] {
-                    (negative_below + of_negative / 2.0) / negative
-                } else {
-                    1.0 - (positive_below + of_positive / 2.0) / positive
-                };
+            Weights {
+                positive: 0.0,
+                negative: row.weight,
             }
-            positive_below += of_positive;
-            negative_below += of_negative;
-        }
-        let positives = (0..sample.rows()).filter(|row| self.is_positive[*row]);
-        let area =
-            crate::sum::sum(positives.map(|row| sample.weight(row) * placement[row])) / positive;
-        Ok(Influence::new(sample, area, |row| {
-            let class = if self.is_positive[row] {
-                positive
-            } else {
-                negative
-            };
-            (placement[row] - area) / class
-        }))
+        };
+        self.rows += 1;
+        self.positives += usize::from(is_positive);
+        self.cells.add(row.score(self.class), weights);
     }
 
-    /// The average precision.
-    fn average_precision(&self, sample: &Sample<'_>) -> Result<Influence, StatisticsError> {
-        let (positive, _) = self.totals(sample)?;
+    fn value(&mut self, area: Area) -> Result<f64, StatisticsError> {
+        let one_class = StatisticsError::OneClass { rows: self.rows };
+        if self.positives == 0 || self.positives == self.rows {
+            return Err(one_class);
+        }
+        self.cells.settle();
+        let total = Weights {
+            positive: sum(self.cells.all().map(|cell| cell.positive)),
+            negative: sum(self.cells.all().map(|cell| cell.negative)),
+        };
+        if total.positive <= 0.0 || total.negative <= 0.0 {
+            return Err(one_class);
+        }
+        let (value, derivatives) = match area {
+            Area::Roc => self.roc(total),
+            Area::PrecisionRecall => self.precision_recall(total.positive),
+        };
+        self.derivatives = derivatives;
+        Ok(value)
+    }
+
+    fn derivative(&self, row: &Row<'_>) -> f64 {
+        let place = self.cells.place(row.score(self.class));
+        let of = place.and_then(|place| self.derivatives.get(place));
+        let of = of.copied().unwrap_or_default();
+        if row.class() == self.class {
+            of.positive
+        } else {
+            of.negative
+        }
+    }
+
+    fn roc(&self, total: Weights) -> (f64, Vec<Weights>) {
+        // Of a row the share of the other class that it stands right to, ties counted half.
+        let mut below = Weights::default();
+        let placement = |cell: &Weights| {
+            let of = Weights {
+                positive: (below.negative + cell.negative / 2.0) / total.negative,
+                negative: 1.0 - (below.positive + cell.positive / 2.0) / total.positive,
+            };
+            below.merge(cell);
+            of
+        };
+        let mut placements: Vec<Weights> = self.cells.all().map(placement).collect();
+        let both = self.cells.all().zip(&placements);
+        let area = sum(both.map(|(cell, of)| cell.positive * of.positive)) / total.positive;
+        for of in &mut placements {
+            of.positive = (of.positive - area) / total.positive;
+            of.negative = (of.negative - area) / total.negative;
+        }
+        (area, placements)
+    }
+
+    fn precision_recall(&self, positive: f64) -> (f64, Vec<Weights>) {
         // From the highest score: what stands at least as high, and of it the positive.
         let (mut hits, mut all) = (0.0, 0.0);
-        let mut steps = Vec::with_capacity(self.ends.len());
-        for tied in self.ties().rev() {
-            let (of_positive, of_negative) = self.weigh(sample, tied);
-            hits += of_positive;
-            all += of_positive + of_negative;
-            steps.push((of_positive, hits, all));
+        let mut steps = Vec::with_capacity(self.cells.count());
+        for cell in self.cells.all().rev() {
+            hits += cell.positive;
+            all += cell.positive + cell.negative;
+            steps.push((cell.positive, hits, all));
         }
         steps.reverse();
         let precision =
             |(_, hits, all): &(f64, f64, f64)| if *all > 0.0 { hits / all } else { 0.0 };
-        let value = crate::sum::sum(steps.iter().map(|step| step.0 * precision(step))) / positive;
+        let value = sum(steps.iter().map(|step| step.0 * precision(step))) / positive;
         // From the lowest: one more row counts at every positive that stands no higher.
         let (mut gained, mut lost) = (0.0, 0.0);
-        let mut derivative = vec![0.0; self.order.len()];
-        for (tied, step) in self.ties().zip(&steps) {
+        let derivative = |step: &(f64, f64, f64)| {
             let (of_positive, hits, all) = *step;
             if all > 0.0 {
                 gained += of_positive / all;
                 lost += of_positive * hits / (all * all);
             }
-            for row in tied {
-                let own = if self.is_positive[*row] {
-                    precision(step) - value + gained
-                } else {
-                    0.0
-                };
-                derivative[*row] = (own - lost) / positive;
+            Weights {
+                positive: (precision(step) - value + gained - lost) / positive,
+                negative: -lost / positive,
             }
+        };
+        (value, steps.iter().map(derivative).collect())
+    }
+}
+
+/// The gain of each query, the mean over the queries. Interval: of a mean, cut to [0, 1].
+#[derive(Clone, Debug)]
+pub(crate) struct Gains {
+    /// How many places count.
+    first: u32,
+    /// The query whose rows come now, and their gains and scores.
+    query: Option<usize>,
+    rows: Vec<(f64, f64)>,
+    /// Whether a row is of no query.
+    is_loose: bool,
+    queries: usize,
+    total: Sum,
+    mean: f64,
+}
+
+impl Gains {
+    pub(crate) fn new(first: u32) -> Self {
+        Self {
+            first,
+            query: None,
+            rows: Vec::new(),
+            is_loose: false,
+            queries: 0,
+            total: Sum::default(),
+            mean: 0.0,
         }
-        Ok(Influence::new(sample, value, |row| derivative[row]))
     }
-}
 
-/// Of each class against the others; of class 1 alone, where there are two.
-fn over_classes(
-    sample: &Sample<'_>,
-    of: impl Fn(&Ordered) -> Result<Influence, StatisticsError>,
-) -> Result<Influence, StatisticsError> {
-    sample.check(Accepts::Scores)?;
-    if sample.classes() == 2 {
-        return of(&Ordered::new(sample, 1)?);
-    }
-    let all: Result<Vec<Influence>, _> = (0..sample.classes())
-        .map(|class| of(&Ordered::new(sample, class)?))
-        .collect();
-    Ok(Influence::mean_of(&all?))
-}
-
-/// Area under the ROC curve: the probability that a positive row scores above a negative one, ties counted half (Mann &
-/// Whitney 1947). Of more than two classes the mean of each against the others, as scikit-learn's `ovr` and `macro`.
-///
-/// Interval: value ± z · s, cut to [0, 1], with DeLong's variance (DeLong, DeLong & Clarke-Pearson 1988) where there are
-/// two classes and no weights; else with that of the influence function, which differs by n/(n-1) in each class.
-///
-/// # Errors
-/// A row that has no class; [`StatisticsError::OneClass`], also where one of several classes is not there.
-pub fn roc_auc(sample: &Sample<'_>, confidence: f64) -> Result<Estimate, StatisticsError> {
-    let influence = roc_auc_influence(sample)?;
-    let error = if sample.classes() == 2 && sample.is_unweighted() {
-        delong(sample, &influence.of_rows)
-    } else {
-        influence.standard_error()
-    };
-    let interval = error
-        .map(|error| Interval::of_normal(influence.value, error, confidence).clamped(0.0, 1.0));
-    Ok(Estimate {
-        value: influence.value,
-        interval,
-    })
-}
-
-/// The influence of the rows on the area under the ROC curve.
-///
-/// # Errors
-/// As [`roc_auc`].
-pub fn roc_auc_influence(sample: &Sample<'_>) -> Result<Influence, StatisticsError> {
-    over_classes(sample, |ordered| ordered.area(sample))
-}
-
-/// DeLong's standard error of an area, or of a difference of areas on the same rows, from what the rows (of two
-/// classes, unweighted) add to it; absent with fewer than two rows of either class.
-pub fn delong(sample: &Sample<'_>, of_rows: &[f64]) -> Option<f64> {
-    let of = |class: usize| {
-        let rows = (0..sample.rows()).filter(|row| sample.class(*row) == class);
-        let spread: Mean = rows.map(|row| of_rows[row]).collect();
-        // The components of DeLong et al. are n times what a row adds.
-        Some(spread.variance()? * float(spread.count))
-    };
-    Some((of(1)? + of(0)?).sqrt())
-}
-
-/// Area under the precision-recall curve as average precision, Σ (Rₙ - Rₙ₋₁) Pₙ over the distinct scores from the
-/// highest, which interpolates nothing (Boyd, Eng & Page 2013). Of more than two classes the mean of each against the
-/// others.
-///
-/// Interval: of the influence function, on the logit scale, as Boyd, Eng & Page advise.
-///
-/// # Errors
-/// As [`roc_auc`].
-pub fn average_precision(
-    sample: &Sample<'_>,
-    confidence: f64,
-) -> Result<Estimate, StatisticsError> {
-    Ok(average_precision_influence(sample)?.estimate(Scale::Logit, confidence))
-}
-
-/// The influence of the rows on the average precision.
-///
-/// # Errors
-/// As [`roc_auc`].
-pub fn average_precision_influence(sample: &Sample<'_>) -> Result<Influence, StatisticsError> {
-    over_classes(sample, |ordered| ordered.average_precision(sample))
-}
-
-/// Normalised discounted cumulative gain of the first places of each query, the mean over the queries.
-///
-/// Source: Järvelin & Kekäläinen (2002), with the gain itself and the discount log₂(place + 1); rows of one score share
-/// the mean gain of their places (McSherry & Najork 2008). A query without any gain counts 0, as scikit-learn has it.
-/// Interval: of a mean over the queries, which are independent of each other.
-///
-/// # Errors
-/// [`StatisticsError::Label`] for a gain below 0; that rows are of no query.
-pub fn ndcg(sample: &Sample<'_>, first: u32, confidence: f64) -> Result<Estimate, StatisticsError> {
-    let mut estimate = ndcg_influence(sample, first)?.estimate(Scale::Identity, confidence);
-    estimate.interval = estimate.interval.map(|interval| interval.clamped(0.0, 1.0));
-    Ok(estimate)
-}
-
-/// The influence of the queries on the gain.
-///
-/// # Errors
-/// As [`ndcg`].
-pub fn ndcg_influence(sample: &Sample<'_>, first: u32) -> Result<Influence, StatisticsError> {
-    sample.check(Accepts::Relevances)?;
-    let of_query = |rows: Range<usize>| {
-        let gains: Vec<f64> = rows.clone().map(|row| sample.label(row)).collect();
-        let scores: Vec<f64> = rows.map(|row| sample.answer(row)).collect();
-        let ideal = discounted(&gains, &gains, first);
-        if ideal > 0.0 {
-            discounted(&gains, &scores, first) / ideal
+    /// The gain of the query that ended before this row.
+    fn take(&mut self, row: &Row<'_>) -> Option<f64> {
+        self.is_loose |= row.query.is_none();
+        let ended = if self.query == row.query {
+            None
         } else {
-            0.0
+            self.last()
+        };
+        self.query = row.query;
+        self.rows.push((row.label, row.answers[0]));
+        ended
+    }
+
+    fn last(&mut self) -> Option<f64> {
+        let rows = std::mem::take(&mut self.rows);
+        let of = |by: fn(&(f64, f64)) -> f64| discounted(&rows, by, self.first);
+        let ideal = of(|(gain, _)| *gain);
+        (!rows.is_empty()).then(|| {
+            if ideal > 0.0 {
+                of(|(_, score)| *score) / ideal
+            } else {
+                0.0
+            }
+        })
+    }
+
+    fn count(&mut self, gain: Option<f64>) {
+        if let Some(gain) = gain {
+            self.queries += 1;
+            self.total.add(gain);
         }
-    };
-    let all: Vec<f64> = sample.queries()?.map(of_query).collect();
-    let count = float(all.len());
-    let value = crate::sum::sum(all.iter().copied()) / count;
-    Ok(Influence {
-        value,
-        of_rows: all.into_iter().map(|one| (one - value) / count).collect(),
-    })
+    }
+
+    fn influence_of(&self, gain: Option<f64>) -> Option<f64> {
+        gain.map(|gain| (gain - self.mean) / float(self.queries))
+    }
 }
 
-/// The discounted gain of the first places in the order of scores.
-fn discounted(gains: &[f64], scores: &[f64], first: u32) -> f64 {
-    let mut order: Vec<usize> = (0..gains.len()).collect();
-    order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+impl Parts for Gains {
+    fn add(&mut self, row: &Row<'_>) {
+        let ended = self.take(row);
+        self.count(ended);
+    }
+
+    fn value(&mut self) -> Result<f64, StatisticsError> {
+        if self.is_loose {
+            return Err(StatisticsError::Undefined {
+                what: "rows are of no query",
+            });
+        }
+        let last = self.last();
+        self.count(last);
+        self.query = None;
+        self.mean = self.total.value() / float(self.queries);
+        Ok(self.mean)
+    }
+
+    fn influence(&mut self, row: &Row<'_>) -> Option<f64> {
+        let ended = self.take(row);
+        self.influence_of(ended)
+    }
+
+    fn last_influence(&mut self) -> Option<f64> {
+        let last = self.last();
+        self.influence_of(last)
+    }
+
+    fn interval(&self, value: f64, spread: &Spread, confidence: f64) -> Option<Interval> {
+        let interval = Interval::of_normal(value, spread.standard_error()?, confidence);
+        Some(interval.clamped(0.0, 1.0))
+    }
+}
+
+/// The discounted gain of the first places of rows (gain, score), in the order from the highest.
+fn discounted(rows: &[(f64, f64)], by: fn(&(f64, f64)) -> f64, first: u32) -> f64 {
+    let mut order = rows.to_vec();
+    order.sort_by(|a, b| by(b).total_cmp(&by(a)));
     let discount = |place: usize| {
         if place < first as usize {
             1.0 / float(place + 2).log2()
@@ -271,9 +323,9 @@ fn discounted(gains: &[f64], scores: &[f64], first: u32) -> f64 {
         }
     };
     let (mut place, mut total) = (0, 0.0);
-    for tied in order.chunk_by(|a, b| scores[*a] - scores[*b] == 0.0) {
-        let gain = crate::sum::sum(tied.iter().map(|row| gains[*row])) / float(tied.len());
-        let discounts = crate::sum::sum((place..place + tied.len()).map(discount));
+    for tied in order.chunk_by(|a, b| by(a) - by(b) == 0.0) {
+        let gain = sum(tied.iter().map(|(gain, _)| *gain)) / float(tied.len());
+        let discounts = sum((place..place + tied.len()).map(discount));
         total += gain * discounts;
         place += tied.len();
     }

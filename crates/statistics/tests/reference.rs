@@ -5,10 +5,10 @@ use serde_json::Value;
 use windlass_statistics::Interval;
 use windlass_statistics::fairness::Disparity;
 use windlass_statistics::metric::Metric;
+use windlass_statistics::normal;
 use windlass_statistics::paired::{Advantage, holm};
 use windlass_statistics::proportion::{Proportion, difference};
 use windlass_statistics::sample::Sample;
-use windlass_statistics::{normal, scores};
 
 /// Relative, of statistics and metrics.
 const OF_VALUES: f64 = 1e-12;
@@ -110,8 +110,8 @@ fn check(case: &Value) {
             let (one, two) = (numbers(&case["scores"][0]), numbers(&case["scores"][1]));
             let (one, two) = (Sample::new(&labels, &one), Sample::new(&labels, &two));
             let expected = numbers(&case["expected"]);
-            let influence = scores::roc_auc_influence(&one).expect("a value");
-            let error = scores::delong(&one, &influence.of_rows).expect("two of each");
+            let found = Metric::RocAuc.finding(&one).expect("a value");
+            let error = found.standard_error().expect("two of each");
             assert_near(error * error, expected[0], OF_VALUES, case);
             let apart = Advantage::new(Metric::RocAuc, &one, &two).expect("a difference");
             assert_near(apart.standard_error.powi(2), expected[1], OF_VALUES, case);
