@@ -2,23 +2,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::datatypes::DataType;
 use bytes::Bytes;
+use futures::TryStreamExt;
 use windlass_api::agent::{
     ColumnProfile, Distribution, Encoding, FailureReason, FailureReport, Feature, FetchReport,
     Profile, Report, Signature, Tree,
 };
 use windlass_statistics::bins;
+use windlass_statistics::cells::Cells;
 use windlass_statistics::mean::Mean;
 
 use crate::address::Address;
 use crate::arguments::DataFormat;
+use crate::data::Reasons;
 use crate::data::encode::{RawFeature, Values};
-use crate::data::{Dataset, Reasons, column};
+use crate::data::scan::Scan;
 use crate::report::{OrFail, chain, failure};
 use crate::tree;
 
 /// Bins of a number.
 pub(crate) const BINS: usize = 10;
+
+/// In how many steps the numbers of a column are told apart at least where there are more: some hundreds in a bin.
+const NUMBER_CELLS: usize = 4096;
+
+/// How many categories are counted by their names.
+const MOST_CATEGORIES: usize = 10_000;
 
 /// Name of the model's answer among the columns of a profile.
 pub const PREDICTION: &str = "prediction";
@@ -64,35 +74,41 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         unreadable: FailureReason::InputUnreadable,
         column: FailureReason::ColumnNotFound,
     };
-    let data = Dataset::read(&address, arguments.format, reasons).await?;
+    let scan = Scan::open(&address, arguments.format, reasons).await?;
     let mut features = match &arguments.signature {
         Some(path) => signature(path).await?.inputs,
-        None if arguments.columns.is_empty() => data
-            .columns()
-            .iter()
-            .map(|name| guessed(&data, name))
-            .collect(),
+        None if arguments.columns.is_empty() => {
+            let fields = scan.schema().fields().iter();
+            fields
+                .map(|field| guessed(field.name(), field.data_type()))
+                .collect()
+        }
         None => Vec::new(),
     };
     for name in &arguments.columns {
-        data.column(name)?;
-        features.push(guessed(&data, name));
+        features.push(guessed(name, scan.data_type(name)?));
     }
-    let raw: Result<Vec<RawFeature>, FailureReport> = features
-        .iter()
-        .map(|feature| RawFeature::read(&data, feature))
-        .collect();
-    let profile = profile_of(data.rows(), &raw?);
-    let tree = write_json(&output, &profile).await?;
+    for feature in &features {
+        scan.data_type(&feature.name)?;
+    }
+    let names = features.iter().map(|feature| feature.name.as_str());
+    let mut profiles = Profiles::new(names);
+    let mut batches = scan.batches();
+    while let Some(batch) = batches.try_next().await? {
+        let batch = batch.after(profiles.rows());
+        let raw: Result<Vec<RawFeature>, FailureReport> = features
+            .iter()
+            .map(|feature| RawFeature::read(&batch, feature))
+            .collect();
+        profiles.add(batch.rows(), &raw?);
+    }
+    let tree = write_json(&output, &profiles.profile()).await?;
     Ok(Report::Fetch(FetchReport { tree }))
 }
 
 /// A column that holds numbers is a number, any other a category.
-fn guessed(data: &Dataset, name: &str) -> Feature {
-    let is_number = data
-        .column(name)
-        .is_ok_and(|values| values.data_type().is_numeric() && column::numbers(values).is_ok());
-    let encoding = if is_number {
+fn guessed(name: &str, data_type: &DataType) -> Feature {
+    let encoding = if data_type.is_numeric() {
         Encoding::Number
     } else {
         Encoding::Category {
@@ -188,42 +204,111 @@ pub(crate) async fn read(uri: &str, expected: Option<&str>) -> Result<Profile, F
     Ok(profile)
 }
 
-/// The profile of features.
-pub fn profile_of(rows: usize, features: &[RawFeature]) -> Profile {
-    Profile {
-        rows: rows as u64,
-        columns: features.iter().map(column_profile).collect(),
+/// The profile of features, made batch by batch in memory that does not grow with the rows.
+pub struct Profiles {
+    rows: usize,
+    columns: Vec<Counted>,
+}
+
+/// The values of a feature, counted.
+struct Counted {
+    name: String,
+    nulls: u64,
+    numbers: Cells<u64>,
+    mean: Mean,
+    /// The categories; absent of a number.
+    categories: Option<BTreeMap<String, u64>>,
+}
+
+impl Profiles {
+    /// Of features of these names.
+    pub fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let counted = |name: &str| Counted {
+            name: name.to_owned(),
+            nulls: 0,
+            numbers: Cells::new(NUMBER_CELLS),
+            mean: Mean::default(),
+            categories: None,
+        };
+        Self {
+            rows: 0,
+            columns: names.map(counted).collect(),
+        }
+    }
+
+    /// How many rows were taken.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Takes rows, each of the features in its place.
+    pub fn add(&mut self, rows: usize, features: &[RawFeature]) {
+        self.rows += rows;
+        for (column, feature) in self.columns.iter_mut().zip(features) {
+            column.add(&feature.values);
+        }
+    }
+
+    /// What was counted.
+    pub fn profile(self) -> Profile {
+        Profile {
+            rows: self.rows as u64,
+            columns: self.columns.into_iter().map(Counted::profile).collect(),
+        }
     }
 }
 
-fn column_profile(feature: &RawFeature) -> ColumnProfile {
-    let name = feature.name.clone();
-    match &feature.values {
-        Values::Number(values) => {
-            let known: Vec<f64> = values.iter().copied().flatten().collect();
-            let edges = bins::edges(&known, BINS);
-            let counts = bins::counts(&edges, known.iter().copied());
-            let mean: Mean = known.iter().copied().collect();
-            let nulls = (values.len() - known.len()) as u64;
-            ColumnProfile {
-                name,
-                nulls,
-                distribution: numbers(edges, counts, &mean),
+impl Counted {
+    fn add(&mut self, values: &Values) {
+        match values {
+            Values::Number(values) => {
+                for value in values {
+                    match value.filter(|value| value.is_finite()) {
+                        Some(value) => {
+                            self.numbers.add(value, 1);
+                            self.mean.add(value);
+                        }
+                        None => self.nulls += 1,
+                    }
+                }
             }
-        }
-        Values::Category(values) => {
-            let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-            for value in values.iter().flatten() {
-                *counts.entry(value.clone()).or_default() += 1;
-            }
-            let nulls = values.iter().filter(|value| value.is_none()).count() as u64;
-            ColumnProfile {
-                name,
-                nulls,
-                distribution: Distribution::Category { counts },
+            Values::Category(values) => {
+                let categories = self.categories.get_or_insert_default();
+                for value in values {
+                    match value {
+                        Some(value) => count(categories, value),
+                        None => self.nulls += 1,
+                    }
+                }
             }
         }
     }
+
+    fn profile(mut self) -> ColumnProfile {
+        let distribution = if let Some(counts) = self.categories {
+            Distribution::Category { counts }
+        } else {
+            self.numbers.settle();
+            let (edges, counts) = bins::of_cells(&self.numbers, BINS);
+            numbers(edges, counts, &self.mean)
+        };
+        ColumnProfile {
+            name: self.name,
+            nulls: self.nulls,
+            distribution,
+        }
+    }
+}
+
+/// Counts a category, under its name or among all others.
+fn count(categories: &mut BTreeMap<String, u64>, category: &str) {
+    if let Some(count) = categories.get_mut(category) {
+        *count += 1;
+        return;
+    }
+    let is_full = categories.len() >= MOST_CATEGORIES;
+    let name = if is_full { OTHER } else { category };
+    *categories.entry(name.to_owned()).or_default() += 1;
 }
 
 /// The distribution of a number.

@@ -1,5 +1,7 @@
 //! Bins of a number's distribution, cut at the quantiles of a reference.
 
+use crate::cells::Cells;
+
 /// The inner edges of at most `bins` bins of about equal counts, ascending. Bin i holds `edges[i-1] <= x < edges[i]`.
 ///
 /// `values` are finite, in any order. A value that is more frequent than a bin's share gets a bin of its own, so no
@@ -28,6 +30,31 @@ pub fn edges(values: &[f64], bins: usize) -> Vec<f64> {
         }
     }
     edges
+}
+
+/// The edges of at most `bins` bins of about equal counts, as [`edges`] has them, and the counts in these bins: of numbers
+/// that were counted in cells, after [`Cells::settle`]. An edge is where a cell begins, so that the counts are exact.
+pub fn of_cells(cells: &Cells<u64>, bins: usize) -> (Vec<f64>, Vec<u64>) {
+    let rows: u64 = cells.all().sum();
+    let first = cells.starts().next();
+    let (Some(first), true) = (first, bins >= 2) else {
+        return (Vec::new(), vec![rows]);
+    };
+    if cells.count() == 1 {
+        return (vec![first, first.next_up()], vec![0, rows, 0]);
+    }
+    let (bins, mut bin, mut seen) = (bins as u64, 1, 0);
+    let (mut edges, mut counts) = (Vec::new(), vec![0]);
+    for (start, count) in cells.starts().zip(cells.all()) {
+        if seen > 0 && seen * bins >= bin * rows {
+            edges.push(start);
+            counts.push(0);
+            bin = seen * bins / rows + 1;
+        }
+        seen += count;
+        *counts.last_mut().expect("one more than edges") += count;
+    }
+    (edges, counts)
 }
 
 /// The bin of a value: the count of edges that it reaches.
@@ -72,6 +99,35 @@ mod tests {
     fn a_constant_has_a_bin_on_either_side() {
         let edges = edges(&[3.0; 7], 10);
         assert_eq!(counts(&edges, [3.0, 3.0, 2.9, 3.1]), [1, 2, 1]);
+    }
+
+    #[test]
+    fn cells_make_the_same_bins_as_the_values_do() {
+        let mut random = crate::random::Random::new(5);
+        let normal: Vec<f64> = (0..3000).map(|_| random.normal()).collect();
+        let tied: Vec<f64> = normal.iter().map(|value| (value * 3.0).round()).collect();
+        for values in [&normal, &tied, &vec![3.0; 7], &vec![1.0, 2.0], &Vec::new()] {
+            let mut cells = Cells::new(4096);
+            for value in values {
+                cells.add(*value, 1);
+            }
+            cells.settle();
+            let edges = edges(values, 10);
+            let counts = counts(&edges, values.iter().copied());
+            assert_eq!(of_cells(&cells, 10), (edges, counts));
+        }
+        // Of fewer cells than there are values, bins are about as large as each other still.
+        let mut cells = Cells::new(500);
+        for value in &normal {
+            cells.add(*value, 1);
+        }
+        cells.settle();
+        let (edges, found) = of_cells(&cells, 10);
+        assert_eq!(found, counts(&edges, normal));
+        assert!(
+            found.iter().all(|count| (200..400).contains(count)),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -19,11 +19,11 @@ use futures::StreamExt;
 use tracing::info;
 use windlass_api::agent::{ColumnProfile, Distribution, Profile};
 
-use super::engine::Engine;
 use super::prepared::Prepared;
 use super::rules::{Rule, What};
 use super::values::{Column, Kind};
 use super::wording::{Finding, counted, example};
+use crate::data::engine::Engine;
 use crate::drift::columns::Tally;
 
 /// Confidence of the bound, one-sided, as `drift` has it by default.

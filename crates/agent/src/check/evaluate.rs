@@ -16,7 +16,6 @@ use windlass_api::ColumnType;
 use windlass_api::agent::{FailureReason, FailureReport};
 
 use super::distribution;
-use super::engine::Engine;
 use super::keys::{self, Side};
 use super::predicate::{self, Predicate, Refused};
 use super::prepared::Prepared;
@@ -25,6 +24,7 @@ use super::rules::{Rule, What};
 use super::source::reason;
 use super::values::{Column, Kind};
 use super::wording::{Finding, grouped};
+use crate::data::engine::Engine;
 use crate::report::failure;
 
 /// What was found of an input: its rows, and for each rule why it does not hold.

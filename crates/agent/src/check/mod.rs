@@ -13,7 +13,6 @@
 //! Absent on purpose: mending. What breaks a rule is counted, not dropped.
 
 mod distribution;
-mod engine;
 mod evaluate;
 mod json;
 mod keys;
@@ -40,13 +39,13 @@ use crate::profile::{self, write_json};
 use crate::report::{OrFail, tree_failure};
 use crate::tree::{self, TreeError};
 
-use self::engine::Engine;
 use self::evaluate::{Found, evaluate, failed};
 use self::plan::Input;
 use self::prepared::Prepared;
 use self::rules::What;
 use self::source::Source;
 use self::wording::{Broken, failure_of};
+use crate::data::engine::Engine;
 
 /// Arguments of `windlass-agent check`.
 #[derive(Clone, Debug, clap::Args)]

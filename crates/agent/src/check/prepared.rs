@@ -14,7 +14,6 @@ use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use windlass_api::agent::Profile;
 
-use super::engine::Engine;
 use super::plan::Input;
 use super::predicate::{self, Refused};
 use super::rows::{Query, common_looks};
@@ -22,6 +21,7 @@ use super::rules::{Rule, What};
 use super::source::Source;
 use super::values::{Column, Kind};
 use super::wording::Finding;
+use crate::data::engine::Engine;
 
 /// An input with a format.
 pub(super) struct Prepared<'a> {

@@ -9,6 +9,14 @@ use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType
 /// # Errors
 /// A sentence with the first row, from 0, that holds no number.
 pub fn numbers(values: &ArrayRef) -> Result<Vec<Option<f64>>, String> {
+    numbers_after(values, 0)
+}
+
+/// The same, of rows that have so many before them.
+///
+/// # Errors
+/// As [`numbers`], with the row's number among all.
+pub fn numbers_after(values: &ArrayRef, first: usize) -> Result<Vec<Option<f64>>, String> {
     if let DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View = values.data_type() {
         let parse = |(row, text): (usize, Option<String>)| match text.as_deref().map(str::trim) {
             None | Some("") => Ok(None),
@@ -18,7 +26,7 @@ pub fn numbers(values: &ArrayRef) -> Result<Vec<Option<f64>>, String> {
                 other => other
                     .parse()
                     .map(Some)
-                    .map_err(|_| format!("row {row} holds '{text}', which is no number")),
+                    .map_err(|_| format!("row {} holds '{text}', which is no number", first + row)),
             },
         };
         return texts(values)?.into_iter().enumerate().map(parse).collect();

@@ -2,7 +2,7 @@
 
 use windlass_api::agent::{Encoding, FailureReport, Feature, Signature};
 
-use super::{Dataset, column};
+use super::Dataset;
 
 /// The raw values of one feature.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,23 +28,18 @@ impl RawFeature {
     /// # Errors
     /// Where the column is not there, or holds what is no number although the feature is one.
     pub fn read(data: &Dataset, feature: &Feature) -> Result<Self, FailureReport> {
-        let array = data.column(&feature.name)?;
-        let about =
-            |problem: String| data.unreadable(&format!("column '{}': {problem}", feature.name));
+        let name = &feature.name;
         let values = match feature.encoding {
             Encoding::Number => {
-                let numbers = column::numbers(array).map_err(about)?;
-                if let Some(row) = numbers
-                    .iter()
-                    .position(|value| value.is_some_and(f64::is_infinite))
-                {
-                    return Err(about(format!("row {row} is infinite")));
+                let numbers = data.numbers(name)?;
+                let is_infinite = |value: &Option<f64>| value.is_some_and(f64::is_infinite);
+                if let Some(row) = numbers.iter().position(is_infinite) {
+                    let problem = format!("row {} is infinite", data.first() + row);
+                    return Err(data.about(name, &problem));
                 }
                 Values::Number(numbers)
             }
-            Encoding::Category { .. } | Encoding::Text => {
-                Values::Category(column::texts(array).map_err(about)?)
-            }
+            Encoding::Category { .. } | Encoding::Text => Values::Category(data.texts(name)?),
         };
         Ok(Self {
             name: feature.name.clone(),

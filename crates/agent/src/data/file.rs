@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::parsers::CompressionTypeVariant;
@@ -33,26 +32,18 @@ pub(crate) fn is_data(file: &ObjectMeta) -> bool {
             .is_some_and(|name| name.starts_with('_'))
 }
 
-/// Reads a file to its end.
-pub(super) async fn read(
+/// The columns of a file.
+pub(super) async fn schema(
     session: &SessionContext,
     address: &Address,
     file: &ObjectMeta,
     format: DataFormat,
-) -> Result<Vec<RecordBatch>> {
-    let root = address.store_url();
-    session.register_object_store(root.as_ref(), Arc::clone(address.store()));
+) -> Result<SchemaRef> {
     let format = format_of(format, file.location.filename().unwrap_or_default());
-    let schema = format
-        .infer_schema(
-            &session.state(),
-            address.store(),
-            std::slice::from_ref(file),
-        )
-        .await?;
-    let urls = vec![url_of(&root, &file.location)?];
-    let table = table(urls, format, schema)?;
-    session.read_table(table)?.collect().await
+    let files = std::slice::from_ref(file);
+    format
+        .infer_schema(&session.state(), address.store(), files)
+        .await
 }
 
 /// The table that files of one format and schema make.

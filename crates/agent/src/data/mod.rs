@@ -1,34 +1,33 @@
 //! Reads data sets with DataFusion.
 //!
 //! ```text
-//!   address ──files──> one table a file ──merged schema──> Dataset (a table "data" in memory)
-//!   Dataset ──select──> batches ──column──> numbers, texts, times ──encode (Signature)──> rows of a tensor
+//!   address ──files──> one table a file ──merged schema──> scan ──> Dataset, batch by batch, or whole
+//!   Dataset ──column──> numbers, texts, times ──encode (Signature)──> rows of a tensor
 //! ```
 //!
 //! Each file is read by itself, so that a message names the one that cannot be read. Column names are taken as they
 //! are written, upper and lower case apart.
-//!
-//! Absent on purpose: constant memory. A data set that is judged is held in memory; the proxy's payloads of a window
-//! and a held-out set are of that size.
 
 pub mod answers;
 pub mod column;
 pub mod encode;
+pub(crate) mod engine;
 pub(crate) mod file;
+pub mod scan;
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::dataframe::DataFrame;
-use datafusion::datasource::MemTable;
-use datafusion::prelude::{Expr, SessionConfig, SessionContext};
+use datafusion::prelude::SessionConfig;
+use futures::TryStreamExt;
 use windlass_api::agent::{FailureReason, FailureReport};
 
-use crate::address::{Address, AddressError};
+use self::scan::Scan;
+use crate::address::Address;
 use crate::arguments::DataFormat;
-use crate::report::{OrFail, chain, failure};
+use crate::report::{OrFail, failure};
 
 /// How many columns that are there a message names.
 const NAMED_COLUMNS: usize = 30;
@@ -46,55 +45,33 @@ pub struct Reasons {
     pub column: FailureReason,
 }
 
-/// A data set, read.
+/// Rows of a data set, or all of them.
 pub struct Dataset {
     reasons: Reasons,
     uri: String,
-    session: SessionContext,
+    /// How many rows are before these, for messages.
+    first: usize,
+    /// The column in whose order the rows are read, if not in their own.
+    sorted_by: Option<String>,
     data: RecordBatch,
 }
 
 impl Dataset {
-    /// Reads all files at an address.
+    /// Reads all files at an address, whole.
     ///
     /// # Errors
-    /// The reason `unreadable` and the file's name, where one is not of the format; `not_found`.
+    /// As [`Scan::open`] and [`Scan::batches`].
     pub async fn read(
         address: &Address,
         format: DataFormat,
         reasons: Reasons,
     ) -> Result<Self, FailureReport> {
-        let files = match address.files().await {
-            Ok(files) => files,
-            Err(problem @ AddressError::NotFound { .. }) => {
-                return Err(failure(
-                    reasons.not_found,
-                    format!("{}: {problem}", reasons.what),
-                ));
-            }
-            Err(problem) => {
-                return Err(failure(
-                    reasons.unreadable,
-                    format!("{}: {}", reasons.what, chain(&problem)),
-                ));
-            }
-        };
-        let session = session();
-        let mut batches = Vec::new();
-        for file in files.iter().filter(|file| file::is_data(file)) {
-            let read = file::read(&session, address, file, format).await;
-            let name = file.location.filename().unwrap_or_default();
-            batches.extend(read.map_err(|problem| {
-                let problem = problem.strip_backtrace();
-                let message = format!(
-                    "{} at {}: {name} cannot be read as {}: {problem}",
-                    reasons.what,
-                    address.uri(),
-                    format_name(format)
-                );
-                failure(reasons.unreadable, message)
-            })?);
-        }
+        let scan = Scan::open(address, format, reasons).await?;
+        let batches: Vec<RecordBatch> = scan
+            .batches()
+            .map_ok(Self::into_batch)
+            .try_collect()
+            .await?;
         Self::of_batches(address.uri(), &batches, reasons)
     }
 
@@ -121,9 +98,21 @@ impl Dataset {
         Ok(Self {
             reasons,
             uri: uri.to_owned(),
-            session: session(),
+            first: 0,
+            sorted_by: None,
             data,
         })
+    }
+
+    /// The same rows, with so many before them.
+    #[must_use]
+    pub fn after(self, first: usize) -> Self {
+        Self { first, ..self }
+    }
+
+    /// How many rows are before these.
+    pub fn first(&self) -> usize {
+        self.first
     }
 
     /// How many rows.
@@ -136,21 +125,30 @@ impl Dataset {
     /// # Errors
     /// The reason `column`, with the columns that there are.
     pub fn column(&self, name: &str) -> Result<&ArrayRef, FailureReport> {
-        self.data.column_by_name(name).ok_or_else(|| {
-            let schema = self.data.schema();
-            let names: Vec<&str> = schema
-                .fields()
-                .iter()
-                .map(|field| field.name().as_str())
-                .collect();
-            let message = format!(
-                "{} at {} has no column '{name}'; its columns are {}",
-                self.reasons.what,
-                self.uri,
-                listed(&names)
-            );
-            failure(self.reasons.column, message)
-        })
+        let values = self.data.column_by_name(name);
+        values.ok_or_else(|| scan::no_column(self.data.schema_ref(), name, &self.uri, self.reasons))
+    }
+
+    /// A column's values as numbers, see [`column::numbers`].
+    ///
+    /// # Errors
+    /// That the column is not there, or the first row that holds no number.
+    pub fn numbers(&self, name: &str) -> Result<Vec<Option<f64>>, FailureReport> {
+        let numbers = column::numbers_after(self.column(name)?, self.first);
+        numbers.map_err(|problem| self.about(name, &problem))
+    }
+
+    /// A column's values as texts, see [`column::texts`].
+    ///
+    /// # Errors
+    /// That the column is not there, or that its type has no text.
+    pub fn texts(&self, name: &str) -> Result<Vec<Option<String>>, FailureReport> {
+        column::texts(self.column(name)?).map_err(|problem| self.about(name, &problem))
+    }
+
+    /// A failure about a column's values.
+    pub fn about(&self, name: &str, problem: &str) -> FailureReport {
+        self.unreadable(&format!("column '{name}': {problem}"))
     }
 
     /// The names of its columns.
@@ -163,11 +161,15 @@ impl Dataset {
             .collect()
     }
 
-    /// A failure about a column's values.
+    /// A failure about the rows.
     pub fn unreadable(&self, message: &str) -> FailureReport {
+        let counted = match &self.sorted_by {
+            Some(column) => format!(" (rows are counted in the order of '{column}')"),
+            None => String::new(),
+        };
         failure(
             self.reasons.unreadable,
-            format!("{} at {}: {message}", self.reasons.what, self.uri),
+            format!("{} at {}: {message}{counted}", self.reasons.what, self.uri),
         )
     }
 
@@ -179,73 +181,14 @@ impl Dataset {
         Ok(())
     }
 
-    /// In which rows a predicate in SQL is true, in the order of the rows; null is not true.
-    ///
-    /// # Errors
-    /// [`FailureReason::InvalidArguments`] for what is no predicate, [`FailureReason::ColumnNotFound`] with the
-    /// columns that there are.
-    pub async fn matches(&self, predicate: &str) -> Result<Vec<bool>, FailureReport> {
-        let invalid = |problem: datafusion::error::DataFusionError| {
-            let problem = problem.strip_backtrace();
-            let columns = self.columns().join(", ");
-            let (reason, what) = if problem.contains("No field named") {
-                (
-                    FailureReason::ColumnNotFound,
-                    "names a column that is not there",
-                )
-            } else {
-                (
-                    FailureReason::InvalidArguments,
-                    "is no SQL predicate on the data",
-                )
-            };
-            failure(
-                reason,
-                format!("the segment \"{predicate}\" {what}: {problem}; the columns are {columns}"),
-            )
-        };
-        let frame = self.frame().map_err(invalid)?;
-        let expression: Expr = self
-            .session
-            .parse_sql_expr(predicate, frame.schema())
-            .map_err(invalid)?;
-        let batches = frame
-            .select(vec![expression.alias("matches")])
-            .map_err(invalid)?
-            .collect()
-            .await
-            .map_err(invalid)?;
-        let mut matches = Vec::with_capacity(self.rows());
-        for batch in batches {
-            let Some(values) = batch
-                .column(0)
-                .as_any()
-                .downcast_ref::<arrow::array::BooleanArray>()
-            else {
-                let message = format!(
-                    "the segment \"{predicate}\" is not true or false, but {}",
-                    batch.column(0).data_type()
-                );
-                return Err(failure(FailureReason::InvalidArguments, message));
-            };
-            matches.extend(values.iter().map(|value| value == Some(true)));
-        }
-        if matches.len() != self.rows() {
-            let message =
-                format!("the segment \"{predicate}\" does not say true or false for each row");
-            return Err(failure(FailureReason::InvalidArguments, message));
-        }
-        Ok(matches)
+    /// Its rows.
+    pub fn batch(&self) -> &RecordBatch {
+        &self.data
     }
 
     /// Its rows.
     pub fn into_batch(self) -> RecordBatch {
         self.data
-    }
-
-    fn frame(&self) -> datafusion::error::Result<DataFrame> {
-        let table = MemTable::try_new(self.data.schema(), vec![vec![self.data.clone()]])?;
-        self.session.read_table(Arc::new(table))
     }
 }
 
@@ -256,11 +199,6 @@ pub(crate) fn listed(names: &[&str]) -> String {
         0 => there,
         more => format!("{there} and {more} more"),
     }
-}
-
-/// A session of one partition: rows keep their order.
-fn session() -> SessionContext {
-    SessionContext::new_with_config(config(1))
 }
 
 /// How sessions are set: names of columns are taken as they are written, and texts are of one type.

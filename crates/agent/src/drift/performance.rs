@@ -8,7 +8,7 @@ use windlass_statistics::sample::Sample;
 
 use super::Arguments;
 use crate::address::{Address, AddressError};
-use crate::data::{Dataset, Reasons, column};
+use crate::data::{Dataset, Reasons};
 use crate::profile::PREDICTION;
 use crate::report::{OrFail, failure};
 
@@ -52,10 +52,8 @@ pub async fn measure(
         return Ok(Some(performance));
     }
     let known = labels(&address, arguments, label).await?;
-    let ids =
-        column::texts(data.column(REQUEST_ID)?).map_err(|problem| data.unreadable(&problem))?;
-    let answers =
-        column::numbers(data.column(PREDICTION)?).map_err(|problem| data.unreadable(&problem))?;
+    let ids = data.texts(REQUEST_ID)?;
+    let answers = data.numbers(PREDICTION)?;
     let rows = ids
         .iter()
         .zip(answers)
@@ -94,11 +92,7 @@ async fn labels(
     if data.columns().is_empty() {
         return Ok(HashMap::new());
     }
-    let about =
-        |name: &str, problem: String| data.unreadable(&format!("column '{name}': {problem}"));
-    let ids = column::texts(data.column(&arguments.join_on)?)
-        .map_err(|problem| about(&arguments.join_on, problem))?;
-    let values = column::numbers(data.column(label)?).map_err(|problem| about(label, problem))?;
+    let (ids, values) = (data.texts(&arguments.join_on)?, data.numbers(label)?);
     Ok(ids
         .into_iter()
         .zip(values)

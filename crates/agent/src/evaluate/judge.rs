@@ -1,17 +1,28 @@
 //! The verdict over all metrics, segments and groups.
+//!
+//! ```text
+//!   rows ──First──> what each metric is on each segment ──the same rows──> Second ──> Judged
+//! ```
 
 use windlass_api::agent::{FailureReason, FailureReport, MetricResult, Verdict};
 use windlass_statistics::StatisticsError;
 use windlass_statistics::gate::{Decision, Limits, judge_all, non_inferior, rows_to_compare};
 use windlass_statistics::influence::Estimate;
+use windlass_statistics::looks::{Finding, Known, Pair, Spreading, Tally};
+use windlass_statistics::metric::Metric;
 use windlass_statistics::paired::Advantage;
 
 use super::Arguments;
 use super::gate::{self, DisparityGate, Gate, words, worse};
-use super::rows::{Known, Rows};
-use super::segments::{Groups, Segment};
-use crate::data::answers::Answers;
+use super::rows::Rows;
+use super::segments::{Compared, Groups, Segments};
+use crate::data::Dataset;
 use crate::report::failure;
+
+/// How many steps scores are told apart in, in all tables together, and in one: some 100 MB at most.
+const ALL_SCORES: usize = 1 << 21;
+const MOST_SCORES: usize = 1 << 16;
+const LEAST_SCORES: usize = 1 << 10;
 
 /// How many results a message names.
 const NAMED: usize = 3;
@@ -27,32 +38,285 @@ pub struct Judged {
     pub metrics: Vec<MetricResult>,
 }
 
-/// What is judged.
-pub struct Case<'a> {
-    /// Labels, weights and queries.
-    pub known: &'a Known,
-    /// The candidate's answers.
-    pub candidate: &'a Answers,
-    /// The champion's, where there is one.
-    pub champion: Option<&'a Answers>,
-    /// Rows that are judged by themselves.
-    pub segments: &'a [Segment],
-    /// The groups of each disparity that is asked for, in their order.
-    pub groups: &'a [Groups],
+/// A first look at rows.
+pub struct First<'a> {
+    arguments: &'a Arguments,
+    /// How many segments there may be at most.
+    most_segments: usize,
+    rows: usize,
+    all: Option<Tallies>,
+    /// By their numbers.
+    segments: Vec<Tallies>,
+    groups: Vec<Groups>,
+    /// How many numbers an answer has.
+    width: usize,
 }
 
-/// What is asked of some rows.
-#[derive(Clone, Copy)]
-enum Asked<'a> {
-    Metric(&'a Gate, Option<&'a Segment>),
-    Disparity(&'a DisparityGate, &'a Groups),
+/// The metrics of some rows.
+struct Tallies {
+    rows: u64,
+    gates: Vec<Tallied>,
 }
 
-impl Asked<'_> {
-    fn limits(&self) -> Limits {
-        match self {
-            Self::Metric(gate, _) => gate.limits,
-            Self::Disparity(gate, _) => gate.limits(),
+/// A metric of the candidate, and of the champion where there is one.
+struct Tallied {
+    candidate: Tally,
+    champion: Option<Tally>,
+}
+
+impl<'a> First<'a> {
+    /// No rows yet; there will be so many segments at most.
+    pub fn new(arguments: &'a Arguments, most_segments: usize, groups: Vec<Groups>) -> Self {
+        Self {
+            arguments,
+            most_segments,
+            rows: 0,
+            all: None,
+            segments: Vec::new(),
+            groups,
+            width: 1,
+        }
+    }
+
+    /// Takes rows, and the data that they are of.
+    ///
+    /// # Errors
+    /// [`FailureReason::DatasetUnreadable`] for a label and [`FailureReason::ServerFailed`] for an answer that a metric is
+    /// not defined on.
+    pub fn add(
+        &mut self,
+        rows: &Rows,
+        data: &Dataset,
+        segments: &Segments,
+    ) -> Result<(), FailureReport> {
+        let widths = [&Some(&rows.candidate), &rows.champion.as_ref()];
+        let [candidate, champion] = widths.map(|answers| answers.map(|answers| answers.width));
+        self.width = candidate.unwrap_or(1);
+        let gates = &self.arguments.metrics;
+        let most = self.most_scores();
+        let tallies = || Tallies {
+            rows: 0,
+            gates: gates
+                .iter()
+                .map(|gate| Tallied::new(gate.metric, self.width, champion, most))
+                .collect(),
+        };
+        let all = self.all.get_or_insert_with(tallies);
+        self.segments.resize_with(segments.count(), tallies);
+        // All rows first: a row that cannot be taken is named by its place among all.
+        for row in 0..rows.known.labels.len() {
+            all.add(gates, rows, row)?;
+        }
+        for (segment, members) in rows.members.all() {
+            for row in members {
+                self.segments[segment].add(gates, rows, *row as usize)?;
+            }
+        }
+        for (gate, groups) in self.arguments.disparities.iter().zip(&mut self.groups) {
+            let values = data.texts(groups.column())?;
+            let added = groups.add(values, self.rows, rows);
+            added.map_err(|problem| undefined(gate.disparity, &problem))?;
+            groups.check()?;
+        }
+        self.rows += rows.known.labels.len();
+        Ok(())
+    }
+
+    fn most_scores(&self) -> usize {
+        let is_of_scores = |gate: &&Gate| matches!(gate.metric, Metric::RocAuc | Metric::PrAuc);
+        let metrics = self.arguments.metrics.iter().filter(is_of_scores).count();
+        let classes = if self.width > 2 { self.width } else { 1 };
+        let tables = 2 * metrics * classes * (self.most_segments + 1);
+        (ALL_SCORES / tables.max(1)).clamp(LEAST_SCORES, MOST_SCORES)
+    }
+
+    /// The second look, once all rows were taken.
+    pub fn second(self, segments: &Segments) -> Second<'a> {
+        let gates = &self.arguments.metrics;
+        let none = || Tallies {
+            rows: 0,
+            gates: gates
+                .iter()
+                .map(|gate| Tallied::new(gate.metric, self.width, None, LEAST_SCORES))
+                .collect(),
+        };
+        let mut by_number: Vec<Tallies> = self.segments;
+        by_number.resize_with(segments.count(), none);
+        let all = Looks::new(gates, self.all.unwrap_or_else(none));
+        let by_number = by_number.into_iter().map(|of| Looks::new(gates, of));
+        Second {
+            arguments: self.arguments,
+            names: segments.named(),
+            all,
+            segments: by_number.collect(),
+            groups: self.groups,
+            width: self.width,
+        }
+    }
+}
+
+impl Tallied {
+    fn new(metric: Metric, width: usize, champion: Option<usize>, most: usize) -> Self {
+        Self {
+            candidate: Tally::new(metric, width, most),
+            champion: champion.map(|width| Tally::new(metric, width, most)),
+        }
+    }
+}
+
+impl Tallies {
+    fn add(&mut self, gates: &[Gate], rows: &Rows, row: usize) -> Result<(), FailureReport> {
+        self.rows += 1;
+        let (candidate, champion) = (rows.candidate(row), rows.champion(row));
+        for (gate, tallied) in gates.iter().zip(&mut self.gates) {
+            let mut added = tallied.candidate.add(&candidate);
+            if let (Some(tally), Some(champion)) = (&mut tallied.champion, &champion) {
+                added = added.and_then(|()| tally.add(champion));
+            }
+            added.map_err(|problem| undefined(gate.metric, &problem))?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows that a metric cannot take are a failure; rows on which it has no value are not.
+fn undefined(name: impl std::fmt::Display, problem: &StatisticsError) -> FailureReport {
+    let (reason, of_what) = match problem {
+        StatisticsError::Prediction { .. } => {
+            (FailureReason::ServerFailed, "what the model server answers")
+        }
+        _ => (FailureReason::DatasetUnreadable, "the held-out data"),
+    };
+    failure(
+        reason,
+        format!("{name} cannot be computed on {of_what}: {problem}"),
+    )
+}
+
+/// A second look at the same rows.
+pub struct Second<'a> {
+    arguments: &'a Arguments,
+    /// Numbers and names of the segments, in the order of the report.
+    names: Vec<(usize, String)>,
+    all: Looks,
+    segments: Vec<Looks>,
+    groups: Vec<Groups>,
+    width: usize,
+}
+
+struct Looks {
+    rows: u64,
+    gates: Vec<Look>,
+}
+
+/// A second look for one metric.
+struct Look {
+    of: Of,
+    /// The champion's value.
+    champion: Option<f64>,
+    /// Whether there is a champion.
+    is_against: bool,
+}
+
+enum Of {
+    /// It has no value, and why.
+    Nothing(String),
+    /// The champion has none, or there is none.
+    Alone(Box<Spreading>),
+    Both(Box<Pair>),
+}
+
+impl Looks {
+    fn new(gates: &[Gate], tallies: Tallies) -> Self {
+        let both = gates.iter().zip(tallies.gates);
+        Self {
+            rows: tallies.rows,
+            gates: both
+                .map(|(gate, tallied)| Look::new(gate.metric, tallied))
+                .collect(),
+        }
+    }
+
+    fn add(&mut self, rows: &Rows, row: usize) {
+        let (candidate, champion) = (rows.candidate(row), rows.champion(row));
+        for look in &mut self.gates {
+            match (&mut look.of, &champion) {
+                (Of::Alone(of), _) => of.add(&candidate),
+                (Of::Both(of), Some(champion)) => of.add(&candidate, champion),
+                (Of::Both(_), None) | (Of::Nothing(_), _) => {}
+            }
+        }
+    }
+}
+
+impl Look {
+    fn new(metric: Metric, tallied: Tallied) -> Self {
+        let is_against = tallied.champion.is_some();
+        let champion = tallied.champion.and_then(|tally| tally.known().ok());
+        let value = champion.as_ref().map(Known::value);
+        let of = match (tallied.candidate.known(), champion) {
+            (Err(problem), _) => Of::Nothing(problem.to_string()),
+            (Ok(candidate), None) => Of::Alone(Box::new(Spreading::new(candidate))),
+            (Ok(candidate), Some(champion)) => {
+                Of::Both(Box::new(Pair::new(metric, candidate, champion)))
+            }
+        };
+        Self {
+            of,
+            champion: value,
+            is_against,
+        }
+    }
+}
+
+impl Second<'_> {
+    /// Takes rows that were taken before, in the same order.
+    pub fn add(&mut self, rows: &Rows) {
+        for row in 0..rows.known.labels.len() {
+            self.all.add(rows, row);
+        }
+        for (segment, members) in rows.members.all() {
+            for row in members {
+                self.segments[segment].add(rows, *row as usize);
+            }
+        }
+    }
+
+    /// The verdict: on all rows first, then on each segment, then between the groups.
+    pub fn judged(self) -> Judged {
+        let arguments = self.arguments;
+        let rows = self.all.rows;
+        let mut found = Vec::new();
+        let mut of = |looks: Looks, segment: Option<&String>| {
+            for (gate, look) in arguments.metrics.iter().zip(looks.gates) {
+                found.push(one(arguments, gate, segment, looks.rows, look));
+            }
+        };
+        of(self.all, None);
+        let mut by_number: Vec<Option<Looks>> = self.segments.into_iter().map(Some).collect();
+        for (number, name) in &self.names {
+            if let Some(looks) = by_number[*number].take() {
+                of(looks, Some(name));
+            }
+        }
+        for (gate, groups) in arguments.disparities.iter().zip(self.groups) {
+            let groups = groups.of_at_least(arguments.min_samples);
+            found.push(difference(arguments, gate, groups, self.width));
+        }
+        hold_to_limits(arguments, &mut found);
+        compare(arguments, &mut found);
+
+        let verdicts = found.iter().filter_map(|found| found.result.verdict);
+        let mut verdict = verdicts.fold(Verdict::Pass, worse);
+        let too_few = rows < arguments.min_samples;
+        if too_few {
+            verdict = worse(verdict, Verdict::Inconclusive);
+        }
+        let message = message(arguments, verdict, too_few, rows, &found);
+        Judged {
+            verdict,
+            message,
+            metrics: found.into_iter().map(|found| found.result).collect(),
         }
     }
 }
@@ -70,6 +334,32 @@ struct Found<'a> {
     against: Against,
     /// About how many rows would decide what these do not.
     rows_needed: Option<u64>,
+}
+
+/// What is asked of some rows, and what is known of them.
+enum Asked<'a> {
+    Metric(&'a Gate, Option<Finding>),
+    Disparity(&'a DisparityGate, Compared),
+}
+
+impl Asked<'_> {
+    fn limits(&self) -> Limits {
+        match self {
+            Self::Metric(gate, _) => gate.limits,
+            Self::Disparity(gate, _) => gate.limits(),
+        }
+    }
+
+    /// The value with its interval at a confidence.
+    fn estimate(&self, confidence: f64) -> Option<Estimate> {
+        match self {
+            Self::Metric(_, finding) => Some(finding.as_ref()?.estimate(confidence)),
+            Self::Disparity(gate, groups) => {
+                let estimate = gate.disparity.of_counts(&groups.candidate, confidence);
+                estimate.ok()
+            }
+        }
+    }
 }
 
 /// A comparison with the champion.
@@ -92,67 +382,8 @@ impl Against {
     }
 }
 
-/// Judges answers, all rows first, then each segment, then the groups.
-///
-/// # Errors
-/// [`FailureReason::DatasetUnreadable`] for a label and [`FailureReason::ServerFailed`] for an answer that a metric is not
-/// defined on.
-pub fn judge(arguments: &Arguments, case: &Case<'_>) -> Result<Judged, FailureReport> {
-    let mut found = Vec::new();
-    for segment in std::iter::once(None).chain(case.segments.iter().map(Some)) {
-        let rows = case.rows(segment.map(|segment| segment.rows.as_slice()));
-        for gate in &arguments.metrics {
-            found.push(one(arguments, Asked::Metric(gate, segment), gate, &rows)?);
-        }
-    }
-    for (gate, groups) in arguments.disparities.iter().zip(case.groups) {
-        found.push(difference(arguments, gate, groups, case)?);
-    }
-    hold_to_limits(arguments, case, &mut found);
-    compare(arguments, &mut found);
-
-    let rows = case.known.labels.len();
-    let verdicts = found.iter().filter_map(|found| found.result.verdict);
-    let mut verdict = verdicts.fold(Verdict::Pass, worse);
-    let too_few = (rows as u64) < arguments.min_samples;
-    if too_few {
-        verdict = worse(verdict, Verdict::Inconclusive);
-    }
-    let message = message(arguments, verdict, too_few, rows, &found);
-    Ok(Judged {
-        verdict,
-        message,
-        metrics: found.into_iter().map(|found| found.result).collect(),
-    })
-}
-
-impl Case<'_> {
-    fn rows(&self, rows: Option<&[usize]>) -> Rows {
-        self.known.rows(rows, self.candidate, self.champion)
-    }
-
-    /// What is asked, at another confidence.
-    fn again(&self, asked: Asked<'_>, confidence: f64) -> Option<Estimate> {
-        match asked {
-            Asked::Metric(gate, segment) => {
-                let rows = self.rows(segment.map(|segment| segment.rows.as_slice()));
-                gate.metric.estimate(&rows.candidate(), confidence).ok()
-            }
-            Asked::Disparity(gate, groups) => {
-                let rows = self.rows(Some(&groups.rows));
-                let sample = rows.candidate();
-                let estimate = gate
-                    .disparity
-                    .estimate(&sample, &groups.of_rows, confidence);
-                estimate.ok()
-            }
-        }
-    }
-}
-
 /// Every limit on its own passes; that one is broken is held to Holm's correction over all.
-fn hold_to_limits(arguments: &Arguments, case: &Case<'_>, found: &mut [Found<'_>]) {
-    let asked: Vec<Asked<'_>> = found.iter().map(|found| found.asked).collect();
+fn hold_to_limits(arguments: &Arguments, found: &mut [Found<'_>]) {
     let limits = found.iter().map(|found| {
         if found.is_judged {
             found.asked.limits()
@@ -162,7 +393,7 @@ fn hold_to_limits(arguments: &Arguments, case: &Case<'_>, found: &mut [Found<'_>
     });
     let limits: Vec<Limits> = limits.collect();
     let estimates: Vec<Option<Estimate>> = found.iter().map(|found| found.estimate).collect();
-    let again = |at: usize, confidence| case.again(asked[at], confidence);
+    let again = |at: usize, confidence| found[at].asked.estimate(confidence);
     let decisions = judge_all(&limits, &estimates, arguments.confidence, again);
     for (found, decision) in found.iter_mut().zip(decisions) {
         // A segment that nobody is in is more likely misspelt than small.
@@ -198,80 +429,76 @@ fn compare(arguments: &Arguments, found: &mut [Found<'_>]) {
 
 fn one<'a>(
     arguments: &Arguments,
-    asked: Asked<'a>,
-    gate: &Gate,
-    rows: &Rows,
-) -> Result<Found<'a>, FailureReport> {
-    let count = rows.count() as u64;
-    let segment = match asked {
-        Asked::Metric(_, Some(segment)) => Some(segment.predicate.clone()),
-        Asked::Metric(_, None) | Asked::Disparity(..) => None,
+    gate: &'a Gate,
+    segment: Option<&String>,
+    rows: u64,
+    look: Look,
+) -> Found<'a> {
+    let is_judged = rows >= arguments.min_samples;
+    let (finding, advantage, remark) = match look.of {
+        Of::Nothing(why) => (None, None, Some(why)),
+        Of::Alone(of) => (Some(of.finding()), None, None),
+        Of::Both(of) => {
+            let (finding, advantage) = of.finding();
+            (Some(finding), advantage.ok(), None)
+        }
     };
-    let of = |sample| {
-        defined(
-            gate.metric.estimate(&sample, arguments.confidence),
-            gate.metric,
-        )
+    let against = match advantage {
+        _ if !(look.is_against && is_judged) => Against::Nothing,
+        Some(advantage) => Against::Advantage(advantage),
+        None => Against::Undefined,
     };
-    let (estimate, remark) = parted(of(rows.candidate())?);
-    let is_judged = count >= arguments.min_samples;
-    let champion = match rows.champion() {
-        Some(sample) => of(sample)?.ok().map(|estimate| estimate.value),
-        None => None,
-    };
-    let against = match rows.champion() {
-        Some(champion) if is_judged => Advantage::new(gate.metric, &rows.candidate(), &champion)
-            .map_or(Against::Undefined, Against::Advantage),
-        Some(_) | None => Against::Nothing,
-    };
-    Ok(Found {
-        asked,
-        result: result(gate.metric.to_string(), segment, count, estimate, champion),
+    let asked = Asked::Metric(gate, finding);
+    let estimate = asked.estimate(arguments.confidence);
+    let name = gate.metric.to_string();
+    Found {
+        result: result(name, segment.cloned(), rows, estimate, look.champion),
         estimate,
         is_judged,
         remark,
         against,
         rows_needed: estimate
             .filter(|_| is_judged)
-            .and_then(|estimate| gate.limits.rows_needed(&estimate, count)),
-    })
+            .and_then(|estimate| gate.limits.rows_needed(&estimate, rows)),
+        asked,
+    }
 }
 
 fn difference<'a>(
     arguments: &Arguments,
     gate: &'a DisparityGate,
-    groups: &'a Groups,
-    case: &Case<'_>,
-) -> Result<Found<'a>, FailureReport> {
-    let rows = case.rows(Some(&groups.rows));
-    let count = rows.count() as u64;
-    let (of, confidence) = (gate.disparity, arguments.confidence);
-    let estimate = |sample| defined(of.estimate(&sample, &groups.of_rows, confidence), of);
-    let (estimated, undefined) = parted(estimate(rows.candidate())?);
-    let champion = match rows.champion() {
-        Some(sample) => estimate(sample)?.ok().map(|estimate| estimate.value),
-        None => None,
+    groups: Compared,
+    width: usize,
+) -> Found<'a> {
+    let rows: u64 = groups.candidate.iter().map(|counts| counts.rows()).sum();
+    let of = |counts| {
+        if width > 2 {
+            return Err("there are more than two classes".to_owned());
+        }
+        let estimate = gate.disparity.of_counts(counts, arguments.confidence);
+        estimate.map_err(|problem| problem.to_string())
     };
-    let furthest = || {
-        let [low, high] = of.furthest(&rows.candidate(), &groups.of_rows).ok()?;
-        let name = |group: usize| groups.names[group].as_deref().unwrap_or("no value");
-        Some(format!(
-            "lowest for {}, highest for {}",
-            name(low),
-            name(high)
-        ))
+    let (estimate, remark) = match of(&groups.candidate) {
+        Ok(estimate) => {
+            let [low, high] = gate.disparity.furthest(&groups.candidate);
+            let name = |group: usize| groups.names[group].as_deref().unwrap_or("no value");
+            let (low, high) = (name(low), name(high));
+            let furthest = format!("lowest for {low}, highest for {high}");
+            (Some(estimate), furthest)
+        }
+        Err(why) => (None, why),
     };
-    let remark = undefined.or_else(|| estimated.and_then(|_| furthest()));
-    Ok(Found {
+    let champion = of(&groups.champion).ok().map(|estimate| estimate.value);
+    Found {
         asked: Asked::Disparity(gate, groups),
-        result: result(gate.name(), None, count, estimated, champion),
-        estimate: estimated,
+        result: result(gate.name(), None, rows, estimate, champion),
+        estimate,
         // Without two groups it is asked for all the same, and not shown.
         is_judged: true,
-        remark,
+        remark: Some(remark),
         against: Against::Nothing,
-        rows_needed: estimated.and_then(|estimate| gate.limits().rows_needed(&estimate, count)),
-    })
+        rows_needed: estimate.and_then(|estimate| gate.limits().rows_needed(&estimate, rows)),
+    }
 }
 
 fn result(
@@ -293,45 +520,11 @@ fn result(
     }
 }
 
-fn parted(estimate: Result<Estimate, String>) -> (Option<Estimate>, Option<String>) {
-    match estimate {
-        Ok(estimate) => (Some(estimate), None),
-        Err(why) => (None, Some(why)),
-    }
-}
-
-/// Rows that a metric cannot take are a failure; rows on which it has no value are not.
-#[allow(clippy::type_complexity)] // a failure, else a value or the reason that there is none
-fn defined(
-    estimate: Result<Estimate, StatisticsError>,
-    name: impl std::fmt::Display,
-) -> Result<Result<Estimate, String>, FailureReport> {
-    match estimate {
-        Ok(estimate) => Ok(Ok(estimate)),
-        Err(problem @ (StatisticsError::Label { .. } | StatisticsError::Weight { .. })) => {
-            let message = format!("{name} cannot be computed on the held-out data: {problem}");
-            Err(failure(FailureReason::DatasetUnreadable, message))
-        }
-        Err(problem @ StatisticsError::Prediction { .. }) => {
-            let message =
-                format!("{name} cannot be computed on what the model server answers: {problem}");
-            Err(failure(FailureReason::ServerFailed, message))
-        }
-        Err(
-            problem @ (StatisticsError::Empty
-            | StatisticsError::Length { .. }
-            | StatisticsError::Weights { .. }
-            | StatisticsError::OneClass { .. }
-            | StatisticsError::Undefined { .. }),
-        ) => Ok(Err(problem.to_string())),
-    }
-}
-
 fn message(
     arguments: &Arguments,
     verdict: Verdict,
     too_few: bool,
-    rows: usize,
+    rows: u64,
     found: &[Found<'_>],
 ) -> String {
     if too_few && verdict == Verdict::Inconclusive {

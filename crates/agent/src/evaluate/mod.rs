@@ -1,13 +1,15 @@
 //! `windlass-agent evaluate`: judges a model through the server that will serve it.
 //!
 //! ```text
-//!   data set ──encode──> rows ──the server's protocol──> answers of candidate (and champion)
-//!   labels, answers, segments, groups ──windlass-statistics──> metrics with intervals ──gates──> verdict
-//!   features, answers ──────────────────────────────> baseline profile
+//!   data set ──batch by batch──> features ──the server's protocol──> answers of candidate (and champion)
+//!   labels, answers, segments, groups ──a first look──> values of metrics ──┐
+//!           └──spool, on disk──────────> the same rows ──a second look──────┴──> intervals ──gates──> verdict
+//!   features, answers ─────────────────> baseline profile, worst slices
 //! ```
 //!
-//! Absent on purpose: reading a model. Any format that can be served can be judged. And constant memory: the rows that
-//! are judged are held whole, since areas, quantiles and paired comparisons are exact.
+//! Each row is read and asked about once, in memory that does not grow with the rows.
+//!
+//! Absent on purpose: reading a model. Any format that can be served can be judged.
 
 pub mod gate;
 mod judge;
@@ -15,34 +17,39 @@ mod rows;
 mod segments;
 pub mod server;
 mod slices;
+mod spool;
 
 use std::time::Duration;
 
+use futures::TryStreamExt;
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
-use tracing::info;
+use tracing::{debug, info};
 use windlass_api::Protocol;
 use windlass_api::agent::{
-    Encoding, EvaluationReport, FailureReason, FailureReport, MetricResult, Profile, Report,
-    Signature, Tree, Verdict, paths,
+    Encoding, EvaluationReport, FailureReason, FailureReport, Feature, MetricResult, Profile,
+    Report, Signature, Tree, Verdict, paths,
 };
 
-use windlass_statistics::sample::{Sample, most_probable};
+use windlass_statistics::sample::most_probable;
 
 use crate::address::Address;
 use crate::arguments::{DataFormat, duration, time};
 use crate::data::answers::Answers;
 use crate::data::encode::{RawFeature, Values};
+use crate::data::scan::Scan;
 use crate::data::{Dataset, Reasons, column};
-use crate::profile::{PREDICTION, profile_of, signature, write_json};
+use crate::profile::{PREDICTION, Profiles, signature, write_json};
 use crate::report::{OrFail, failure};
 
 use self::gate::{DisparityGate, Gate};
-use self::judge::{Case, Judged, judge};
-use self::rows::Known;
-use self::segments::Groups;
+use self::judge::{First, Judged};
+use self::rows::{Reader, Rows};
+use self::segments::{Groups, Segments};
 use self::server::{Question, Server};
-use self::slices::Slice;
+use self::slices::{Slice, Slices};
+use self::spool::Spool;
 
 /// Arguments of `windlass-agent evaluate`.
 #[derive(Clone, Debug, clap::Args)]
@@ -179,72 +186,155 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         Some(_) | None => None,
     };
 
-    let mut data = Dataset::read(&address, arguments.format, REASONS).await?;
-    within_window(&mut data, &arguments)?;
-    let known = Known::read(
-        &data,
-        &arguments.label,
-        &inputs.output.classes,
-        arguments.weight.as_deref(),
-        arguments.query.as_deref(),
-    )?;
-    let segments = segments::of(&data, &arguments.segments, &arguments.segment_by).await?;
-    let groups = arguments
-        .disparities
-        .iter()
-        .map(|gate| segments::groups(&data, &gate.by, arguments.min_samples));
-    let groups: Vec<Groups> = groups.collect::<Result<_, _>>()?;
-    let features = features(&data, &inputs)?;
-    info!(
-        rows = known.labels.len(),
-        segments = segments.len(),
-        "read {}",
-        arguments.dataset
-    );
-
-    let candidate = ask(&arguments, &arguments.server, &inputs, &features).await?;
-    let champion = match &arguments.champion_server {
-        Some(base) => {
-            let theirs = champion_inputs.as_ref().unwrap_or(&inputs);
-            comparable(&inputs, theirs)?;
-            let features = self::features(&data, theirs)?;
-            Some(ask(&arguments, base, theirs, &features).await?)
-        }
-        None => None,
-    };
-
-    let case = Case {
-        known: &known,
-        candidate: &candidate,
-        champion: champion.as_ref(),
-        segments: &segments,
-        groups: &groups,
-    };
-    let judged = judge(&arguments, &case)?;
-    let slices = worst_slices(&arguments, &data, &known, &candidate);
-    let profile = baseline(&inputs, features, &candidate);
-    let found = Found {
-        rows: known.labels.len() as u64,
-        judged,
-        slices,
-        profile,
-    };
+    let mut asked = vec![Asked::new(&arguments, &arguments.server, &inputs)?];
+    if let Some(base) = &arguments.champion_server {
+        let theirs = champion_inputs.as_ref().unwrap_or(&inputs);
+        comparable(&inputs, theirs)?;
+        asked.push(Asked::new(&arguments, base, theirs)?);
+    }
+    let mut scan = Scan::open(&address, arguments.format, REASONS).await?;
+    if let Some(query) = &arguments.query {
+        scan = scan.sorted_by(query)?;
+    }
+    let found = look(&arguments, &scan, &asked).await?;
     report(&arguments, found, output.as_ref()).await
 }
 
-/// What a server answers to all rows.
-async fn ask(
+/// Reads the rows, asks the models, and looks at what they answer twice.
+async fn look(
     arguments: &Arguments,
-    base: &str,
-    signature: &Signature,
-    features: &[RawFeature],
-) -> Result<Answers, FailureReport> {
-    let protocol = arguments.protocol;
-    let question = Question::new(protocol, signature, features)?;
-    let timeout = arguments.request_timeout;
-    let server = Server::new(protocol, base, &arguments.model_name, timeout)?;
-    server.wait_until_ready(arguments.ready_timeout).await?;
-    server.predict(&question, &signature.output).await
+    scan: &Scan,
+    asked: &[Asked<'_>],
+) -> Result<Found, FailureReport> {
+    let candidate = &asked[0];
+    let columns = rows::Columns {
+        label: &arguments.label,
+        classes: &candidate.signature.output.classes,
+        weight: arguments.weight.as_deref(),
+        query: arguments.query.as_deref(),
+    };
+    columns_are_there(arguments, scan, asked)?;
+    let mut segments = Segments::new(scan, &arguments.segments, &arguments.segment_by)?;
+    let disparities = arguments.disparities.iter();
+    let groups = disparities.map(|gate| Groups::new(scan, &gate.by));
+    let groups: Vec<Groups> = groups.collect::<Result<_, _>>()?;
+
+    let mut reader = Reader::new(columns);
+    let mut first = First::new(arguments, segments.most(), groups);
+    let mut spool = Spool::new();
+    let mut slices = sliced(arguments, scan);
+    let mut baseline = Baseline::new(candidate.signature);
+    let mut batches = scan.batches();
+    while let Some(batch) = batches.try_next().await? {
+        let batch = within_window(batch, arguments)?.after(reader.rows());
+        let Some(known) = reader.read(&batch)? else {
+            continue;
+        };
+        if known.labels.is_empty() {
+            continue;
+        }
+        let members = segments.of(&batch)?;
+        let answers = asked.iter().map(|model| model.answers(&batch));
+        let mut answers = try_join_all(answers).await?.into_iter();
+        let (features, answered) = answers.next().unwrap_or_default();
+        baseline.add(features, &answered);
+        let rows = Rows {
+            known,
+            candidate: answered,
+            champion: answers.next().map(|(_, answered)| answered),
+            members,
+        };
+        first.add(&rows, &batch, &segments)?;
+        if let Some(slices) = &mut slices {
+            slices.add(&batch, &rows)?;
+        }
+        spool.keep(&rows)?;
+        debug!(rows = reader.rows(), "judged");
+    }
+    if let Some(problem) = reader.lacking() {
+        return Err(scan.unreadable(&problem));
+    }
+    info!(
+        rows = reader.rows(),
+        segments = segments.count(),
+        "read {}",
+        arguments.dataset
+    );
+    let mut second = first.second(&segments);
+    for rows in spool.rows()? {
+        second.add(&rows?);
+    }
+    let worst = |slices: Slices| slices.worst(arguments.min_samples, arguments.confidence);
+    Ok(Found {
+        rows: reader.rows() as u64,
+        judged: second.judged(),
+        slices: slices.map(worst).unwrap_or_default(),
+        profile: baseline.profiles.profile(),
+    })
+}
+
+/// Before anyone is asked anything.
+fn columns_are_there(
+    arguments: &Arguments,
+    scan: &Scan,
+    asked: &[Asked<'_>],
+) -> Result<(), FailureReport> {
+    let inputs = asked.iter().flat_map(|model| &model.signature.inputs);
+    let inputs = inputs.map(|input| input.name.as_str());
+    let named = [
+        Some(&arguments.label),
+        arguments.weight.as_ref(),
+        arguments.time_column.as_ref(),
+    ];
+    let named = named.into_iter().flatten().map(String::as_str);
+    for name in named.chain(inputs) {
+        scan.data_type(name)?;
+    }
+    Ok(())
+}
+
+/// A model that is asked.
+struct Asked<'a> {
+    server: Server,
+    signature: &'a Signature,
+    protocol: Protocol,
+    patience: Duration,
+    /// Whether it has been waited for.
+    is_ready: tokio::sync::OnceCell<()>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(
+        arguments: &Arguments,
+        base: &str,
+        signature: &'a Signature,
+    ) -> Result<Self, FailureReport> {
+        let (protocol, timeout) = (arguments.protocol, arguments.request_timeout);
+        Ok(Self {
+            server: Server::new(protocol, base, &arguments.model_name, timeout)?,
+            signature,
+            protocol,
+            patience: arguments.ready_timeout,
+            is_ready: tokio::sync::OnceCell::new(),
+        })
+    }
+
+    /// The features of rows, and what the model answers.
+    async fn answers(&self, data: &Dataset) -> Result<(Vec<RawFeature>, Answers), FailureReport> {
+        let features: Result<Vec<RawFeature>, FailureReport> = self
+            .signature
+            .inputs
+            .iter()
+            .map(|feature| RawFeature::read(data, feature))
+            .collect();
+        let features = features?;
+        let question = Question::new(self.protocol, self.signature, &features)?;
+        let ready = || self.server.wait_until_ready(self.patience);
+        self.is_ready.get_or_try_init(ready).await?;
+        let output = &self.signature.output;
+        let answers = self.server.predict(&question, output, data.first()).await?;
+        Ok((features, answers))
+    }
 }
 
 /// Two models are compared on the same labels, so they answer with the same classes.
@@ -265,39 +355,13 @@ fn comparable(candidate: &Signature, champion: &Signature) -> Result<(), Failure
     Err(failure(FailureReason::InvalidArguments, message))
 }
 
-/// Where the candidate does worst; nothing for rankings, whose rows have no loss of their own.
-fn worst_slices(
-    arguments: &Arguments,
-    data: &Dataset,
-    known: &Known,
-    candidate: &Answers,
-) -> Vec<Slice> {
-    if known.queries.is_some() {
-        return Vec::new();
-    }
-    let mut without = vec![arguments.label.as_str()];
-    without.extend(arguments.time_column.as_deref());
-    without.extend(arguments.weight.as_deref());
-    let width = candidate.width.max(1);
-    let sample = Sample::of_classes(&known.labels, &candidate.values, width);
-    let slices = slices::worst(
-        data,
-        &without,
-        &sample,
-        arguments.min_samples,
-        arguments.confidence,
-    );
-    for slice in &slices {
-        info!(
-            rows = slice.rows,
-            "{} {:.4} on {}, {:.4} elsewhere",
-            slice.of,
-            slice.loss,
-            slice.predicate,
-            slice.elsewhere
-        );
-    }
-    slices
+/// Where the candidate may do worst; nothing for rankings, whose rows have no loss of their own.
+fn sliced(arguments: &Arguments, scan: &Scan) -> Option<Slices> {
+    let mut less = vec![arguments.label.as_str()];
+    less.extend(arguments.time_column.as_deref());
+    less.extend(arguments.weight.as_deref());
+    let is_of_rows = arguments.query.is_none();
+    is_of_rows.then(|| Slices::new(scan.schema(), &less))
 }
 
 fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
@@ -316,12 +380,12 @@ fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
     Ok(())
 }
 
-fn within_window(data: &mut Dataset, arguments: &Arguments) -> Result<(), FailureReport> {
+fn within_window(mut data: Dataset, arguments: &Arguments) -> Result<Dataset, FailureReport> {
     let Some(name) = &arguments.time_column else {
-        return Ok(());
+        return Ok(data);
     };
-    let about = |problem: String| data.unreadable(&format!("column '{name}': {problem}"));
-    let times = column::times(data.column(name)?).map_err(about)?;
+    let times = column::times(data.column(name)?);
+    let times = times.map_err(|problem| data.about(name, &problem))?;
     let start = arguments
         .window_start
         .map_or(i64::MIN, Timestamp::as_microsecond);
@@ -332,39 +396,51 @@ fn within_window(data: &mut Dataset, arguments: &Arguments) -> Result<(), Failur
         .iter()
         .map(|time| time.is_some_and(|time| start <= time && time < end))
         .collect();
-    data.retain(&keep)
-}
-
-fn features(data: &Dataset, signature: &Signature) -> Result<Vec<RawFeature>, FailureReport> {
-    signature
-        .inputs
-        .iter()
-        .map(|feature| RawFeature::read(data, feature))
-        .collect()
+    data.retain(&keep)?;
+    Ok(data)
 }
 
 /// The profile of the rows as the payload log would have them: there, a category that the model does not know is null,
 /// and of several classes the most probable is the prediction. Texts have none.
-fn baseline(signature: &Signature, mut features: Vec<RawFeature>, answers: &Answers) -> Profile {
-    for (input, feature) in signature.inputs.iter().zip(&mut features) {
-        if let (Encoding::Category { categories }, Values::Category(texts)) =
-            (&input.encoding, &mut feature.values)
-        {
-            for text in texts {
-                text.take_if(|text| !categories.contains(text));
-            }
+struct Baseline<'a> {
+    signature: &'a Signature,
+    profiles: Profiles,
+}
+
+impl<'a> Baseline<'a> {
+    fn new(signature: &'a Signature) -> Self {
+        let inputs = signature.inputs.iter().filter(|input| !is_text(input));
+        let names = inputs.map(|input| input.name.as_str());
+        Self {
+            signature,
+            profiles: Profiles::new(names.chain([PREDICTION])),
         }
     }
-    let mut inputs = signature.inputs.iter();
-    features.retain(|_| {
-        let input = inputs.next();
-        input.is_some_and(|input| !matches!(input.encoding, Encoding::Text))
-    });
-    features.push(RawFeature {
-        name: PREDICTION.to_owned(),
-        values: predictions(&signature.output.classes, answers),
-    });
-    profile_of(answers.rows(), &features)
+
+    /// Takes the features of rows, which are in the order of the signature, and the answers.
+    fn add(&mut self, mut features: Vec<RawFeature>, answers: &Answers) {
+        let inputs = &self.signature.inputs;
+        for (input, feature) in inputs.iter().zip(&mut features) {
+            if let (Encoding::Category { categories }, Values::Category(texts)) =
+                (&input.encoding, &mut feature.values)
+            {
+                for text in texts {
+                    text.take_if(|text| !categories.contains(text));
+                }
+            }
+        }
+        let mut of = inputs.iter();
+        features.retain(|_| of.next().is_some_and(|input| !is_text(input)));
+        features.push(RawFeature {
+            name: PREDICTION.to_owned(),
+            values: predictions(&self.signature.output.classes, answers),
+        });
+        self.profiles.add(answers.rows(), &features);
+    }
+}
+
+fn is_text(input: &Feature) -> bool {
+    matches!(input.encoding, Encoding::Text)
 }
 
 fn predictions(classes: &[String], answers: &Answers) -> Values {
@@ -421,6 +497,16 @@ async fn report(
         ),
         None => (None, None),
     };
+    for slice in &slices {
+        info!(
+            rows = slice.rows,
+            "{} {:.4} on {}, {:.4} elsewhere",
+            slice.of,
+            slice.loss,
+            slice.predicate,
+            slice.elsewhere
+        );
+    }
     info!(?verdict, rows, "{message}");
     Ok(Report::Evaluation(EvaluationReport {
         verdict,

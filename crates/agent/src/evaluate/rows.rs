@@ -1,12 +1,23 @@
-//! The rows that models are judged on, with what is known of each.
-
-use std::collections::HashMap;
+//! Rows that models are judged on, with what is known of each.
 
 use windlass_api::agent::FailureReport;
-use windlass_statistics::sample::Sample;
+use windlass_statistics::sample::Row;
 
+use super::segments::Members;
+use crate::data::Dataset;
 use crate::data::answers::{Answers, class_of, place_of};
-use crate::data::{Dataset, column};
+
+/// Which columns hold what is known of rows.
+pub struct Columns<'a> {
+    /// The label.
+    pub label: &'a str,
+    /// The classes that labels name; none for numbers.
+    pub classes: &'a [String],
+    /// How much a row counts.
+    pub weight: Option<&'a str>,
+    /// Which query it is of.
+    pub query: Option<&'a str>,
+}
 
 /// What is known of rows but for answers: labels, weights and queries.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,133 +26,155 @@ pub struct Known {
     pub labels: Vec<f64>,
     /// How much each row counts; absent where all count the same.
     pub weights: Option<Vec<f64>>,
-    /// The query of each row, from 0 in the order in which they come up.
-    pub queries: Option<Vec<usize>>,
+    /// The query of each row. Rows of one query follow each other, also from batch to batch.
+    pub queries: Option<Vec<u64>>,
 }
 
-/// Rows of a sample, those of one query together.
-#[derive(Clone, Debug, PartialEq)]
+/// Rows with all that they are judged by.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
-    labels: Vec<f64>,
-    weights: Option<Vec<f64>>,
-    /// Where each query begins, and after the last the number of rows.
-    starts: Option<Vec<usize>>,
-    candidate: Answers,
-    champion: Option<Answers>,
-}
-
-impl Known {
-    /// Reads the columns of a data set.
-    ///
-    /// # Errors
-    /// With the first row that has no label, no weight or no query, or one that is none.
-    pub fn read(
-        data: &Dataset,
-        label: &str,
-        classes: &[String],
-        weight: Option<&str>,
-        query: Option<&str>,
-    ) -> Result<Self, FailureReport> {
-        Ok(Self {
-            labels: labels(data, label, classes)?,
-            weights: weight.map(|name| weights(data, name)).transpose()?,
-            queries: query.map(|name| queries(data, name)).transpose()?,
-        })
-    }
-
-    /// Some of the rows, or all, with what models answered.
-    pub fn rows(
-        &self,
-        rows: Option<&[usize]>,
-        candidate: &Answers,
-        champion: Option<&Answers>,
-    ) -> Rows {
-        let mut order: Vec<usize> = match rows {
-            Some(rows) => rows.to_vec(),
-            None => (0..self.labels.len()).collect(),
-        };
-        let mut starts = None;
-        if let Some(queries) = &self.queries {
-            order.sort_by_key(|row| queries[*row]);
-            starts = Some(starts_of(order.iter().map(|row| queries[*row])));
-        }
-        let take = |values: &[f64]| -> Vec<f64> { order.iter().map(|row| values[*row]).collect() };
-        Rows {
-            labels: take(&self.labels),
-            weights: self.weights.as_deref().map(take),
-            starts,
-            candidate: candidate.select(&order),
-            champion: champion.map(|champion| champion.select(&order)),
-        }
-    }
+    /// What is known.
+    pub known: Known,
+    /// What the candidate answered.
+    pub candidate: Answers,
+    /// What the champion did, where there is one.
+    pub champion: Option<Answers>,
+    /// Which segments they are of.
+    pub members: Members,
 }
 
 impl Rows {
-    /// How many.
-    pub fn count(&self) -> usize {
-        self.labels.len()
+    /// A row with the candidate's answer.
+    pub fn candidate(&self, row: usize) -> Row<'_> {
+        self.known.row(row, &self.candidate)
     }
 
-    /// With the candidate's answers.
-    pub fn candidate(&self) -> Sample<'_> {
-        self.sample(&self.candidate)
-    }
-
-    /// With the champion's, where there is one.
-    pub fn champion(&self) -> Option<Sample<'_>> {
-        self.champion.as_ref().map(|answers| self.sample(answers))
-    }
-
-    fn sample<'a>(&'a self, answers: &'a Answers) -> Sample<'a> {
-        let mut sample = Sample::of_classes(&self.labels, &answers.values, answers.width.max(1));
-        if let Some(weights) = &self.weights {
-            sample = sample.weighted(weights);
-        }
-        if let Some(starts) = &self.starts {
-            sample = sample.in_queries(starts);
-        }
-        sample
+    /// A row with the champion's answer, where there is one.
+    pub fn champion(&self, row: usize) -> Option<Row<'_>> {
+        let answers = self.champion.as_ref()?;
+        Some(self.known.row(row, answers))
     }
 }
 
-/// Where each query begins in rows that lie together by query, and the number of rows.
-fn starts_of(queries: impl Iterator<Item = usize>) -> Vec<usize> {
-    let mut starts = Vec::new();
-    let (mut before, mut count) = (None, 0);
-    for query in queries {
-        if before != Some(query) {
-            starts.push(count);
-            before = Some(query);
+impl Known {
+    fn row<'a>(&self, row: usize, answers: &'a Answers) -> Row<'a> {
+        let query = self.queries.as_ref().map(|queries| queries[row]);
+        Row {
+            label: self.labels[row],
+            answers: answers.of(row),
+            weight: self.weights.as_ref().map_or(1.0, |weights| weights[row]),
+            query: query.and_then(|query| usize::try_from(query).ok()),
         }
-        count += 1;
     }
-    starts.push(count);
-    starts
 }
 
-fn labels(data: &Dataset, name: &str, classes: &[String]) -> Result<Vec<f64>, FailureReport> {
-    let about = |problem: String| data.unreadable(&format!("label '{name}': {problem}"));
-    let values = if classes.is_empty() {
-        column::numbers(data.column(name)?).map_err(about)?
-    } else {
-        let texts = column::texts(data.column(name)?).map_err(about)?;
-        let listed = classes.join(", ");
-        let class = |(row, text): (usize, Option<String>)| {
-            let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
-                return Ok(None);
-            };
-            let unknown = || {
-                format!(
-                    "row {row} holds '{text}', which is none of the classes of the model's signature: {listed}"
-                )
-            };
-            place(&text, classes).map(Some).ok_or_else(unknown)
+/// Reads batches of rows, one after the other.
+pub struct Reader<'a> {
+    columns: Columns<'a>,
+    rows: usize,
+    /// Rows without a label, a weight, a query.
+    missing: [usize; 3],
+    /// The query of the last row, and how many there were before it.
+    query: Option<String>,
+    queries: u64,
+}
+
+impl<'a> Reader<'a> {
+    /// Nothing read.
+    pub fn new(columns: Columns<'a>) -> Self {
+        Self {
+            columns,
+            rows: 0,
+            missing: [0; 3],
+            query: None,
+            queries: 0,
+        }
+    }
+
+    /// How many rows were read.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// What is known of a batch; nothing once a row lacked what is asked for, which is counted to the end.
+    ///
+    /// # Errors
+    /// With the first row whose label, weight or query is none.
+    pub fn read(&mut self, data: &Dataset) -> Result<Option<Known>, FailureReport> {
+        self.rows += data.rows();
+        let labels = whole(&mut self.missing[0], labels(data, &self.columns)?);
+        let weights = match self.columns.weight {
+            Some(name) => Some(whole(&mut self.missing[1], weights(data, name)?)),
+            None => None,
         };
-        let places: Result<Vec<Option<f64>>, String> =
-            texts.into_iter().enumerate().map(class).collect();
-        places.map_err(about)?
+        let queries = match self.columns.query {
+            Some(name) => {
+                let queries = self.queries(data, name)?;
+                Some(whole(&mut self.missing[2], queries))
+            }
+            None => None,
+        };
+        let is_whole = self.missing.iter().all(|missing| *missing == 0);
+        Ok(is_whole.then_some(Known {
+            labels,
+            weights,
+            queries,
+        }))
+    }
+
+    /// What the rows lack, in words; absent when nothing is.
+    pub fn lacking(&self) -> Option<String> {
+        let names = [
+            ("label", Some(self.columns.label)),
+            ("weight", self.columns.weight),
+            ("query", self.columns.query),
+        ];
+        let all = names.into_iter().zip(self.missing);
+        let mut lacking = all.filter(|(_, missing)| *missing > 0);
+        let ((what, name), missing) = lacking.next()?;
+        Some(format!(
+            "{what} '{}': {missing} of {} rows have no {what}",
+            name.unwrap_or_default(),
+            self.rows
+        ))
+    }
+
+    fn queries(&mut self, data: &Dataset, name: &str) -> Result<Vec<Option<u64>>, FailureReport> {
+        let place = |text: Option<String>| {
+            let text = text?;
+            if self.query.as_ref() != Some(&text) {
+                self.query = Some(text);
+                self.queries += 1;
+            }
+            Some(self.queries)
+        };
+        Ok(data.texts(name)?.into_iter().map(place).collect())
+    }
+}
+
+fn labels(data: &Dataset, columns: &Columns<'_>) -> Result<Vec<Option<f64>>, FailureReport> {
+    let (name, classes) = (columns.label, columns.classes);
+    if classes.is_empty() {
+        return data.numbers(name);
+    }
+    let class = |(row, text): (usize, Option<String>)| {
+        let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
+            return Ok(None);
+        };
+        let unknown = || {
+            let (row, listed) = (data.first() + row, classes.join(", "));
+            let problem = format!(
+                "row {row} holds '{text}', which is none of the classes of the model's signature: {listed}"
+            );
+            data.about(name, &problem)
+        };
+        place(&text, classes).map(Some).ok_or_else(unknown)
     };
-    whole(values, "label").map_err(about)
+    data.texts(name)?
+        .into_iter()
+        .enumerate()
+        .map(class)
+        .collect()
 }
 
 /// The place of a class by its name, or by its place as a number.
@@ -155,68 +188,33 @@ fn place(text: &str, classes: &[String]) -> Option<f64> {
     by_name.or_else(by_place).map(|place| place as f64)
 }
 
-fn weights(data: &Dataset, name: &str) -> Result<Vec<f64>, FailureReport> {
-    let about = |problem: String| data.unreadable(&format!("weight '{name}': {problem}"));
-    let values = column::numbers(data.column(name)?).map_err(about)?;
-    let weights = whole(values, "weight").map_err(about)?;
+fn weights(data: &Dataset, name: &str) -> Result<Vec<Option<f64>>, FailureReport> {
+    let weights = data.numbers(name)?;
     let is_none = |weight: &f64| !(weight.is_finite() && *weight >= 0.0);
-    match weights.iter().position(is_none) {
-        Some(row) => Err(about(format!(
-            "row {row} holds {}, which is no finite number of at least 0",
-            weights[row]
-        ))),
+    let of_rows = weights.iter().enumerate();
+    let mut bad = of_rows.filter_map(|(row, weight)| Some((row, weight.filter(is_none)?)));
+    match bad.next() {
+        Some((row, weight)) => {
+            let row = data.first() + row;
+            let problem =
+                format!("row {row} holds {weight}, which is no finite number of at least 0");
+            Err(data.about(name, &problem))
+        }
         None => Ok(weights),
     }
 }
 
-fn queries(data: &Dataset, name: &str) -> Result<Vec<usize>, FailureReport> {
-    let about = |problem: String| data.unreadable(&format!("query '{name}': {problem}"));
-    let texts = column::texts(data.column(name)?).map_err(about)?;
-    let mut known = HashMap::new();
-    let texts = whole(texts, "query").map_err(about)?;
-    let place = |text: String| {
-        let next = known.len();
-        *known.entry(text).or_insert(next)
-    };
-    Ok(texts.into_iter().map(place).collect())
-}
-
-/// The values, where each row has one.
-fn whole<T>(values: Vec<Option<T>>, what: &str) -> Result<Vec<T>, String> {
-    let missing = values.iter().filter(|value| value.is_none()).count();
-    if missing > 0 {
-        return Err(format!("{missing} of {} rows have no {what}", values.len()));
-    }
-    Ok(values.into_iter().flatten().collect())
+/// The values that are there; the others are counted.
+fn whole<T>(missing: &mut usize, values: Vec<Option<T>>) -> Vec<T> {
+    let rows = values.len();
+    let there: Vec<T> = values.into_iter().flatten().collect();
+    *missing += rows - there.len();
+    there
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rows_of_one_query_lie_together() {
-        let known = Known {
-            labels: vec![0.0, 1.0, 2.0, 3.0, 4.0],
-            weights: None,
-            queries: Some(vec![0, 1, 0, 1, 2]),
-        };
-        let answers = Answers {
-            width: 1,
-            values: known.labels.clone(),
-        };
-        let rows = known.rows(None, &answers, None);
-        assert_eq!(rows.labels, [0.0, 2.0, 1.0, 3.0, 4.0]);
-        assert_eq!(rows.starts, Some(vec![0, 2, 4, 5]));
-        assert_eq!(rows.candidate.values, rows.labels);
-        let some = known.rows(Some(&[1, 2, 3]), &answers, Some(&answers));
-        assert_eq!(some.labels, [2.0, 1.0, 3.0]);
-        assert_eq!(
-            (some.starts.as_deref(), some.count()),
-            (Some(&[0, 1, 3][..]), 3)
-        );
-        assert_eq!(known.rows(Some(&[]), &answers, None).starts, Some(vec![0]));
-    }
 
     #[test]
     fn a_label_is_a_class_by_name_or_by_place() {

@@ -7,23 +7,30 @@
 //! Source: Chung, Kraska, Polyzotis, Tae & Whang (2019), "Slice Finder: automated data slicing for model validation", for
 //! slices of one column.
 
-use arrow::array::Array as _;
+use std::collections::BTreeMap;
+
+use arrow::datatypes::SchemaRef;
 use serde::Serialize;
+use windlass_api::agent::FailureReport;
+use windlass_statistics::cells::Cells;
 use windlass_statistics::losses::Loss;
 use windlass_statistics::mean::Mean;
 use windlass_statistics::paired::holm;
-use windlass_statistics::sample::{Accepts, Sample};
-use windlass_statistics::{Interval, bins, normal};
+use windlass_statistics::sample::{Accepts, Row};
+use windlass_statistics::{Interval, normal};
 
-use super::segments::{equals, is_text, quoted, values_of};
-use crate::data::{Dataset, column};
+use super::rows::Rows;
+use super::segments::{equals, is_text, quoted};
+use crate::data::Dataset;
 
 /// How many are named.
 const NAMED: usize = 5;
 /// A column of more values is cut into quarters, or passed over where it is not of numbers.
 const MOST_VALUES: usize = 30;
 /// Into how many parts numbers are cut.
-const PARTS: usize = 4;
+const PARTS: u64 = 4;
+/// In how many steps numbers are told apart at least, where there are more.
+const NUMBER_CELLS: usize = 256;
 
 /// A slice on which the model does worse than on the other rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -43,47 +50,205 @@ pub struct Slice {
     pub worse_by: Interval,
 }
 
-/// The worst slices, the one that is worse by most first. Slices of fewer than `min_rows` rows are not looked at.
-pub fn worst(
-    data: &Dataset,
-    without: &[&str],
-    sample: &Sample<'_>,
-    min_rows: u64,
-    confidence: f64,
-) -> Vec<Slice> {
-    let (of, losses) = losses(sample);
-    let all: Mean = losses.iter().copied().collect();
-    let mut found = Vec::new();
-    for name in data.columns() {
-        if without.contains(&name.as_str()) {
-            continue;
-        }
-        for (predicate, rows) in of_column(data, &name) {
-            let inside: Mean = rows.iter().map(|row| losses[*row]).collect();
-            if inside.count < min_rows || all.count - inside.count < min_rows {
-                continue;
-            }
-            let mut is_inside = vec![false; losses.len()];
-            for row in rows {
-                is_inside[row] = true;
-            }
-            let outside = losses.iter().zip(is_inside).filter(|(_, is)| !is);
-            let outside: Mean = outside.map(|(loss, _)| *loss).collect();
-            found.extend(compare(predicate, of, inside, outside, confidence));
+/// What a row may cost; which of them it is shows when all rows were seen.
+const LOSSES: [(&str, Accepts); 3] = [
+    ("logLoss", Accepts::Probabilities),
+    ("error", Accepts::Scores),
+    ("absoluteError", Accepts::Numbers),
+];
+
+/// The mean of each loss, over the same rows.
+type Losses = [Mean; LOSSES.len()];
+
+/// Slices of rows as they come, in memory that does not grow with them.
+pub struct Slices {
+    columns: Vec<Sliced>,
+    /// Which losses all rows have.
+    is_defined: [bool; LOSSES.len()],
+}
+
+/// The values of a column.
+struct Sliced {
+    name: String,
+    is_text: bool,
+    /// Absent where there are too many.
+    values: Option<BTreeMap<Option<String>, Losses>>,
+    /// Of a column of numbers.
+    numbers: Option<Cells<Losses>>,
+    /// Rows without a number.
+    without: Losses,
+}
+
+impl Slices {
+    /// Of all columns of a data set, less those of these names.
+    pub fn new(schema: &SchemaRef, less: &[&str]) -> Self {
+        let columns = schema
+            .fields()
+            .iter()
+            .filter(|field| !less.contains(&field.name().as_str()));
+        let sliced = columns.map(|field| Sliced {
+            name: field.name().clone(),
+            is_text: is_text(field.data_type()),
+            values: Some(BTreeMap::new()),
+            numbers: field
+                .data_type()
+                .is_numeric()
+                .then(|| Cells::new(NUMBER_CELLS)),
+            without: Losses::default(),
+        });
+        Self {
+            columns: sliced.collect(),
+            is_defined: [true; LOSSES.len()],
         }
     }
-    let p_values: Vec<f64> = found.iter().map(|(_, p)| *p).collect();
-    let alpha = 1.0 - confidence;
-    let mut slices: Vec<Slice> = found
-        .into_iter()
-        .zip(holm(&p_values))
-        .filter(|(_, adjusted)| *adjusted <= alpha)
-        .map(|((slice, _), _)| slice)
-        .collect();
-    let by_most = |one: &Slice, other: &Slice| other.worse_by.lower.total_cmp(&one.worse_by.lower);
-    slices.sort_by(by_most);
-    slices.truncate(NAMED);
-    slices
+
+    /// Takes rows, and the data that they are of.
+    ///
+    /// # Errors
+    /// A column that cannot be read.
+    pub fn add(&mut self, data: &Dataset, rows: &Rows) -> Result<(), FailureReport> {
+        let mut losses = Vec::with_capacity(data.rows());
+        for row in 0..data.rows() {
+            let of = rows.candidate(row);
+            for (is_defined, (_, accepts)) in self.is_defined.iter_mut().zip(LOSSES) {
+                *is_defined &= of.check(accepts, row).is_ok();
+            }
+            losses.push(losses_of(&of, self.is_defined));
+        }
+        for column in &mut self.columns {
+            column.add(data, &losses)?;
+        }
+        Ok(())
+    }
+
+    /// The worst, the one that is worse by most first. Slices of fewer than `min_rows` rows are not looked at.
+    pub fn worst(self, min_rows: u64, confidence: f64) -> Vec<Slice> {
+        let Some(which) = self.is_defined.iter().position(|is| *is) else {
+            return Vec::new();
+        };
+        let of = LOSSES[which].0;
+        let mut found = Vec::new();
+        for column in self.columns {
+            let slices = column.slices(which);
+            for (at, (predicate, inside)) in slices.iter().enumerate() {
+                // The slices of a column are all rows.
+                let mut outside = Mean::default();
+                let others = slices.iter().enumerate().filter(|(other, _)| *other != at);
+                others.for_each(|(_, (_, mean))| outside.merge(mean));
+                let is_small = inside.count < min_rows || outside.count < min_rows;
+                if let Some(predicate) = predicate.clone().filter(|_| !is_small) {
+                    found.extend(compare(predicate, of, *inside, outside, confidence));
+                }
+            }
+        }
+        let p_values: Vec<f64> = found.iter().map(|(_, p)| *p).collect();
+        let alpha = 1.0 - confidence;
+        let mut slices: Vec<Slice> = found
+            .into_iter()
+            .zip(holm(&p_values))
+            .filter(|(_, adjusted)| *adjusted <= alpha)
+            .map(|((slice, _), _)| slice)
+            .collect();
+        let by_most =
+            |one: &Slice, other: &Slice| other.worse_by.lower.total_cmp(&one.worse_by.lower);
+        slices.sort_by(by_most);
+        slices.truncate(NAMED);
+        slices
+    }
+}
+
+impl Sliced {
+    fn add(&mut self, data: &Dataset, losses: &[Losses]) -> Result<(), FailureReport> {
+        if let Some(values) = &mut self.values {
+            // What has no text (a list, a structure) is no slice.
+            let Ok(texts) = data.texts(&self.name) else {
+                self.values = None;
+                return Ok(());
+            };
+            for (text, of) in texts.into_iter().zip(losses) {
+                merge(values.entry(text).or_default(), of);
+            }
+            if values.len() > MOST_VALUES {
+                self.values = None;
+            }
+        }
+        if let Some(numbers) = &mut self.numbers {
+            for (number, of) in data.numbers(&self.name)?.into_iter().zip(losses) {
+                match number {
+                    Some(number) => numbers.add(number, *of),
+                    None => merge(&mut self.without, of),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Predicates, and the losses of the rows that they choose; together all rows. One part alone has no predicate.
+    fn slices(self, which: usize) -> Vec<(Option<String>, Mean)> {
+        let (name, is_text) = (self.name, self.is_text);
+        if let Some(values) = self.values {
+            let of = |(value, losses): (Option<String>, Losses)| {
+                let predicate = equals(&name, value.as_deref(), is_text);
+                (Some(predicate), losses[which])
+            };
+            return values.into_iter().map(of).collect();
+        }
+        let Some(numbers) = self.numbers else {
+            return Vec::new();
+        };
+        let mut slices = parts(&name, numbers, which);
+        slices.push((Some(equals(&name, None, false)), self.without[which]));
+        slices
+    }
+}
+
+/// Quarters of a column of numbers.
+fn parts(name: &str, mut cells: Cells<Losses>, which: usize) -> Vec<(Option<String>, Mean)> {
+    cells.settle();
+    let rows: u64 = cells.all().map(|losses| losses[which].count).sum();
+    let (mut part, mut seen) = (1, 0);
+    let mut parts: Vec<(Option<f64>, Mean)> = vec![(None, Mean::default())];
+    for (start, losses) in cells.starts().zip(cells.all()) {
+        if seen > 0 && seen * PARTS >= part * rows {
+            parts.push((Some(start), Mean::default()));
+            part = seen * PARTS / rows + 1;
+        }
+        seen += losses[which].count;
+        if let Some((_, mean)) = parts.last_mut() {
+            mean.merge(&losses[which]);
+        }
+    }
+    let column = quoted(name);
+    let edges: Vec<Option<f64>> = parts.iter().map(|(start, _)| *start).collect();
+    let predicate = |at: usize| {
+        let from = edges[at].map(|edge| format!("{column} >= {edge}"));
+        let to = edges.get(at + 1).copied().flatten();
+        let to = to.map(|edge| format!("{column} < {edge}"));
+        let both: Vec<String> = from.into_iter().chain(to).collect();
+        (!both.is_empty()).then(|| both.join(" AND "))
+    };
+    let all = parts.iter().enumerate();
+    all.map(|(at, (_, mean))| (predicate(at), *mean)).collect()
+}
+
+/// What a row costs, of the losses that it has.
+fn losses_of(row: &Row<'_>, is_defined: [bool; LOSSES.len()]) -> Losses {
+    let is_wrong = || f64::from(u8::from(row.class() != row.answered_class()));
+    let of: [&dyn Fn() -> f64; LOSSES.len()] =
+        [&|| Loss::Log.of(row), &is_wrong, &|| Loss::Absolute.of(row)];
+    let mut losses = Losses::default();
+    for ((mean, of), is_defined) in losses.iter_mut().zip(of).zip(is_defined) {
+        if is_defined {
+            mean.add(of());
+        }
+    }
+    losses
+}
+
+fn merge(into: &mut Losses, more: &Losses) {
+    for (mean, more) in into.iter_mut().zip(more) {
+        mean.merge(more);
+    }
 }
 
 /// A slice against all other rows, and the p-value of its being no worse.
@@ -115,87 +280,18 @@ fn compare(
     Some((slice, p))
 }
 
-/// What each row costs, by what labels and answers are.
-fn losses(sample: &Sample<'_>) -> (&'static str, Vec<f64>) {
-    let rows = 0..sample.rows();
-    let of = |loss: Loss| rows.clone().map(|row| loss.of(sample, row)).collect();
-    if sample.check(Accepts::Probabilities).is_ok() {
-        return ("logLoss", of(Loss::Log));
-    }
-    if sample.check(Accepts::Scores).is_ok() {
-        let is_wrong = |row| sample.class(row) != sample.answered_class(row);
-        let wrong = rows.map(|row| f64::from(u8::from(is_wrong(row))));
-        return ("error", wrong.collect());
-    }
-    ("absoluteError", of(Loss::Absolute))
-}
-
-/// The slices of a column: predicates, and their rows.
-fn of_column(data: &Dataset, name: &str) -> Vec<(String, Vec<usize>)> {
-    let Ok(values) = data.column(name) else {
-        return Vec::new();
-    };
-    let Ok(texts) = column::texts(values) else {
-        return Vec::new();
-    };
-    if let Some(by_value) = values_of(texts, MOST_VALUES) {
-        let is_text = is_text(values);
-        return by_value
-            .into_iter()
-            .map(|(value, rows)| (equals(name, value.as_deref(), is_text), rows))
-            .collect();
-    }
-    let is_number = values.data_type().is_numeric();
-    match column::numbers(values) {
-        Ok(numbers) if is_number => parts(name, &numbers),
-        Ok(_) | Err(_) => Vec::new(),
-    }
-}
-
-/// Quarters of a column of numbers, and its rows without one.
-fn parts(name: &str, numbers: &[Option<f64>]) -> Vec<(String, Vec<usize>)> {
-    let there: Vec<f64> = numbers
-        .iter()
-        .flatten()
-        .copied()
-        .filter(|one| one.is_finite())
-        .collect();
-    let edges = bins::edges(&there, PARTS);
-    let mut rows = vec![Vec::new(); edges.len() + 1];
-    let mut without = Vec::new();
-    for (row, number) in numbers.iter().enumerate() {
-        match number {
-            Some(number) => rows[bins::bin(&edges, *number)].push(row),
-            None => without.push(row),
-        }
-    }
-    let column = quoted(name);
-    let predicate = |part: usize| {
-        let from = part
-            .checked_sub(1)
-            .map(|at| format!("{column} >= {}", edges[at]));
-        let to = edges.get(part).map(|edge| format!("{column} < {edge}"));
-        let both: Vec<String> = from.into_iter().chain(to).collect();
-        both.join(" AND ")
-    };
-    let parts = rows.into_iter().enumerate();
-    parts
-        .map(|(part, rows)| (predicate(part), rows))
-        .filter(|(predicate, _)| !predicate.is_empty())
-        .chain([(equals(name, None, false), without)])
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 
+    use super::super::rows::Known;
     use super::*;
+    use crate::data::answers::Answers;
 
-    /// Rows of which those from Kiel above 30 are answered at random, and all others well.
-    fn rows(is_bad: impl Fn(&str, f64) -> bool) -> (Dataset, Vec<f64>, Vec<f64>) {
+    /// The worst slices of rows with a town and an age, some of which are answered at random, and all others well.
+    fn worst(is_bad: impl Fn(&str, f64) -> bool, less: &[&str], min_rows: u64) -> Vec<Slice> {
         let mut random = windlass_statistics::random::Random::new(3);
         let count = 6000;
         let towns: Vec<&str> = (0..count)
@@ -212,41 +308,47 @@ mod tests {
                 0.1 + 0.8 * labels[row]
             }
         });
-        let answers: Vec<f64> = answers.collect();
+        let rows = Rows {
+            candidate: Answers {
+                width: 1,
+                values: answers.collect(),
+            },
+            known: Known {
+                labels: labels.clone(),
+                ..Known::default()
+            },
+            ..Rows::default()
+        };
         let batch = RecordBatch::try_from_iter([
             ("town", Arc::new(StringArray::from(towns)) as ArrayRef),
             ("age", Arc::new(Float64Array::from(ages)) as ArrayRef),
         ]);
-        let data = Dataset::of_batches("rows", &[batch.expect("a batch")], super::super::REASONS);
-        (data.expect("a data set"), labels, answers)
+        let batch = batch.expect("a batch");
+        let mut slices = Slices::new(&batch.schema(), less);
+        let data = Dataset::of_batches("rows", &[batch], super::super::REASONS);
+        slices
+            .add(&data.expect("a data set"), &rows)
+            .expect("slices");
+        slices.worst(min_rows, 0.95)
     }
 
     #[test]
     fn a_slice_that_does_worse_is_found_and_named() {
-        let (data, labels, answers) = rows(|town, _| town == "Kiel");
-        let found = worst(&data, &[], &Sample::new(&labels, &answers), 200, 0.95);
+        let found = worst(|town, _| town == "Kiel", &[], 200);
         assert_eq!(found[0].predicate, "town = 'Kiel'");
         assert_eq!((found[0].rows, found[0].of), (2000, "logLoss"));
         assert!(found[0].worse_by.lower > 0.3, "{:?}", found[0]);
 
-        let (data, labels, answers) = rows(|_, age| age >= 65.0);
-        let found = worst(&data, &[], &Sample::new(&labels, &answers), 200, 0.95);
+        let found = worst(|_, age| age >= 65.0, &[], 200);
         assert!(found[0].predicate.starts_with("age >= 6"), "{found:?}");
-        assert!(worst(&data, &["age"], &Sample::new(&labels, &answers), 200, 0.95).is_empty());
+        assert!((1400..1600).contains(&found[0].rows), "{found:?}");
+        assert!(worst(|_, age| age >= 65.0, &["age"], 200).is_empty());
     }
 
     #[test]
     fn where_no_slice_does_worse_none_is_named() {
-        let (data, labels, answers) = rows(|_, _| false);
-        assert_eq!(
-            worst(&data, &[], &Sample::new(&labels, &answers), 200, 0.95),
-            []
-        );
+        assert_eq!(worst(|_, _| false, &[], 200), []);
         // Nor one of too few rows.
-        let (data, labels, answers) = rows(|town, _| town == "Kiel");
-        assert_eq!(
-            worst(&data, &[], &Sample::new(&labels, &answers), 3000, 0.95),
-            []
-        );
+        assert_eq!(worst(|town, _| town == "Kiel", &[], 3000), []);
     }
 }

@@ -120,7 +120,7 @@ impl Population {
 /// What the metric is in the population.
 pub fn truth(metric: Metric, random: &mut Random) -> f64 {
     let rows = Population::of(metric).draw(random, TRUTH);
-    metric.influence(&rows.sample()).expect("a value").value
+    metric.known(&rows.sample()).expect("a value").value()
 }
 
 /// The share of samples of this size of which the 95% interval holds the truth.

@@ -153,7 +153,7 @@ impl Server {
         }
     }
 
-    /// The model's answer for each row.
+    /// The model's answer for each row; there are so many rows before these, for messages.
     ///
     /// # Errors
     /// [`FailureReason::ServerFailed`] for an error, or for an answer that does not fit the rows or the signature's classes.
@@ -161,17 +161,23 @@ impl Server {
         &self,
         question: &Question,
         output: &Output,
+        before: usize,
     ) -> Result<Answers, FailureReport> {
         match question {
-            Question::Tensor(tensor) => self.of_tensor(tensor, output).await,
-            Question::Texts(texts) => self.of_texts(texts, output).await,
+            Question::Tensor(tensor) => self.of_tensor(tensor, output, before).await,
+            Question::Texts(texts) => self.of_texts(texts, output, before).await,
         }
     }
 
-    async fn of_tensor(&self, tensor: &Tensor, output: &Output) -> Result<Answers, FailureReport> {
+    async fn of_tensor(
+        &self,
+        tensor: &Tensor,
+        output: &Output,
+        before: usize,
+    ) -> Result<Answers, FailureReport> {
         let mut answers = Answers::default();
         for (batch, rows) in tensor.data.chunks(BATCH_ROWS * tensor.width).enumerate() {
-            let first = batch * BATCH_ROWS;
+            let first = before + batch * BATCH_ROWS;
             let count = rows.len() / tensor.width;
             let about = |problem: String| self.failed(first, first + count - 1, &problem);
             let batch = Batch {
@@ -193,7 +199,12 @@ impl Server {
         Ok(answers)
     }
 
-    async fn of_texts(&self, texts: &[String], output: &Output) -> Result<Answers, FailureReport> {
+    async fn of_texts(
+        &self,
+        texts: &[String],
+        output: &Output,
+        before: usize,
+    ) -> Result<Answers, FailureReport> {
         let Wire::OpenAi(http) = &self.wire else {
             return Err(self.failed(0, 0, "its protocol takes a tensor, and no texts"));
         };
@@ -202,7 +213,7 @@ impl Server {
         }
         let ask = |(row, text): (usize, String)| async move {
             let answer = open_ai::complete(http, &text).await;
-            answer.map_err(|problem| self.failed(row, row, &problem))
+            answer.map_err(|problem| self.failed(before + row, before + row, &problem))
         };
         let all = texts.iter().cloned().enumerate();
         let answers: Vec<String> = stream::iter(all)
@@ -211,7 +222,7 @@ impl Server {
             .try_collect()
             .await?;
         Answers::read(output, Raw::Texts(answers), texts.len())
-            .map_err(|problem| self.failed(0, texts.len().saturating_sub(1), &problem))
+            .map_err(|problem| self.failed(before, before + texts.len() - 1, &problem))
     }
 
     fn failed(&self, first: usize, last: usize, problem: &str) -> FailureReport {

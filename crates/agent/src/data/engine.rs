@@ -8,14 +8,14 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionContext;
 use windlass_api::agent::{FailureReason, FailureReport};
 
-use crate::data::config;
+use super::config;
 use crate::report::failure;
 
 /// How many consumers of memory a message names.
 const NAMED_CONSUMERS: usize = 3;
 
 /// Two sessions that share stores, memory and disk.
-pub(super) struct Engine {
+pub(crate) struct Engine {
     /// For what may be read in any order.
     pub parallel: SessionContext,
     /// For what is read in the order of its rows.
@@ -24,7 +24,7 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Sessions of so many partitions, so many bytes, and a folder to spill to; without one, that of the system.
-    pub(super) fn new(
+    pub(crate) fn new(
         partitions: usize,
         bytes: usize,
         work: Option<&Path>,
