@@ -66,8 +66,8 @@ test-images-and-programs: packages build
 test: test-images-and-programs ## Everything: unit, planners, real API server, end to end on a real node, chart and manifests
 	@# Built only for tests (some 4 minutes), and not in the middle of one.
 	@$(TESTCLUSTER) which kueue > /dev/null
-	@# Its test says so and is skipped where it cannot be had.
-	-@scripts/install-mlflow.sh > /dev/null
+	@# Their tests say so and are skipped where they cannot be had.
+	-@scripts/install-servers.sh > /dev/null
 	cargo test --locked --workspace --no-fail-fast -- --test-threads=2
 	python3 -m unittest discover demo/tests
 

@@ -24,8 +24,8 @@ use crate::tree;
 /// Bins of a number.
 pub(crate) const BINS: usize = 10;
 
-/// In how many steps the numbers of a column are told apart at least where there are more: some hundreds in a bin.
-const NUMBER_CELLS: usize = 4096;
+/// In how many cells the numbers of a column are counted, where there are more of them: a bin is about a hundred.
+const NUMBER_CELLS: usize = 1024;
 
 /// How many categories are counted by their names.
 const MOST_CATEGORIES: usize = 10_000;

@@ -2,10 +2,12 @@
 
 #![allow(clippy::float_cmp)] // exact where it is used
 
+use windlass_statistics::looks::{Pair, Tally};
 use windlass_statistics::metric::Metric;
 use windlass_statistics::paired::{Advantage, holm};
 use windlass_statistics::proportion::Proportion;
 use windlass_statistics::psi::{Categories, Psi};
+use windlass_statistics::random::Random;
 use windlass_statistics::sample::Sample;
 use windlass_statistics::{Interval, StatisticsError};
 
@@ -191,6 +193,58 @@ fn standard_errors_agree_with_a_jackknife() {
             metric,
             found.standard_error
         );
+    }
+}
+
+/// Scores that are told apart in a thousand steps only, in one look and in bounded memory.
+#[test]
+fn areas_of_many_scores_are_almost_as_they_are() {
+    let mut random = Random::new(8);
+    let rows = 100_000;
+    let labels: Vec<f64> = (0..rows).map(|row| [0.0, 0.0, 1.0][row % 3]).collect();
+    let mut scores = || -> Vec<f64> {
+        let of = |label: &f64| 1.0 / (1.0 + (-random.normal() - label).exp());
+        labels.iter().map(of).collect()
+    };
+    let (one, two) = (scores(), scores());
+    let (one, two) = (Sample::new(&labels, &one), Sample::new(&labels, &two));
+    for metric in [Metric::RocAuc, Metric::PrAuc] {
+        let of = |sample: &Sample<'_>| {
+            let mut tally = Tally::new(metric, 1, 1000);
+            let added = sample.all().try_for_each(|row| tally.add(&row));
+            added.expect("rows");
+            tally.known().expect("a value")
+        };
+        let mut pair = Pair::new(metric, of(&one), of(&two));
+        one.all()
+            .zip(two.all())
+            .for_each(|(one, two)| pair.add(&one, &two));
+        let (found, apart) = pair.finding();
+        let apart = apart.expect("a difference");
+        let exact = metric.finding(&one).expect("a value");
+        let exactly_apart = Advantage::new(metric, &one, &two).expect("a difference");
+        let error = exact.standard_error().expect("one");
+        for (what, found, exact) in [
+            ("value", found.value(), exact.value()),
+            (
+                "standard error",
+                found.standard_error().expect("one"),
+                error,
+            ),
+            ("advantage", apart.value, exactly_apart.value),
+            (
+                "its error",
+                apart.standard_error,
+                exactly_apart.standard_error,
+            ),
+        ] {
+            // A fiftieth of how well it is known.
+            let off = (found - exact).abs();
+            assert!(
+                off > 0.0 && off < error / 50.0,
+                "{metric}, {what}: {found}, {exact}, {error}"
+            );
+        }
     }
 }
 

@@ -75,7 +75,7 @@ impl Answers {
 
     /// A server's answer to `rows` rows.
     ///
-    /// - No class is named: the first number of each row, or the first text as one.
+    /// - No class is named: the one number of each row, or the one text as a number.
     /// - As many numbers as classes: of two classes the second, the probability of class 1; of more all.
     /// - One number: of two classes the probability of class 1, of more the class's place from 0.
     /// - Texts: names of classes. What is none is a class of its own, after the others, which no row has as its label: it
@@ -90,9 +90,10 @@ impl Answers {
         }
         let (width, classes) = (count / rows, output.classes.len());
         match raw {
-            Raw::Numbers(numbers) if output.is_number() => {
-                Ok(Self::of_one(numbers.into_iter().step_by(width)))
-            }
+            _ if output.is_number() && width > 1 => Err(format!(
+                "its answer holds {width} values a row, and the model's signature names no classes: name them in output.classes, in the order of the values"
+            )),
+            Raw::Numbers(numbers) if output.is_number() => Ok(Self::of_one(numbers)),
             Raw::Numbers(numbers) if width == classes && classes == 2 => {
                 Ok(Self::of_one(numbers.into_iter().skip(1).step_by(2)))
             }
@@ -104,7 +105,6 @@ impl Answers {
             )),
             Raw::Texts(texts) if output.is_number() => texts
                 .iter()
-                .step_by(width)
                 .enumerate()
                 .map(|(row, text)| number(row, text))
                 .collect::<Result<Vec<f64>, String>>()
@@ -191,9 +191,12 @@ mod tests {
         use Raw::Numbers;
         let (two, three) = (["no", "yes"], ["a", "b", "c"]);
         assert_eq!(
-            read(&[], Numbers(vec![0.1, 0.2, 0.8, 0.3]), 2),
+            read(&[], Numbers(vec![0.1, 0.8]), 2),
             Ok((1, vec![0.1, 0.8]))
         );
+        // Which of two is meant is not for us to guess.
+        let refused = read(&[], Numbers(vec![0.1, 0.2, 0.8, 0.3]), 2).expect_err("refused");
+        assert!(refused.contains("output.classes"), "{refused}");
         assert_eq!(
             read(&two, Numbers(vec![0.1, 0.9, 0.7, 0.3]), 2),
             Ok((1, vec![0.9, 0.3]))

@@ -19,9 +19,9 @@ use super::segments::{Compared, Groups, Segments};
 use crate::data::Dataset;
 use crate::report::failure;
 
-/// How many steps scores are told apart in, in all tables together, and in one: some 100 MB at most.
+/// How many cells there are for scores, in all tables together, and in one: some 150 MB at most.
 const ALL_SCORES: usize = 1 << 21;
-const MOST_SCORES: usize = 1 << 16;
+const MOST_SCORES: usize = 1 << 14;
 const LEAST_SCORES: usize = 1 << 10;
 
 /// How many results a message names.

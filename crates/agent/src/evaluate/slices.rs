@@ -29,7 +29,7 @@ const NAMED: usize = 5;
 const MOST_VALUES: usize = 30;
 /// Into how many parts numbers are cut.
 const PARTS: u64 = 4;
-/// In how many steps numbers are told apart at least, where there are more.
+/// In how many cells numbers are taken, where there are more of them.
 const NUMBER_CELLS: usize = 256;
 
 /// A slice on which the model does worse than on the other rows.

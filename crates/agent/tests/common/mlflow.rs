@@ -1,58 +1,31 @@
-//! A real MLflow server over SQLite, where `scripts/install-mlflow.sh` put it, and a proxy that cuts connections.
+//! A real MLflow server over SQLite, where `scripts/install-servers.sh` put it, and a proxy that cuts connections.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::installed::{Group, free_address, installed};
+
 pub const USER: &str = "ann";
 pub const PASSWORD: &str = "a long password of hers";
 
 /// `mlflow server`, with its store and its log in a folder.
 pub struct Mlflow {
-    child: Child,
+    _group: Group,
     pub address: SocketAddr,
     pub uri: String,
     runtime: tokio::runtime::Runtime,
 }
 
-impl Drop for Mlflow {
-    fn drop(&mut self) {
-        // What it started is in the group that it leads.
-        let group = i32::try_from(self.child.id()).ok();
-        if let Some(group) = group.and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
-        let _ = self.child.wait();
-    }
-}
-
 /// The address of a database of its.
 fn store(folder: &Path, name: &str) -> String {
     format!("sqlite:///{}", folder.join(name).display())
-}
-
-/// The program where the project's own script put it.
-fn program() -> Option<PathBuf> {
-    let cache = match std::env::var_os("XDG_CACHE_HOME") {
-        Some(cache) if !cache.is_empty() => PathBuf::from(cache),
-        _ => PathBuf::from(std::env::var_os("HOME")?).join(".cache"),
-    };
-    let mut places: Vec<PathBuf> = std::fs::read_dir(cache.join("windlass"))
-        .ok()?
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("mlflow-"))
-        .map(|entry| entry.path())
-        .filter(|place| place.join("complete").is_file())
-        .collect();
-    places.sort();
-    Some(places.pop()?.join("bin/mlflow"))
 }
 
 impl Mlflow {
@@ -80,15 +53,9 @@ impl Mlflow {
     }
 
     fn serve(folder: &Path, users: &[(&str, &str)]) -> Option<Self> {
-        let Some(program) = program() else {
-            println!(
-                "skipped: there is no MLflow in the cache; scripts/install-mlflow.sh puts it there, or says why it cannot"
-            );
-            return None;
-        };
+        let program = installed("mlflow")?.join("bin/mlflow");
         let log = std::fs::File::create(folder.join("log")).expect("a log");
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = address.expect("an address that is free");
+        let address = free_address();
         let mut command = Command::new(program);
         command
             .args([
@@ -108,20 +75,16 @@ impl Mlflow {
         if !users.is_empty() {
             command.args(["--app-name", "basic-auth"]);
         }
-        let child = command
+        command
             .envs(users.iter().copied())
             .env("MLFLOW_FLASK_SERVER_SECRET_KEY", "of no use elsewhere")
             .env("MLFLOW_DISABLE_TELEMETRY", "true")
             .env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
             .current_dir(folder)
-            .process_group(0)
             .stdout(log.try_clone().expect("the log"))
-            .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("mlflow starts");
+            .stderr(log);
         let mlflow = Self {
-            child,
+            _group: Group::start(&mut command),
             address,
             uri: format!("http://{address}"),
             runtime: tokio::runtime::Runtime::new().expect("a runtime"),

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod gateway;
+pub mod installed;
 pub mod mlflow;
 pub mod proxy;
 

@@ -2,8 +2,12 @@
 
 mod bad_input;
 mod classes;
+#[path = "../common/mod.rs"]
+mod common;
 mod grpc;
 mod protocols;
+mod real;
+mod rows;
 mod server;
 
 use std::fmt::Write as _;
@@ -96,12 +100,12 @@ async fn evaluate_at(
         "late",
         "--output",
         &output,
-        "--ready-timeout",
-        "1s",
     ];
-    let arguments = Line::try_parse_from(line.into_iter().chain(more.iter().copied()))
-        .expect("arguments")
-        .arguments;
+    let mut line: Vec<&str> = line.into_iter().chain(more.iter().copied()).collect();
+    if !more.contains(&"--ready-timeout") {
+        line.extend(["--ready-timeout", "1s"]);
+    }
+    let arguments = Line::try_parse_from(line).expect("arguments").arguments;
     match evaluate::run(arguments).await? {
         Report::Evaluation(report) => Ok(report),
         other => panic!("not an evaluation: {other:?}"),

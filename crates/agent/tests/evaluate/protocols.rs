@@ -68,7 +68,7 @@ async fn a_grpc_server_that_fails_is_named() {
 }
 
 /// Prompts with what is right: 400 rows, of which one in twenty is answered wrongly.
-fn prompts(folder: &Path) {
+pub fn prompts(folder: &Path) {
     let mut csv = "prompt,late\n".to_owned();
     for row in 0..400 {
         let is_late = row % 4 == 0;
