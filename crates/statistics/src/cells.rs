@@ -107,6 +107,12 @@ impl<T: Merge> Cells<T> {
         self.cells.iter().map(|cell| &cell.what)
     }
 
+    /// The same, and whether a cell is of one number alone.
+    pub fn all_told(&self) -> impl DoubleEndedIterator<Item = (&T, bool)> {
+        let told = |cell: &Cell<T>| cell.low.total_cmp(&cell.high).is_eq();
+        self.cells.iter().map(move |cell| (&cell.what, told(cell)))
+    }
+
     /// Where each cell begins: no number in it is lower, and every number in those before it is.
     pub fn starts(&self) -> impl Iterator<Item = f64> {
         self.cells.iter().map(|cell| cell.low)

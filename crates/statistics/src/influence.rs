@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::mean::Mean;
+use crate::sum::Sum;
 use crate::{Interval, float, normal};
 
 /// A value and how well it is known.
@@ -31,6 +32,8 @@ pub struct Influence {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spread {
     all: Mean,
+    /// The sum of their third powers.
+    cubes: Sum,
     /// The same of rows of class 0, and of class 1.
     classes: [Mean; 2],
 }
@@ -39,6 +42,7 @@ impl Spread {
     /// Takes what a row (or a query) adds, and its class where there are two.
     pub fn add(&mut self, influence: f64, class: Option<usize>) {
         self.all.add(influence);
+        self.cubes.add(influence.powi(3));
         if let Some(of) = class.and_then(|class| self.classes.get_mut(class)) {
             of.add(influence);
         }
@@ -48,6 +52,32 @@ impl Spread {
     pub fn standard_error(&self) -> Option<f64> {
         // Σ φ² n/(n-1), for n times what each adds to the mean.
         Some((self.all.variance()? * float(self.all.count)).sqrt())
+    }
+
+    /// The interval of a mean about the value, of terms of one sign: their skewness is taken out of it, so that each end is
+    /// as often wrong as the other. Absent with fewer than two rows.
+    ///
+    /// Source: Hall (1992), "On the removal of skewness by transformation", the third of its transformations, which is
+    /// monotone.
+    pub fn of_skewed_mean(&self, confidence: f64) -> Option<Interval> {
+        let error = self.standard_error()?;
+        let rows = float(self.all.count);
+        let deviation = error / rows.sqrt();
+        // What rows add has the mean 0.
+        let skewness = self.cubes.value() / rows / deviation.powi(3);
+        let by = skewness / rows.sqrt();
+        let end = |z: f64| {
+            if by.abs() > 1e-9 {
+                ((1.0 + by * (z - by / 6.0)).cbrt() - 1.0) * 3.0 / by
+            } else {
+                z
+            }
+        };
+        let z = normal::two_sided(confidence);
+        Some(Interval {
+            lower: -error * end(z),
+            upper: -error * end(-z),
+        })
     }
 
     /// DeLong's standard error of an area, or of a difference of areas on the same rows (of two classes, unweighted);

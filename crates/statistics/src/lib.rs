@@ -14,6 +14,7 @@
 //! Absent on purpose: I/O, a clock, randomness (tests bring a seeded generator), Kubernetes.
 
 pub mod bins;
+pub mod calibration;
 pub mod cells;
 pub mod classification;
 pub mod fairness;

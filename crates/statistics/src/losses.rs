@@ -56,8 +56,7 @@ impl Loss {
     }
 }
 
-/// The mean of a loss, or its root. Interval: mean ± z · s/√n by the central limit theorem, from 0; of the root the root
-/// of the mean's.
+/// The mean of a loss, or its root. Interval: [`Spread::of_skewed_mean`], from 0; of the root the root of the mean's.
 #[derive(Clone, Debug)]
 pub(crate) struct MeanLoss {
     loss: Loss,
@@ -117,12 +116,15 @@ impl Parts for MeanLoss {
 
     fn interval(&self, _value: f64, spread: &Spread, confidence: f64) -> Option<Interval> {
         let slope = self.slope();
-        let of_mean = if slope > 0.0 {
-            spread.standard_error()? / slope
+        let interval = if slope > 0.0 {
+            let of_mean = spread.of_skewed_mean(confidence)?;
+            of_mean.map(|apart| self.mean + apart / slope)
         } else {
-            0.0
+            Interval {
+                lower: self.mean,
+                upper: self.mean,
+            }
         };
-        let interval = Interval::of_normal(self.mean, of_mean, confidence);
         let interval = interval.clamped(0.0, f64::INFINITY);
         Some(if self.is_root {
             interval.map(f64::sqrt)
@@ -178,111 +180,4 @@ impl Parts for Explained {
     fn interval(&self, value: f64, spread: &Spread, confidence: f64) -> Option<Interval> {
         Some(Scale::LogOfRest.interval(value, spread.standard_error()?, confidence))
     }
-}
-
-/// How many bins the calibration error has.
-pub const CALIBRATION_BINS: usize = 10;
-
-/// The expected calibration error.
-///
-/// Interval: of all models whose gaps are those seen times one factor, the errors of those to which the value is no
-/// surprise, |value - mean| <= z · s. There the sizes of the gaps have means and spreads of their own (the folded normal
-/// law: Leone, Nelson & Nottingham 1961), so the excess that chance makes is taken off.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Gaps {
-    weight: Sum,
-    bins: [Gap; CALIBRATION_BINS],
-    value: f64,
-}
-
-/// A bin's sum of (right - probability), and of its squares.
-#[derive(Clone, Copy, Debug, Default)]
-struct Gap {
-    sum: Sum,
-    squares: Sum,
-}
-
-impl Parts for Gaps {
-    fn add(&mut self, row: &Row<'_>) {
-        let (bin, gap) = gap(row);
-        let gap = row.weight * gap;
-        self.weight.add(row.weight);
-        self.bins[bin].sum.add(gap);
-        self.bins[bin].squares.add(gap * gap);
-    }
-
-    fn value(&mut self) -> Result<f64, StatisticsError> {
-        let all = sum(self.bins.iter().map(|bin| bin.sum.value().abs()));
-        self.value = all / self.weight.value();
-        Ok(self.value)
-    }
-
-    fn influence(&mut self, row: &Row<'_>) -> Option<f64> {
-        let (bin, gap) = gap(row);
-        let derivative = self.bins[bin].sum.value().signum() * gap - self.value;
-        Some(row.weight * derivative / self.weight.value())
-    }
-
-    fn interval(&self, value: f64, _spread: &Spread, confidence: f64) -> Option<Interval> {
-        let total = self.weight.value();
-        let z = crate::normal::two_sided(confidence);
-        // How far the value lies above what is seen at most, or at least, where the gaps are so many times as large.
-        let above = |factor: f64, z: f64| {
-            let (mut mean, mut variance) = (0.0, 0.0);
-            for bin in &self.bins {
-                let (gap, squares) = (bin.sum.value().abs(), bin.squares.value());
-                if squares > 0.0 {
-                    let (of_bin, spread) = folded(factor * gap / total, squares.sqrt() / total);
-                    mean += of_bin;
-                    variance += spread;
-                }
-            }
-            value - (mean + z * variance.sqrt())
-        };
-        let factor = |z: f64| {
-            let (mut low, mut high) = (0.0, 1.0);
-            if above(low, z) <= 0.0 {
-                return 0.0;
-            }
-            while above(high, z) > 0.0 && high < 1e6 {
-                high *= 2.0;
-            }
-            for _ in 0..80 {
-                let middle = f64::midpoint(low, high);
-                if above(middle, z) > 0.0 {
-                    low = middle;
-                } else {
-                    high = middle;
-                }
-            }
-            f64::midpoint(low, high)
-        };
-        let interval = Interval {
-            lower: value * factor(z),
-            upper: value * factor(-z),
-        };
-        Some(interval.clamped(0.0, 1.0))
-    }
-}
-
-/// Mean and variance of the size of what is normal about `mean` with the standard deviation `error`.
-fn folded(mean: f64, error: f64) -> (f64, f64) {
-    let z = mean / error;
-    let density = (2.0 / std::f64::consts::PI).sqrt() * (-z * z / 2.0).exp();
-    let size = error * density + mean * (1.0 - 2.0 * crate::normal::cdf(-z));
-    (size, mean * mean + error * error - size * size)
-}
-
-/// The bin of a row, and (right - probability).
-fn gap(row: &Row<'_>) -> (usize, f64) {
-    let (probability, is_right) = match row.answers {
-        [one] => (*one, row.class() == 1),
-        all => {
-            let answered = row.answered_class();
-            (all[answered], answered == row.class())
-        }
-    };
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in [0, 10]
-    let bin = ((probability * 10.0) as usize).min(CALIBRATION_BINS - 1);
-    (bin, f64::from(u8::from(is_right)) - probability)
 }

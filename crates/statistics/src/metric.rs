@@ -7,10 +7,11 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use crate::StatisticsError;
+use crate::calibration::Gaps;
 use crate::classification::{Average, Classes, OfClass};
 use crate::influence::{Estimate, Influence};
 use crate::looks::{Finding, Known, Parts, Spreading, Tally};
-use crate::losses::{Explained, Gaps, Loss, MeanLoss};
+use crate::losses::{Explained, Loss, MeanLoss};
 use crate::sample::{Accepts, Sample};
 use crate::scores::{Area, Areas, Gains};
 
@@ -49,7 +50,7 @@ pub enum Metric {
     /// highest, which interpolates nothing (Boyd, Eng & Page 2013). Of more than two classes the mean of each against the
     /// others. Interval: of the influence function, on the logit scale, as Boyd, Eng & Page advise.
     PrAuc,
-    /// The mean of [`Loss::Log`]. Interval: mean ± z · s/√n by the central limit theorem, from 0.
+    /// The mean of [`Loss::Log`]. Interval: of a mean of skewed terms (Hall 1992), from 0.
     LogLoss,
     /// The mean of [`Loss::Brier`]. Interval: as of the log loss.
     Brier,
@@ -59,8 +60,8 @@ pub enum Metric {
     /// 2017).
     ///
     /// A bin's gap is not 0 by chance, so the value is too large on few rows. Interval: of all models whose gaps are those
-    /// seen times one factor, the errors of those to which the value is no surprise; the value can lie above the interval
-    /// where it is of chance alone.
+    /// seen times one factor, the errors of those to which what is seen, less the excess that chance makes, is no surprise;
+    /// the value can lie above the interval where it is of chance alone.
     ExpectedCalibrationError,
     /// Root of the mean of (answer - label)², in the label's unit. Interval: the root of the mean's.
     Rmse,

@@ -184,9 +184,15 @@ impl Curve {
         // From the highest score: what stands at least as high, and of it the positive.
         let (mut hits, mut all) = (0.0, 0.0);
         let mut steps = Vec::with_capacity(self.cells.count());
-        for cell in self.cells.all().rev() {
+        for (cell, is_tied) in self.cells.all_told().rev() {
             hits += cell.positive;
             all += cell.positive + cell.negative;
+            // Rows of a range of scores are not tied: the middle one of them has half of them above it.
+            let below = if is_tied { 0.0 } else { 0.5 };
+            let (hits, all) = (
+                hits - below * cell.positive,
+                all - below * (cell.positive + cell.negative),
+            );
             steps.push((cell.positive, hits, all));
         }
         steps.reverse();
