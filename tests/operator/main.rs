@@ -10,6 +10,7 @@ mod support;
 mod accounts;
 mod approval;
 mod leading;
+mod lineage;
 mod mending;
 mod objects;
 mod retention;

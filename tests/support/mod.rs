@@ -100,7 +100,12 @@ impl Bed {
 
     /// A client of a user who has the rights that were given to it, and no others.
     pub async fn client_of(&self, user: &str) -> Result<Client> {
-        client(&self.kubeconfig(user, "system:authenticated")?).await
+        client(&self.kubeconfig_of_user(user)?).await
+    }
+
+    /// A kubeconfig of a user who has the rights that were given to it, and no others.
+    pub fn kubeconfig_of_user(&self, user: &str) -> Result<PathBuf> {
+        self.kubeconfig(user, "system:authenticated")
     }
 
     /// A kubeconfig of a user who has the operator's rights.
