@@ -1,6 +1,8 @@
 //! On a real node: a version is shown in a real MLflow by a Job of its namespace, which alone has the password; a server
 //! that does not answer delays that and nothing else.
 
+#[path = "../crates/agent/tests/common/installed.rs"]
+mod installed;
 #[path = "../crates/agent/tests/common/mlflow.rs"]
 #[allow(
     dead_code,
@@ -101,4 +103,34 @@ fn a_version_is_shown_in_mlflow_and_a_server_that_does_not_answer_holds_up_nothi
     assert_eq!(ready("churn-2"), "True");
     bench.apply(&version(2, &uri));
     Bench::until(PATIENCE, "it is shown", || published("churn-2").0 == "True");
+
+    // A training that fails makes no version; its run is shown all the same.
+    let tracking = format!(
+        "  tracking: {{mlflow: {{uri: '{uri}', secretName: mlflow}}}}\n  parameters: {{depth: '3'}}\n"
+    );
+    bench.apply(&node::training_job(
+        SPACE,
+        "trains",
+        "raise SystemExit(3)",
+        &tracking,
+    ));
+    let of_run = |what: &str| bench.condition(SPACE, "trainingjob/trains", what);
+    Bench::until(PATIENCE, "its run is shown", || {
+        of_run("Published").0 == "True"
+    });
+    assert_eq!(of_run("Failed").0, "True");
+    let run = bench.kubectl(&[
+        "-n",
+        SPACE,
+        "get",
+        "trainingjob/trains",
+        "-o",
+        "jsonpath={.status.tracking.runId}",
+    ]);
+    let run = mlflow.get("runs/get", &[("run_id", &run)]);
+    assert_eq!(run["run"]["info"]["status"], "FAILED");
+    assert_eq!(
+        run["run"]["data"]["params"],
+        json!([{"key": "depth", "value": "3"}])
+    );
 }

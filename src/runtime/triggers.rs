@@ -78,6 +78,8 @@ impl Senders {
             Some("validation" | REGISTRATION_ROLE | RETENTION_ROLE | PUBLICATION_ROLE) => {
                 if let Some(name) = label(labels::VERSION) {
                     send(&self.model_versions, name, &namespace);
+                } else if let Some(name) = label(labels::TRAINING_JOB) {
+                    send(&self.training_jobs, name, &namespace);
                 }
             }
             Some("serving") => label(labels::DEPLOYMENT)

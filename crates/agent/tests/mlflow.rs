@@ -182,7 +182,10 @@ fn assert_tags_and_inputs(run: &Value) {
 }
 
 fn assert_registered(registered: &Value, published: &PublishReport) {
-    assert_eq!(registered["version"], published.model_version);
+    assert_eq!(
+        registered["version"].as_str(),
+        published.model_version.as_deref()
+    );
     assert_eq!(registered["source"], "s3://models/churn/3");
     assert_eq!(registered["run_id"], published.run_id);
     assert_eq!(registered["description"], "every gate holds");
@@ -241,6 +244,85 @@ fn a_version_and_its_run_are_in_mlflow_whole_and_once() {
     );
     assert_eq!(runs(&mlflow, "growth/churn"), runs_there);
     assert_eq!(versions(&mlflow, "churn"), versions_there);
+}
+
+/// A training that failed after its second epoch.
+fn training(uid: &str) -> Value {
+    json!({
+        "apiVersion": "windlass.dev/v1alpha1", "kind": "TrainingJob",
+        "metadata": {
+            "name": "churn-nightly", "namespace": "growth", "uid": uid, "creationTimestamp": "2026-11-01T10:00:00Z",
+            "labels": {"windlass.dev/monitor": "churn"}
+        },
+        "spec": {
+            "model": "churn", "author": "rita", "parameters": {"learning_rate": "0.1"}, "workers": {"template": {}},
+            "source": {"repository": "https://example.com/churn.git", "revision": "4b825dc"}
+        },
+        "status": {
+            "conditions": [{
+                "type": "Failed", "status": "True", "reason": "BackoffLimitExceeded",
+                "message": "attempt 4 failed: exit code 1", "lastTransitionTime": "2026-11-01T11:00:00Z"
+            }],
+            "attempt": 4, "gpuSeconds": 7200, "fingerprint": "sha256:f00d",
+            "startTime": "2026-11-01T10:00:00Z", "completionTime": "2026-11-01T11:00:00Z",
+            "inputs": [{"name": "history", "uri": "s3://data/history", "digest": DIGEST, "files": 3, "bytes": 300}],
+            "progress": {"observed": "2026-11-01T10:50:00Z", "epoch": 2, "metrics": {"loss": "0.7"}}
+        }
+    })
+}
+
+#[test]
+fn the_run_of_a_training_that_failed_is_in_mlflow_and_nothing_is_registered() {
+    let place = Place::new();
+    let Some(mlflow) = Mlflow::start(&place.path("mlflow")) else {
+        return;
+    };
+    let publish = |job: &Value| {
+        let file = place.file("job.json", job.to_string());
+        let mut command = place.command(&["publish", "--tracking-uri", &mlflow.uri]);
+        command.arg("--training-job").arg(file);
+        place.ended(&mut command)
+    };
+    let ended = publish(&training("t-1"));
+    let first = published(&ended);
+    assert_eq!(first.model_version, None);
+    let there = runs(&mlflow, "growth/churn");
+    assert_eq!(there.len(), 1);
+    let run = &there[0];
+    assert_eq!(run["info"]["run_id"], first.run_id);
+    assert_eq!(run["info"]["status"], "FAILED");
+    assert_eq!(run["info"]["run_name"], "churn-nightly");
+    assert_eq!(run["info"]["end_time"], 1_793_530_800_000_i64);
+    assert_eq!(pairs(&run["data"]["params"])["learning_rate"], "0.1");
+    assert_eq!(run["data"]["metrics"][0]["key"], "loss");
+    assert_eq!(run["data"]["metrics"][0]["value"], 0.7);
+    let tags = pairs(&run["data"]["tags"]);
+    for (name, value) in [
+        ("mlflow.note.content", "attempt 4 failed: exit code 1"),
+        ("mlflow.user", "rita"),
+        ("mlflow.source.git.commit", "4b825dc"),
+        ("windlass.failure", "BackoffLimitExceeded"),
+        ("windlass.training_job", "churn-nightly"),
+        ("windlass.drift_monitor", "churn"),
+        ("windlass.attempts", "4"),
+        ("windlass.gpu_seconds", "7200"),
+        ("windlass.fingerprint", "sha256:f00d"),
+    ] {
+        assert_eq!(tags[name], value, "{name}");
+    }
+    let input = &run["inputs"]["dataset_inputs"][0]["dataset"];
+    assert_eq!(input["name"], "history");
+    assert_eq!(versions(&mlflow, "churn"), Vec::<Value>::new());
+
+    assert_eq!(published(&publish(&training("t-1"))).wrote, 0);
+    publish(&training("t-2"));
+    assert_eq!(runs(&mlflow, "growth/churn").len(), 2);
+
+    let mut well = training("t-3");
+    well["status"]["conditions"][0]["type"] = json!("Complete");
+    let refused = publish(&well);
+    assert_eq!(refused.failure().reason, FailureReason::InputUnreadable);
+    assert!(refused.failure().message.contains("has not failed"));
 }
 
 #[test]

@@ -209,8 +209,9 @@ pub struct Resumed {
 pub struct PublishReport {
     /// The server's id of the run.
     pub run_id: String,
-    /// The server's own number of the registered version.
-    pub model_version: String,
+    /// The server's own number of the registered version; absent for a training that made none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_version: Option<String>,
     /// How many requests wrote something; 0 when all of it was there.
     pub wrote: u64,
 }

@@ -29,7 +29,7 @@ pub mod condition {
     pub const VALIDATED: &str = "Validated";
     /// ModelVersion: what a person said of it.
     pub const APPROVED: &str = "Approved";
-    /// ModelVersion: it is shown where `spec.tracking` asks for it.
+    /// ModelVersion, and a TrainingJob that failed: it is shown where `spec.tracking` asks for it.
     pub const PUBLISHED: &str = "Published";
     /// ModelDeployment: something good serves.
     pub const AVAILABLE: &str = "Available";

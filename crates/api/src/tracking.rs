@@ -37,7 +37,7 @@ pub struct Mlflow {
     pub registered_model: Option<String>,
 }
 
-/// What is shown of a version beside the cluster.
+/// What is shown of a version, or of a training that made none, beside the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrackingStatus {
@@ -49,7 +49,8 @@ pub struct TrackingStatus {
     /// The server's own id of the run.
     #[schemars(length(max = 63))]
     pub run_id: String,
-    /// The server's own number of the registered version.
+    /// The server's own number of the registered version; absent for a training that made none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
-    pub model_version: String,
+    pub model_version: Option<String>,
 }

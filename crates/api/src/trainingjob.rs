@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::quantities::{where_decimal, where_duration};
 use crate::{
     Address, Approval, Check, Decimal, Format, GoDuration, InputRecord, PodTemplate, Retention,
-    Source, Storage, Tracking, Validation, Window, condition, is_true,
+    Source, Storage, Tracking, TrackingStatus, Validation, Window, condition, is_true,
 };
 
 pub use steps::{Reuse, StepPhase, StepStatus, TrainingStep};
@@ -131,7 +131,7 @@ pub struct TrainingJobSpec {
     /// How long the model's ModelVersion is kept, which has it too. Without it, for ever. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
-    /// Where the model's ModelVersion and this run are shown too; the ModelVersion has it as well.
+    /// Where this run is shown too, and the model's ModelVersion, which has it as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracking: Option<Tracking>,
     /// How `s3://` addresses are reached: the inputs and the output, and by the ModelVersion's validation, which gets the same. `pvc://` needs none. A change takes effect with the next attempt.
@@ -428,7 +428,7 @@ pub struct TrainingJobStatus {
     /// One word for people: Pending, Suspended, Running, Complete, Failed. No program should read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// Ready, Reconciling, Stalled, Suspended, Complete, Failed; GPUsIdle while an attempt runs whose GPUs are measured.
+    /// Ready, Reconciling, Stalled, Suspended, Complete, Failed; GPUsIdle while an attempt runs whose GPUs are measured; Published once it has failed, where `spec.tracking` asks for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The attempt of the gang that runs or ran last, from 1.
@@ -476,6 +476,9 @@ pub struct TrainingJobStatus {
     /// How many GPUs of the attempt that runs are idle, while some are.
     #[serde(rename = "idleGPUs", default, skip_serializing_if = "Option::is_none")]
     pub idle_gpus: Option<IdleGpusStatus>,
+    /// What is shown of the run where `spec.tracking` says, if it failed; one that ended well is shown with its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<TrackingStatus>,
     /// The ModelVersion that was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,

@@ -7,6 +7,7 @@
 //! Absent on purpose, and kept so by the list of dependencies: a client, a clock, randomness, `async`,
 //! the environment. Time and ids are arguments. The same input gives the same bytes.
 
+mod agent_job;
 pub mod compare;
 pub mod conditions;
 pub mod digest;
@@ -20,6 +21,7 @@ pub mod modelversion;
 pub mod outcome;
 pub mod pods;
 pub mod presets;
+pub mod publication;
 pub mod quantity;
 pub mod reports;
 pub mod room;
@@ -27,5 +29,6 @@ pub mod storage;
 pub mod template;
 pub mod trainingjob;
 pub mod trust;
+mod work;
 
 pub use outcome::{Child, Doomed, Note, Plan, Problem, Severity, Step, Unchanged};

@@ -43,7 +43,7 @@ pub struct Cells<T> {
     most: usize,
     /// All additions that are in cells.
     additions: u64,
-    cells: Vec<Cell<T>>,
+    ordered: Vec<Cell<T>>,
     unsorted: Vec<(f64, T)>,
 }
 
@@ -62,7 +62,7 @@ impl<T: Merge> Cells<T> {
         Self {
             most: most.max(2),
             additions: 0,
-            cells: Vec::new(),
+            ordered: Vec::new(),
             unsorted: Vec::new(),
         }
     }
@@ -71,7 +71,7 @@ impl<T: Merge> Cells<T> {
     pub fn add(&mut self, number: f64, what: T) {
         // The two zeros are the same.
         self.unsorted.push((number + 0.0, what));
-        if self.unsorted.len() >= BATCH.max(self.cells.len()) {
+        if self.unsorted.len() >= BATCH.max(self.ordered.len()) {
             self.settle();
         }
     }
@@ -81,17 +81,17 @@ impl<T: Merge> Cells<T> {
         let mut more = std::mem::take(&mut self.unsorted);
         more.sort_by(|one, other| one.0.total_cmp(&other.0));
         self.additions += more.len() as u64;
-        let cells = std::mem::take(&mut self.cells);
+        let cells = std::mem::take(&mut self.ordered);
         let of_more = more.drain(..).map(|(number, what)| Cell {
             low: number,
             high: number,
             additions: 1,
             what,
         });
-        self.cells = joined(cells, of_more);
-        if self.cells.len() > self.most {
+        self.ordered = joined(cells, of_more);
+        if self.ordered.len() > self.most {
             let limit = self.additions.saturating_mul(2) / self.most as u64;
-            self.cells.dedup_by(|later, kept| {
+            self.ordered.dedup_by(|later, kept| {
                 let is_small = kept.additions + later.additions <= limit;
                 if is_small {
                     kept.take(later);
@@ -104,30 +104,30 @@ impl<T: Merge> Cells<T> {
 
     /// What was added, from the lowest cell to the highest, once [`Cells::settle`] has put it in order.
     pub fn all(&self) -> impl DoubleEndedIterator<Item = &T> {
-        self.cells.iter().map(|cell| &cell.what)
+        self.ordered.iter().map(|cell| &cell.what)
     }
 
     /// The same, and whether a cell is of one number alone.
     pub fn all_told(&self) -> impl DoubleEndedIterator<Item = (&T, bool)> {
         let told = |cell: &Cell<T>| cell.low.total_cmp(&cell.high).is_eq();
-        self.cells.iter().map(move |cell| (&cell.what, told(cell)))
+        self.ordered.iter().map(move |cell| (&cell.what, told(cell)))
     }
 
     /// Where each cell begins: no number in it is lower, and every number in those before it is.
     pub fn starts(&self) -> impl Iterator<Item = f64> {
-        self.cells.iter().map(|cell| cell.low)
+        self.ordered.iter().map(|cell| cell.low)
     }
 
     /// How many cells there are.
     pub fn count(&self) -> usize {
-        self.cells.len()
+        self.ordered.len()
     }
 
     /// Which cell a number lies in, from 0; absent where nothing was added there.
     pub fn place(&self, number: f64) -> Option<usize> {
-        let place = self.cells.partition_point(|cell| cell.low <= number);
+        let place = self.ordered.partition_point(|cell| cell.low <= number);
         let place = place.checked_sub(1)?;
-        (number <= self.cells[place].high).then_some(place)
+        (number <= self.ordered[place].high).then_some(place)
     }
 }
 

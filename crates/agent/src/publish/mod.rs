@@ -1,10 +1,10 @@
-//! `windlass-agent publish`: makes a version of a model visible in MLflow.
+//! `windlass-agent publish`: makes a version of a model, or the run of a training that made none, visible in MLflow.
 //!
 //! ```text
 //!   ModelVersion (JSON) ──> record ──> run        experiment, run: parameters, metrics, tags, data sets
-//!                             │ names    │
+//!   or TrainingJob            │ names    │
 //!                             │          v run id
-//!                             └──────> registry   registered model, its version, aliases
+//!                             └──────> registry   of a version: registered model, its version, aliases
 //!                                        │
 //!                                        v
 //!                                     tracking ──> MLflow's REST API 2.0
@@ -24,9 +24,12 @@ mod tracking;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use kube::Resource;
+use serde::de::DeserializeOwned;
 use tracing::info;
-use windlass_api::ModelVersion;
 use windlass_api::agent::{FailureReason, FailureReport, PublishReport, Report};
+
+use windlass_api::{ModelVersion, TrainingJob};
 
 use self::record::Record;
 use self::tracking::{Credentials, Tracking, TrackingError};
@@ -42,8 +45,16 @@ pub struct Arguments {
     #[arg(long, value_name = "URL")]
     pub tracking_uri: String,
     /// The ModelVersion as JSON, as `kubectl get modelversion NAME -o json` prints it; `-` is standard input.
-    #[arg(long, value_name = "FILE")]
-    pub version: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "training_job")]
+    pub version: Option<PathBuf>,
+    /// A TrainingJob that failed, as `kubectl get trainingjob NAME -o json` prints it: its run is shown, and nothing
+    /// registered.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["version", "registered_model", "aliases", "not_aliases"]
+    )]
+    pub training_job: Option<PathBuf>,
     /// The experiment that the run is put into; without it `<namespace>/<model>`.
     #[arg(long, value_name = "NAME")]
     pub experiment: Option<String>,
@@ -58,11 +69,11 @@ pub struct Arguments {
     pub not_aliases: Vec<String>,
 }
 
-/// Publishes the present state of a version.
+/// Publishes the present state of a version, or of a training.
 ///
 /// # Errors
 /// [`FailureReason::TrackingUnreachable`] where a repetition may mend it, [`FailureReason::TrackingRefused`] where it
-/// cannot; [`FailureReason::InputNotFound`] and [`FailureReason::InputUnreadable`] for the file of the version.
+/// cannot; [`FailureReason::InputNotFound`] and [`FailureReason::InputUnreadable`] for the file.
 pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     if let Some(both) = arguments
         .aliases
@@ -72,8 +83,12 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         let message = format!("'{both}' is in --alias and in --unalias: leave one out");
         return Err(failure(FailureReason::InvalidArguments, message));
     }
-    let record = Record::of(&read_version(&arguments.version)?)
-        .map_err(|problem| failure(FailureReason::InputUnreadable, problem))?;
+    let record = match (&arguments.version, &arguments.training_job) {
+        (_, Some(file)) => Record::of_training(&read::<TrainingJob>(file)?),
+        (Some(file), None) => Record::of(&read::<ModelVersion>(file)?),
+        (None, None) => Err("neither --version nor --training-job is given".to_owned()),
+    };
+    let record = record.map_err(|problem| failure(FailureReason::InputUnreadable, problem))?;
     let credentials = Credentials::from_environment(|name| std::env::var(name).ok())
         .map_err(|problem| failure(FailureReason::InvalidArguments, problem))?;
     let mut tracking = Tracking::new(&arguments.tracking_uri, credentials)
@@ -97,10 +112,32 @@ async fn publish(
     arguments: &Arguments,
 ) -> Result<PublishReport, TrackingError> {
     let experiment = arguments.experiment.as_ref().unwrap_or(&record.experiment);
-    let model = arguments.registered_model.as_ref().unwrap_or(&record.model);
     let run_id = run::publish(tracking, experiment, &record.run).await?;
+    let mut model_version = None;
+    if let Some(version) = &record.version {
+        let model = arguments
+            .registered_model
+            .as_ref()
+            .unwrap_or(&version.model);
+        model_version = Some(register(tracking, model, &run_id, version, arguments).await?);
+    }
+    Ok(PublishReport {
+        run_id,
+        model_version,
+        wrote: tracking.wrote(),
+    })
+}
+
+/// Makes the version and its aliases so in the registry; its number there.
+async fn register(
+    tracking: &mut Tracking,
+    model: &str,
+    run_id: &str,
+    version: &record::Version,
+    arguments: &Arguments,
+) -> Result<String, TrackingError> {
     let aliases = registry::publish_model(tracking, model).await?;
-    let version = registry::publish_version(tracking, model, &run_id, &record.version).await?;
+    let version = registry::publish_version(tracking, model, run_id, version).await?;
     let mut naming = registry::Naming {
         model,
         version: &version,
@@ -112,14 +149,12 @@ async fn publish(
     for alias in &arguments.not_aliases {
         naming.remove(tracking, alias).await?;
     }
-    Ok(PublishReport {
-        run_id,
-        model_version: version,
-        wrote: tracking.wrote(),
-    })
+    Ok(version)
 }
 
-fn read_version(path: &Path) -> Result<ModelVersion, FailureReport> {
+/// Reads an object of a kind.
+fn read<K: Resource<DynamicType = ()> + DeserializeOwned>(path: &Path) -> Result<K, FailureReport> {
+    let kind = K::kind(&());
     let mut text = String::new();
     let read = if path == Path::new("-") {
         std::io::stdin().lock().read_to_string(&mut text)
@@ -127,18 +162,15 @@ fn read_version(path: &Path) -> Result<ModelVersion, FailureReport> {
         std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text))
     };
     read.map_err(|problem| {
-        let message = format!(
-            "the ModelVersion of --version cannot be read: {}: {problem}",
-            path.display()
-        );
+        let message = format!("the {kind} cannot be read: {}: {problem}", path.display());
         failure(FailureReason::InputNotFound, message)
     })?;
-    let version =
-        serde_json::from_str::<ModelVersion>(&text).or_fail(FailureReason::InputUnreadable);
-    version.map_err(|mut problem| {
+    let object = serde_json::from_str::<K>(&text).or_fail(FailureReason::InputUnreadable);
+    object.map_err(|mut problem| {
         problem.message = format!(
-            "{} is no ModelVersion as JSON, such as `kubectl get modelversion NAME -o json` prints: {}",
+            "{} is no {kind} as JSON, such as `kubectl get {} NAME -o json` prints: {}",
             path.display(),
+            kind.to_lowercase(),
             problem.message
         );
         problem

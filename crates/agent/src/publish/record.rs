@@ -1,10 +1,13 @@
-//! What of a ModelVersion is to be in MLflow, in MLflow's words.
+//! What of a ModelVersion, or of a TrainingJob that made none, is to be in MLflow, in MLflow's words.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+use kube::Resource;
 use windlass_api::agent::Verdict;
 use windlass_api::{
-    Approval, Decimal, InputRecord, ModelVersion, ReviewDecision, ValidationStatus,
+    Approval, Decimal, InputRecord, ModelVersion, ReviewDecision, Source, TrainingJob,
+    ValidationStatus, condition, find_condition, labels,
 };
 
 use super::names::{self, MAX_NAME, MAX_PARAMETER, MAX_TAG};
@@ -21,27 +24,28 @@ const DATASET_DIGEST: usize = 36;
 /// Key and value, as MLflow has parameters and tags.
 pub(super) type Texts = BTreeMap<String, String>;
 
-/// A version and its run.
+/// A run, and the version that it made.
 pub(super) struct Record {
     /// `<namespace>/<name>`.
     pub name: String,
-    /// The model's name.
-    pub model: String,
-    /// The experiment where none is named: `<namespace>/<model>`.
+    /// The experiment where none is named: `<namespace>/<model>`, or the job's name where it makes no model.
     pub experiment: String,
     pub run: Run,
-    pub version: Version,
+    pub version: Option<Version>,
 }
 
-/// The run that made it.
+/// A run.
 pub(super) struct Run {
-    /// Name of the ModelVersion.
+    /// Name of the ModelVersion, or of the TrainingJob that made none.
     pub name: String,
     /// The tag that it is found again by; one of `tags`.
     pub key: &'static str,
-    /// When the version was registered, and when its verdict was told (before that, the same), in milliseconds since 1970.
+    /// When the version was registered, and when its verdict was told (before that, the same); of a training its start and
+    /// its end. In milliseconds since 1970.
     pub started: i64,
     pub ended: i64,
+    /// How it ended, as MLflow says it.
+    pub status: &'static str,
     pub parameters: Texts,
     /// By name.
     pub metrics: BTreeMap<String, Metric>,
@@ -69,6 +73,8 @@ pub(super) struct Dataset {
 
 /// The version in the registry.
 pub(super) struct Version {
+    /// The model's name.
+    pub model: String,
     /// Where the model lies.
     pub source: String,
     pub tags: Texts,
@@ -80,22 +86,15 @@ impl Record {
     /// # Errors
     /// A sentence that says what the object lacks: a manifest that was never applied has neither uid nor time.
     pub fn of(version: &ModelVersion) -> Result<Self, String> {
-        let meta = &version.metadata;
-        let lacking = |field: &str| {
-            format!(
-                "the ModelVersion has no {field}: take it from the cluster, `kubectl get modelversion NAME -o json`"
-            )
-        };
-        let name = meta.name.clone().ok_or_else(|| lacking("metadata.name"))?;
-        let namespace = meta.namespace.as_ref();
-        let namespace = namespace.ok_or_else(|| lacking("metadata.namespace"))?;
-        let uid = meta.uid.as_ref().ok_or_else(|| lacking("metadata.uid"))?;
-        let made = meta.creation_timestamp.as_ref();
-        let started = made.ok_or_else(|| lacking("metadata.creationTimestamp"))?;
-        let started = started.0.as_millisecond();
+        let Identity {
+            name,
+            namespace,
+            uid,
+            made: started,
+        } = Identity::of(version)?;
         let ended = verdict_time(version).unwrap_or(started);
         let full_name = format!("{namespace}/{name}");
-        let shared = shared_tags(version, &full_name, uid);
+        let shared = shared_tags(version, &full_name, &uid);
         let segments = segments(version);
         let spec = &version.spec;
         let run = Run {
@@ -106,6 +105,7 @@ impl Record {
                 .map_or(VERSION_UID, |_| TRAINING_JOB_UID),
             started,
             ended,
+            status: "FINISHED",
             parameters: parameters(&spec.parameters),
             metrics: metrics(version, &segments, started, ended),
             tags: run_tags(version, &shared, &segments),
@@ -113,14 +113,119 @@ impl Record {
         };
         Ok(Self {
             name: full_name,
-            model: spec.model.clone(),
             experiment: format!("{namespace}/{}", spec.model),
             run,
-            version: Version {
+            version: Some(Version {
+                model: spec.model.clone(),
                 source: spec.artifact.uri.to_string(),
                 tags: version_tags(version, shared),
                 description: validation(version).map(|found| names::cut(&found.message, MAX_TAG)),
+            }),
+        })
+    }
+
+    /// The run of a training that failed.
+    ///
+    /// # Errors
+    /// As [`Record::of`]; that it has not failed.
+    pub fn of_training(job: &TrainingJob) -> Result<Self, String> {
+        let Identity {
+            name,
+            namespace,
+            uid,
+            made,
+        } = Identity::of(job)?;
+        let (spec, status) = (&job.spec, job.status.clone().unwrap_or_default());
+        let failed = find_condition(&status.conditions, condition::FAILED);
+        let failed = failed.filter(|failed| failed.status == "True").ok_or(
+            "the TrainingJob has not failed: the run of one that ended well is shown with its ModelVersion",
+        )?;
+        let milliseconds = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);
+        let started = milliseconds(status.start_time).unwrap_or(made);
+        let ended = milliseconds(status.completion_time).unwrap_or(started);
+        let full_name = format!("{namespace}/{name}");
+        let progress = status.progress.as_ref();
+        let metrics = progress.map(|progress| {
+            let names = names::distinct(progress.metrics.keys().map(String::as_str), MAX_NAME);
+            let of = |(original, name): (&str, String)| {
+                let value = progress.metrics[original].value().ok()?;
+                let time = progress.observed.as_millisecond();
+                Some((name, Metric { value, time }))
+            };
+            names.into_iter().filter_map(of).collect()
+        });
+        let labels = job.metadata.labels.as_ref();
+        let monitor = labels.and_then(|labels| labels.get(labels::MONITOR));
+        let mut tags = source_tags(spec.source.as_ref(), spec.author.as_deref());
+        tags.extend(texts([
+            ("mlflow.source.type", Some("JOB")),
+            ("mlflow.note.content", Some(&failed.message)),
+            (TRAINING_JOB_UID, Some(&uid)),
+            ("windlass.training_job", Some(&name)),
+            ("windlass.drift_monitor", monitor.map(String::as_str)),
+            ("windlass.failure", Some(&failed.reason)),
+            ("windlass.fingerprint", status.fingerprint.as_deref()),
+            (
+                "windlass.attempts",
+                status.attempt.map(|attempt| attempt.to_string()).as_deref(),
+            ),
+            (
+                "windlass.gpu_seconds",
+                status
+                    .gpu_seconds
+                    .map(|seconds| seconds.to_string())
+                    .as_deref(),
+            ),
+        ]));
+        let model = spec.model.as_ref().unwrap_or(&name);
+        Ok(Self {
+            experiment: format!("{namespace}/{model}"),
+            run: Run {
+                key: TRAINING_JOB_UID,
+                started,
+                ended,
+                status: "FAILED",
+                parameters: parameters(&spec.parameters),
+                metrics: metrics.unwrap_or_default(),
+                tags,
+                datasets: status.inputs.iter().map(dataset).collect(),
+                name,
             },
+            name: full_name,
+            version: None,
+        })
+    }
+}
+
+/// By what an object of the cluster is known.
+struct Identity {
+    name: String,
+    namespace: String,
+    uid: String,
+    /// When it was made, in milliseconds since 1970.
+    made: i64,
+}
+
+impl Identity {
+    fn of<K: Resource<DynamicType = ()>>(object: &K) -> Result<Self, String> {
+        let (meta, kind) = (object.meta().clone(), K::kind(&()));
+        let lacking = |field: &str| {
+            format!(
+                "the {kind} has no {field}: take it from the cluster, `kubectl get {} NAME -o json`",
+                kind.to_lowercase()
+            )
+        };
+        let made = meta.creation_timestamp;
+        Ok(Self {
+            name: meta.name.ok_or_else(|| lacking("metadata.name"))?,
+            namespace: meta
+                .namespace
+                .ok_or_else(|| lacking("metadata.namespace"))?,
+            uid: meta.uid.ok_or_else(|| lacking("metadata.uid"))?,
+            made: made
+                .ok_or_else(|| lacking("metadata.creationTimestamp"))?
+                .0
+                .as_millisecond(),
         })
     }
 }
@@ -251,18 +356,10 @@ fn shared_tags(version: &ModelVersion, name: &str, uid: &str) -> Texts {
 
 fn run_tags(version: &ModelVersion, shared: &Texts, segments: &BTreeMap<&str, String>) -> Texts {
     let spec = &version.spec;
-    let source = spec.source.as_ref();
-    let repository = source.map(|source| source.repository.as_str());
     let trained_by = spec.trained_by.as_ref();
-    let mut tags = texts([
+    let mut tags = source_tags(spec.source.as_ref(), spec.author.as_deref());
+    tags.extend(texts([
         ("mlflow.source.type", trained_by.map(|_| "JOB")),
-        ("mlflow.source.name", repository),
-        ("mlflow.source.git.repoURL", repository),
-        (
-            "mlflow.source.git.commit",
-            source.map(|source| source.revision.as_str()),
-        ),
-        ("mlflow.user", spec.author.as_deref()),
         (TRAINING_JOB_UID, trained_by.map(|by| by.uid.as_str())),
         (
             "windlass.training_job",
@@ -274,8 +371,7 @@ fn run_tags(version: &ModelVersion, shared: &Texts, segments: &BTreeMap<&str, St
         ),
         ("windlass.artifact", Some(&*spec.artifact.uri.to_string())),
         ("windlass.parent", spec.parent.as_deref()),
-        ("windlass.author", spec.author.as_deref()),
-    ]);
+    ]));
     tags.extend(shared.clone());
     for (predicate, name) in segments {
         tags.insert(
@@ -284,6 +380,21 @@ fn run_tags(version: &ModelVersion, shared: &Texts, segments: &BTreeMap<&str, St
         );
     }
     tags
+}
+
+/// Whose code it was, and who asked for it.
+fn source_tags(source: Option<&Source>, author: Option<&str>) -> Texts {
+    let repository = source.map(|source| source.repository.as_str());
+    texts([
+        ("mlflow.source.name", repository),
+        ("mlflow.source.git.repoURL", repository),
+        (
+            "mlflow.source.git.commit",
+            source.map(|source| source.revision.as_str()),
+        ),
+        ("mlflow.user", author),
+        ("windlass.author", author),
+    ])
 }
 
 fn version_tags(version: &ModelVersion, shared: Texts) -> Texts {
@@ -362,8 +473,9 @@ mod tests {
         assert_eq!(imported.run.tags[imported.run.key], "u-3");
         assert_eq!(imported.experiment, "growth/churn");
         assert_eq!(imported.run.started, imported.run.ended);
-        assert_eq!(imported.version.tags["windlass.approval"], "Automatic");
-        assert!(!imported.version.tags.contains_key("windlass.verdict"));
+        let registered = imported.version.expect("a version");
+        assert_eq!(registered.tags["windlass.approval"], "Automatic");
+        assert!(!registered.tags.contains_key("windlass.verdict"));
         let trained = record(|version| {
             version["spec"]["trainedBy"] = json!({"name": "churn-nightly", "uid": "t-1"});
         });
@@ -405,6 +517,7 @@ mod tests {
             record.run.tags["windlass.segment.origin_JFK"],
             "origin = 'JFK'"
         );
-        assert_eq!(record.version.description.as_deref(), Some("good"));
+        let registered = record.version.expect("a version");
+        assert_eq!(registered.description.as_deref(), Some("good"));
     }
 }

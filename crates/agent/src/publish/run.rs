@@ -316,16 +316,16 @@ async fn put_datasets(
     Ok(())
 }
 
-/// Last of all: a run that is finished is complete.
+/// Last of all: a run that has ended is complete.
 async fn finish(
     tracking: &mut Tracking,
     seen: &Info,
     wanted: &record::Run,
 ) -> Result<(), TrackingError> {
-    if seen.status == "FINISHED" && seen.end_time == Some(wanted.ended) {
+    if seen.status == wanted.status && seen.end_time == Some(wanted.ended) {
         return Ok(());
     }
-    let body = json!({"run_id": seen.run_id, "status": "FINISHED", "end_time": wanted.ended});
+    let body = json!({"run_id": seen.run_id, "status": wanted.status, "end_time": wanted.ended});
     tracking
         .write::<IgnoredAny>(&Method::POST, "runs/update", &body)
         .await?;

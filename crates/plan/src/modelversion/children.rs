@@ -22,6 +22,14 @@ pub fn job_name(version: &ModelVersion) -> String {
     format!("{}-validation", version.name_any())
 }
 
+/// The labels of a Job of a version's.
+pub(super) fn labels_of(version: &ModelVersion) -> Vec<(&'static str, String)> {
+    vec![
+        (labels::MODEL, version.spec.model.clone()),
+        (labels::VERSION, version.name_any()),
+    ]
+}
+
 /// Where reports on a version go: beside its files.
 pub fn evaluation_address(version: &ModelVersion) -> Address {
     Address(format!(

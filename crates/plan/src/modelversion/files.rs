@@ -8,9 +8,9 @@ use k8s_openapi::api::core::v1::PodSpec;
 use kube::ResourceExt;
 use windlass_api::{ArtifactPolicy, ModelVersion, Stored};
 
-use super::agent_job::{Terms, agent_job};
-use super::children::evaluation_address;
+use super::children::{evaluation_address, labels_of};
 use super::observed::Observed;
+use crate::agent_job::{Terms, agent_job};
 use crate::pods::{self, Agent, flag};
 use crate::storage;
 
@@ -135,6 +135,7 @@ pub(super) fn deletion_job(version: &ModelVersion, files: &[Stored], agent_image
     let terms = Terms {
         name: job_name(version),
         role: ROLE,
+        labels: labels_of(version),
         retries: RETRIES,
         max_seconds: MAX_SECONDS,
     };

@@ -17,21 +17,19 @@
 //!
 //! A Job that could not come to a verdict stays, for its logs; when a person deletes it, validation starts again.
 
-mod agent_job;
 mod children;
 mod decisions;
 mod files;
 mod observed;
 mod plan;
-mod publication;
 mod registration;
 #[cfg(test)]
 mod tests;
 
+pub use crate::publication::ROLE as PUBLICATION_ROLE;
 pub use decisions::is_approved;
 pub use files::ROLE as RETENTION_ROLE;
 pub use observed::{Around, Observed};
 pub use plan::retention::may_go;
 pub use plan::{fingerprint, is_good, plan, refused, verdict};
-pub use publication::ROLE as PUBLICATION_ROLE;
 pub use registration::ROLE as REGISTRATION_ROLE;

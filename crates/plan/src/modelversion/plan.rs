@@ -10,7 +10,6 @@ mod publication;
 mod registration;
 pub(super) mod retention;
 pub(super) mod retirement;
-mod work;
 
 use std::time::Duration;
 

@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::PodSpec;
 use kube::ResourceExt;
 use windlass_api::ModelVersion;
 
-use super::agent_job::{Terms, agent_job};
+use super::children::labels_of;
+use crate::agent_job::{Terms, agent_job};
 use crate::pods::{self, Agent};
 use crate::storage;
 
@@ -37,6 +38,7 @@ pub(super) fn registration_job(version: &ModelVersion, agent_image: &str) -> Job
     let terms = Terms {
         name: job_name(version),
         role: ROLE,
+        labels: labels_of(version),
         retries: RETRIES,
         max_seconds: MAX_SECONDS,
     };

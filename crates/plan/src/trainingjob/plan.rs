@@ -18,6 +18,7 @@ mod devices;
 mod failure;
 mod idle;
 mod pace;
+mod publication;
 mod queue;
 mod record;
 mod reuse;
@@ -60,7 +61,9 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<TrainingJobStatus> {
         return Plan::status_only(before);
     }
     if before.is_finished() {
-        return deadlines::finished(job, before, now);
+        let mut plan = deadlines::finished(job, before, now);
+        publication::publish(observed, &mut plan, now);
+        return plan;
     }
     Reconcile::new(observed, &before, now).plan()
 }

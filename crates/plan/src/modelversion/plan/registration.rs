@@ -13,10 +13,10 @@ use kube::ResourceExt;
 use windlass_api::agent::{Report, Tree};
 use windlass_api::{ArtifactStatus, ModelVersionStatus};
 
-use super::work::{Work, work};
 use super::{Reconcile, Say};
 use crate::conditions::Truth;
 use crate::modelversion::registration;
+use crate::work::{Work, work};
 use crate::{Child, Doomed, Note, Plan, Problem, Step, pods};
 
 /// The phase, and the reason of the conditions, until it is on record.

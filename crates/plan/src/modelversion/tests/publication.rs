@@ -123,7 +123,7 @@ fn a_version_is_shown_by_a_job_that_alone_has_the_secret_and_needs_no_rights() {
     };
     assert_eq!(
         arguments(job),
-        "publish --tracking-uri http://mlflow.growth:5000 --version /windlass/record/modelversion.json --experiment churn --unalias champion --unalias challenger"
+        "publish --tracking-uri http://mlflow.growth:5000 --version /windlass/record/record.json --experiment churn --unalias champion --unalias challenger"
     );
     let spec = job.spec.as_ref().expect("a spec");
     let pod = spec.template.spec.as_ref().expect("a pod");
@@ -155,7 +155,10 @@ fn what_is_shown_is_on_record_and_shown_once() {
     assert!(settle(&mut observed, 60).is_empty());
     let status = observed.version.status.clone().expect("a status");
     let tracking = status.tracking.expect("what is shown");
-    assert_eq!((&*tracking.run_id, &*tracking.model_version), ("r1", "7"));
+    assert_eq!(
+        (&*tracking.run_id, tracking.model_version.as_deref()),
+        ("r1", Some("7"))
+    );
     assert_eq!(
         said_of(&observed),
         "True Published: http://mlflow.growth:5000 shows it as version 7 of run r1"

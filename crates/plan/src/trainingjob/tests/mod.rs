@@ -9,6 +9,7 @@ mod idle;
 mod input_cache;
 mod policies;
 mod properties;
+mod publication;
 mod reuse;
 mod sizes;
 mod steps;

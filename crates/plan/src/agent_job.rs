@@ -1,19 +1,21 @@
-//! The Job in which an agent works for a version alone: it digests its files, shows it, or deletes them.
+//! The Job in which an agent works for an object alone: it digests the files of a version, deletes them, or shows it or a
+//! training elsewhere.
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
-use windlass_api::{ModelVersion, labels};
+use kube::Resource;
 
 use crate::{pods, reports, template};
 
 /// What sets such Jobs apart.
-pub(super) struct Terms {
+pub(crate) struct Terms {
     /// Its name.
     pub name: String,
     /// What it is for, as its label says.
     pub role: &'static str,
+    /// Its further labels.
+    pub labels: Vec<(&'static str, String)>,
     /// How often it is tried again where that may help.
     pub retries: i32,
     /// Seconds that it may take.
@@ -21,8 +23,8 @@ pub(super) struct Terms {
 }
 
 /// A Job of one pod, in which this container of the agent's is the only one.
-pub(super) fn agent_job(
-    version: &ModelVersion,
+pub(crate) fn agent_job(
+    owner: &impl Resource<DynamicType = ()>,
     mut spec: PodSpec,
     container: Container,
     terms: Terms,
@@ -31,12 +33,9 @@ pub(super) fn agent_job(
     spec.restart_policy = Some("Never".to_owned());
     template::harden(&mut spec);
     reports::limit(&mut spec);
-    let name = version.name_any();
-    let more = [
-        (labels::MODEL, version.spec.model.as_str()),
-        (labels::VERSION, name.as_str()),
-    ];
-    let metadata = pods::child_meta(version, terms.name, terms.role, &more);
+    let more = terms.labels.iter();
+    let more: Vec<(&str, &str)> = more.map(|(name, value)| (*name, value.as_str())).collect();
+    let metadata = pods::child_meta(owner, terms.name, terms.role, &more);
     Job {
         spec: Some(JobSpec {
             backoff_limit: Some(terms.retries),

@@ -12,7 +12,7 @@ use crate::jobs::{self, JobState, Without};
 use crate::{Problem, pods};
 
 /// How it stands.
-pub(super) enum Work<T> {
+pub(crate) enum Work<T> {
     /// It is done, and this is what the agent reported.
     Done(T),
     /// It is under way; it is to be looked at again after this time, where nothing else may tell.
@@ -26,7 +26,7 @@ pub(super) enum Work<T> {
 }
 
 /// How the work of a Job stands, of which `read` takes the report. `failed` is the reason where the agent left none.
-pub(super) fn work<T>(
+pub(crate) fn work<T>(
     job: &Job,
     all: &[&Pod],
     now: Timestamp,
