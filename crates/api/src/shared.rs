@@ -407,6 +407,22 @@ pub struct MetricGate {
     pub max: Option<Decimal>,
 }
 
+impl MetricGate {
+    /// The metric with what it is of, as it is computed and as reports name it: `rocAuc`, `pinball@0.9`, `ndcg@10`.
+    pub fn as_reported(&self) -> String {
+        let name = self.name.as_str();
+        match (&self.quantile, self.places) {
+            // A quantile is a number there: 0.90 is 0.9.
+            (Some(quantile), _) => match quantile.value() {
+                Ok(quantile) => format!("{name}@{quantile}"),
+                Err(_) => format!("{name}@{quantile}"),
+            },
+            (None, Some(places)) => format!("{name}@{places}"),
+            (None, None) => name.to_owned(),
+        }
+    }
+}
+
 /// A difference between groups of rows, and its limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct DisparityGate {
@@ -418,6 +434,13 @@ pub struct DisparityGate {
     /// The upper bound of the difference must not be above this. Without it, the difference is only reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Decimal>,
+}
+
+impl DisparityGate {
+    /// The difference and its column, as reports name it: `equalOpportunity by country`.
+    pub fn as_reported(&self) -> String {
+        format!("{} by {}", self.name.as_str(), self.by)
+    }
 }
 
 /// Names of differences between groups.

@@ -110,7 +110,9 @@ impl<T: Merge> Cells<T> {
     /// The same, and whether a cell is of one number alone.
     pub fn all_told(&self) -> impl DoubleEndedIterator<Item = (&T, bool)> {
         let told = |cell: &Cell<T>| cell.low.total_cmp(&cell.high).is_eq();
-        self.ordered.iter().map(move |cell| (&cell.what, told(cell)))
+        self.ordered
+            .iter()
+            .map(move |cell| (&cell.what, told(cell)))
     }
 
     /// Where each cell begins: no number in it is lower, and every number in those before it is.

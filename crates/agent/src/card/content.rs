@@ -3,15 +3,18 @@
 mod annex;
 mod data;
 mod identity;
+mod measured;
 mod metrics;
 mod trail;
 mod words;
 
-use windlass_api::ModelVersion;
 use windlass_api::agent::Verdict;
+use windlass_api::{ModelVersion, Validation, ValidationStatus};
 
 pub use self::annex::KEYS;
-use super::document::{Block, Document, Inline, Line, Section, text};
+use super::document::{
+    Block, Column, Document, Inline, Kind, Line, Section, Table, column, strong, text,
+};
 use super::notes::Notes;
 use super::report::Report;
 use crate::lineage::graph::Graph;
@@ -31,6 +34,18 @@ pub struct Record<'a> {
     pub report: &'a Report,
     /// What people wrote.
     pub notes: &'a Notes,
+}
+
+impl<'a> Record<'a> {
+    /// What its validation asks for.
+    fn asked(&self) -> Option<&'a Validation> {
+        self.version.spec.validation.as_ref()
+    }
+
+    /// What its validation found.
+    fn found(&self) -> Option<&'a ValidationStatus> {
+        self.version.status.as_ref()?.validation.as_ref()
+    }
 }
 
 /// The card.
@@ -57,28 +72,29 @@ pub fn document(record: &Record<'_>) -> Document {
     }
 }
 
-/// The verdict, the approval and where it serves, in a line.
+/// What speaks against it, the verdict, the approval and where it serves, in a line.
 fn summary(record: &Record<'_>) -> Line {
-    let status = record.version.status.as_ref();
-    let found = status.and_then(|status| status.validation.as_ref());
-    let mut line = match found.map(|found| found.verdict) {
+    let mut line = Vec::new();
+    for against in trail::against(record) {
+        line.push(Inline::Strong(against));
+        line.extend(text(" "));
+    }
+    match record.found().map(|found| found.verdict) {
         Some(found @ Verdict::Pass) => {
-            vec![
-                Inline::Text("Its validation says ".to_owned()),
-                Inline::Strong(verdict(found).to_owned()),
-            ]
+            line.extend(text("Its validation says "));
+            line.extend(strong(verdict(found)));
         }
-        Some(found) => vec![
-            Inline::Text("Its validation does not say Pass but ".to_owned()),
-            Inline::Strong(verdict(found).to_owned()),
-        ],
-        None => text("It was not judged by a validation"),
-    };
+        Some(found) => {
+            line.extend(text("Its validation does not say Pass but "));
+            line.extend(strong(verdict(found)));
+        }
+        None => line.extend(text("It was not judged by a validation")),
+    }
     line.extend(text(format!(
-        "; {}. ",
-        identity::approval_words(record.version)
+        "; {}. {}",
+        identity::approval_words(record.version),
+        trail::serving_words(record)
     )));
-    line.extend(text(trail::serving_words(record)));
     line
 }
 
@@ -96,6 +112,17 @@ fn footer(record: &Record<'_>) -> Line {
 /// A paragraph of plain text.
 fn paragraph(words: impl Into<String>) -> Block {
     Block::Paragraph(text(words))
+}
+
+/// A table of names and what they are.
+fn facts(caption: &str, rows: Vec<Vec<Line>>) -> Block {
+    const COLUMNS: [Column; 2] = [column("", Kind::Text), column("", Kind::Text)];
+    Block::Table(Table::new(caption, &COLUMNS, rows))
+}
+
+/// A row of it.
+fn fact(name: &str, value: Line) -> Vec<Line> {
+    vec![text(name), value]
 }
 
 /// A part of a section.

@@ -2,36 +2,57 @@
 
 use std::fmt::Write as _;
 
-use super::document::{Block, Document, Inline, Item, Section, Table};
+use super::document::{Block, Column, Document, Inline, Item, Kind, Section, Table};
+use crate::lineage::visible;
 
-/// Kept small: what a browser does by itself is good enough for the rest.
+/// Kept small: what a browser does by itself is good enough for the rest. Where a table is wider than the page, it is
+/// scrolled by itself: its words and numbers stay whole.
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --faint: #5f6368; --rule: #c9ccd1; --mark: #0b57d0; --other: #9a4a00; --limit: #b3261e; --empty: #fff3cd; --empty-ink: #5c4300; }
 @media screen and (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #17181a; --faint: #a5a9af; --rule: #45484d; --mark: #8ab4f8; --other: #f0b35f; --limit: #ff8a80; --empty: #40350f; --empty-ink: #ffe08a; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem; max-width: 60rem; font: 1rem/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
-h1, h2, h3 { line-height: 1.25; }
+h1, h2, h3, h4 { line-height: 1.25; }
+h1, h2, h3, h4, p, li { overflow-wrap: anywhere; }
+h1, p, li, td { unicode-bidi: plaintext; }
+th, code { unicode-bidi: isolate; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--rule); }
+h3 { margin-top: 2rem; }
+li ul { padding-left: 1.25rem; }
 a { color: var(--mark); }
 code { font-family: ui-monospace, monospace; font-size: 0.9em; overflow-wrap: anywhere; }
+th code { overflow-wrap: break-word; }
 .table { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--faint); padding-bottom: 0.25rem; }
-th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.6rem; border-top: 1px solid var(--rule); overflow-wrap: anywhere; }
+caption { text-align: left; color: var(--faint); padding-bottom: 0.25rem; max-width: calc(100vw - 2rem); }
+th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.6rem; border-top: 1px solid var(--rule); overflow-wrap: break-word; }
 thead th { border-top: 0; border-bottom: 2px solid var(--rule); }
-tbody th { font-weight: 600; }
-.empty { background: var(--empty); color: var(--empty-ink); border-left: 0.3rem solid var(--empty-ink); padding: 0.4rem 0.8rem; }
+tbody th { font-weight: 600; max-width: 24rem; }
+td { min-width: 8rem; overflow-wrap: anywhere; }
+td:has(> code) { min-width: 14rem; }
+.facts th { width: 14rem; }
+.prose { width: 40%; min-width: 16rem; }
+.number, .word { min-width: 0; white-space: nowrap; }
+.number { text-align: right; }
+.empty, .warning { background: var(--empty); color: var(--empty-ink); border-left: 0.3rem solid var(--empty-ink); padding: 0.4rem 0.8rem; }
+.warning { border: 0.15rem solid var(--limit); border-left-width: 0.5rem; }
 .written { border-left: 0.3rem solid var(--rule); padding-left: 0.8rem; }
-.plot { display: block; width: 100%; height: auto; margin: 1rem 0; font: 12px system-ui, sans-serif; }
-.plot .label { fill: var(--ink); }
-.plot .tick { fill: var(--faint); font-size: 11px; }
+.written p { white-space: pre-line; }
+.legend { color: var(--faint); }
+.plot { display: block; width: 100%; max-width: 30rem; height: auto; margin: 1rem 0; font: 14px system-ui, sans-serif; fill: var(--ink); }
+.plot text { stroke: var(--paper); stroke-width: 4; stroke-linejoin: round; paint-order: stroke; }
+.plot .bad { font-weight: 600; }
+.plot .title, .plot .tick { fill: var(--faint); font-size: 13px; }
+.plot .bad, .plot .limit-name { fill: var(--limit); font-size: 13px; }
 .plot .grid { stroke: var(--rule); stroke-width: 0.5; }
 .plot .whisker { stroke: var(--mark); stroke-width: 1.5; fill: none; }
 .plot .dot { fill: var(--mark); }
 .plot .champion { stroke: var(--other); stroke-width: 1.5; fill: none; }
 .plot .limit { stroke: var(--limit); stroke-width: 1.5; stroke-dasharray: 5 3; }
 footer { margin-top: 3rem; border-top: 1px solid var(--rule); color: var(--faint); }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } h2, h3 { break-after: avoid; } .plot, tr, .empty { break-inside: avoid; } .table { overflow: visible; } }
+@media (max-width: 40rem) { body { padding: 1rem; } ul { padding-left: 1.25rem; } th, td { padding: 0.3rem 0.4rem; } .facts th { width: auto; } }
+@page { margin: 15mm; }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } h2, h3, h4, thead, caption { break-after: avoid; } .plot, tr, .empty, .warning { break-inside: avoid; } .plot { max-width: 13cm; } .table { overflow: visible; } td:has(> code) { min-width: 0; } }
 ";
 
 /// The page.
@@ -54,26 +75,45 @@ pub fn render(document: &Document) -> String {
     page
 }
 
+/// The sections, and the parts of each in a list below it.
 fn contents(page: &mut String, sections: &[Section]) {
     page.push_str("<nav aria-label=\"Contents\">\n<ul>\n");
-    for section in sections.iter().filter(|section| section.depth == 2) {
-        let _ = writeln!(
-            page,
-            "<li><a href=\"#{}\">{}</a></li>",
-            section.id,
-            escape(&section.heading)
-        );
+    let mut rest = sections;
+    while let Some((section, after)) = rest.split_first() {
+        let is_own = |part: &&Section| part.depth > section.depth;
+        let parts = after.iter().take_while(is_own).count();
+        let (parts, after) = after.split_at(parts);
+        rest = after;
+        let _ = write!(page, "<li>{}", link(&section.id, &section.heading));
+        let mut parts = parts.iter().filter(|part| part.depth == 3).peekable();
+        if parts.peek().is_some() {
+            page.push_str("\n<ul>\n");
+            for part in parts {
+                let _ = writeln!(page, "<li>{}</li>", link(&part.id, &part.heading));
+            }
+            page.push_str("</ul>\n");
+        }
+        page.push_str("</li>\n");
     }
     page.push_str("</ul>\n</nav>\n");
+}
+
+fn link(to: &str, text: &str) -> String {
+    format!("<a href=\"#{to}\">{}</a>", escape(text))
 }
 
 fn section(page: &mut String, section: &Section) {
     let Section {
         depth, id, heading, ..
     } = section;
+    // Only the sections are landmarks: a list of all their parts leads nowhere faster.
+    let label = match depth {
+        2 => format!(" aria-labelledby=\"{id}\""),
+        _ => String::new(),
+    };
     let _ = writeln!(
         page,
-        "<section aria-labelledby=\"{id}\">\n<h{depth} id=\"{id}\">{}</h{depth}>",
+        "<section{label}>\n<h{depth} id=\"{id}\">{}</h{depth}>",
         escape(heading)
     );
     for one in &section.blocks {
@@ -87,7 +127,17 @@ fn block(page: &mut String, block: &Block) {
         Block::Paragraph(line) => {
             let _ = writeln!(page, "<p>{}</p>", inline(line));
         }
+        Block::Warning(line) => {
+            let _ = writeln!(
+                page,
+                "<p class=\"warning\"><strong>Warning:</strong> {}</p>",
+                inline(line)
+            );
+        }
         Block::Table(one) => table(page, one),
+        Block::Legend(words) => {
+            let _ = writeln!(page, "<p class=\"legend\">{}</p>", escape(words));
+        }
         Block::Plot(plot) => page.push_str(&plot.svg()),
         Block::List(items) => list(page, items),
         // The list before it says the same, and a page without a script draws no chart.
@@ -114,25 +164,44 @@ fn table(page: &mut String, table: &Table) {
     let caption = escape(&table.caption);
     let _ = writeln!(
         page,
-        "<div class=\"table\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\">\n<table>\n<caption>{caption}</caption>\n<thead>\n<tr>"
+        "<div class=\"table\" role=\"group\" aria-label=\"{caption}\" tabindex=\"0\">\n<table{}>\n<caption>{caption}</caption>",
+        if table.has_head() {
+            ""
+        } else {
+            " class=\"facts\""
+        }
     );
-    for name in &table.head {
-        let _ = writeln!(page, "<th scope=\"col\">{}</th>", escape(name));
+    if table.has_head() {
+        page.push_str("<thead>\n<tr>");
+        for column in &table.columns {
+            let (class, name) = (class(column), escape(column.name));
+            let _ = writeln!(page, "<th scope=\"col\"{class}>{name}</th>");
+        }
+        page.push_str("</tr>\n</thead>\n");
     }
-    page.push_str("</tr>\n</thead>\n<tbody>\n");
+    page.push_str("<tbody>\n");
     for row in &table.rows {
         page.push_str("<tr>\n");
-        for (at, cell) in row.iter().enumerate() {
-            let (open, close) = if at == 0 {
-                ("<th scope=\"row\">", "</th>")
-            } else {
-                ("<td>", "</td>")
+        for (at, (column, cell)) in table.columns.iter().zip(row).enumerate() {
+            let (tag, scope) = match at {
+                0 => ("th", " scope=\"row\""),
+                _ => ("td", ""),
             };
-            let _ = writeln!(page, "{open}{}{close}", inline(cell));
+            let (class, cell) = (class(column), inline(cell));
+            let _ = writeln!(page, "<{tag}{scope}{class}>{cell}</{tag}>");
         }
         page.push_str("</tr>\n");
     }
     page.push_str("</tbody>\n</table>\n</div>\n");
+}
+
+fn class(column: &Column) -> &'static str {
+    match column.kind {
+        Kind::Text => "",
+        Kind::Prose => " class=\"prose\"",
+        Kind::Number => " class=\"number\"",
+        Kind::Word => " class=\"word\"",
+    }
 }
 
 fn list(page: &mut String, items: &[Item]) {
@@ -154,6 +223,8 @@ fn inline(line: &[Inline]) -> String {
             Inline::Text(text) => escape(text),
             Inline::Code(text) => format!("<code>{}</code>", escape(text)),
             Inline::Strong(text) => format!("<strong>{}</strong>", escape(text)),
+            Inline::Link { to, text } => link(to, text),
+            Inline::Break => "<br>".to_owned(),
         })
         .collect()
 }
@@ -161,7 +232,7 @@ fn inline(line: &[Inline]) -> String {
 /// Text as it is, in an element or in an attribute's quotes.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
+    for letter in visible(text).chars() {
         match letter {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
@@ -185,5 +256,6 @@ mod tests {
             escape("<script>alert('x')</script> & \"y\"\u{1b}`|"),
             "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &quot;y&quot; `|"
         );
+        assert_eq!(escape("a\u{202e}b"), "a⟨U+202E⟩b");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::document::{Block, Document, Inline, Item, Section, Table};
+use super::document::{Block, Document, Inline, Item, Kind, Section, Table};
+use crate::lineage::visible;
 
 /// The document.
 pub fn render(document: &Document) -> String {
@@ -31,9 +32,12 @@ fn block(text: &mut String, block: &Block) {
         Block::Paragraph(line) => {
             let _ = write!(text, "\n{}\n", inline(line));
         }
+        Block::Warning(line) => {
+            let _ = write!(text, "\n> **Warning:** {}\n", pieces(line));
+        }
         Block::Table(one) => table(text, one),
-        // The table after it has the same numbers.
-        Block::Plot(_) => {}
+        // The table after a plot has the same numbers.
+        Block::Legend(_) | Block::Plot(_) => {}
         Block::List(items) => {
             text.push('\n');
             list(text, items, 0);
@@ -43,7 +47,9 @@ fn block(text: &mut String, block: &Block) {
         }
         Block::Written(paragraphs) => {
             for paragraph in paragraphs {
-                let _ = write!(text, "\n> {}\n", at_line_start(&escape(paragraph)));
+                let lines = paragraph.lines().map(|line| at_line_start(&escape(line)));
+                let lines: Vec<String> = lines.collect();
+                let _ = write!(text, "\n> {}\n", lines.join("  \n> "));
             }
         }
         Block::Empty(key) => {
@@ -57,9 +63,14 @@ fn block(text: &mut String, block: &Block) {
 
 fn table(text: &mut String, table: &Table) {
     let _ = write!(text, "\n*{}*\n\n", escape(&table.caption));
-    let head: Vec<String> = table.head.iter().map(|name| escape(name)).collect();
-    let _ = writeln!(text, "| {} |", head.join(" | "));
-    let _ = writeln!(text, "|{}", " --- |".repeat(head.len()));
+    let heads = table.columns.iter().map(|column| escape(column.name));
+    let rules = table.columns.iter().map(|column| match column.kind {
+        Kind::Number => "---:",
+        Kind::Text | Kind::Prose | Kind::Word => "---",
+    });
+    let (heads, rules): (Vec<String>, Vec<&str>) = heads.zip(rules).unzip();
+    let _ = writeln!(text, "| {} |", heads.join(" | "));
+    let _ = writeln!(text, "| {} |", rules.join(" | "));
     for row in &table.rows {
         let cells: Vec<String> = row.iter().map(|cell| pieces(cell)).collect();
         let _ = writeln!(text, "| {} |", cells.join(" | "));
@@ -82,20 +93,23 @@ fn inline(line: &[Inline]) -> String {
 fn pieces(line: &[Inline]) -> String {
     line.iter()
         .map(|piece| match piece {
-            Inline::Text(text) => escape(text),
+            // Whoever draws Markdown makes the ids of headings in his own way: a link would lead nowhere.
+            Inline::Text(text) | Inline::Link { text, .. } => escape(text),
             Inline::Code(text) => code(text),
             Inline::Strong(text) => format!("**{}**", escape(text)),
+            Inline::Break => "<br>".to_owned(),
         })
         .collect()
 }
 
 /// A code span; what holds a sign that ends one, or a cell, is plain text.
 fn code(text: &str) -> String {
-    let is_plain = text
+    let shown = visible(text);
+    let is_plain = shown
         .chars()
         .all(|letter| !letter.is_control() && letter != '`' && letter != '|');
-    if is_plain && !text.trim().is_empty() {
-        format!("`{text}`")
+    if is_plain && !shown.trim().is_empty() {
+        format!("`{shown}`")
     } else {
         escape(text)
     }
@@ -104,7 +118,7 @@ fn code(text: &str) -> String {
 /// Text as it is: nothing in it is a mark, a tag, a link or a cell's end.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
+    for letter in visible(text).chars() {
         match letter {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
@@ -148,6 +162,8 @@ mod tests {
         );
         assert_eq!(code("sha256:ab"), "`sha256:ab`");
         assert_eq!(code("a`b|c"), "a\\`b\\|c");
+        assert_eq!(escape("a\u{202e}b"), "a⟨U+202E⟩b");
+        assert_eq!(code("a\u{202e}b"), "`a⟨U+202E⟩b`");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod document;
 mod html;
 mod markdown;
 mod notes;
+mod number;
 mod plot;
 mod report;
 

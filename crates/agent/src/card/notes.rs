@@ -45,7 +45,7 @@ fn parse(text: &str) -> Result<Notes, (FailureReason, String)> {
     }
 }
 
-/// A text by its paragraphs, which an empty line parts.
+/// A text by its paragraphs, which an empty line parts. Lines stay as they were written.
 pub fn paragraphs(text: &str) -> Vec<String> {
     let mut paragraphs = vec![String::new()];
     for line in text.lines().map(str::trim) {
@@ -55,7 +55,7 @@ pub fn paragraphs(text: &str) -> Vec<String> {
             (true, false) => paragraphs.push(String::new()),
             (false, true) => line.clone_into(&mut paragraphs[last]),
             (false, false) => {
-                paragraphs[last].push(' ');
+                paragraphs[last].push('\n');
                 paragraphs[last].push_str(line);
             }
         }
@@ -98,7 +98,7 @@ mod tests {
     fn an_empty_line_parts_paragraphs() {
         assert_eq!(
             paragraphs("\n  one\nand on\n\n\n two \n"),
-            ["one and on", "two"]
+            ["one\nand on", "two"]
         );
         assert_eq!(paragraphs(" \n"), Vec::<String>::new());
     }

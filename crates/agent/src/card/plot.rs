@@ -1,28 +1,42 @@
 //! A dot-and-whisker plot of one metric: a row for all rows and one for each segment.
 //!
 //! ```text
-//!   all rows   ├────●────┤ ◇        ¦ limit
-//!   plan = 'x'    ├───●───┤   ◇     ¦
+//!   rocAuc, higher is better        min 0.6
+//!   all rows                           ¦              6000 rows
+//!                                      ¦  ├────●────┤ ◇
+//!   plan = 'x'                         ¦                   Fail
+//!                                   ├──¦●───┤   ◇
 //! ```
 //!
 //! A dot is the version, the whisker its interval, a hollow diamond the champion, a dashed line a gate's limit. Shapes and
-//! not colours tell them apart.
+//! not colours tell them apart. Each label stands above its whisker, so that the plot is as narrow as a phone.
+//!
+//! The axis is that of the rows that were judged: what lies beyond it is an arrow at the edge, so that a segment of a few
+//! rows, or a limit that is far off, does not press all others together.
+
+mod axis;
 
 use std::fmt::Write as _;
 
+use windlass_api::agent::Verdict;
+
+use self::axis::{Axis, LEFT, axis};
 use super::html::escape;
+use super::number::number;
+use crate::lineage::visible;
 
 /// Widths and heights, in the plot's own units; a browser scales it.
-const WIDTH: f64 = 760.0;
-const LABELS: f64 = 250.0;
-const RIGHT: f64 = 20.0;
-const TOP: f64 = 34.0;
-const ROW: f64 = 24.0;
-const BOTTOM: f64 = 30.0;
-/// Letters of a label that there is room for.
-const LABEL_LETTERS: usize = 36;
-/// About how many numbers stand at the axis.
-const TICKS: f64 = 5.0;
+const WIDTH: f64 = 420.0;
+const TITLE: f64 = 16.0;
+const LIMITS: f64 = 38.0;
+const TOP: f64 = 46.0;
+const ROW: f64 = 42.0;
+const BOTTOM: f64 = 26.0;
+/// From the top of a row to its label and to its whisker.
+const LABEL: f64 = 16.0;
+const WHISKER: f64 = 29.0;
+/// Rows that a sheet of paper has room for; what has more is drawn in parts, each with its axis.
+const ROWS: usize = 20;
 
 /// A plot.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,218 +58,315 @@ pub struct Plot {
 pub struct Row {
     /// What rows of data it is of.
     pub label: String,
+    /// How many these are, in words.
+    pub rows: String,
+    /// Whether they are enough to be judged.
+    pub is_judged: bool,
     /// The value, where it is defined.
     pub value: Option<f64>,
     /// Its interval.
     pub interval: Option<[f64; 2]>,
     /// The champion's value.
     pub champion: Option<f64>,
+    /// Whether its gates hold, where it has any.
+    pub verdict: Option<Verdict>,
+}
+
+/// On which side of a limit it is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Above.
+    Min,
+    /// Below.
+    Max,
 }
 
 /// A limit of a gate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limit {
-    /// `min` or `max`.
-    pub name: &'static str,
+    /// Which.
+    pub bound: Bound,
     /// Where it is.
     pub at: f64,
+    /// The number as it was written.
+    pub written: String,
 }
 
-/// From numbers to places.
-struct Axis {
-    low: f64,
-    high: f64,
+impl Limit {
+    /// `min 0.7`.
+    pub fn words(&self) -> String {
+        let bound = match self.bound {
+            Bound::Min => "min",
+            Bound::Max => "max",
+        };
+        format!("{bound} {}", self.written)
+    }
 }
 
 impl Plot {
-    /// The plot as an SVG element. Empty where no number is known.
+    /// The plot as SVG elements, one for each twenty rows. Empty where no number is known.
     pub fn svg(&self) -> String {
-        let Some(axis) = self.axis() else {
+        let Some(axis) = axis(&self.rows, &self.limits) else {
             return String::new();
         };
-        let rows = count(self.rows.len());
-        let height = TOP + ROW * rows + BOTTOM;
-        let mut svg = String::new();
+        let parts = self.rows.chunks(ROWS).enumerate();
+        parts.map(|(at, rows)| self.part(at, rows, &axis)).collect()
+    }
+
+    fn part(&self, at: usize, rows: &[Row], axis: &Axis) -> String {
+        let bottom = TOP + ROW * count(rows.len());
+        let (first, all) = (at * ROWS, self.rows.len());
+        let title = if all > ROWS {
+            let (from, to) = (first + 1, first + rows.len());
+            format!("{} (rows {from} to {to} of {all})", self.title)
+        } else {
+            self.title.clone()
+        };
+        let id = format!("{}-{at}", self.id);
+        let mut drawing = Drawing {
+            svg: String::new(),
+            axis,
+            bottom,
+        };
         let _ = writeln!(
-            svg,
-            "<svg class=\"plot\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-labelledby=\"{0}-title {0}-description\" xmlns=\"http://www.w3.org/2000/svg\">",
-            self.id
+            drawing.svg,
+            "<svg class=\"plot\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-labelledby=\"{id}-title\" aria-describedby=\"{id}-description\" xmlns=\"http://www.w3.org/2000/svg\">",
+            bottom + BOTTOM
         );
         let _ = writeln!(
-            svg,
-            "<title id=\"{}-title\">{}</title>",
-            self.id,
-            escape(&self.title)
-        );
-        let _ = writeln!(
-            svg,
-            "<desc id=\"{}-description\">{}</desc>",
-            self.id,
+            drawing.svg,
+            "<title id=\"{id}-title\">{}</title>\n<desc id=\"{id}-description\">{}</desc>",
+            escape(&title),
             escape(&self.description)
         );
-        self.write_axis(&mut svg, &axis, TOP + ROW * rows);
+        drawing.text("title", (0.0, TITLE), Anchor::Start, &title);
+        drawing.ticks();
         for limit in &self.limits {
-            write_limit(&mut svg, limit, &axis, TOP + ROW * rows);
+            drawing.limit(limit);
         }
-        for (at, row) in self.rows.iter().enumerate() {
-            write_row(&mut svg, row, &axis, TOP + ROW * (count(at) + 0.5));
+        for (at, row) in rows.iter().enumerate() {
+            drawing.row(row, TOP + ROW * count(at));
         }
-        svg.push_str("</svg>\n");
-        svg
+        drawing.svg.push_str("</svg>\n");
+        drawing.svg
+    }
+}
+
+/// An SVG element that is being written.
+struct Drawing<'a> {
+    svg: String,
+    axis: &'a Axis,
+    /// Where the rows end.
+    bottom: f64,
+}
+
+#[derive(Clone, Copy)]
+enum Mark {
+    /// This version.
+    Dot,
+    /// The champion.
+    Diamond,
+}
+
+impl Drawing<'_> {
+    fn ticks(&mut self) {
+        let bottom = self.bottom;
+        for (tick, words) in self.axis.ticks() {
+            let x = self.axis.place(tick);
+            let _ = writeln!(
+                self.svg,
+                "<line class=\"grid\" x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{bottom}\"/>"
+            );
+            self.text("tick", (x, bottom + 18.0), Anchor::about(x), &words);
+        }
     }
 
-    /// The axis that has room for all numbers.
-    fn axis(&self) -> Option<Axis> {
-        let of_rows = self.rows.iter().flat_map(|row| {
-            let interval = row.interval.into_iter().flatten();
-            row.value.into_iter().chain(row.champion).chain(interval)
-        });
-        let all = of_rows.chain(self.limits.iter().map(|limit| limit.at));
-        let all: Vec<f64> = all.filter(|number| number.is_finite()).collect();
-        let low = all.iter().copied().reduce(f64::min)?;
-        let high = all.iter().copied().reduce(f64::max)?;
-        // A single number has room about it, too.
-        let room = if high > low {
-            0.05 * (high - low)
+    /// A line; one that is beyond the axis is named at its edge.
+    fn limit(&mut self, limit: &Limit) {
+        let (x, words) = (self.axis.place(limit.at), limit.words());
+        let (anchor, words) = if self.axis.holds(limit.at) {
+            let bottom = self.bottom;
+            let _ = writeln!(
+                self.svg,
+                "<line class=\"limit\" x1=\"{x:.1}\" y1=\"{LIMITS}\" x2=\"{x:.1}\" y2=\"{bottom}\"/>"
+            );
+            // Two that are close to each other do not cover each other's names.
+            let room = width_of(&words) + 4.0;
+            match limit.bound {
+                Bound::Min if x < room => (Anchor::Start, words),
+                Bound::Max if x > WIDTH - room => (Anchor::End, words),
+                Bound::Min => (Anchor::End, words),
+                Bound::Max => (Anchor::Start, words),
+            }
+        } else if x <= LEFT {
+            (Anchor::Start, format!("← {words}"))
         } else {
-            0.1 * high.abs().max(0.1)
+            (Anchor::End, format!("{words} →"))
         };
-        Some(Axis {
-            low: low - room,
-            high: high + room,
-        })
+        let x = match anchor {
+            Anchor::Start => x + 4.0,
+            Anchor::Middle => x,
+            Anchor::End => x - 4.0,
+        };
+        self.text("limit-name", (x, LIMITS), anchor, &words);
     }
 
-    fn write_axis(&self, svg: &mut String, axis: &Axis, bottom: f64) {
-        let _ = writeln!(
-            svg,
-            "<text class=\"label\" x=\"0\" y=\"14\">{}</text>",
-            escape(&self.title)
-        );
-        let step = axis.step();
-        let mut tick = (axis.low / step).ceil() * step;
-        while tick <= axis.high {
-            let x = axis.place(tick);
-            let _ = writeln!(
-                svg,
-                "<line class=\"grid\" x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{bottom}\"/><text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                bottom + 18.0,
-                tick_text(tick, step)
-            );
-            tick += step;
+    fn row(&mut self, row: &Row, top: f64) {
+        let _ = writeln!(self.svg, "<g><title>{}</title>", escape(&row.words()));
+        let (note, class) = row.note();
+        let room = WIDTH - width_of(note) - width('m');
+        let (label, y) = (cut(&visible(&row.label), room), top + WHISKER);
+        self.text("label", (0.0, top + LABEL), Anchor::Start, &label);
+        self.text(class, (WIDTH, top + LABEL), Anchor::End, note);
+        if let Some(interval) = row.interval {
+            self.whisker(interval, y);
         }
+        if let Some(champion) = row.champion {
+            self.mark(Mark::Diamond, champion, y);
+        }
+        if let Some(value) = row.value {
+            self.mark(Mark::Dot, value, y);
+        }
+        self.svg.push_str("</g>\n");
+    }
+
+    /// An end that is beyond the axis is not drawn as one.
+    fn whisker(&mut self, interval: [f64; 2], y: f64) {
+        let [from, to] = interval.map(|end| self.axis.place(end));
+        let _ = write!(
+            self.svg,
+            "<path class=\"whisker\" d=\"M{from:.1} {y:.1}H{to:.1}"
+        );
+        for end in interval {
+            if self.axis.holds(end) {
+                let (x, top, bottom) = (self.axis.place(end), y - 5.0, y + 5.0);
+                let _ = write!(self.svg, "M{x:.1} {top:.1}V{bottom:.1}");
+            }
+        }
+        self.svg.push_str("\"/>\n");
+    }
+
+    /// What is beyond the axis is an arrow at its edge.
+    fn mark(&mut self, mark: Mark, value: f64, y: f64) {
+        let x = self.axis.place(value);
+        let (left, right, top, bottom) = (x - 6.0, x + 6.0, y - 6.0, y + 6.0);
+        let class = match mark {
+            Mark::Dot => "dot",
+            Mark::Diamond => "champion",
+        };
+        let _ = match (self.axis.holds(value), mark) {
+            (false, _) => {
+                let base = if x <= LEFT { right } else { left };
+                writeln!(
+                    self.svg,
+                    "<path class=\"{class}\" d=\"M{x:.1} {y:.1}L{base:.1} {top:.1}V{bottom:.1}Z\"/>"
+                )
+            }
+            (true, Mark::Dot) => writeln!(
+                self.svg,
+                "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>"
+            ),
+            (true, Mark::Diamond) => writeln!(
+                self.svg,
+                "<path class=\"{class}\" d=\"M{left:.1} {y:.1}L{x:.1} {top:.1}L{right:.1} {y:.1}L{x:.1} {bottom:.1}Z\"/>"
+            ),
+        };
+    }
+
+    fn text(&mut self, class: &str, (x, y): (f64, f64), anchor: Anchor, text: &str) {
+        let anchor = match anchor {
+            Anchor::Start => "start",
+            Anchor::Middle => "middle",
+            Anchor::End => "end",
+        };
+        let _ = writeln!(
+            self.svg,
+            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>",
+            escape(text)
+        );
     }
 }
 
-impl Axis {
-    fn place(&self, number: f64) -> f64 {
-        LABELS + (number - self.low) / (self.high - self.low) * (WIDTH - LABELS - RIGHT)
-    }
-
-    /// A distance of 1, 2 or 5 times a power of ten.
-    fn step(&self) -> f64 {
-        let rough = (self.high - self.low) / TICKS;
-        let power = 10_f64.powf(rough.log10().floor());
-        let times = [1.0, 2.0, 5.0];
-        let times = times.into_iter().find(|times| times * power >= rough);
-        times.unwrap_or(10.0) * power
-    }
+#[derive(Clone, Copy)]
+enum Anchor {
+    Start,
+    Middle,
+    End,
 }
 
-fn write_limit(svg: &mut String, limit: &Limit, axis: &Axis, bottom: f64) {
-    let x = axis.place(limit.at);
-    let _ = writeln!(
-        svg,
-        "<g><title>{0} {1}</title><line class=\"limit\" x1=\"{x:.1}\" y1=\"{2}\" x2=\"{x:.1}\" y2=\"{bottom}\"/><text class=\"tick\" x=\"{x:.1}\" y=\"{3}\" text-anchor=\"middle\">{0} {1}</text></g>",
-        limit.name,
-        limit.at,
-        TOP - 4.0,
-        TOP - 8.0,
-    );
-}
-
-fn write_row(svg: &mut String, row: &Row, axis: &Axis, y: f64) {
-    let _ = writeln!(svg, "<g><title>{}</title>", escape(&row.words()));
-    let _ = writeln!(
-        svg,
-        "<text class=\"label\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-        LABELS - 12.0,
-        y + 4.0,
-        escape(&cut(&row.label))
-    );
-    if let Some([lower, upper]) = row.interval {
-        let (from, to) = (axis.place(lower), axis.place(upper));
-        let (top, bottom) = (y - 5.0, y + 5.0);
-        let _ = writeln!(
-            svg,
-            "<path class=\"whisker\" d=\"M{from:.1} {top:.1}V{bottom:.1}M{from:.1} {y:.1}H{to:.1}M{to:.1} {top:.1}V{bottom:.1}\"/>"
-        );
-    }
-    if let Some(champion) = row.champion {
-        let x = axis.place(champion);
-        let _ = writeln!(
-            svg,
-            "<path class=\"champion\" d=\"M{:.1} {y:.1}L{x:.1} {:.1}L{:.1} {y:.1}L{x:.1} {:.1}Z\"/>",
-            x - 6.0,
-            y - 6.0,
-            x + 6.0,
-            y + 6.0
-        );
-    }
-    match row.value {
-        Some(value) => {
-            let x = axis.place(value);
-            let _ = writeln!(
-                svg,
-                "<circle class=\"dot\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>"
-            );
-        }
-        None => {
-            let _ = writeln!(
-                svg,
-                "<text class=\"tick\" x=\"{LABELS}\" y=\"{:.1}\">not defined</text>",
-                y + 4.0
-            );
+impl Anchor {
+    /// Of a number that stands about a place, but not beyond the plot.
+    fn about(x: f64) -> Self {
+        const HALF: f64 = 40.0;
+        if x < HALF {
+            Self::Start
+        } else if x > WIDTH - HALF {
+            Self::End
+        } else {
+            Self::Middle
         }
     }
-    svg.push_str("</g>\n");
 }
 
 impl Row {
+    /// What stands at the right of a label, and as what: what is not as it should be, or else how many rows there are.
+    fn note(&self) -> (&str, &'static str) {
+        match (self.verdict, self.value) {
+            (Some(Verdict::Fail), _) => ("Fail", "bad"),
+            (Some(Verdict::Inconclusive), _) => ("Inconclusive", "bad"),
+            (Some(Verdict::Pass) | None, None) => ("not defined", "tick"),
+            (Some(Verdict::Pass) | None, Some(_)) => (&self.rows, "tick"),
+        }
+    }
+
     fn words(&self) -> String {
         let mut words = match self.value {
-            Some(value) => format!("{}: {value:.4}", self.label),
-            None => format!("{}: not defined", self.label),
+            Some(value) => format!("{} ({}): {}", self.label, self.rows, number(value)),
+            None => format!("{} ({}): not defined", self.label, self.rows),
         };
         if let Some([lower, upper]) = self.interval {
-            let _ = write!(words, " [{lower:.4}, {upper:.4}]");
+            let _ = write!(words, " [{}, {}]", number(lower), number(upper));
         }
         if let Some(champion) = self.champion {
-            let _ = write!(words, ", champion {champion:.4}");
+            let _ = write!(words, ", champion {}", number(champion));
         }
         words
     }
 }
 
-fn cut(label: &str) -> String {
-    if label.chars().count() <= LABEL_LETTERS {
+/// A label that fits: of one that does not, what tells it from others is most often at its end.
+fn cut(label: &str, room: f64) -> String {
+    if width_of(label) <= room {
         return label.to_owned();
     }
-    let mut cut: String = label.chars().take(LABEL_LETTERS - 1).collect();
-    cut.push('…');
-    cut
+    let half = |letters: &mut dyn Iterator<Item = char>| -> String {
+        let mut left = (room - width('…')) / 2.0;
+        letters
+            .take_while(|letter| {
+                left -= width(*letter);
+                left >= 0.0
+            })
+            .collect()
+    };
+    let start = half(&mut label.chars());
+    let end: String = half(&mut label.chars().rev()).chars().rev().collect();
+    format!("{start}…{end}")
 }
 
-/// A number at the axis, with as many decimals as the distance to the next needs.
-fn tick_text(tick: f64, step: f64) -> String {
-    let decimals = (-step.log10().floor()).clamp(0.0, 9.0);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it lies between 0 and 9
-    let decimals = decimals as usize;
-    let text = format!("{tick:.decimals$}");
-    if text.trim_start_matches(['-', '0', '.']).is_empty() {
-        return text.trim_start_matches('-').to_owned();
+/// How wide a letter may be, in the fonts that browsers have at hand.
+fn width(letter: char) -> f64 {
+    match letter {
+        'f' | 'i' | 'j' | 'l' | 't' | 'I' | ' ' | '\'' | '"' | '.' | ',' | ':' | '(' | ')' => 6.0,
+        'm' | 'w' | 'M' | 'W' | '@' | '%' => 14.0,
+        '<' | '=' | '>' | '+' => 12.0,
+        letter if letter.is_ascii_uppercase() => 11.0,
+        letter if letter.is_ascii() => 9.0,
+        _ => 14.0,
     }
-    text
+}
+
+fn width_of(text: &str) -> f64 {
+    text.chars().map(width).sum()
 }
 
 /// A count of rows; a card has hundreds of them at most.
@@ -264,85 +375,4 @@ fn count(rows: usize) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plot() -> Plot {
-        let row = |label: &str, value, interval, champion| Row {
-            label: label.to_owned(),
-            value,
-            interval,
-            champion,
-        };
-        Plot {
-            id: "plot-a".to_owned(),
-            title: "rocAuc".to_owned(),
-            description: "rocAuc <by> segment".to_owned(),
-            rows: vec![
-                row("all rows", Some(0.75), Some([0.7, 0.8]), Some(0.72)),
-                row("<script>", None, None, None),
-            ],
-            limits: vec![Limit {
-                name: "min",
-                at: 0.65,
-            }],
-        }
-    }
-
-    fn numbers(svg: &str, attribute: &str) -> Vec<f64> {
-        svg.split(&format!(" {attribute}=\""))
-            .skip(1)
-            .filter_map(|rest| rest.split('"').next()?.parse().ok())
-            .collect()
-    }
-
-    #[test]
-    fn every_mark_is_there_in_its_place_and_says_what_it_is() {
-        let svg = plot().svg();
-        let dots = numbers(&svg, "cx");
-        assert_eq!(dots.len(), 1);
-        // From 0.6425 to 0.8075 on 490 units from 250.
-        assert!(
-            (dots[0] - (250.0 + (0.75 - 0.6425) / 0.165 * 490.0)).abs() < 0.1,
-            "{dots:?}"
-        );
-        assert_eq!(svg.matches("class=\"whisker\"").count(), 1);
-        assert_eq!(svg.matches("class=\"champion\"").count(), 1);
-        assert_eq!(svg.matches("class=\"limit\"").count(), 1);
-        assert!(svg.contains("<title>all rows: 0.7500 [0.7000, 0.8000], champion 0.7200</title>"));
-        assert!(svg.contains(">not defined</text>"));
-        assert!(
-            svg.contains("&lt;script&gt;") && !svg.contains("<script>"),
-            "{svg}"
-        );
-    }
-
-    #[test]
-    fn ticks_are_round_numbers_within_the_axis() {
-        for (low, high, expected) in [
-            (0.0, 1.0, 0.2),
-            (0.6425, 0.8075, 0.05),
-            (-3.0, 17.0, 5.0),
-            (1000.0, 1001.0, 0.2),
-        ] {
-            let step = Axis { low, high }.step();
-            assert!((step - expected).abs() < 1e-9, "{low} {high}: {step}");
-        }
-        assert_eq!(tick_text(0.1 + 0.2, 0.1), "0.3");
-        assert_eq!(tick_text(-1e-17, 0.2), "0.0");
-        assert_eq!(tick_text(15.0, 5.0), "15");
-    }
-
-    #[test]
-    fn one_number_has_an_axis_and_none_has_no_plot() {
-        let mut one = plot();
-        one.limits.clear();
-        one.rows.truncate(1);
-        one.rows[0].interval = None;
-        one.rows[0].champion = None;
-        assert!(one.svg().contains("class=\"dot\""));
-        assert!(!one.svg().contains("NaN"));
-        one.rows[0].value = None;
-        assert_eq!(one.svg(), "");
-    }
-}
+mod tests;

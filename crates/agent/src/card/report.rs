@@ -42,12 +42,10 @@ pub struct Content {
     pub margin: Option<f64>,
     /// Rows that a segment needs to be judged.
     pub min_samples: Option<u64>,
-    /// All metrics.
+    /// All metrics, and the differences between groups after them.
     pub metrics: Vec<MetricResult>,
     /// Where it does worst, found unasked.
     pub worst_slices: Vec<Slice>,
-    /// How differently groups are treated, in whatever shape; absent where it was not asked for.
-    pub fairness: Option<Value>,
 }
 
 /// A slice on which the model does worse than on the other rows.

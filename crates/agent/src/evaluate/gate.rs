@@ -134,7 +134,38 @@ pub fn words(result: &MetricResult) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_found_in_a_report_by_its_name() {
+        let gate = |json| serde_json::from_value::<windlass_api::MetricGate>(json).expect("one");
+        for (json, name) in [
+            (json!({"name": "rocAuc", "min": "0.6"}), "rocAuc"),
+            (
+                json!({"name": "pinball", "quantile": "0.90"}),
+                "pinball@0.9",
+            ),
+            (
+                json!({"name": "pinball", "quantile": "0.025"}),
+                "pinball@0.025",
+            ),
+            (json!({"name": "ndcg", "places": 10}), "ndcg@10"),
+        ] {
+            let asked = gate(json).as_reported();
+            let judged: Gate = asked.parse().expect("a gate");
+            assert_eq!(
+                (asked.as_str(), judged.metric.to_string()),
+                (name, asked.clone())
+            );
+        }
+        let asked: windlass_api::DisparityGate =
+            serde_json::from_value(json!({"name": "equalOpportunity", "by": "land, region"}))
+                .expect("one");
+        let judged: DisparityGate = "equalOpportunity,by=land, region".parse().expect("one");
+        assert_eq!(asked.as_reported(), judged.name());
+    }
 
     #[test]
     fn a_gate_is_read_as_it_is_written() {

@@ -518,3 +518,44 @@ async fn report(
         baseline,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A card is tested with a report that was not written by this program: it has to be as if it were.
+    #[test]
+    fn the_report_that_cards_are_tested_with_has_the_fields_of_one() {
+        let kept: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/lineage/report.json")).expect("JSON");
+        let written = FullReport {
+            verdict: Verdict::Pass,
+            message: "",
+            rows: 0,
+            confidence: 0.95,
+            margin: 0.01,
+            min_samples: 200,
+            champion: None,
+            metrics: &[],
+            worst_slices: &[],
+        };
+        let written = serde_json::to_value(&written).expect("our own types always serialize");
+        let names = |value: &serde_json::Value| -> Vec<String> {
+            let fields = value.as_object().expect("an object");
+            fields.keys().cloned().collect()
+        };
+        assert_eq!(names(&kept), names(&written));
+        let metrics: Vec<MetricResult> =
+            serde_json::from_value(kept["metrics"].clone()).expect("metrics");
+        let again = serde_json::to_value(metrics).expect("our own types always serialize");
+        assert_eq!(again, kept["metrics"]);
+        let names = kept["metrics"].as_array().expect("metrics").iter();
+        let mut names = names.filter_map(|metric| metric["name"].as_str());
+        assert!(names.any(|name| {
+            let disparity: Option<DisparityGate> = name
+                .split_once(" by ")
+                .and_then(|(name, by)| format!("{name},by={by}").parse().ok());
+            disparity.is_some_and(|gate| gate.name() == name)
+        }));
+    }
+}

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::graph::{Graph, Kind, NodeId, Presence, Relation};
 use super::tree::title;
+use super::visible;
 
 /// The chart.
 pub fn render(graph: &Graph<'_>) -> String {
@@ -70,7 +71,7 @@ fn shape(kind: Kind) -> (&'static str, &'static str) {
 /// Text that Mermaid takes as it is: all but plain characters become its entities, `#35;` for `#`.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
+    for letter in visible(text).chars() {
         match letter {
             letter if letter.is_control() => escaped.push(' '),
             letter if letter.is_alphanumeric() || " .,:/@%+=()-_'".contains(letter) => {
@@ -102,6 +103,8 @@ mod tests {
             escape("a\"]:::x[\"<script>`#35;\n|ü"),
             "a#34;#93;:::x#91;#34;#60;script#62;#96;#35;35#59; #124;ü"
         );
+        // It would turn the text around if it were its entity.
+        assert_eq!(escape("a\u{202e}b"), "a#10216;U+202E#10217;b");
     }
 
     #[test]

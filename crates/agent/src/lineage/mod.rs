@@ -12,6 +12,7 @@ mod openlineage;
 pub(crate) mod text;
 mod trace;
 pub(crate) mod tree;
+mod visible;
 
 use std::io::Write as _;
 
@@ -20,6 +21,7 @@ use windlass_api::agent::{FailureReason, FailureReport};
 pub(crate) use mermaid::render as mermaid;
 pub use trace::trace;
 pub(crate) use trace::verdict;
+pub(crate) use visible::visible;
 
 use crate::objects::Selection;
 use crate::report::failure;

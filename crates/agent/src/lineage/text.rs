@@ -2,6 +2,7 @@
 
 use super::graph::Graph;
 use super::tree::{Branch, title, tree};
+use super::visible;
 
 /// The tree, a line a node:
 ///
@@ -51,8 +52,8 @@ fn strokes(is_last: bool) -> (&'static str, &'static str) {
 
 /// Without line breaks and other control characters, which a terminal would obey.
 fn one_line(text: &str) -> String {
-    let visible = |letter: char| if letter.is_control() { ' ' } else { letter };
-    text.chars().map(visible).collect()
+    let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
+    visible(text).chars().map(plain).collect()
 }
 
 #[cfg(test)]
@@ -77,6 +78,7 @@ mod tests {
     #[test]
     fn what_a_user_wrote_cannot_command_a_terminal() {
         assert_eq!(one_line("a\u{1b}[2Jb\nc\u{7}"), "a [2Jb c ");
+        assert_eq!(one_line("a\u{202e}b"), "a⟨U+202E⟩b");
         let mut objects = fixture::objects();
         let version = objects.versions.get_mut("churn-3").expect("there");
         let evil = "\u{1b}[2J\n".to_owned();

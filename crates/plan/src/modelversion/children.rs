@@ -239,14 +239,9 @@ fn server_address(protocol: Protocol, ports: ServerPorts) -> String {
 }
 
 fn metric(gate: &MetricGate) -> String {
-    let parameter = match (&gate.quantile, gate.places) {
-        (Some(quantile), _) => format!("@{quantile}"),
-        (None, Some(places)) => format!("@{places}"),
-        (None, None) => String::new(),
-    };
     format!(
-        "{}{parameter}{}{}",
-        gate.name.as_str(),
+        "{}{}{}",
+        gate.as_reported(),
         limit("min", gate.min.as_ref()),
         limit("max", gate.max.as_ref())
     )

@@ -251,7 +251,7 @@ fn what_is_asked_of_the_rows_is_handed_to_the_agent() {
         "dataset": {"uri": "pvc://holdout/rows", "label": "churned", "weight": "spend", "query": "session"},
         "protocol": "OpenInferenceGRPC",
         "metrics": [
-            {"name": "pinball", "quantile": "0.9", "max": "3"},
+            {"name": "pinball", "quantile": "0.90", "max": "3"},
             {"name": "ndcg", "places": 10, "min": "0.5"},
         ],
         "disparities": [{"name": "equalOpportunity", "by": "country, region", "max": "0.1"}, {"name": "equalisedOdds", "by": "plan"}],

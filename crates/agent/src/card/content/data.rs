@@ -3,11 +3,21 @@
 use kube::ResourceExt;
 use windlass_api::{InputRecord, TrainingJob};
 
-use super::identity::{fact, facts};
 use super::words::check;
-use super::{Record, paragraph};
-use crate::card::document::{Block, Section, Table, code, text};
+use super::{Record, fact, facts, paragraph};
+use crate::card::document::{Block, Column, Kind, Section, Table, code, column, text};
 use crate::lineage::graph::Object;
+
+const INPUT: [Column; 5] = [
+    column("Input", Kind::Text),
+    column("Address", Kind::Text),
+    column("Digest", Kind::Text),
+    column("As of", Kind::Word),
+    column("Profile of its columns", Kind::Text),
+];
+const CHECK: [Column; 2] = [column("Input", Kind::Text), column("Check", Kind::Text)];
+const PARAMETER: [Column; 2] = [column("Name", Kind::Text), column("Value", Kind::Text)];
+const METRIC: [Column; 2] = [column("Name", Kind::Text), column("Value", Kind::Number)];
 
 /// The TrainingJob that made it, if it is still there.
 pub fn job<'a>(record: &Record<'a>) -> Option<&'a TrainingJob> {
@@ -40,19 +50,33 @@ pub fn data(record: &Record<'_>) -> Section {
         )));
     }
     blocks.push(checks(record));
-    if let Some(validation) = &spec.validation {
-        let dataset = &validation.dataset;
-        let mut rows = vec![
-            fact("Address", code(dataset.uri.0.as_str())),
-            fact("Format", text(dataset.format.as_str())),
-            fact("Column with the true answer", code(dataset.label.as_str())),
-        ];
-        if let Some(column) = &dataset.time_column {
-            rows.push(fact("Column with the time", code(column.as_str())));
-        }
-        blocks.push(facts("The held-out rows that it was judged on", rows));
-    }
+    blocks.extend(held_out(record));
     Section::new("data", "Data", blocks)
+}
+
+fn held_out(record: &Record<'_>) -> Option<Block> {
+    let asked = record.asked()?;
+    let dataset = &asked.dataset;
+    let mut rows = vec![
+        fact("Address", code(dataset.uri.0.as_str())),
+        fact("Format", text(dataset.format.as_str())),
+        fact("Column with the true answer", code(dataset.label.as_str())),
+    ];
+    for (what, column) in [
+        ("Column with the time", &dataset.time_column),
+        ("Column with how much a row counts", &dataset.weight),
+        ("Column with the query of a ranking", &dataset.query),
+    ] {
+        if let Some(column) = column {
+            rows.push(fact(what, code(column.as_str())));
+        }
+    }
+    rows.push(fact("Protocol", text(asked.protocol.as_str())));
+    if let Some(runtime) = &asked.runtime {
+        rows.push(fact("Runtime", text(runtime.as_str())));
+    }
+    let caption = "The held-out rows that it was judged on, and how its model server was asked";
+    Some(facts(caption, rows))
 }
 
 fn inputs(records: &[InputRecord]) -> Block {
@@ -69,26 +93,19 @@ fn inputs(records: &[InputRecord]) -> Block {
             profile.map_or_else(|| text("none"), |profile| code(profile.uri.0.as_str())),
         ]
     });
-    let head = [
-        "Input",
-        "Address",
-        "Digest",
-        "As of",
-        "Profile of its columns",
-    ];
-    Block::Table(Table {
-        caption: "The data that it was made from: inputs, and outputs of steps".to_owned(),
-        head: head.map(str::to_owned).to_vec(),
-        rows: rows.collect(),
-    })
+    let caption = "The data that it was made from: inputs, and outputs of steps";
+    Block::Table(Table::new(caption, &INPUT, rows.collect()))
 }
 
 /// The checks that held before a worker was started; the TrainingJob has them.
 fn checks(record: &Record<'_>) -> Block {
     let Some(job) = job(record) else {
-        return paragraph(
-            "Which checks of the data held before the training is not known: its TrainingJob is no longer there.",
-        );
+        return paragraph(match record.version.spec.trained_by {
+            Some(_) => {
+                "Which checks of the data held before the training is not known: its TrainingJob is no longer there."
+            }
+            None => "It was registered, not trained here; no checks of its data are known.",
+        });
     };
     let rows: Vec<_> = job
         .spec
@@ -102,11 +119,8 @@ fn checks(record: &Record<'_>) -> Block {
     if rows.is_empty() {
         return paragraph("No checks of the data were asked for before the training.");
     }
-    Block::Table(Table {
-        caption: "Checks of the data, which held before a worker was started".to_owned(),
-        head: ["Input", "Check"].map(str::to_owned).to_vec(),
-        rows,
-    })
+    let caption = "Checks of the data, which held before a worker was started";
+    Block::Table(Table::new(caption, &CHECK, rows))
 }
 
 pub fn parameters(record: &Record<'_>) -> Section {
@@ -117,20 +131,16 @@ pub fn parameters(record: &Record<'_>) -> Section {
     } else {
         let parameters = spec.parameters.iter();
         let rows = parameters.map(|(name, value)| vec![code(name.as_str()), code(value.as_str())]);
-        blocks.push(Block::Table(Table {
-            caption: "Hyperparameters of the training".to_owned(),
-            head: ["Name", "Value"].map(str::to_owned).to_vec(),
-            rows: rows.collect(),
-        }));
+        let caption = "Hyperparameters of the training";
+        let table = Table::new(caption, &PARAMETER, rows.collect());
+        blocks.push(Block::Table(table));
     }
     if !spec.training_metrics.is_empty() {
         let metrics = spec.training_metrics.iter();
         let rows = metrics.map(|(name, value)| vec![code(name.as_str()), text(value.0.as_str())]);
-        blocks.push(Block::Table(Table {
-            caption: "Metrics that the trainer itself reported; no gate rests on them".to_owned(),
-            head: ["Name", "Value"].map(str::to_owned).to_vec(),
-            rows: rows.collect(),
-        }));
+        let caption = "Metrics that the trainer itself reported; no gate rests on them";
+        let table = Table::new(caption, &METRIC, rows.collect());
+        blocks.push(Block::Table(table));
     }
     Section::new("parameters", "Parameters", blocks)
 }
@@ -146,16 +156,25 @@ pub fn environment(record: &Record<'_>) -> Section {
         rows.push(fact("Image", code(image.as_str())));
     }
     if let Some(job) = job(record) {
-        rows.push(fact("Framework", text(format!("{:?}", job.spec.framework))));
+        if !spec.environment.contains_key("framework") {
+            rows.push(fact("Framework", text(format!("{:?}", job.spec.framework))));
+        }
         rows.push(fact("Workers", text(job.spec.workers.replicas.to_string())));
         if let Some(image) = job.status.iter().find_map(|one| one.agent_image.as_ref()) {
             rows.push(fact("Image of the agent", code(image.as_str())));
         }
     }
-    let block = if rows.is_empty() {
+    let mut blocks = vec![if rows.is_empty() {
         paragraph("No code and no images are recorded.")
     } else {
         facts("The code and the images that made it", rows)
-    };
-    Section::new("environment", "Environment", vec![block])
+    }];
+    if !spec.environment.is_empty() {
+        let environment = spec.environment.iter();
+        let rows = environment.map(|(name, value)| vec![code(name.as_str()), text(value.as_str())]);
+        let caption = "What it was made on, as the first worker found it";
+        let table = Table::new(caption, &PARAMETER, rows.collect());
+        blocks.push(Block::Table(table));
+    }
+    Section::new("environment", "Environment", blocks)
 }

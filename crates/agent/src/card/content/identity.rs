@@ -1,10 +1,15 @@
 //! What a version is, how it was judged, and who approved it.
 
-use windlass_api::{Approval, ModelVersion, ReviewDecision};
+use kube::ResourceExt;
+use windlass_api::agent::Verdict;
+use windlass_api::{
+    Approval, ArtifactPolicy, ArtifactSignature, ModelVersion, Retention, ReviewDecision, labels,
+};
 
-use super::words::bytes;
-use super::{Record, paragraph};
-use crate::card::document::{Block, Line, Section, Table, code, strong, text};
+use super::words::{bytes, counted};
+use super::{Record, fact, facts, paragraph};
+use crate::card::document::{Line, Section, code, strong, text};
+use crate::card::number::count;
 use crate::lineage::graph::NOT_DIGESTED;
 use crate::lineage::verdict;
 
@@ -21,6 +26,9 @@ pub fn what_it_is(record: &Record<'_>) -> Section {
             code(record.version.digest().unwrap_or(NOT_DIGESTED)),
         ),
     ];
+    if let Some(signature) = &artifact.signature {
+        rows.push(fact("Signature of the files", text(signed(signature))));
+    }
     if let Some(size) = record.version.bytes() {
         rows.push(fact("Size", text(bytes(size))));
     }
@@ -33,6 +41,9 @@ pub fn what_it_is(record: &Record<'_>) -> Section {
     if let Some(author) = &spec.author {
         rows.push(fact("Author of the training", text(author.as_str())));
     }
+    if let Some(cause) = spec.trained_by.as_ref().and_then(|by| by.cause.as_ref()) {
+        rows.push(fact("Why it was trained", text(cause.as_str())));
+    }
     rows.push(fact(
         "Record",
         code(format!(
@@ -40,6 +51,7 @@ pub fn what_it_is(record: &Record<'_>) -> Section {
             record.objects.namespace, record.graph.root.key
         )),
     ));
+    rows.extend(where_else(record.version));
     let table = facts("What the version is", rows);
     let fingerprint = "The same fingerprint gives the same model: it is over the source, the parameters, the inputs' digests, the window, the images and the templates.";
     let mut blocks = vec![table];
@@ -49,15 +61,52 @@ pub fn what_it_is(record: &Record<'_>) -> Section {
     Section::new("what-it-is", "What it is", blocks)
 }
 
+fn signed(signature: &ArtifactSignature) -> &'static str {
+    match &signature.signed_by {
+        Some(_) => "it has one, and nothing loads them without",
+        None => "it has one, which is verified where a ModelDeployment asks for it",
+    }
+}
+
+/// Where the version is shown too, and how long it stays.
+fn where_else(version: &ModelVersion) -> Vec<Vec<Line>> {
+    let mut rows = Vec::new();
+    let shown = version
+        .status
+        .as_ref()
+        .and_then(|one| one.tracking.as_ref());
+    if let (Some(tracking), Some(shown)) = (&version.spec.tracking, shown) {
+        rows.push(fact("MLflow", code(tracking.mlflow.uri.as_str())));
+        rows.push(fact("Run in MLflow", code(shown.run_id.as_str())));
+        let number = shown.model_version.as_deref();
+        rows.extend(number.map(|number| fact("Version in MLflow", text(number))));
+    }
+    if let Some(retention) = &version.spec.retention {
+        rows.push(fact("Kept", text(kept(retention))));
+    }
+    if let Some(reason) = version.labels().get(labels::LEGAL_HOLD) {
+        rows.push(fact("Legal hold", text(reason.as_str())));
+    }
+    rows
+}
+
+fn kept(retention: &Retention) -> String {
+    let files = match retention.artifacts {
+        ArtifactPolicy::Retain => "the files stay",
+        ArtifactPolicy::Delete => "the files are deleted",
+    };
+    let newer = counted(retention.keep, "newer version is", "newer versions are");
+    format!("until {newer} there and nothing needs it; {files} then")
+}
+
 pub fn verdict_and_approval(record: &Record<'_>) -> Section {
     let version = record.version;
-    let status = version.status.as_ref();
     let mut rows = Vec::new();
-    match status.and_then(|status| status.validation.as_ref()) {
+    match record.found() {
         Some(found) => {
             rows.push(fact("Verdict", strong(verdict(found.verdict))));
             rows.push(fact("Why", text(found.message.as_str())));
-            rows.push(fact("Rows that were judged", text(found.rows.to_string())));
+            rows.push(fact("Rows that were judged", text(count(found.rows))));
             let champion = found.champion.as_deref().unwrap_or("no version");
             rows.push(fact("Compared with", text(champion)));
             if let Some(report) = &found.report {
@@ -97,28 +146,23 @@ fn policy(approval: Approval) -> &'static str {
     }
 }
 
-/// Who approved it, as a part of a sentence.
+/// Who approved it, as a part of a sentence. What its validation does not let through awaits nobody.
 pub fn approval_words(version: &ModelVersion) -> String {
+    let found = version
+        .status
+        .as_ref()
+        .and_then(|one| one.validation.as_ref());
     match (&version.spec.review, version.spec.approval) {
         (Some(review), _) => match review.decision {
             ReviewDecision::Approved => format!("{} approved it", review.by),
             ReviewDecision::Denied => format!("{} denied it", review.by),
         },
         (None, Approval::Automatic) => "no person's approval is asked for".to_owned(),
-        (None, Approval::Manual | Approval::FourEyes) => "it awaits approval".to_owned(),
+        (None, Approval::Manual | Approval::FourEyes) => match found.map(|found| found.verdict) {
+            Some(Verdict::Pass) => "it awaits approval".to_owned(),
+            Some(Verdict::Fail | Verdict::Inconclusive) | None => {
+                "nobody has reviewed it".to_owned()
+            }
+        },
     }
-}
-
-/// A table of names and what they are.
-pub fn facts(caption: &str, rows: Vec<Vec<Line>>) -> Block {
-    Block::Table(Table {
-        caption: caption.to_owned(),
-        head: vec!["What".to_owned(), "Value".to_owned()],
-        rows,
-    })
-}
-
-/// A row of it.
-pub fn fact(name: &str, value: Line) -> Vec<Line> {
-    vec![text(name), value]
 }

@@ -1,212 +1,219 @@
-//! How good it is: metrics over all rows and by segment, where it does worst, and how differently groups are treated.
+//! How good it is: metrics over all rows and by segment, how differently groups are treated, and where it does worst.
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-use windlass_api::agent::{MetricResult, Verdict};
-use windlass_api::{Decimal, MetricGate, MetricStatus};
+use windlass_statistics::metric::Metric;
 
-use super::words::{interval, number, number_or};
-use super::{Record, paragraph};
-use crate::card::document::{Block, Line, Section, Table, code, strong, text};
-use crate::card::plot::{Limit, Plot, Row};
+use super::measured::{Measured, Terms, limits, limits_words, measured};
+use super::words::{counted, interval, number_or};
+use super::{Record, paragraph, part};
+use crate::card::document::{Block, Column, Kind, Section, Table, code, column, text};
+use crate::card::number::{count, number};
+use crate::card::plot::{Plot, Row};
 use crate::card::report::{Content, Report};
-use crate::lineage::verdict;
 
-/// Metrics, worst slices and, where the report has it, fairness.
+const METRIC: [Column; 6] = [
+    column("Rows of", Kind::Text),
+    column("Number", Kind::Number),
+    column("Value", Kind::Number),
+    column("Interval", Kind::Number),
+    column("Champion", Kind::Number),
+    column("Verdict", Kind::Word),
+];
+const DIFFERENCE: [Column; 8] = [
+    column("Difference", Kind::Text),
+    column("By", Kind::Word),
+    column("Rows", Kind::Number),
+    column("Value", Kind::Number),
+    column("Interval", Kind::Number),
+    column("Champion", Kind::Number),
+    column("At most", Kind::Number),
+    column("Verdict", Kind::Word),
+];
+const SLICE: [Column; 6] = [
+    column("Slice", Kind::Text),
+    column("Rows", Kind::Number),
+    column("Loss", Kind::Word),
+    column("Mean on it", Kind::Number),
+    column("Mean elsewhere", Kind::Number),
+    column("Worse by", Kind::Number),
+];
+
+/// Metrics, each in a part of its own, fairness, and worst slices.
 pub fn sections(record: &Record<'_>) -> Vec<Section> {
-    let mut sections = vec![metrics(record), slices(record)];
-    if let Report::Read { content, .. } = record.report
-        && let Some(fairness) = content.fairness.as_ref().filter(|one| !one.is_null())
-    {
-        sections.push(Section::new("fairness", "Fairness", differences(fairness)));
-    }
+    let measured = measured(record);
+    let (differences, of_metrics): (Vec<&Measured>, Vec<&Measured>) =
+        measured.iter().partition(|one| one.difference().is_some());
+    let terms = Terms::of(record);
+    let mut sections = metrics(record, &terms, &of_metrics);
+    sections.push(fairness(record, &terms, &differences));
+    sections.push(slices(record));
     sections
 }
 
-/// A metric on a set of rows.
-#[derive(Clone, Debug, PartialEq)]
-struct Measured {
-    name: String,
-    segment: Option<String>,
-    rows: String,
-    value: Option<f64>,
-    interval: Option<[f64; 2]>,
-    champion: Option<f64>,
-    verdict: Option<Verdict>,
-}
-
-impl From<&MetricResult> for Measured {
-    fn from(result: &MetricResult) -> Self {
-        Self {
-            name: result.name.clone(),
-            segment: result.segment.clone(),
-            rows: result.rows.to_string(),
-            value: result.value,
-            interval: result.interval,
-            champion: result.champion,
-            verdict: result.verdict,
-        }
-    }
-}
-
-impl From<&MetricStatus> for Measured {
-    fn from(status: &MetricStatus) -> Self {
-        let number = |decimal: &Option<Decimal>| decimal.as_ref().and_then(|one| one.value().ok());
-        let bounds = number(&status.lower).zip(number(&status.upper));
-        Self {
-            name: status.name.clone(),
-            segment: status.segment.clone(),
-            rows: status.rows.to_string(),
-            value: number(&status.value),
-            interval: bounds.map(|(lower, upper)| [lower, upper]),
-            champion: number(&status.champion),
-            verdict: status.verdict,
-        }
-    }
-}
-
-/// All that was measured: the full report has it all, the version's status what fits.
-fn measured(record: &Record<'_>) -> Vec<Measured> {
-    if let Report::Read { content, .. } = record.report
-        && !content.metrics.is_empty()
-    {
-        return content.metrics.iter().map(Measured::from).collect();
-    }
-    let status = record.version.status.iter();
-    let found = status.filter_map(|status| status.validation.as_ref());
-    found
-        .flat_map(|found| &found.metrics)
-        .map(Measured::from)
-        .collect()
-}
-
-fn metrics(record: &Record<'_>) -> Section {
-    let measured = measured(record);
+fn metrics(record: &Record<'_>, terms: &Terms, measured: &[&Measured]) -> Vec<Section> {
     if measured.is_empty() {
-        let nothing = paragraph("Nothing was measured: no validation has judged it.");
-        return Section::new("metrics", "Metrics", vec![nothing]);
+        let nothing = match record.found() {
+            Some(_) => "A validation judged it, and no metrics of that are recorded.",
+            None => "Nothing was measured: no validation has judged it.",
+        };
+        let nothing = vec![paragraph(nothing)];
+        return vec![Section::new("metrics", "Metrics", nothing)];
     }
-    let mut blocks = vec![paragraph(source_words(record))];
     let mut by_name: BTreeMap<&str, Vec<&Measured>> = BTreeMap::new();
     let mut names = Vec::new();
-    for one in &measured {
+    for one in measured {
         let of_name = by_name.entry(&one.name).or_default();
         if of_name.is_empty() {
             names.push(one.name.as_str());
         }
         of_name.push(one);
     }
-    for (at, name) in names.into_iter().enumerate() {
-        blocks.push(Block::Plot(plot(record, at, name, &by_name[name])));
-        blocks.push(table(record, name, &by_name[name]));
-    }
-    Section::new("metrics", "Metrics", blocks)
+    let has_champion = measured.iter().any(|one| one.champion.is_some());
+    let blocks = vec![
+        paragraph(source_words(record, terms, has_champion)),
+        Block::Legend(legend(has_champion)),
+    ];
+    let parts = names.into_iter().enumerate().map(|(at, name)| {
+        let all = &by_name[name];
+        let id = format!("metric-{at}");
+        let plot = plot(record, terms, (&id, name), all);
+        let table = table(record, terms, name, all);
+        part(&id, name, vec![Block::Plot(plot), table])
+    });
+    let first = Section::new("metrics", "Metrics", blocks);
+    std::iter::once(first).chain(parts).collect()
 }
 
-fn source_words(record: &Record<'_>) -> String {
-    let marks = "In each plot a dot is this version with its interval as a whisker, a hollow diamond the champion on the same rows, and a dashed line a gate's limit; the table after it has the numbers.";
-    match record.report {
-        Report::Read {
-            content,
-            is_recorded,
-        } => {
-            let confidence = content.confidence.map_or(String::new(), |one| {
-                format!(", its intervals at a confidence of {one}")
-            });
-            let recorded = if *is_recorded {
-                "whose digest is the one that the version records"
-            } else {
-                "which the version does not name, so that nothing could be held against it"
-            };
-            let few = content.min_samples.map_or(String::new(), |few| {
-                format!(" Segments of fewer than {few} rows are not judged.")
-            });
-            let margin = content.margin.map_or(String::new(), |margin| {
-                format!(" Against the champion it may be worse by {margin}.")
-            });
-            format!(
-                "From the validation's full report, {recorded}{confidence}.{few}{margin} {marks}"
-            )
-        }
-        Report::Unreadable(_) | Report::None => format!("From the version's record. {marks}"),
+/// Where the numbers are from and how they were judged.
+fn source_words(record: &Record<'_>, terms: &Terms, has_champion: bool) -> String {
+    let mut said = vec![match record.report {
+        Report::Read { is_recorded, .. } if *is_recorded => "From the validation's full report, whose digest is the one that the version records.".to_owned(),
+        Report::Read { .. } => "From the validation's full report, which the version does not name, so that nothing could be held against it.".to_owned(),
+        Report::Unreadable(_) | Report::None => "From the version's record.".to_owned(),
+    }];
+    if let Some(confidence) = &terms.confidence {
+        said.push(format!("Intervals are at a confidence of {confidence}."));
     }
+    if terms.min_samples > 1 {
+        let few = count(terms.min_samples);
+        said.push(format!("Segments of fewer than {few} rows are not judged."));
+    }
+    if let (Some(margin), true) = (&terms.margin, has_champion) {
+        said.push(format!(
+            "Against the champion each metric may be worse by {margin}."
+        ));
+    }
+    said.join(" ")
+}
+
+fn legend(has_champion: bool) -> String {
+    let champion = if has_champion {
+        ", a hollow diamond the champion on the same rows"
+    } else {
+        ""
+    };
+    format!(
+        "In each plot a dot is this version with its interval as a whisker{champion}, and a dashed line a limit that is asked for. What lies beyond the edge is an arrow, or a whisker without an end. The table after it has the numbers."
+    )
 }
 
 fn label(one: &Measured) -> &str {
     one.segment.as_deref().unwrap_or("all rows")
 }
 
-fn gate<'a>(record: &Record<'a>, name: &str) -> Option<&'a MetricGate> {
-    let validation = record.version.spec.validation.as_ref()?;
-    validation
-        .metrics
-        .iter()
-        .find(|gate| gate.name.as_str() == name)
+/// A metric's name and, where it is known, which values are better.
+fn title(name: &str) -> String {
+    let metric: Result<Metric, _> = name.parse();
+    match metric.map(Metric::is_higher_better) {
+        Ok(true) => format!("{name}, higher is better"),
+        Ok(false) => format!("{name}, lower is better"),
+        Err(_) => name.to_owned(),
+    }
 }
 
-fn limits(gate: Option<&MetricGate>) -> Vec<Limit> {
-    let limit = |name, limit: &Option<Decimal>| {
-        let at = limit.as_ref()?.value().ok()?;
-        Some(Limit { name, at })
-    };
-    gate.into_iter()
-        .flat_map(|gate| [limit("min", &gate.min), limit("max", &gate.max)])
-        .flatten()
-        .collect()
-}
-
-fn plot(record: &Record<'_>, at: usize, name: &str, all: &[&Measured]) -> Plot {
-    let limits = limits(gate(record, name));
-    let mut description = format!("{name} on {} sets of rows, ", all.len());
-    description
-        .push_str("with its interval and the champion's value; the table after it has the numbers");
+fn plot(record: &Record<'_>, terms: &Terms, (id, name): (&str, &str), all: &[&Measured]) -> Plot {
     Plot {
-        id: format!("plot-{at}"),
-        title: name.to_owned(),
-        description,
+        id: format!("plot-{id}"),
+        title: title(name),
+        description: format!(
+            "{name} on {}, with its interval and the champion's value where there is one; the table after it has the numbers",
+            counted(all.len(), "set of rows", "sets of rows")
+        ),
         rows: all
             .iter()
             .map(|one| Row {
                 label: label(one).to_owned(),
+                rows: counted(one.rows, "row", "rows"),
+                is_judged: one.rows >= terms.min_samples,
                 value: one.value,
                 interval: one.interval,
                 champion: one.champion,
+                verdict: one.verdict,
             })
             .collect(),
-        limits,
+        limits: limits(record, name),
     }
 }
 
-fn table(record: &Record<'_>, name: &str, all: &[&Measured]) -> Block {
-    let limits: Vec<String> = limits(gate(record, name))
-        .iter()
-        .map(|limit| format!("{} {}", limit.name, limit.at))
-        .collect();
-    let asked = match limits.as_slice() {
-        [] => "no limit is asked for".to_owned(),
-        limits => format!("asked for: {}", limits.join(", ")),
+fn table(record: &Record<'_>, terms: &Terms, name: &str, all: &[&Measured]) -> Block {
+    let limits = limits(record, name);
+    let asked = match limits_words(&limits) {
+        Some(limits) => format!("asked for: {limits}"),
+        None => "no limit is asked for".to_owned(),
     };
     let rows = all.iter().map(|one| {
         vec![
             text(label(one)),
-            text(one.rows.as_str()),
+            text(count(one.rows)),
             text(number_or(one.value, "not defined")),
             text(interval(one.interval)),
             text(number_or(one.champion, "none")),
-            one.verdict
-                .map_or_else(|| text("not judged"), |one| strong(verdict(one))),
+            one.verdict_cell(&limits, terms),
         ]
     });
-    Block::Table(Table {
-        caption: format!("{name} over all rows and by segment; {asked}"),
-        head: [
-            "Rows of", "Number", "Value", "Interval", "Champion", "Verdict",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        rows: rows.collect(),
-    })
+    let caption = format!("{}; over all rows and by segment; {asked}", title(name));
+    Block::Table(Table::new(caption, &METRIC, rows.collect()))
+}
+
+/// How differently groups of rows are treated.
+fn fairness(record: &Record<'_>, terms: &Terms, measured: &[&Measured]) -> Section {
+    let is_asked = record
+        .asked()
+        .is_some_and(|asked| !asked.disparities.is_empty());
+    let block = match (measured.is_empty(), is_asked) {
+        (true, false) => paragraph(
+            "No differences between groups were asked for: how differently groups of people are treated is not known.",
+        ),
+        (true, true) => {
+            paragraph("Differences between groups are asked for, and none is on record.")
+        }
+        (false, _) => differences(record, terms, measured),
+    };
+    Section::new("fairness", "Fairness", vec![block])
+}
+
+fn differences(record: &Record<'_>, terms: &Terms, measured: &[&Measured]) -> Block {
+    let rows = measured.iter().filter_map(|one| {
+        let (name, by) = one.difference()?;
+        let limits = limits(record, &one.name);
+        Some(vec![
+            text(name),
+            text(by),
+            text(count(one.rows)),
+            text(number_or(one.value, "not defined")),
+            text(interval(one.interval)),
+            text(number_or(one.champion, "none")),
+            text(
+                limits
+                    .first()
+                    .map_or("none", |limit| limit.written.as_str()),
+            ),
+            one.verdict_cell(&limits, terms),
+        ])
+    });
+    let caption = "The largest difference between two groups: 0 is none";
+    Block::Table(Table::new(caption, &DIFFERENCE, rows.collect()))
 }
 
 fn slices(record: &Record<'_>) -> Section {
@@ -234,131 +241,18 @@ fn worst(content: &Content) -> Vec<Block> {
     let rows = content.worst_slices.iter().map(|slice| {
         vec![
             code(slice.predicate.as_str()),
-            text(slice.rows.to_string()),
+            text(count(slice.rows)),
             text(slice.of.as_str()),
             text(number(slice.loss)),
             text(number(slice.elsewhere)),
             text(interval(Some([slice.worse_by.lower, slice.worse_by.upper]))),
         ]
     });
-    let head = [
-        "Slice",
-        "Rows",
-        "Loss",
-        "Mean on it",
-        "Mean elsewhere",
-        "Worse by",
-    ];
+    let caption = "Slices of the held-out rows on which the mean loss is higher than elsewhere";
     vec![
         paragraph(
             "Found unasked among the values of all columns, with a correction for how many were looked at. They decide nothing; they are where to look.",
         ),
-        Block::Table(Table {
-            caption: "Slices of the held-out rows on which the mean loss is higher than elsewhere"
-                .to_owned(),
-            head: head.map(str::to_owned).to_vec(),
-            rows: rows.collect(),
-        }),
+        Block::Table(Table::new(caption, &SLICE, rows.collect())),
     ]
-}
-
-/// Whatever the report says of groups: a list of things with fields is a table of them.
-fn differences(fairness: &Value) -> Vec<Block> {
-    let items = match fairness {
-        Value::Array(items) => items.clone(),
-        other => vec![other.clone()],
-    };
-    let mut head: Vec<String> = Vec::new();
-    for field in items
-        .iter()
-        .filter_map(Value::as_object)
-        .flat_map(serde_json::Map::keys)
-    {
-        if !head.contains(field) {
-            head.push(field.clone());
-        }
-    }
-    if head.is_empty() {
-        return vec![paragraph(plain(fairness))];
-    }
-    let row = |item: &Value| -> Vec<Line> {
-        let cells = head
-            .iter()
-            .map(|field| item.get(field).map_or(String::new(), plain));
-        cells.map(text).collect()
-    };
-    let rows = items.iter().map(row).collect();
-    vec![Block::Table(Table {
-        caption: "How differently groups are treated, as the validation's report has it".to_owned(),
-        head: head.clone(),
-        rows,
-    })]
-}
-
-/// A value of JSON as a person reads it.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(value) => match value.as_f64() {
-            Some(value) if value.fract() != 0.0 => number(value),
-            Some(_) | None => value.to_string(),
-        },
-        Value::String(value) => value.clone(),
-        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| format!("{name} {}", plain(value)))
-            .collect::<Vec<_>>()
-            .join(", "),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_metric_of_the_status_is_read_as_one_of_the_report_is() {
-        let status: MetricStatus = serde_json::from_value(json!({
-            "name": "rocAuc", "segment": "plan = 'basic'", "rows": 300, "value": "0.75", "lower": "0.7", "upper": "0.8",
-            "champion": "0.72", "verdict": "Pass",
-        }))
-        .expect("a metric");
-        let result: MetricResult = serde_json::from_value(json!({
-            "name": "rocAuc", "segment": "plan = 'basic'", "rows": 300, "value": 0.75, "interval": [0.7, 0.8],
-            "champion": 0.72, "verdict": "Pass",
-        }))
-        .expect("a metric");
-        assert_eq!(Measured::from(&status), Measured::from(&result));
-    }
-
-    #[test]
-    fn what_a_report_says_of_groups_is_a_table_of_it() {
-        let blocks = differences(&json!([
-            {"name": "demographicParity", "column": "plan", "value": 0.123_456, "interval": {"lower": 0.1, "upper": 0.2}},
-            {"name": "equalOpportunity", "column": "plan", "groups": 3},
-        ]));
-        let [Block::Table(table)] = blocks.as_slice() else {
-            panic!("a table: {blocks:?}")
-        };
-        let mut head = table.head.clone();
-        head.sort();
-        assert_eq!(head, ["column", "groups", "interval", "name", "value"]);
-        let value = table
-            .head
-            .iter()
-            .position(|name| name == "value")
-            .expect("there");
-        assert_eq!(table.rows[0][value], text("0.1235"));
-        assert_eq!(table.rows[1][value], text(""));
-        let interval = table
-            .head
-            .iter()
-            .position(|name| name == "interval")
-            .expect("there");
-        assert_eq!(table.rows[0][interval], text("lower 0.1000, upper 0.2000"));
-    }
 }

@@ -1,12 +1,22 @@
 //! What a version came from and led to, and who decided what about it.
 
-use windlass_api::{AuditLine, Decision};
+use windlass_api::{Action, AuditLine, Decision};
 
 use super::{Record, paragraph};
-use crate::card::document::{Block, Item, Section, Table, code, text};
+use crate::card::document::{
+    Block, Column, Inline, Item, Kind, Line, Section, Table, code, column, text,
+};
 use crate::lineage::graph::Relation;
 use crate::lineage::mermaid;
 use crate::lineage::tree::{Branch, tree};
+
+const DECISION: [Column; 5] = [
+    column("Number", Kind::Number),
+    column("Action", Kind::Word),
+    column("Reason, and digest of the record", Kind::Prose),
+    column("Actor", Kind::Text),
+    column("Time", Kind::Word),
+];
 
 pub fn lineage(record: &Record<'_>) -> Section {
     let tree = tree(record.graph);
@@ -33,15 +43,18 @@ fn item(branch: &Branch<'_>) -> Item {
     }
 }
 
+/// The names of the ModelDeployments to which the version is related so.
+pub fn related<'a>(record: &Record<'a>, relations: &[Relation]) -> Vec<&'a str> {
+    let edges = record.graph.edges_from(&record.graph.root).into_iter();
+    let edges = edges.map(|(edge, _)| edge);
+    let of_relation = edges.filter(|edge| relations.contains(&edge.relation));
+    of_relation.map(|edge| edge.to.key.as_str()).collect()
+}
+
 /// Where it serves, in a sentence.
 pub fn serving_words(record: &Record<'_>) -> String {
-    let edges = record.graph.edges_from(&record.graph.root);
-    let of = |relation: Relation| -> Vec<&str> {
-        let edges = edges.iter().filter(|(edge, _)| edge.relation == relation);
-        edges.map(|(edge, _)| edge.to.key.as_str()).collect()
-    };
-    let (serves, tried) = (of(Relation::Serves), of(Relation::Tried));
-    let kept_out = of(Relation::Quarantined);
+    let serves = related(record, &[Relation::Serves]);
+    let tried = related(record, &[Relation::Tried]);
     let mut words = Vec::new();
     if !serves.is_empty() {
         words.push(format!("It serves in {}.", serves.join(", ")));
@@ -49,25 +62,44 @@ pub fn serving_words(record: &Record<'_>) -> String {
     if !tried.is_empty() {
         words.push(format!("It is tried in {}.", tried.join(", ")));
     }
-    if !kept_out.is_empty() {
-        words.push(format!(
-            "It did harm and is kept out of {}.",
-            kept_out.join(", ")
-        ));
-    }
     if words.is_empty() {
         words.push("It serves nowhere.".to_owned());
     }
     words.join(" ")
 }
 
+/// What speaks against it, a sentence each.
+pub fn against(record: &Record<'_>) -> Vec<String> {
+    let kept_out = related(record, &[Relation::Quarantined]);
+    let mut taken_back = related(record, &[Relation::RolledBack]);
+    taken_back.retain(|name| !kept_out.contains(name));
+    let mut sentences = Vec::new();
+    if !kept_out.is_empty() {
+        sentences.push(format!(
+            "It did harm and is kept out of {}.",
+            kept_out.join(", ")
+        ));
+    }
+    if !taken_back.is_empty() {
+        sentences.push(format!("It was taken back in {}.", taken_back.join(", ")));
+    }
+    if broken(record).is_some() {
+        sentences.push("What is recorded of its decisions does not hold together.".to_owned());
+    }
+    sentences
+}
+
+fn recorded<'a>(record: &Record<'a>) -> &'a [Decision] {
+    let status = record.version.status.as_ref();
+    status.map_or(&[], |status| &status.decisions)
+}
+
 pub fn decisions(record: &Record<'_>) -> Section {
-    let status = record.version.status.iter();
-    let decisions: Vec<&Decision> = status.flat_map(|status| &status.decisions).collect();
-    if decisions.is_empty() {
+    let decisions = recorded(record);
+    let Some(first) = decisions.first() else {
         let nothing = paragraph("No decisions are recorded.");
         return Section::new("decisions", "Decisions", vec![nothing]);
-    }
+    };
     let rows = decisions.iter().map(|one| {
         let actor = match &one.deployment {
             Some(deployment) => format!("{} (in {deployment})", one.actor),
@@ -75,60 +107,77 @@ pub fn decisions(record: &Record<'_>) -> Section {
         };
         vec![
             text(one.sequence.to_string()),
-            text(one.time.to_string()),
-            text(actor),
             text(format!("{:?}", one.action)),
-            text(one.reason.as_str()),
-            code(one.digest.as_str()),
+            reason_and_digests(one),
+            text(actor),
+            text(one.time.to_string()),
         ]
     });
-    let head = [
-        "Number",
-        "Time",
-        "Actor",
-        "Action",
-        "Reason",
-        "Digest of the record",
-    ];
-    let blocks = vec![
-        Block::Table(Table {
-            caption: "What happened to the version, the newest last".to_owned(),
-            head: head.map(str::to_owned).to_vec(),
-            rows: rows.collect(),
-        }),
-        paragraph(chain_words(record, &decisions)),
-    ];
+    let caption = "What happened to the version, the newest last";
+    let table = Block::Table(Table::new(caption, &DECISION, rows.collect()));
+    let blocks = match broken(record) {
+        Some(warning) => vec![Block::Warning(text(warning)), table],
+        None => vec![table, paragraph(whole_words(first))],
+    };
     Section::new("decisions", "Decisions", blocks)
 }
 
-/// Whether each record has the digest that it says, and follows the one before.
-fn chain_words(record: &Record<'_>, decisions: &[&Decision]) -> String {
+fn reason_and_digests(decision: &Decision) -> Line {
+    let mut line = text(decision.reason.as_str());
+    line.push(Inline::Break);
+    line.extend(code(decision.digest.as_str()));
+    if let Some(evidence) = &decision.evidence {
+        line.extend([Inline::Break, Inline::Text("It rests on ".to_owned())]);
+        line.extend(code(evidence.as_str()));
+    }
+    line
+}
+
+/// What does not hold together: each record has the digest that it says and follows the one before, and the verdict
+/// rests on the report that the status names.
+fn broken(record: &Record<'_>) -> Option<String> {
+    let decisions = recorded(record);
     let metadata = &record.version.metadata;
-    let broken = decisions.iter().enumerate().find(|(at, decision)| {
+    let is_broken = |(at, decision): &(usize, &Decision)| {
         let line = AuditLine {
             namespace: record.objects.namespace.clone(),
             name: record.graph.root.key.clone(),
             uid: metadata.uid.clone().unwrap_or_default(),
             decision: Decision::clone(decision),
         };
-        let before = at.checked_sub(1).map(|before| decisions[before]);
+        let before = at.checked_sub(1).map(|before| &decisions[before]);
         let follows = before.is_none_or(|before| {
             decision.previous.as_ref() == Some(&before.digest)
                 && decision.sequence == before.sequence + 1
         });
         line.digest() != decision.digest || !follows
-    });
-    match (broken, decisions.first()) {
-        (Some((_, broken)), _) => format!(
+    };
+    if let Some((_, broken)) = decisions.iter().enumerate().find(is_broken) {
+        return Some(format!(
             "Record {} is not as it was written: its digest, or that of the record before it, is another.",
             broken.sequence
-        ),
-        (None, Some(first)) if first.sequence > 1 => format!(
-            "Each record has the digest that it names and that of the one before it; those before number {} are in the operator's audit log alone.",
-            first.sequence
-        ),
-        (None, _) => {
-            "Each record has the digest that it names and that of the one before it.".to_owned()
-        }
+        ));
     }
+    let report = record.found()?.report.as_ref()?;
+    let mut judged = decisions.iter().rev();
+    let judged = judged.find(|one| one.action == Action::Validated)?;
+    let evidence = judged.evidence.as_ref()?;
+    (*evidence != report.digest).then(|| {
+        format!(
+            "The verdict of record {} rests on another report than the one that the version names: {evidence}, and not {}.",
+            judged.sequence, report.digest
+        )
+    })
+}
+
+fn whole_words(first: &Decision) -> String {
+    let before = if first.sequence > 1 {
+        format!(
+            "; those before number {} are in the operator's audit log alone",
+            first.sequence
+        )
+    } else {
+        String::new()
+    };
+    format!("Each record has the digest that it names and that of the one before it{before}.")
 }

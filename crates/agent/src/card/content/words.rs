@@ -2,10 +2,7 @@
 
 use windlass_api::{Check, ColumnType};
 
-/// A metric's value.
-pub fn number(value: f64) -> String {
-    format!("{value:.4}")
-}
+use crate::card::number::{count, number};
 
 /// A number that may not be there.
 pub fn number_or(value: Option<f64>, otherwise: &str) -> String {
@@ -15,8 +12,16 @@ pub fn number_or(value: Option<f64>, otherwise: &str) -> String {
 /// An interval that may not be there.
 pub fn interval(interval: Option<[f64; 2]>) -> String {
     match interval {
-        Some([lower, upper]) => format!("{lower:.4} to {upper:.4}"),
+        Some([lower, upper]) => format!("{} to {}", number(lower), number(upper)),
         None => "none".to_owned(),
+    }
+}
+
+/// So many things: `1 attempt`, `2 attempts`.
+pub fn counted(how_many: impl TryInto<u64>, one: &str, many: &str) -> String {
+    match how_many.try_into().unwrap_or_default() {
+        1 => format!("1 {one}"),
+        how_many => format!("{} {many}", count(how_many)),
     }
 }
 
@@ -34,8 +39,8 @@ pub fn bytes(bytes: i64) -> String {
         unit = Some(name);
     }
     match unit {
-        Some(unit) => format!("{size:.1} {unit} ({bytes} bytes)"),
-        None => format!("{bytes} bytes"),
+        Some(unit) => format!("{size:.1} {unit} ({} bytes)", count(bytes)),
+        None => counted(bytes, "byte", "bytes"),
     }
 }
 
@@ -70,10 +75,10 @@ pub fn check(check: &Check) -> String {
         rules.push(format!("has a time not older than {age}"));
     }
     if let Some(rows) = check.min_rows {
-        rules.push(format!("has at least {rows} rows"));
+        rules.push(format!("has at least {}", counted(rows, "row", "rows")));
     }
     if let Some(rows) = check.max_rows {
-        rules.push(format!("has at most {rows} rows"));
+        rules.push(format!("has at most {}", counted(rows, "row", "rows")));
     }
     if let Some(predicate) = &check.predicate {
         rules.push(format!("satisfies {predicate}"));
@@ -115,7 +120,10 @@ mod tests {
         assert_eq!(bytes(0), "0 bytes");
         assert_eq!(bytes(1023), "1023 bytes");
         assert_eq!(bytes(1536), "1.5 KiB (1536 bytes)");
-        assert_eq!(bytes(5 * 1024 * 1024 * 1024), "5.0 GiB (5368709120 bytes)");
+        assert_eq!(
+            bytes(5 * 1024 * 1024 * 1024),
+            "5.0 GiB (5\u{202f}368\u{202f}709\u{202f}120 bytes)"
+        );
     }
 
     #[test]

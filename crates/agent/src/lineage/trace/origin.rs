@@ -85,7 +85,7 @@ impl<'a> Trace<'a> {
         }
         for image in &spec.images {
             let id = id(Kind::Image, image.as_str());
-            self.put(id.clone(), Node::there(image.as_str(), Vec::new()));
+            self.put(id.clone(), Node::there(shown_image(image), Vec::new()));
             self.join(&id, Relation::Image, run, "");
         }
     }
@@ -192,6 +192,14 @@ impl<'a> Trace<'a> {
             self.put(id.clone(), node);
             self.join(&id, Relation::AttemptOf, run, "");
         }
+    }
+}
+
+/// An image with its digest as a person is shown it.
+fn shown_image(image: &str) -> String {
+    match image.split_once('@') {
+        Some((repository, digest)) => format!("{repository}@{}", short(digest)),
+        None => image.to_owned(),
     }
 }
 
