@@ -8,7 +8,7 @@ mod simulation;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use simulation::{coverage, coverage_of, coverage_paired, metrics, passes};
+use simulation::{areas, coverage, coverage_of, coverage_paired, metrics, passes};
 use windlass_statistics::fairness::Disparity;
 
 const RUNS: u32 = 10_000;
@@ -54,6 +54,26 @@ fn main() {
             share,
             ">= 0.94",
             share >= 0.94,
+        );
+    }
+    for (champion, positives, rows) in [
+        (0.8, 20, 200),
+        (0.95, 20, 200),
+        (0.95, 60, 200),
+        (0.99, 60, 200),
+        (0.95, 300, 1000),
+        (0.99, 300, 1000),
+    ] {
+        let found = areas(champion, positives, rows, RUNS, 26);
+        let of = format!("rocAuc {champion}, {positives} of {rows} rows positive");
+        let cover = found.cover;
+        tell(format!("coverage: {of}"), cover, ">= 0.94", cover >= 0.94);
+        let passes = found.pass_at_margin;
+        tell(
+            format!("gate: {of}, worse by the margin, passes"),
+            passes,
+            "<= 0.05",
+            passes <= 0.05,
         );
     }
     let worse = passes(0.01, RUNS, 3000, 24);

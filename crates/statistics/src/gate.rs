@@ -144,8 +144,9 @@ pub fn rows_to_compare(
     confidence: f64,
     rows: u64,
 ) -> Option<u64> {
-    let reach = normal::one_sided(confidence) * advantage.standard_error;
-    scaled(rows, reach / (advantage.centre + margin))
+    let distance = advantage.centre + margin;
+    let error = advantage.errors[usize::from(distance < 0.0)];
+    scaled(rows, normal::one_sided(confidence) * error / distance)
 }
 
 /// Rows by which a width shrinks by a factor.
@@ -319,11 +320,12 @@ mod tests {
             value: 0.0,
             centre: 0.0,
             standard_error: 0.02,
+            errors: [0.02; 2],
         };
         let wanted = rows_to_compare(&advantage, 0.01, 0.95, 100).expect("a number");
         assert_eq!(wanted, 1083); // (1.6449 · 2)² · 100
         let there = Advantage {
-            standard_error: 0.02 * (100.0_f64 / 1083.0).sqrt(),
+            errors: [0.02 * (100.0_f64 / 1083.0).sqrt(); 2],
             ..advantage
         };
         assert!(there.p_inferior(0.01) <= 0.05);
@@ -348,6 +350,7 @@ mod tests {
                 value,
                 centre: value,
                 standard_error,
+                errors: [standard_error; 2],
             })
         };
         let all = [of(0.0, 0.001), of(-0.1, 0.001), of(0.0, 0.5), None];
@@ -369,6 +372,7 @@ mod tests {
                 value,
                 centre: value,
                 standard_error: 1.0,
+                errors: [1.0; 2],
             })
         };
         let mut many = vec![of(0.0); 20];

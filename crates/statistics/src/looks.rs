@@ -199,7 +199,7 @@ fn class_of(of: &Known, row: &Row<'_>) -> Option<usize> {
 pub struct Pair {
     metric: Metric,
     candidate: Spreading,
-    champion: Known,
+    champion: Spreading,
     apart: Spread,
     matched: Matched,
 }
@@ -210,7 +210,7 @@ impl Pair {
         Self {
             metric,
             candidate: Spreading::new(candidate),
-            champion,
+            champion: Spreading::new(champion),
             apart: Spread::default(),
             matched: Matched::default(),
         }
@@ -218,16 +218,10 @@ impl Pair {
 
     /// Takes a row that was taken before, with the answers of either.
     pub fn add(&mut self, candidate: &Row<'_>, champion: &Row<'_>) {
-        let of = &mut self.candidate;
-        let influences = (
-            of.of.influence(candidate),
-            self.champion.influence(champion),
-        );
-        if let (Some(one), Some(two)) = influences {
-            let class = class_of(&of.of, candidate);
-            of.spread.add(one, class);
-            self.apart.add(self.metric.better_by(one, two), class);
-        }
+        let class = class_of(&self.candidate.of, candidate);
+        let (one, two) = (&mut self.candidate, &mut self.champion);
+        let influences = (one.of.influence(candidate), two.of.influence(champion));
+        self.take(influences, class);
         if let Metric::Accuracy | Metric::Recall = self.metric {
             self.matched.add(candidate, champion);
         }
@@ -238,15 +232,21 @@ impl Pair {
     /// # Errors
     /// The second, where there are too few rows (of each class).
     pub fn finding(mut self) -> (Finding, Result<Advantage, StatisticsError>) {
-        let of = &mut self.candidate;
-        let last = (of.of.last_influence(), self.champion.last_influence());
-        if let (Some(one), Some(two)) = last {
-            of.spread.add(one, None);
-            self.apart.add(self.metric.better_by(one, two), None);
+        let (one, two) = (&mut self.candidate, &mut self.champion);
+        let last = (one.of.last_influence(), two.of.last_influence());
+        self.take(last, None);
+        let apart = standard_error(&self.apart, self.candidate.of.is_delong);
+        let (one, two) = (self.candidate.finding(), self.champion.finding());
+        let advantage = Advantage::of(self.metric, [&one, &two], apart, &self.matched);
+        (one, advantage)
+    }
+
+    /// Takes what a row or a query adds to either.
+    fn take(&mut self, influences: (Option<f64>, Option<f64>), class: Option<usize>) {
+        if let (Some(one), Some(two)) = influences {
+            self.candidate.spread.add(one, class);
+            self.champion.spread.add(two, class);
+            self.apart.add(self.metric.better_by(one, two), class);
         }
-        let value = self.metric.better_by(of.of.value, self.champion.value);
-        let error = standard_error(&self.apart, of.of.is_delong);
-        let advantage = Advantage::of(self.metric, value, error, &self.matched);
-        (self.candidate.finding(), advantage)
     }
 }

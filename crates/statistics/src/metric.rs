@@ -43,12 +43,16 @@ pub enum Metric {
     /// Area under the ROC curve: the probability that a positive row scores above a negative one, ties counted half (Mann &
     /// Whitney 1947). Of more than two classes the mean of each against the others, as scikit-learn's `ovr` and `macro`.
     ///
-    /// Interval: value ± z · s, cut to [0, 1], with DeLong's variance (DeLong, DeLong & Clarke-Pearson 1988) where there
-    /// are two classes and no weights; else with that of the influence function, which differs by n/(n-1) in each class.
+    /// Interval: all areas to which the measured one is no surprise, with a variance that depends on the area as Hanley &
+    /// McNeil's (1982) does (Newcombe 2006, "Confidence intervals for an effect size measure based on the Mann-Whitney
+    /// statistic", part 2, method 5) and is as large as DeLong's (DeLong, DeLong & Clarke-Pearson 1988) at the measured one;
+    /// where few rows are of a class, partly as large as Hanley & McNeil's, since DeLong's is then too small as often as
+    /// not. With weights or more classes the influence function's stands for DeLong's, from which it differs by n/(n-1).
     RocAuc,
     /// Area under the precision-recall curve as average precision, Σ (Rₙ - Rₙ₋₁) Pₙ over the distinct scores from the
     /// highest, which interpolates nothing (Boyd, Eng & Page 2013). Of more than two classes the mean of each against the
-    /// others. Interval: of the influence function, on the logit scale, as Boyd, Eng & Page advise.
+    /// others. Interval: Wilson's of a share of the positive rows, as many as give it the influence function's variance;
+    /// where they are few, partly as many as there are.
     PrAuc,
     /// The mean of [`Loss::Log`]. Interval: of a mean of skewed terms (Hall 1992), from 0.
     LogLoss,
@@ -177,6 +181,11 @@ impl Metric {
             }
             Self::Ndcg(_) => Accepts::Relevances,
         }
+    }
+
+    /// Whether it is a share of rows of classes, or an area, or a mean of such.
+    pub(crate) fn is_of_classes(self) -> bool {
+        self.accepts() == Accepts::Scores
     }
 
     /// What it is made of, for answers of so many numbers each.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::classification::NO_POSITIVE_LABEL;
-use crate::looks::Pair;
+use crate::looks::{Finding, Pair};
 use crate::metric::Metric;
 use crate::sample::{Row, Sample};
 use crate::{Interval, StatisticsError, float, normal};
@@ -18,14 +18,21 @@ pub struct Advantage {
     pub centre: f64,
     /// The standard error of the difference, which knows that both saw the same rows.
     pub standard_error: f64,
+    /// What stands for the standard error below the centre, and above it.
+    pub errors: [f64; 2],
 }
+
+/// The confidence at which the errors below and above the centre are those of the interval: that of a one-sided 95%.
+const OF_ERRORS: f64 = 0.9;
 
 impl Advantage {
     /// The advantage in a metric of a candidate over a champion that answered the same rows.
     ///
-    /// - rocAuc of two classes: DeLong, DeLong & Clarke-Pearson (1988): variance of the difference of two correlated areas.
+    /// - rocAuc of two classes: DeLong, DeLong & Clarke-Pearson (1988) for the correlation of two areas.
     /// - accuracy, recall: Agresti & Min (2005), "Simple improved confidence intervals for comparing matched
     ///   proportions": half a row is added to each cell, so that equal answers on few rows prove nothing.
+    /// - areas, and other metrics of classes: MOVER (Zou & Donner 2008, Zou 2007) over the intervals of either, with the
+    ///   correlation that the rows give; near 1, and where few rows are of a class, these are not symmetric.
     /// - all others: the spread of the differences of what each row adds ([`crate::influence`]); of a mean, that is the
     ///   paired comparison of means.
     ///
@@ -45,10 +52,10 @@ impl Advantage {
         pair.finding().1
     }
 
-    /// From the difference of two values and its standard error, or from rows as pairs where that is better.
+    /// From what was found of both and the standard error of the difference, or from rows as pairs where that is better.
     pub(crate) fn of(
         metric: Metric,
-        value: f64,
+        [candidate, champion]: [&Finding; 2],
         standard_error: Option<f64>,
         matched: &Matched,
     ) -> Result<Self, StatisticsError> {
@@ -65,28 +72,45 @@ impl Advantage {
             }
             _ => {}
         }
+        let standard_error = standard_error.ok_or(few)?;
+        let errors = if metric.is_of_classes() {
+            mover([candidate, champion], standard_error)
+        } else {
+            None
+        };
+        let value = metric.better_by(candidate.value(), champion.value());
         Ok(Self {
             value,
             centre: value,
-            standard_error: standard_error.ok_or(few)?,
+            standard_error,
+            errors: errors.unwrap_or([standard_error; 2]),
         })
     }
 
     /// Two-sided interval of the advantage.
     pub fn interval(&self, confidence: f64) -> Interval {
-        Interval::of_normal(self.centre, self.standard_error, confidence)
+        let z = normal::two_sided(confidence);
+        let [below, above] = self.errors;
+        Interval {
+            lower: self.centre - z * below,
+            upper: self.centre + z * above,
+        }
     }
 
     /// p-value of the hypothesis that the candidate is worse by `margin` or more. Small: it is non-inferior.
     pub fn p_inferior(&self, margin: f64) -> f64 {
-        1.0 - self.p_within(margin)
+        1.0 - self.p_of(margin, self.errors[0])
     }
 
     /// p-value of the hypothesis that the candidate is worse by `margin` at most. Small: it is worse.
     pub fn p_within(&self, margin: f64) -> f64 {
+        self.p_of(margin, self.errors[1])
+    }
+
+    fn p_of(&self, margin: f64, error: f64) -> f64 {
         let distance = self.centre + margin;
-        if self.standard_error > 0.0 {
-            return normal::cdf(distance / self.standard_error);
+        if error > 0.0 {
+            return normal::cdf(distance / error);
         }
         // Both answered the same in every row: the difference is known, not estimated.
         if distance > 0.0 {
@@ -97,6 +121,27 @@ impl Advantage {
             0.5
         }
     }
+}
+
+/// The errors of the difference of two values that are the better the higher, below and above it.
+fn mover([candidate, champion]: [&Finding; 2], standard_error: f64) -> Option<[f64; 2]> {
+    let (one, two) = (candidate.standard_error()?, champion.standard_error()?);
+    let correlation = if one * two > 0.0 {
+        (one * one + two * two - standard_error * standard_error) / (2.0 * one * two)
+    } else {
+        0.0
+    };
+    let ends = |finding: &Finding| {
+        let (value, interval) = (finding.value(), finding.estimate(OF_ERRORS).interval?);
+        Some((value - interval.lower, interval.upper - value))
+    };
+    let ((below, above), (their_below, their_above)) = (ends(candidate)?, ends(champion)?);
+    let z = normal::two_sided(OF_ERRORS);
+    let both = |mine: f64, theirs: f64| {
+        let square = mine * mine - 2.0 * correlation * mine * theirs + theirs * theirs;
+        square.max(0.0).sqrt() / z
+    };
+    Some([both(below, their_above), both(above, their_below)])
 }
 
 /// Rows that two models answered, as pairs of right and wrong.
@@ -167,10 +212,12 @@ impl Pairs {
         );
         let centre = (better - worse) / rows;
         let variance = ((better + worse) / rows - centre * centre) / rows;
+        let standard_error = variance.max(0.0).sqrt();
         Some(Advantage {
             value,
             centre,
-            standard_error: variance.max(0.0).sqrt(),
+            standard_error,
+            errors: [standard_error; 2],
         })
     }
 }

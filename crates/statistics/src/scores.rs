@@ -1,12 +1,13 @@
 //! Metrics of scores alone, whatever threshold they are cut at.
 
 use crate::cells::{Cells, Merge};
-use crate::influence::{Scale, Spread};
+use crate::influence::Spread;
 use crate::looks::{Parts, standard_error};
 use crate::paired::is_plain;
+use crate::proportion::wilson;
 use crate::sample::Row;
 use crate::sum::{Sum, sum};
-use crate::{Interval, StatisticsError, float};
+use crate::{Interval, StatisticsError, float, normal};
 
 /// What is asked of scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +66,76 @@ impl Parts for Areas {
 
     fn interval(&self, value: f64, spread: &Spread, confidence: f64) -> Option<Interval> {
         let error = standard_error(spread, self.is_delong())?;
+        let z = normal::two_sided(confidence);
+        let sides = self.curves.iter().map(Curve::sides);
+        let fewest = sides.min_by(|one, other| one.fewer().total_cmp(&other.fewer()))?;
+        let of = |law: fn(&Sides, f64) -> f64| fewest.ratio(error * error, law(&fewest, value));
         Some(match self.area {
-            Area::Roc => Interval::of_normal(value, error, confidence).clamped(0.0, 1.0),
-            Area::PrecisionRecall => Scale::Logit.interval(value, error, confidence),
+            Area::Roc => fewest.area(value, of(Sides::area_variance), z),
+            Area::PrecisionRecall => {
+                let ratio = of(Sides::precision_variance);
+                wilson(value, fewest.positive / ratio, z)
+            }
         })
+    }
+}
+
+/// As how many rows those of either class count.
+#[derive(Clone, Copy, Debug)]
+struct Sides {
+    positive: f64,
+    negative: f64,
+}
+
+/// As how many rows of the rarer class a law of the variance counts beside what was measured.
+const ROWS_OF_LAW: f64 = 15.0;
+
+impl Sides {
+    fn fewer(&self) -> f64 {
+        self.positive.min(self.negative)
+    }
+
+    /// How many times as large a variance is as its law has it, of which little is known where few rows are of a class.
+    fn ratio(&self, measured: f64, law: f64) -> f64 {
+        let seen = if law > 0.0 { measured / law } else { 1.0 };
+        (seen * self.fewer() + ROWS_OF_LAW) / (self.fewer() + ROWS_OF_LAW)
+    }
+
+    /// The variance of an area under the ROC curve, of scores that are about exponential (Hanley & McNeil 1982, as Newcombe
+    /// 2006, method 5, has it).
+    fn area_variance(&self, area: f64) -> f64 {
+        let (m, n) = (self.positive, self.negative);
+        let more = f64::midpoint(m, n) - 1.0;
+        let shape = 1.0 + more * (1.0 - area) / (2.0 - area) + more * area / (1.0 + area);
+        area * (1.0 - area) * shape / (m * n)
+    }
+
+    /// The variance of an average precision, as of a share of the positive rows (Boyd, Eng & Page 2013).
+    fn precision_variance(&self, precision: f64) -> f64 {
+        precision * (1.0 - precision) / self.positive
+    }
+
+    /// All areas to which the one that was measured is no surprise, |measured - area| <= z · s, with s as the law has it for
+    /// that area, times the root of the ratio.
+    fn area(&self, measured: f64, ratio: f64, z: f64) -> Interval {
+        let is_within =
+            |area: f64| (measured - area).abs() <= z * (ratio * self.area_variance(area)).sqrt();
+        let end = |beyond: f64| {
+            let (mut within, mut beyond) = (measured, beyond);
+            for _ in 0..60 {
+                let middle = f64::midpoint(within, beyond);
+                if is_within(middle) {
+                    within = middle;
+                } else {
+                    beyond = middle;
+                }
+            }
+            within
+        };
+        Interval {
+            lower: end(0.0),
+            upper: end(1.0),
+        }
     }
 }
 
@@ -79,6 +146,10 @@ struct Curve {
     /// How many rows are of the class, and how many there are.
     positives: usize,
     rows: usize,
+    /// The sums of the squares of their weights.
+    squares: Weights,
+    /// What they weigh.
+    total: Weights,
     cells: Cells<Weights>,
     /// ∂/∂w of the area of a positive and of a negative row, in each cell.
     derivatives: Vec<Weights>,
@@ -104,6 +175,8 @@ impl Curve {
             class,
             positives: 0,
             rows: 0,
+            squares: Weights::default(),
+            total: Weights::default(),
             cells: Cells::new(most),
             derivatives: Vec::new(),
         }
@@ -123,6 +196,10 @@ impl Curve {
             }
         };
         self.rows += 1;
+        self.squares.merge(&Weights {
+            positive: weights.positive.powi(2),
+            negative: weights.negative.powi(2),
+        });
         self.positives += usize::from(is_positive);
         self.cells.add(row.score(self.class), weights);
     }
@@ -145,7 +222,16 @@ impl Curve {
             Area::PrecisionRecall => self.precision_recall(total.positive),
         };
         self.derivatives = derivatives;
+        self.total = total;
         Ok(value)
+    }
+
+    /// Kish's (1965) effective numbers of rows; their numbers, where all weigh the same.
+    fn sides(&self) -> Sides {
+        Sides {
+            positive: self.total.positive.powi(2) / self.squares.positive,
+            negative: self.total.negative.powi(2) / self.squares.negative,
+        }
     }
 
     fn derivative(&self, row: &Row<'_>) -> f64 {

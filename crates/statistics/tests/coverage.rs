@@ -55,3 +55,30 @@ fn a_model_that_is_worse_by_the_margin_on_one_segment_passes_in_one_of_twenty_at
     assert!(worse <= 0.071, "{worse}");
     assert!(same >= 0.5, "{same}");
 }
+
+/// Where positive rows are few, or an area is near 1, a normal interval about it would be wrong in one of three.
+#[test]
+fn areas_of_few_positive_rows_and_near_one_are_not_taken_for_more_than_they_are() {
+    for (champion, positives, rows) in [
+        (0.8, 5, 200),
+        (0.8, 20, 200),
+        (0.95, 5, 200),
+        (0.95, 20, 200),
+        (0.95, 60, 200),
+        (0.99, 20, 200),
+        (0.99, 60, 200),
+        (0.99, 300, 1000),
+    ] {
+        let found = simulation::areas(champion, positives, rows, RUNS, 16);
+        let (truth, margin) = (found.pass_at_truth, found.pass_at_margin);
+        println!("{champion} of {positives} in {rows}: {truth} {margin}");
+        assert!(
+            truth <= 0.06,
+            "{champion} of {positives} in {rows}: {truth}"
+        );
+        assert!(
+            margin <= 0.071,
+            "{champion} of {positives} in {rows}: {margin}"
+        );
+    }
+}

@@ -8,6 +8,7 @@
 use windlass_statistics::fairness::Disparity;
 use windlass_statistics::gate::{Decision, Limits, non_inferior};
 use windlass_statistics::metric::Metric;
+use windlass_statistics::normal;
 use windlass_statistics::paired::Advantage;
 use windlass_statistics::random::Random;
 use windlass_statistics::sample::Sample;
@@ -262,4 +263,53 @@ pub fn passes(worse_by: f64, runs: u32, count: usize, seed: u64) -> f64 {
         decisions.into_iter().max() == Some(Decision::Pass)
     });
     share(passed.count(), runs)
+}
+
+/// How often areas under the ROC curve are wrong, of scores that are normal in either class.
+pub struct Areas {
+    /// Intervals of 95% that hold the truth.
+    pub cover: f64,
+    /// Gates that ask for exactly the truth and pass: half of 5% is meant.
+    pub pass_at_truth: f64,
+    /// Candidates that are worse than the champion by exactly the margin and pass: 5% at most is meant.
+    pub pass_at_margin: f64,
+}
+
+/// Of a champion of this area and a candidate that is worse by 0.01, whose scores are alike (correlation 0.9), on so many
+/// rows with so many positive ones.
+pub fn areas(champion: f64, positives: usize, count: usize, runs: u32, seed: u64) -> Areas {
+    const MARGIN: f64 = 0.01;
+    let mut random = Random::new(seed);
+    let candidate = champion - MARGIN;
+    let shift = |area: f64| normal::quantile(area) * std::f64::consts::SQRT_2;
+    let labels: Vec<f64> = (0..count)
+        .map(|row| f64::from(u8::from(row < positives)))
+        .collect();
+    let (mut cover, mut at_truth, mut at_margin) = (0, 0, 0);
+    for _ in 0..runs {
+        let (mut one, mut two) = (Vec::new(), Vec::new());
+        for label in &labels {
+            let shared = 0.9_f64.sqrt() * random.normal();
+            let mut score = |area| label * shift(area) + shared + 0.1_f64.sqrt() * random.normal();
+            one.push(score(candidate));
+            two.push(score(champion));
+        }
+        let (one, two) = (Sample::new(&labels, &one), Sample::new(&labels, &two));
+        let estimate = Metric::RocAuc.estimate(&one, 0.95).expect("a value");
+        let interval = estimate.interval.expect("an interval");
+        cover += usize::from((interval.lower..=interval.upper).contains(&candidate));
+        let limits = Limits {
+            min: Some(candidate),
+            max: None,
+        };
+        at_truth += usize::from(limits.judge(Some(&estimate)) == Some(Decision::Pass));
+        let advantage = Advantage::new(Metric::RocAuc, &one, &two).ok();
+        let decided = non_inferior(&[advantage], MARGIN, 0.95);
+        at_margin += usize::from(decided == [Decision::Pass]);
+    }
+    Areas {
+        cover: share(cover, runs),
+        pass_at_truth: share(at_truth, runs),
+        pass_at_margin: share(at_margin, runs),
+    }
 }
