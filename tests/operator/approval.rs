@@ -199,6 +199,40 @@ async fn nobody_approves_who_may_not_and_what_is_decided_is_a_chain() -> Result<
         .create(&PostParams::default(), &monitor())
         .await;
     let monitored = monitored.map(drop).map_err(|error| error.to_string());
+    // Ann's own, which Bob may edit: what is run in her name he may not say, all else he may.
+    ann.train(&objects::training(
+        space,
+        "hers",
+        &format!("{}\n  author: ann\n  suspend: true", objects::WITH_MODEL),
+    ))
+    .await
+    .expect("ann's training");
+    let mut hers = monitor();
+    hers.metadata.name = Some("hers".to_owned());
+    let mut hers = serde_json::to_value(hers)?;
+    hers["spec"]["retrain"]["template"]["spec"]["author"] = "ann".into();
+    let hers: DriftMonitor = serde_json::from_value(hers)?;
+    let made = ann.monitors.create(&PostParams::default(), &hers).await;
+    made.expect("ann's monitor");
+    let other = json!({"spec": {"containers": [{"name": "trainer", "image": "bobs"}]}});
+    let job = |spec: Value| Patch::Merge(json!({"spec": spec}));
+    let workers = job(json!({"workers": {"template": other}}));
+    let workers = bob.jobs.patch("hers", &PatchParams::default(), &workers);
+    let workers = workers.await.map(drop).map_err(|error| error.to_string());
+    let template = json!({"retrain": {"template": {"spec": {"workers": {"template": other}}}}});
+    let template = job(template);
+    let template = bob
+        .monitors
+        .patch("hers", &PatchParams::default(), &template);
+    let template = template.await.map(drop).map_err(|error| error.to_string());
+    let resumed = job(json!({"suspend": false}));
+    let resumed = bob.jobs.patch("hers", &PatchParams::default(), &resumed);
+    resumed.await.expect("whoever may edit it may resume it");
+    let observed = job(json!({"mode": "Observe"}));
+    let observed = bob
+        .monitors
+        .patch("hers", &PatchParams::default(), &observed);
+    observed.await.expect("and change what is not run");
     let status = Patch::Merge(json!({"status": {"decisions": []}}));
     let status = ann
         .versions
@@ -318,6 +352,26 @@ async fn nobody_approves_who_may_not_and_what_is_decided_is_a_chain() -> Result<
             "a monitor whose trainings are in another's name",
             monitored,
             "spec.author: must be ann",
+        ),
+        (
+            "another's workers in a training of hers",
+            workers,
+            "spec.author: must be bob, who writes what is run in its name",
+        ),
+        (
+            "another's training in a monitor of hers",
+            template,
+            "spec.author: must be bob, who writes what is run in its name",
+        ),
+        (
+            "a version that says which training made it",
+            ann.create(version(
+                space,
+                9,
+                &json!({"trainedBy": {"name": "job", "uid": "1"}, "fingerprint": "sha256:1"}),
+            ))
+            .await,
+            "spec.trainedBy, spec.fingerprint: only Windlass knows",
         ),
         (
             "four eyes without an author",

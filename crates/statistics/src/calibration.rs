@@ -28,6 +28,17 @@ pub(crate) struct Gaps {
 struct Gap {
     sum: Sum,
     squares: Sum,
+    /// How many rows, and the sum of the squares of their weights.
+    rows: u32,
+    weights: Sum,
+}
+
+impl Gap {
+    /// Its standard error: rows that are all right, or all wrong, are taken for half a row that is not.
+    fn error(&self) -> f64 {
+        let of_row = self.weights.value() / f64::from(self.rows.max(1));
+        (self.squares.value() + of_row / 4.0).sqrt()
+    }
 }
 
 impl Parts for Gaps {
@@ -37,6 +48,8 @@ impl Parts for Gaps {
         self.weight.add(row.weight);
         self.bins[bin].sum.add(gap);
         self.bins[bin].squares.add(gap * gap);
+        self.bins[bin].rows = self.bins[bin].rows.saturating_add(1);
+        self.bins[bin].weights.add(row.weight * row.weight);
     }
 
     fn value(&mut self) -> Result<f64, StatisticsError> {
@@ -51,16 +64,23 @@ impl Parts for Gaps {
         Some(row.weight * derivative / self.weight.value())
     }
 
-    fn interval(&self, value: f64, _spread: &Spread, confidence: f64) -> Option<Interval> {
+    fn interval(&self, _value: f64, _spread: &Spread, confidence: f64) -> Option<Interval> {
+        let total = self.weight.value();
         let z = crate::normal::two_sided(confidence);
-        let bins = self.bins.iter();
         // Of each gap how many standard errors it is large, and this error.
-        let gaps = bins.filter_map(|bin| {
-            let error = bin.squares.value().sqrt();
-            (error > 0.0).then(|| (bin.sum.value().abs() / error, error))
-        });
-        let gaps: Vec<(f64, f64)> = gaps.collect();
+        let bins = self.bins.iter().filter(|bin| bin.error() > 0.0);
+        let gaps: Vec<(f64, f64)> = bins
+            .map(|bin| (bin.sum.value().abs() / bin.error(), bin.error()))
+            .collect();
+        let none: f64 = gaps.iter().map(|(_, error)| error * SIZES.law(0.0).0).sum();
         let seen: f64 = gaps.iter().map(|(gap, error)| error * SIZES.of(*gap)).sum();
+        // Less than without any gap is seen by chance alone; and a gap that looks like none may be one.
+        let seen = seen.max(none);
+        let gaps: Vec<(f64, f64)> = gaps
+            .into_iter()
+            .map(|(gap, error)| (gap.max(LEAST_ERRORS), error))
+            .collect();
+        let all: f64 = gaps.iter().map(|(gap, error)| gap * error).sum();
         // How far what is seen lies above what is seen at most, or at least, where the gaps are so many times as large.
         let above = |factor: f64, z: f64| {
             let (mut mean, mut variance) = (0.0, 0.0);
@@ -90,8 +110,8 @@ impl Parts for Gaps {
             f64::midpoint(low, high)
         };
         let interval = Interval {
-            lower: value * factor(z),
-            upper: value * factor(-z),
+            lower: all * factor(z) / total,
+            upper: all * factor(-z) / total,
         };
         Some(interval.clamped(0.0, 1.0))
     }
@@ -100,6 +120,8 @@ impl Parts for Gaps {
 /// How far gaps are looked up; one that is larger by errors is as large as it looks.
 const MOST_ERRORS: f64 = 12.0;
 const STEP: f64 = 0.01;
+/// As how large a gap is taken at least, by errors, when it is asked how large all may be.
+const LEAST_ERRORS: f64 = 0.5;
 
 static SIZES: LazyLock<Sizes> = LazyLock::new(Sizes::new);
 

@@ -115,9 +115,9 @@ impl Parts for MeanLoss {
     }
 
     fn interval(&self, _value: f64, spread: &Spread, confidence: f64) -> Option<Interval> {
+        let of_mean = spread.of_skewed_mean(confidence)?;
         let slope = self.slope();
         let interval = if slope > 0.0 {
-            let of_mean = spread.of_skewed_mean(confidence)?;
             of_mean.map(|apart| self.mean + apart / slope)
         } else {
             Interval {
@@ -150,6 +150,9 @@ pub(crate) struct Explained {
 
 impl Parts for Explained {
     fn add(&mut self, row: &Row<'_>) {
+        if row.weight <= 0.0 {
+            return;
+        }
         let label = row.label - *self.origin.get_or_insert(row.label);
         self.weight.add(row.weight);
         self.errors.add(row.weight * Loss::Square.of(row));

@@ -86,9 +86,14 @@ impl Row<'_> {
                 |answer| (0.0..=1.0).contains(&answer),
                 "a probability in [0, 1]",
             ),
-            Accepts::Scores | Accepts::Numbers | Accepts::Relevances => {
+            Accepts::Scores => (f64::is_finite, "a finite number"),
+            Accepts::Numbers | Accepts::Relevances if self.answers.len() == 1 => {
                 (f64::is_finite, "a finite number")
             }
+            Accepts::Numbers | Accepts::Relevances => (
+                |_| false,
+                "one number, but as many as there are classes: this metric is of numbers",
+            ),
         };
         if self.answers.iter().all(|answer| is_accepted(*answer)) {
             return Ok(());

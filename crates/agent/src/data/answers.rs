@@ -64,10 +64,7 @@ impl Answers {
             return Ok(());
         }
         if self.width != more.width {
-            return Err(format!(
-                "it answers with {} numbers a row, and did with {} before",
-                more.width, self.width
-            ));
+            return Err(other_width(more.width, self.width));
         }
         self.values.extend(more.values);
         Ok(())
@@ -119,6 +116,11 @@ impl Answers {
             values: values.into_iter().collect(),
         }
     }
+}
+
+/// That rows are answered in another way than those before them.
+pub fn other_width(width: usize, before: usize) -> String {
+    format!("it answers with {width} numbers a row, and did with {before} before")
 }
 
 /// The place of the class that a text names.

@@ -51,8 +51,8 @@ pub struct Dataset {
     uri: String,
     /// How many rows are before these, for messages.
     first: usize,
-    /// The column in whose order the rows are read, if not in their own.
-    sorted_by: Option<String>,
+    /// How rows are counted, where it is not as they lie.
+    counted: Option<String>,
     data: RecordBatch,
 }
 
@@ -99,7 +99,7 @@ impl Dataset {
             reasons,
             uri: uri.to_owned(),
             first: 0,
-            sorted_by: None,
+            counted: None,
             data,
         })
     }
@@ -108,6 +108,17 @@ impl Dataset {
     #[must_use]
     pub fn after(self, first: usize) -> Self {
         Self { first, ..self }
+    }
+
+    /// The same rows, which are counted among those that were kept.
+    #[must_use]
+    pub fn counted_within(mut self, what: &str) -> Self {
+        let how = format!("within {what}");
+        self.counted = Some(match self.counted {
+            Some(other) => format!("{how}, {other}"),
+            None => how,
+        });
+        self
     }
 
     /// How many rows are before these.
@@ -163,10 +174,8 @@ impl Dataset {
 
     /// A failure about the rows.
     pub fn unreadable(&self, message: &str) -> FailureReport {
-        let counted = match &self.sorted_by {
-            Some(column) => format!(" (rows are counted in the order of '{column}')"),
-            None => String::new(),
-        };
+        let counted = self.counted.as_ref();
+        let counted = counted.map_or_else(String::new, |how| format!(" (rows are counted {how})"));
         failure(
             self.reasons.unreadable,
             format!("{} at {}: {message}{counted}", self.reasons.what, self.uri),

@@ -11,17 +11,19 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::streaming::StreamingTable;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::expr_fn::{cast, ident};
-use datafusion::logical_expr::{Expr, lit};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::expr_fn::ident;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::SessionContext;
-use datafusion::scalar::ScalarValue;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use object_store::ObjectMeta;
-use windlass_api::agent::FailureReport;
+use windlass_api::agent::{FailureReason, FailureReport};
 
 use super::engine::Engine;
 use super::{Dataset, Reasons, aligned, file, format_name, listed, merged};
@@ -32,15 +34,44 @@ use crate::report::{chain, failure};
 /// How much memory a sort may use; what is more goes to disk.
 const SORT_BYTES: usize = 256 << 20;
 
+/// Rows of a batch: as many as a model server is asked about at once.
+const BATCH_ROWS: usize = 1000;
+
 /// A data set whose files are known, and whose rows are not read yet.
+#[derive(Clone)]
 pub struct Scan {
     reasons: Reasons,
     address: Address,
     format: DataFormat,
     session: SessionContext,
-    files: Vec<(ObjectMeta, SchemaRef)>,
+    files: Arc<Vec<(ObjectMeta, SchemaRef)>>,
     schema: SchemaRef,
     sorted_by: Option<String>,
+}
+
+impl std::fmt::Debug for Scan {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = formatter.debug_struct("Scan");
+        debug
+            .field("address", &self.address.uri())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The rows of a data set in their own order, as DataFusion reads them.
+impl PartitionStream for Scan {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let rows = self.clone().in_order();
+        let rows = rows.map_err(|problem| DataFusionError::Execution(problem.message));
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            rows,
+        ))
+    }
 }
 
 impl Scan {
@@ -60,24 +91,28 @@ impl Scan {
             };
             failure(reason, format!("{}: {}", reasons.what, chain(&problem)))
         })?;
-        let session = Engine::new(1, SORT_BYTES, None)?.serial;
+        let runtime = Engine::new(1, SORT_BYTES, None)?.serial.runtime_env();
+        let config = super::config(1).with_batch_size(BATCH_ROWS);
+        let session = SessionContext::new_with_config_rt(config, runtime);
         session.register_object_store(address.store_url().as_ref(), Arc::clone(address.store()));
+        let mut opened = Vec::new();
         let mut scan = Self {
             reasons,
             address: address.clone(),
             format,
             session,
-            files: Vec::new(),
+            files: Arc::default(),
             schema: merged(&[]),
             sorted_by: None,
         };
         for meta in files.into_iter().filter(file::is_data) {
             let schema = file::schema(&scan.session, address, &meta, format).await;
             let schema = schema.map_err(|problem| scan.of_file(&meta, &problem))?;
-            scan.files.push((meta, schema));
+            opened.push((meta, schema));
         }
-        let schemas: Vec<SchemaRef> = scan.files.iter().map(|file| Arc::clone(&file.1)).collect();
+        let schemas: Vec<SchemaRef> = opened.iter().map(|file| Arc::clone(&file.1)).collect();
         scan.schema = merged(&schemas);
+        scan.files = Arc::new(opened);
         Ok(scan)
     }
 
@@ -122,38 +157,66 @@ impl Scan {
     /// # Errors
     /// The reason `unreadable` and the file's name, where one cannot be read to its end.
     pub fn batches(&self) -> BoxStream<'_, Result<Dataset, FailureReport>> {
-        if let Some(column) = &self.sorted_by {
-            let all = async move {
-                let sorted = self
-                    .frame()?
-                    .sort_by(vec![ident(column)])?
-                    .execute_stream()
-                    .await?;
-                Ok::<_, DataFusionError>(sorted)
-            };
-            let all = stream::once(all).try_flatten();
-            return all
-                .map(|batch| {
-                    let batch = batch.map_err(|problem| self.of_rows(&problem))?;
-                    Ok(self.dataset(batch))
-                })
-                .boxed();
-        }
-        let of_file = move |(meta, schema): &'_ (ObjectMeta, SchemaRef)| {
-            let (meta, schema) = (meta.clone(), Arc::clone(schema));
+        let rows = match &self.sorted_by {
+            Some(column) => stream::once(self.sorted(column)).try_flatten().boxed(),
+            None => self.clone().in_order(),
+        };
+        rows.map_ok(|batch| self.dataset(batch)).boxed()
+    }
+
+    /// The rows in their own order.
+    fn in_order(self) -> BoxStream<'static, Result<RecordBatch, FailureReport>> {
+        let files = self.files.len();
+        let of_file = move |place: usize| {
+            let scan = self.clone();
             let open = async move {
-                let rows = self.rows(&meta, schema).await;
-                let rows = rows.map_err(|problem| self.of_file(&meta, &problem))?;
+                let (meta, schema) = scan.files[place].clone();
+                let rows = scan.rows(&meta, schema).await;
+                let rows = rows.map_err(|problem| scan.of_file(&meta, &problem))?;
                 Ok::<_, FailureReport>(rows.map(move |batch| {
-                    let batch = batch.map_err(|problem| self.of_file(&meta, &problem))?;
-                    let batch = aligned(&batch, &self.schema)
-                        .map_err(|problem| self.of_file(&meta, &problem.into()))?;
-                    Ok(self.dataset(batch))
+                    let batch = batch.map_err(|problem| scan.of_file(&meta, &problem))?;
+                    aligned(&batch, &scan.schema)
+                        .map_err(|problem| scan.of_file(&meta, &problem.into()))
                 }))
             };
             stream::once(open).try_flatten()
         };
-        stream::iter(&self.files).flat_map(of_file).boxed()
+        stream::iter(0..files).flat_map(of_file).boxed()
+    }
+
+    /// The rows in the order of a column.
+    async fn sorted(
+        &self,
+        column: &str,
+    ) -> Result<impl Stream<Item = Result<RecordBatch, FailureReport>> + use<'_>, FailureReport>
+    {
+        let all = Arc::new(Self {
+            sorted_by: None,
+            ..self.clone()
+        });
+        let sort = async {
+            let table = StreamingTable::try_new(Arc::clone(&self.schema), vec![all])?;
+            let rows = self.session.read_table(Arc::new(table))?;
+            rows.sort_by(vec![ident(column)])?.execute_stream().await
+        };
+        let column = column.to_owned();
+        let rows = sort.await;
+        let rows = rows.map_err(|problem| self.not_sorted(&column, &problem))?;
+        Ok(rows.map_err(move |problem| self.not_sorted(&column, &problem)))
+    }
+
+    fn not_sorted(&self, column: &str, problem: &DataFusionError) -> FailureReport {
+        match problem.find_root() {
+            // A file that cannot be read is already told.
+            DataFusionError::Execution(message) => failure(self.reasons.unreadable, message),
+            other => {
+                let (what, uri) = (self.reasons.what, self.address.uri());
+                let problem = other.strip_backtrace();
+                let message =
+                    format!("{what} at {uri} cannot be put in the order of '{column}': {problem}");
+                failure(FailureReason::Internal, message)
+            }
+        }
     }
 
     /// A failure about the rows.
@@ -167,7 +230,10 @@ impl Scan {
             reasons: self.reasons,
             uri: self.address.uri().to_owned(),
             first: 0,
-            sorted_by: self.sorted_by.clone(),
+            counted: self
+                .sorted_by
+                .as_ref()
+                .map(|column| format!("in the order of '{column}'")),
             data,
         }
     }
@@ -186,43 +252,11 @@ impl Scan {
         self.table(meta, schema)?.execute_stream().await
     }
 
-    /// All rows, each column by its name and of one type.
-    fn frame(&self) -> datafusion::error::Result<DataFrame> {
-        let of_file = |(meta, schema): &(ObjectMeta, SchemaRef)| {
-            let columns = self.schema.fields().iter().map(|field| {
-                let name = field.name();
-                let values = match schema.field_with_name(name) {
-                    Ok(there) if there.data_type() == field.data_type() => ident(name),
-                    Ok(_) => cast(ident(name), field.data_type().clone()),
-                    Err(_) => lit(ScalarValue::try_from(field.data_type())?),
-                };
-                Ok(values.alias(name))
-            });
-            let columns: datafusion::error::Result<Vec<Expr>> = columns.collect();
-            self.table(meta, Arc::clone(schema))?.select(columns?)
-        };
-        let mut frames = self.files.iter().map(of_file);
-        match frames.next() {
-            Some(first) => frames.try_fold(first?, |all, frame| all.union(frame?)),
-            None => self.session.read_empty(),
-        }
-    }
-
     fn of_file(&self, meta: &ObjectMeta, problem: &DataFusionError) -> FailureReport {
         let name = meta.location.filename().unwrap_or_default();
         let (what, format) = (self.reasons.what, format_name(self.format));
         let message = format!(
             "{what} at {}: {name} cannot be read as {format}: {}",
-            self.address.uri(),
-            problem.strip_backtrace()
-        );
-        failure(self.reasons.unreadable, message)
-    }
-
-    fn of_rows(&self, problem: &DataFusionError) -> FailureReport {
-        let message = format!(
-            "{} at {}: {}",
-            self.reasons.what,
             self.address.uri(),
             problem.strip_backtrace()
         );

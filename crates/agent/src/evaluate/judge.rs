@@ -19,7 +19,8 @@ use super::segments::{Compared, Groups, Segments};
 use crate::data::Dataset;
 use crate::report::failure;
 
-/// How many cells there are for scores, in all tables together, and in one: some 150 MB at most.
+/// How many cells there are for scores, in all tables together, and in one: some 150 MB. With thousands of tables it is
+/// more, since each has some.
 const ALL_SCORES: usize = 1 << 21;
 const MOST_SCORES: usize = 1 << 14;
 const LEAST_SCORES: usize = 1 << 10;
@@ -308,7 +309,7 @@ impl Second<'_> {
 
         let verdicts = found.iter().filter_map(|found| found.result.verdict);
         let mut verdict = verdicts.fold(Verdict::Pass, worse);
-        let too_few = rows < arguments.min_samples;
+        let too_few = rows < arguments.min_samples.max(1);
         if too_few {
             verdict = worse(verdict, Verdict::Inconclusive);
         }
@@ -530,7 +531,7 @@ fn message(
     if too_few && verdict == Verdict::Inconclusive {
         return format!(
             "the held-out data has {rows} rows in the window, and at least {} are asked for",
-            arguments.min_samples
+            arguments.min_samples.max(1)
         );
     }
     let of_verdict: Vec<&Found<'_>> = found

@@ -32,11 +32,12 @@ use windlass_api::agent::{
     Report, Signature, Tree, Verdict, paths,
 };
 
+use windlass_statistics::metric::Metric;
 use windlass_statistics::sample::most_probable;
 
 use crate::address::Address;
 use crate::arguments::{DataFormat, duration, time};
-use crate::data::answers::Answers;
+use crate::data::answers::{Answers, other_width};
 use crate::data::encode::{RawFeature, Values};
 use crate::data::scan::Scan;
 use crate::data::{Dataset, Reasons, column};
@@ -301,6 +302,8 @@ struct Asked<'a> {
     patience: Duration,
     /// Whether it has been waited for.
     is_ready: tokio::sync::OnceCell<()>,
+    /// How many numbers it answers with.
+    width: std::sync::OnceLock<usize>,
 }
 
 impl<'a> Asked<'a> {
@@ -316,6 +319,7 @@ impl<'a> Asked<'a> {
             protocol,
             patience: arguments.ready_timeout,
             is_ready: tokio::sync::OnceCell::new(),
+            width: std::sync::OnceLock::new(),
         })
     }
 
@@ -333,6 +337,11 @@ impl<'a> Asked<'a> {
         self.is_ready.get_or_try_init(ready).await?;
         let output = &self.signature.output;
         let answers = self.server.predict(&question, output, data.first()).await?;
+        let width = *self.width.get_or_init(|| answers.width);
+        if answers.width != width {
+            let problem = other_width(answers.width, width);
+            return Err(self.server.failed(data.first(), data.rows(), &problem));
+        }
         Ok((features, answers))
     }
 }
@@ -372,6 +381,12 @@ fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
     if !(arguments.margin >= 0.0 && arguments.margin.is_finite()) {
         return invalid("--margin is at least 0");
     }
+    let is_ranking = |gate: &Gate| matches!(gate.metric, Metric::Ndcg(_));
+    if arguments.query.is_none() && arguments.metrics.iter().any(is_ranking) {
+        return invalid(
+            "ndcg needs --query, the column that says of which query a row is one answer",
+        );
+    }
     if arguments.time_column.is_none()
         && (arguments.window_start.is_some() || arguments.window_end.is_some())
     {
@@ -397,7 +412,7 @@ fn within_window(mut data: Dataset, arguments: &Arguments) -> Result<Dataset, Fa
         .map(|time| time.is_some_and(|time| start <= time && time < end))
         .collect();
     data.retain(&keep)?;
-    Ok(data)
+    Ok(data.counted_within("the window"))
 }
 
 /// The profile of the rows as the payload log would have them: there, a category that the model does not know is null,

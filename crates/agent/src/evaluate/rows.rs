@@ -68,12 +68,19 @@ impl Known {
     }
 }
 
+/// Rows without a value: how many, and the first.
+#[derive(Clone, Copy, Default)]
+struct Missing {
+    rows: usize,
+    first: usize,
+}
+
 /// Reads batches of rows, one after the other.
 pub struct Reader<'a> {
     columns: Columns<'a>,
     rows: usize,
     /// Rows without a label, a weight, a query.
-    missing: [usize; 3],
+    missing: [Missing; 3],
     /// The query of the last row, and how many there were before it.
     query: Option<String>,
     queries: u64,
@@ -85,7 +92,7 @@ impl<'a> Reader<'a> {
         Self {
             columns,
             rows: 0,
-            missing: [0; 3],
+            missing: [Missing::default(); 3],
             query: None,
             queries: 0,
         }
@@ -102,19 +109,20 @@ impl<'a> Reader<'a> {
     /// With the first row whose label, weight or query is none.
     pub fn read(&mut self, data: &Dataset) -> Result<Option<Known>, FailureReport> {
         self.rows += data.rows();
-        let labels = whole(&mut self.missing[0], labels(data, &self.columns)?);
+        let first = data.first();
+        let labels = whole(&mut self.missing[0], first, labels(data, &self.columns)?);
         let weights = match self.columns.weight {
-            Some(name) => Some(whole(&mut self.missing[1], weights(data, name)?)),
+            Some(name) => Some(whole(&mut self.missing[1], first, weights(data, name)?)),
             None => None,
         };
         let queries = match self.columns.query {
             Some(name) => {
                 let queries = self.queries(data, name)?;
-                Some(whole(&mut self.missing[2], queries))
+                Some(whole(&mut self.missing[2], first, queries))
             }
             None => None,
         };
-        let is_whole = self.missing.iter().all(|missing| *missing == 0);
+        let is_whole = self.missing.iter().all(|missing| missing.rows == 0);
         Ok(is_whole.then_some(Known {
             labels,
             weights,
@@ -130,12 +138,14 @@ impl<'a> Reader<'a> {
             ("query", self.columns.query),
         ];
         let all = names.into_iter().zip(self.missing);
-        let mut lacking = all.filter(|(_, missing)| *missing > 0);
+        let mut lacking = all.filter(|(_, missing)| missing.rows > 0);
         let ((what, name), missing) = lacking.next()?;
         Some(format!(
-            "{what} '{}': {missing} of {} rows have no {what}",
+            "{what} '{}': {} of {} rows have no {what}, the first is row {}",
             name.unwrap_or_default(),
-            self.rows
+            missing.rows,
+            self.rows,
+            missing.first
         ))
     }
 
@@ -204,11 +214,15 @@ fn weights(data: &Dataset, name: &str) -> Result<Vec<Option<f64>>, FailureReport
     }
 }
 
-/// The values that are there; the others are counted.
-fn whole<T>(missing: &mut usize, values: Vec<Option<T>>) -> Vec<T> {
+/// The values that are there; the others are counted. There are so many rows before these.
+fn whole<T>(missing: &mut Missing, before: usize, values: Vec<Option<T>>) -> Vec<T> {
     let rows = values.len();
+    let gap = values.iter().position(Option::is_none);
+    if let (Some(gap), 0) = (gap, missing.rows) {
+        missing.first = before + gap;
+    }
     let there: Vec<T> = values.into_iter().flatten().collect();
-    *missing += rows - there.len();
+    missing.rows += rows - there.len();
     there
 }
 

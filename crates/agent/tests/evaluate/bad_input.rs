@@ -14,6 +14,10 @@ const GATE: [&str; 2] = ["--metric", "rocAuc,min=0.65"];
 async fn a_server_that_breaks_is_named() {
     let folder = folder();
     let more = [&GATE[..], &["--request-timeout", "500ms"]].concat();
+    let path = folder.path().join("signature.json");
+    let signature = std::fs::read_to_string(&path).expect("a signature");
+    let classes = r#"{"output":{"classes":["false","true"]},"#;
+    std::fs::write(path, signature.replacen('{', classes, 1)).expect("written");
     for (model, reason, why) in [
         (Model::Breaks, FailureReason::ServerFailed, "out of luck"),
         (Model::Nothing, FailureReason::ServerFailed, "no number"),
@@ -27,6 +31,11 @@ async fn a_server_that_breaks_is_named() {
             Model::OtherProtocol,
             FailureReason::ServerFailed,
             "outputs[0].data",
+        ),
+        (
+            Model::Widens,
+            FailureReason::ServerFailed,
+            "it answers with 3 numbers a row, and did with 1 before",
         ),
         (Model::Hangs, FailureReason::ServerFailed, "timed out"),
         (Model::Absent, FailureReason::ServerNotReady, "503"),
@@ -63,7 +72,9 @@ async fn rows_without_a_label_are_counted() {
         .expect_err("a failure");
     assert_eq!(failed.reason, FailureReason::DatasetUnreadable);
     assert!(
-        failed.message.contains("2 of 3000 rows have no label"),
+        failed
+            .message
+            .contains("2 of 3000 rows have no label, the first is row 6"),
         "{}",
         failed.message
     );

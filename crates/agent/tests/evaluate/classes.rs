@@ -157,11 +157,11 @@ async fn a_ranking_is_judged_within_its_queries() {
     let expected = (2.0 + third) / 3.0;
     let value = report.metrics[0].value.expect("a value");
     assert!((value - expected).abs() < 1e-12, "{value} for {expected}");
-    let failed = evaluate(folder.path(), Model::Repeats, &gates[..2])
+    let refused = evaluate(folder.path(), Model::Repeats, &gates[..2])
         .await
-        .expect("a verdict");
-    assert_eq!(failed.verdict, Verdict::Inconclusive);
-    assert!(failed.message.contains("of no query"), "{}", failed.message);
+        .expect_err("no query");
+    assert_eq!(refused.reason, FailureReason::InvalidArguments);
+    assert!(refused.message.contains("--query"), "{}", refused.message);
 }
 
 #[tokio::test]
@@ -214,4 +214,72 @@ async fn a_difference_between_groups_holds_a_model_up() {
         "{}",
         report.message
     );
+}
+
+#[tokio::test]
+async fn a_perfect_order_of_few_rows_proves_little() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Two of 400 rows are positive, and both stand above all others.
+    let rows = (0..400).map(|row| {
+        let label = u8::from(row % 200 == 7);
+        let score = f64::from(label) * 0.5 + f64::from(row) / 1000.0;
+        (score, label.to_string(), String::new())
+    });
+    write(folder.path(), rows, &json!({"classes": ["0", "1"]}));
+    for gate in [
+        "rocAuc,min=0.9",
+        "prAuc,min=0.9",
+        "expectedCalibrationError,max=0.001",
+    ] {
+        let report = evaluate(folder.path(), Model::Repeats, &["--metric", gate]).await;
+        let report = report.expect("a verdict");
+        assert_ne!(report.verdict, Verdict::Pass, "{gate}: {}", report.message);
+    }
+}
+
+#[tokio::test]
+async fn a_metric_of_numbers_does_not_take_the_probability_of_the_first_class() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rows = (0..300).map(|row| (f64::from(row % 3), (row % 3).to_string(), String::new()));
+    write(folder.path(), rows, &json!({"classes": ["0", "1", "2"]}));
+    let failed = evaluate(folder.path(), Model::Repeats, &["--metric", "rmse,max=3"]).await;
+    let failed = failed.expect_err("a failure");
+    assert_eq!(failed.reason, FailureReason::ServerFailed);
+    assert!(
+        failed.message.contains("as many as there are classes"),
+        "{}",
+        failed.message
+    );
+}
+
+#[tokio::test]
+async fn queries_lie_together_whatever_file_their_rows_are_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rows = (0..600_u32).map(|row| {
+        let place = row / 200;
+        (
+            f64::from(3 - place),
+            (2 - place).to_string(),
+            (row % 200).to_string(),
+        )
+    });
+    write(folder.path(), rows, &json!({}));
+    let text = std::fs::read_to_string(folder.path().join("holdout/a.csv")).expect("rows");
+    let (header, rest) = text.split_once('\n').expect("a header");
+    for (file, lines) in rest.lines().collect::<Vec<_>>().chunks(20).enumerate() {
+        let lines = lines.join("\n");
+        let path = folder.path().join(format!("holdout/part-{file}.csv"));
+        std::fs::write(path, format!("{header}\n{lines}\n")).expect("written");
+    }
+    std::fs::remove_file(folder.path().join("holdout/a.csv")).expect("removed");
+    let gates = ["--metric", "ndcg@3,min=0.9", "--query", "more"];
+    let report = evaluate(folder.path(), Model::Repeats, &gates).await;
+    let report = report.expect("a verdict");
+    assert_eq!(
+        (report.verdict, report.rows),
+        (Verdict::Pass, 600),
+        "{}",
+        report.message
+    );
+    assert_eq!(report.metrics[0].value, Some(1.0));
 }

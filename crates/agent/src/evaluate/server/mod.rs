@@ -179,7 +179,7 @@ impl Server {
         for (batch, rows) in tensor.data.chunks(BATCH_ROWS * tensor.width).enumerate() {
             let first = before + batch * BATCH_ROWS;
             let count = rows.len() / tensor.width;
-            let about = |problem: String| self.failed(first, first + count - 1, &problem);
+            let about = |problem: String| self.failed(first, count, &problem);
             let batch = Batch {
                 tensor: &tensor.name,
                 width: tensor.width,
@@ -206,14 +206,18 @@ impl Server {
         before: usize,
     ) -> Result<Answers, FailureReport> {
         let Wire::OpenAi(http) = &self.wire else {
-            return Err(self.failed(0, 0, "its protocol takes a tensor, and no texts"));
+            return Err(self.failed(
+                before,
+                texts.len(),
+                "its protocol takes a tensor, and no texts",
+            ));
         };
         if texts.is_empty() {
             return Ok(Answers::default());
         }
         let ask = |(row, text): (usize, String)| async move {
             let answer = open_ai::complete(http, &text).await;
-            answer.map_err(|problem| self.failed(before + row, before + row, &problem))
+            answer.map_err(|problem| self.failed(before + row, 1, &problem))
         };
         let all = texts.iter().cloned().enumerate();
         let answers: Vec<String> = stream::iter(all)
@@ -222,10 +226,12 @@ impl Server {
             .try_collect()
             .await?;
         Answers::read(output, Raw::Texts(answers), texts.len())
-            .map_err(|problem| self.failed(before, before + texts.len() - 1, &problem))
+            .map_err(|problem| self.failed(before, texts.len(), &problem))
     }
 
-    fn failed(&self, first: usize, last: usize, problem: &str) -> FailureReport {
+    /// That it failed on so many rows from this one on.
+    pub fn failed(&self, first: usize, rows: usize, problem: &str) -> FailureReport {
+        let last = first + rows.saturating_sub(1);
         let message = format!(
             "the model server at {} failed on rows {first} to {last}: {problem}",
             self.base
