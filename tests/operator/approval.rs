@@ -215,23 +215,20 @@ async fn nobody_approves_who_may_not_and_what_is_decided_is_a_chain() -> Result<
     let made = ann.monitors.create(&PostParams::default(), &hers).await;
     made.expect("ann's monitor");
     let other = json!({"spec": {"containers": [{"name": "trainer", "image": "bobs"}]}});
+    let plain = PatchParams::default();
     let job = |spec: Value| Patch::Merge(json!({"spec": spec}));
     let workers = job(json!({"workers": {"template": other}}));
-    let workers = bob.jobs.patch("hers", &PatchParams::default(), &workers);
+    let workers = bob.jobs.patch("hers", &plain, &workers);
     let workers = workers.await.map(drop).map_err(|error| error.to_string());
     let template = json!({"retrain": {"template": {"spec": {"workers": {"template": other}}}}});
     let template = job(template);
-    let template = bob
-        .monitors
-        .patch("hers", &PatchParams::default(), &template);
+    let template = bob.monitors.patch("hers", &plain, &template);
     let template = template.await.map(drop).map_err(|error| error.to_string());
     let resumed = job(json!({"suspend": false}));
-    let resumed = bob.jobs.patch("hers", &PatchParams::default(), &resumed);
+    let resumed = bob.jobs.patch("hers", &plain, &resumed);
     resumed.await.expect("whoever may edit it may resume it");
     let observed = job(json!({"mode": "Observe"}));
-    let observed = bob
-        .monitors
-        .patch("hers", &PatchParams::default(), &observed);
+    let observed = bob.monitors.patch("hers", &plain, &observed);
     observed.await.expect("and change what is not run");
     let status = Patch::Merge(json!({"status": {"decisions": []}}));
     let status = ann
