@@ -361,16 +361,6 @@ async fn nobody_approves_who_may_not_and_what_is_decided_is_a_chain() -> Result<
             "spec.author: must be bob, who writes what is run in its name",
         ),
         (
-            "a version that says which training made it",
-            ann.create(version(
-                space,
-                9,
-                &json!({"trainedBy": {"name": "job", "uid": "1"}, "fingerprint": "sha256:1"}),
-            ))
-            .await,
-            "spec.trainedBy, spec.fingerprint: only Windlass knows",
-        ),
-        (
             "four eyes without an author",
             ann.train(&training("  approval: FourEyes")).await,
             "spec.author is required",
