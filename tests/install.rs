@@ -498,6 +498,7 @@ fn assert_permissions(kubectl: &Kubectl) {
         ["list", "trainingjobs.windlass.dev"],
         ["create", "modelversions.windlass.dev"],
         ["delete", "modelversions.windlass.dev"],
+        ["record", "modelversions.windlass.dev"],
         ["patch", "driftmonitors.windlass.dev/status"],
         ["patch", "jobs.batch"],
         ["watch", "pods"],
@@ -547,6 +548,7 @@ fn assert_permissions(kubectl: &Kubectl) {
     })
     .unwrap();
     assert!(!can("reader", ["create", "trainingjobs.windlass.dev"]));
+    assert!(!can("writer", ["record", "modelversions.windlass.dev"]));
     assert!(
         !can("writer", ["patch", "modelversions.windlass.dev/status"]),
         "a verdict is the operator's to write"

@@ -361,6 +361,26 @@ async fn nobody_approves_who_may_not_and_what_is_decided_is_a_chain() -> Result<
             "spec.author: must be bob, who writes what is run in its name",
         ),
         (
+            "a version that says which training made it",
+            ann.create(version(
+                space,
+                9,
+                &json!({"trainedBy": {"name": "churn-of-may", "uid": "1", "cause": "by hand"}}),
+            ))
+            .await,
+            "spec.trainedBy: only Windlass knows what a training made, and ann may not say it",
+        ),
+        (
+            "a version with another's fingerprints",
+            ann.create(version(
+                space,
+                9,
+                &json!({"fingerprint": "sha256:ab", "requestFingerprint": "sha256:cd"}),
+            ))
+            .await,
+            "spec.fingerprint, spec.requestFingerprint: only Windlass knows",
+        ),
+        (
             "four eyes without an author",
             ann.train(&training("  approval: FourEyes")).await,
             "spec.author is required",
