@@ -119,6 +119,7 @@ fn each_mistake_ends_in_a_condition_that_names_it() {
             labels_that_are_garbage,
             outcomes_that_are_garbage,
             a_server_that_never_gets_ready,
+            a_byte_that_was_changed,
             a_first_server_that_never_gets_ready,
             a_pod_that_may_not_be_made,
             a_missing_secret_and_then_an_object_store,
@@ -321,30 +322,30 @@ fn service(namespace: &str, what: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/services/m:8080/proxy/v2/models/m/{what}")
 }
 
+/// Trains a version of the model `m`: a file that has this text.
+fn train_plain(bench: &Bench, namespace: &str, name: &str, model: &str) {
+    let script =
+        format!("import os; open(os.environ['WINDLASS_OUTPUT'] + '/model', 'w').write('{model}')");
+    let more = format!("  model: m\n{OUTPUT}");
+    bench.apply(&training_job(namespace, name, &script, &more));
+    Bench::until(PATIENCE, "the training is complete", || {
+        bench
+            .condition(namespace, &format!("tj/{name}"), "Complete")
+            .0
+            == "True"
+    });
+}
+
 fn a_server_that_never_gets_ready(bench: &Bench) {
     const SPACE: &str = "server";
     bench.namespace(SPACE);
-    let train = |name: &str, model: &str| {
-        let script = format!(
-            "import os; open(os.environ['WINDLASS_OUTPUT'] + '/model', 'w').write('{model}')"
-        );
-        bench.apply(&training_job(
-            SPACE,
-            name,
-            &script,
-            &format!("  model: m\n{OUTPUT}"),
-        ));
-        Bench::until(PATIENCE, "the training is complete", || {
-            bench.condition(SPACE, &format!("tj/{name}"), "Complete").0 == "True"
-        });
-    };
     let serve = |version| bench.apply(&model_deployment(SPACE, version));
-    train("good", "good");
+    train_plain(bench, SPACE, "good", "good");
     serve(1);
     Bench::until(PATIENCE, "version 1 serves", || {
         bench.condition(SPACE, "md/m", "Ready").0 == "True"
     });
-    train("bad", "bad");
+    train_plain(bench, SPACE, "bad", "bad");
     serve(2);
     Bench::until(PATIENCE, "version 2 is rolled back", || {
         assert_eq!(
@@ -404,6 +405,60 @@ fn a_server_that_never_gets_ready(bench: &Bench) {
         ]),
         "m-1"
     );
+}
+
+/// Files in which somebody changed a byte after they were recorded are neither served nor judged.
+fn a_byte_that_was_changed(bench: &Bench) {
+    const SPACE: &str = "byte";
+    bench.namespace(SPACE);
+    train_plain(bench, SPACE, "first", "good");
+    bench.apply(&model_deployment(SPACE, 1));
+    Bench::until(PATIENCE, "version 1 serves", || {
+        bench.condition(SPACE, "md/m", "Ready").0 == "True"
+    });
+    train_plain(bench, SPACE, "second", "good ");
+    let recorded = |field: &str| {
+        let path = format!("jsonpath={{.spec.artifact.{field}}}");
+        bench.kubectl(&["-n", SPACE, "get", "mv", "m-2", "-o", &path])
+    };
+    let (uri, digest) = (recorded("uri"), recorded("digest"));
+    let folder = uri.strip_prefix("pvc://data/").expect("on the claim");
+    let volume = bench.cluster.volume_path(SPACE, "data").expect("a folder");
+    let file = volume.join(folder).join("model");
+    assert_eq!(std::fs::read(&file).expect("the model"), b"good ");
+    std::fs::write(&file, b"good!").expect("another byte");
+
+    bench.apply(&model_deployment(SPACE, 2));
+    // A version of somebody else's with the same files: it is to be judged before it serves.
+    bench.apply(&format!(
+        "apiVersion: windlass.dev/v1alpha1\nkind: ModelVersion\nmetadata: {{name: other-1, namespace: {SPACE}}}\nspec:\n  model: other\n  version: 1\n\
+         \x20 artifact: {{uri: \"{uri}\", digest: \"{digest}\", format: LightGBM}}\n\
+         \x20 validation: {{dataset: {{uri: \"pvc://data/holdout\", format: CSV, label: late}}, metrics: [{{name: rocAuc, min: \"0.5\"}}], runtime: mlserver}}\n"
+    ));
+    bench.stalls(
+        Seen::Ended,
+        SPACE,
+        "mv/other-1",
+        "DigestMismatch",
+        &[&uri, &digest],
+    );
+    Bench::until(PATIENCE, "version 2 is rolled back", || {
+        // kubectl panics where the answer is not 200.
+        bench.kubectl(&["get", "--raw", &service(SPACE, "ready")]);
+        let path = "jsonpath={.status.lastRollout.outcome}";
+        bench.kubectl(&["-n", SPACE, "get", "md", "m", "-o", path]) == "RolledBack"
+    });
+    let path = "jsonpath={.status.stable.version} {.status.quarantine[0].version} {.status.lastRollout.message}";
+    let record = bench.kubectl(&["-n", SPACE, "get", "md", "m", "-o", path]);
+    assert!(record.starts_with("m-1 m-2 "), "{record}");
+    assert!(
+        record.contains(&digest) && record.contains("digest"),
+        "{record}"
+    );
+    assert_eq!(bench.condition(SPACE, "md/m", "Available").0, "True");
+    let path = "jsonpath={.status.validation}{.status.conditions[?(@.type==\"Validated\")].status}";
+    let verdict = bench.kubectl(&["-n", SPACE, "get", "mv", "other-1", "-o", path]);
+    assert_ne!(verdict, "True", "it has no verdict");
 }
 
 /// With nothing that served before, there is nothing to go back to: a person is called.

@@ -1,5 +1,8 @@
 //! Who may say that a version may serve, on the real API server with real users; and the chain of what was decided.
 
+use std::path::Path;
+use std::process::Command;
+
 use anyhow::Result;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -9,6 +12,7 @@ use windlass_api::{
 };
 
 use crate::objects::{self, PATIENCE};
+use crate::support::Bed;
 use crate::support::operator::Operator;
 use crate::support::wait;
 use crate::turn;
@@ -511,6 +515,102 @@ async fn nobody_approves_who_may_not_and_what_is_decided_is_a_chain() -> Result<
         let line = json!({"audit": line});
         assert!(logged.contains(&line), "{line} is not in\n{said}");
     }
+    let log = bed.folder.join("decided.log");
+    std::fs::write(&log, said)?;
+    assert_whole(bed, space, &log)?;
+    no_record_is_changed(bed, space).await?;
     assert!(operator.stop()?.success());
+    Ok(())
+}
+
+/// The operator's log and the versions say the same, as an auditor asks with the two commands of the documentation.
+fn assert_whole(bed: &Bed, space: &str, log: &Path) -> Result<()> {
+    let agent = std::env::var_os("WINDLASS_AGENT_BINARY").expect("the agent's program");
+    let kubectl = bed.cluster.kubectl()?;
+    let versions = bed.folder.join("versions.json");
+    let printed = kubectl.run(&["get", "modelversions", "-n", space, "-o", "json"])?;
+    std::fs::write(&versions, &printed)?;
+    let verify = |versions: &Path| {
+        let mut command = Command::new(&agent);
+        command.arg("--termination-message");
+        command.arg(bed.folder.join("verify.json"));
+        command.args(["audit", "verify", "--versions"]);
+        command.arg(versions).arg(log).output()
+    };
+    let said = verify(&versions)?;
+    let text = String::from_utf8_lossy(&said.stdout);
+    assert!(
+        said.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
+    assert!(text.contains("approval/churn-1: records 1 to 2"), "{text}");
+    std::fs::write(
+        &versions,
+        printed.replace("I looked at its report", "I did not look at it"),
+    )?;
+    let said = verify(&versions)?;
+    let text = String::from_utf8_lossy(&said.stdout);
+    assert_eq!(said.status.code(), Some(65), "{text}");
+    assert!(
+        text.contains("status.decisions: approval/churn-1, record 2: it was changed"),
+        "{text}"
+    );
+    Ok(())
+}
+
+/// Whoever may write a version's status may add records to it, and neither change one nor take one out.
+async fn no_record_is_changed(bed: &Bed, space: &str) -> Result<()> {
+    let versions: Api<ModelVersion> = Api::namespaced(bed.client().await?, space);
+    let decided = versions.get("churn-1").await?.status.unwrap_or_default();
+    let decisions = serde_json::to_value(&decided.decisions)?;
+    let records = decisions.as_array().expect("a list");
+    let with = |change: &dyn Fn(&mut Vec<Value>)| {
+        let mut records = records.clone();
+        change(&mut records);
+        json!({"status": {"decisions": records}})
+    };
+    let last = records.len() - 1;
+    let far = |records: &mut Vec<Value>| {
+        records.clear();
+        records.push(decisions[last].clone());
+        records[0]["sequence"] = json!(100);
+    };
+    let write = async |content: Value| {
+        let parameters = PatchParams::default();
+        let patch = Patch::Merge(content);
+        let outcome = versions.patch_status("churn-1", &parameters, &patch).await;
+        outcome.map(drop).map_err(|error| error.to_string())
+    };
+    for (what, content) in [
+        ("none is left", with(&|records| records.clear())),
+        ("no list is left", json!({"status": {"decisions": null}})),
+        ("the last is missing", with(&|records| drop(records.pop()))),
+        (
+            "another actor",
+            with(&|records| records[1]["actor"] = json!("ann")),
+        ),
+        (
+            "another digest",
+            with(&|records| records[0]["digest"] = json!("sha256:0")),
+        ),
+        ("another order", with(&|records| records.swap(0, 1))),
+        ("all are others", with(&far)),
+    ] {
+        let message = write(content).await.expect_err(what);
+        assert!(
+            message.contains("status.decisions are records"),
+            "{what}: {message}"
+        );
+    }
+    // The oldest go, and new ones come.
+    write(with(&|records| {
+        records.remove(0);
+        let mut next = records[0].clone();
+        next["sequence"] = json!(3);
+        records.push(next);
+    }))
+    .await
+    .expect("a record is added");
     Ok(())
 }

@@ -75,6 +75,20 @@ impl Selection {
     }
 }
 
+/// The versions of all namespaces in what `kubectl get modelversions -A -o json` printed; `-` is standard input.
+///
+/// # Errors
+/// [`FailureReason::InputNotFound`] where the file cannot be read; [`FailureReason::InputUnreadable`] for what is no list
+/// of objects.
+pub fn versions_of(path: &Path) -> Result<Vec<ModelVersion>, FailureReport> {
+    let mut all = All::default();
+    all.take_document(&read_text(path)?, path)?;
+    let objects = all.0.into_values();
+    Ok(objects
+        .flat_map(|objects| objects.versions.into_values())
+        .collect())
+}
+
 impl Objects {
     /// Reads a document that `kubectl get -o json` printed, and takes the namespace that has the version.
     ///

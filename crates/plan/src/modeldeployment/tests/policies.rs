@@ -79,10 +79,19 @@ fn who_serves_says_whose_signature_a_model_has_to_have_and_its_record_where_it_l
 
 #[test]
 fn a_version_that_is_not_signed_as_asked_is_rolled_back_with_why_and_what_serves_serves_on() {
+    does_not_serve("SignatureInvalid", "it is not signed");
+}
+
+#[test]
+fn a_version_whose_files_are_others_is_rolled_back_with_why_and_what_serves_serves_on() {
+    does_not_serve("DigestMismatch", "its files have another digest");
+}
+
+/// A canary whose files the agent refuses for this reason is rolled back.
+fn does_not_serve(reason: &str, message: &str) {
     let signed_by = json!({"publicKey": {"configMapKeyRef": {"name": "keys", "key": "pem"}}});
     let mut world = World::rolling(json!({"signedBy": signed_by}));
-    let said =
-        json!({"kind": "Failure", "reason": "SignatureInvalid", "message": "it is not signed"});
+    let said = json!({"kind": "Failure", "reason": reason, "message": message});
     let last = json!({"terminated": {"exitCode": 65, "message": said.to_string()}});
     world
         .pod("churn-2", |pod| {
@@ -94,18 +103,14 @@ fn a_version_that_is_not_signed_as_asked_is_rolled_back_with_why_and_what_serves
             pod
         })
         .settle();
-    assert!(
-        world.said(READY).contains("it is not signed"),
-        "{}",
-        world.said(READY)
-    );
+    assert!(world.said(READY).contains(message), "{}", world.said(READY));
     assert!(world.is(AVAILABLE));
     world.wait(301).settle();
     assert_eq!(world.canary(), None);
     assert_eq!(world.stable().as_deref(), Some("churn-1"));
     let record = world.status().last_rollout.expect("a record");
     assert_eq!(record.outcome, RolloutOutcome::RolledBack);
-    assert!(record.message.contains("it is not signed"), "{record:?}");
+    assert!(record.message.contains(message), "{record:?}");
 }
 
 #[test]
