@@ -1,6 +1,8 @@
 //! What the pods of every kind have in common: volumes of claims, the agent, the model server, and
 //! what can be read from a pod that does not get on.
 
+mod problem;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ use windlass_api::agent::{
     EXIT_FOR_GOOD, FailureReason, FailureReport, Report, environment, paths,
 };
 use windlass_api::{Address, ModelVersion, Signer, Storage, labels};
+
+pub use problem::{problem, unschedulable};
 
 use crate::{Problem, storage, trust};
 
@@ -564,6 +568,7 @@ pub fn trim(pod: &mut Pod) {
             image_id: status.image_id,
             state: status.state,
             last_state: status.last_state,
+            ready: status.ready,
             ..ContainerStatus::default()
         };
         let trimmed = |all: Option<Vec<ContainerStatus>>| {
@@ -597,82 +602,6 @@ pub fn in_order(pods: &[Arc<Pod>]) -> Vec<&Pod> {
     let mut pods: Vec<&Pod> = pods.iter().map(AsRef::as_ref).collect();
     pods.sort_by_key(|pod| pod.name_any());
     pods
-}
-
-/// Why a pod does not start, if a person has to do something about it. A pod that goes is nobody's problem.
-pub fn problem(pod: &Pod) -> Option<Problem> {
-    if pod.metadata.deletion_timestamp.is_some() || !is_alive(pod) {
-        return None;
-    }
-    let waiting = statuses(pod).find_map(|status| {
-        let waiting = status.state.as_ref()?.waiting.as_ref()?;
-        let reason = match waiting.reason.as_deref()? {
-            "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" => {
-                "ImageNotFound"
-            }
-            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-                "ContainerNotStarted"
-            }
-            "CrashLoopBackOff" => "ContainerCrashes",
-            _ => return None,
-        };
-        let ended = status
-            .last_state
-            .as_ref()
-            .and_then(|state| state.terminated.as_ref())
-            .and_then(|ended| ended.message.clone());
-        let (reason, said) = match ended.as_deref().map(serde_json::from_str::<Report>) {
-            Some(Ok(Report::Failure(failure))) => (
-                integrity_reason(failure.reason).unwrap_or(reason),
-                failure.message,
-            ),
-            _ => (
-                reason,
-                ended
-                    .or_else(|| waiting.message.clone())
-                    .unwrap_or_default(),
-            ),
-        };
-        Some(Problem::new(
-            reason,
-            format!(
-                "pod {}, container {}, image {}: {said}",
-                pod.name_any(),
-                status.name,
-                status.image
-            ),
-        ))
-    });
-    waiting.or_else(|| {
-        let said = unschedulable(pod)?;
-        let message = format!("pod {} finds no node: {said}", pod.name_any());
-        Some(Problem::new("Unschedulable", message))
-    })
-}
-
-/// The name of a failure that says of a model that it is not the one that was recorded or signed: it is told under that
-/// name, and not as a container that ends again and again.
-fn integrity_reason(reason: FailureReason) -> Option<&'static str> {
-    match reason {
-        FailureReason::DigestMismatch => Some("DigestMismatch"),
-        FailureReason::SignatureInvalid => Some("SignatureInvalid"),
-        _ => None,
-    }
-}
-
-/// What the scheduler says of a pod that finds no node.
-pub fn unschedulable(pod: &Pod) -> Option<&str> {
-    if pod.metadata.deletion_timestamp.is_some() || !is_alive(pod) {
-        return None;
-    }
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let condition = conditions
-        .iter()
-        .find(|condition| condition.type_ == "PodScheduled")?;
-    // A pod that waits at a gate waits for somebody's go-ahead, not for a node.
-    let waits =
-        condition.status == "False" && condition.reason.as_deref() != Some("SchedulingGated");
-    waits.then(|| condition.message.as_deref().unwrap_or("no reason is given"))
 }
 
 /// The container images that pods ran, by digest where the runtime says it; those of the containers of these names left out.
@@ -723,33 +652,6 @@ pub fn check_claims<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_model_that_is_not_what_it_should_be_is_told_by_that_name_and_nothing_else_is() {
-        for (reason, expected) in [
-            ("DigestMismatch", "DigestMismatch"),
-            ("SignatureInvalid", "SignatureInvalid"),
-            ("InputNotFound", "ContainerCrashes"),
-        ] {
-            let said =
-                serde_json::json!({"kind": "Failure", "reason": reason, "message": "so it is"});
-            let pod: Pod = serde_json::from_value(serde_json::json!({
-                "metadata": {"name": "p"},
-                "status": {"phase": "Pending", "initContainerStatuses": [{
-                    "name": "windlass-fetch", "image": "agent:1", "imageID": "", "ready": false, "restartCount": 2,
-                    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-                    "lastState": {"terminated": {"exitCode": 65, "message": said.to_string()}},
-                }]},
-            }))
-            .expect("a pod");
-            let problem = problem(&pod).expect("a problem");
-            assert_eq!(problem.reason, expected);
-            assert_eq!(
-                problem.message,
-                "pod p, container windlass-fetch, image agent:1: so it is"
-            );
-        }
-    }
 
     #[test]
     fn what_the_agent_says_of_a_failure_comes_before_the_exit_code_of_the_server_beside_it() {

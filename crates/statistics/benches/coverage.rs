@@ -93,6 +93,12 @@ fn main() {
         );
     }
     write(&figures);
+    let missed = figures.iter().filter(|figure| figure["holds"] == false);
+    let missed = missed.count();
+    if missed > 0 {
+        eprintln!("{missed} of {} figures do not hold", figures.len());
+        std::process::exit(1);
+    }
 }
 
 fn write(figures: &[Value]) {

@@ -80,6 +80,67 @@ impl Limits {
     }
 }
 
+/// What is asked of one metric on some rows, and what is known of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Asked {
+    /// What its interval has to reach.
+    pub limits: Limits,
+    /// Its value, with the interval at the confidence that is judged at; absent where it has none.
+    pub estimate: Option<Estimate>,
+    /// The comparison with the champion, where one is asked for; `Some(None)` where it could not be made.
+    pub against: Option<Option<Advantage>>,
+}
+
+/// What was decided of it: against its limits, and against the champion; absent where that is not asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// Against its limits.
+    pub limits: Option<Decision>,
+    /// Against the champion.
+    pub against: Option<Decision>,
+}
+
+impl Decided {
+    /// The worse of the two.
+    pub fn decision(self) -> Option<Decision> {
+        self.limits.max(self.against)
+    }
+}
+
+/// The decisions on all that is asked, in its order: limits by [`judge_all`], comparisons by [`non_inferior`].
+///
+/// `again(at, confidence)` is the estimate of one of them at a higher confidence.
+pub fn decide(
+    asked: &[Asked],
+    margin: f64,
+    confidence: f64,
+    again: impl FnMut(usize, f64) -> Option<Estimate>,
+) -> Vec<Decided> {
+    let limits: Vec<Limits> = asked.iter().map(|one| one.limits).collect();
+    let estimates: Vec<Option<Estimate>> = asked.iter().map(|one| one.estimate).collect();
+    let against: Vec<Option<Advantage>> = asked.iter().filter_map(|one| one.against).collect();
+    let limits = judge_all(&limits, &estimates, confidence, again);
+    let mut against = non_inferior(&against, margin, confidence).into_iter();
+    let both = asked.iter().zip(limits).map(|(asked, limits)| Decided {
+        limits,
+        against: asked.against.and_then(|_| against.next()),
+    });
+    both.collect()
+}
+
+/// The decision on the whole: that of the worst, and no *Pass* where there are too few rows.
+pub fn overall(
+    decisions: impl IntoIterator<Item = Option<Decision>>,
+    are_enough: bool,
+) -> Decision {
+    let least = if are_enough {
+        Decision::Pass
+    } else {
+        Decision::Inconclusive
+    };
+    decisions.into_iter().flatten().fold(least, Decision::max)
+}
+
 /// The decisions on several estimates against their limits, in their order; absent where nothing is asked.
 ///
 /// `estimates` are those at `confidence`; `again(at, confidence)` is one of them at a higher confidence, asked for only
@@ -363,6 +424,59 @@ mod tests {
                 Decision::Inconclusive
             ]
         );
+    }
+
+    #[test]
+    fn what_is_asked_of_some_is_decided_of_those_and_the_worst_is_the_whole() {
+        use Decision::{Fail, Inconclusive, Pass};
+        let advantage = |value| Advantage {
+            value,
+            centre: value,
+            standard_error: 0.001,
+            errors: [0.001; 2],
+        };
+        let min = Limits {
+            min: Some(0.6),
+            max: None,
+        };
+        let asked = [
+            Asked::default(),
+            Asked {
+                limits: min,
+                estimate: Some(estimate(0.7, 0.65, 0.75)),
+                against: Some(Some(advantage(0.0))),
+            },
+            Asked {
+                against: Some(None),
+                ..Asked::default()
+            },
+            Asked {
+                limits: min,
+                estimate: Some(estimate(0.7, 0.65, 0.75)),
+                against: Some(Some(advantage(-0.1))),
+            },
+        ];
+        let decided = decide(&asked, 0.01, 0.95, |_, _| None);
+        let all: Vec<_> = decided
+            .iter()
+            .map(|one| (one.limits, one.against))
+            .collect();
+        assert_eq!(
+            all,
+            [
+                (None, None),
+                (Some(Pass), Some(Pass)),
+                (None, Some(Inconclusive)),
+                (Some(Pass), Some(Fail)),
+            ]
+        );
+        let whole =
+            |of: &[Decided], are_enough| overall(of.iter().map(|one| one.decision()), are_enough);
+        assert_eq!(whole(&decided, true), Fail);
+        assert_eq!(whole(&decided[..3], true), Inconclusive);
+        assert_eq!(whole(&decided[..2], true), Pass);
+        assert_eq!(whole(&decided[..2], false), Inconclusive);
+        assert_eq!(whole(&decided, false), Fail);
     }
 
     #[test]

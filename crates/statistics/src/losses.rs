@@ -9,15 +9,15 @@ use crate::{Interval, StatisticsError};
 /// A loss of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
-    /// -ln of the probability of the right class, nats; it is kept 2.2e-16 away from 0 and 1, as scikit-learn does.
+    /// -ln of the probability of the right class, nats (Good 1952, "Rational decisions"); it is kept 2.2e-16 away from 0 and 1, as scikit-learn does.
     Log,
     /// (probability - label)², of two classes in [0, 1]; of more the sum over the classes, in [0, 2] (Brier 1950).
     Brier,
-    /// (answer - label)², in the label's unit squared.
+    /// (answer - label)², in the label's unit squared (Gauss 1823).
     Square,
-    /// |answer - label|, in the label's unit.
+    /// |answer - label|, in the label's unit (Hyndman & Koehler 2006, "Another look at measures of forecast accuracy", 2.1).
     Absolute,
-    /// |answer - label| / |label|, of 1; the label is kept 2.2e-16 away from 0, as scikit-learn does.
+    /// |answer - label| / |label|, of 1 (Hyndman & Koehler 2006, 2.2, without their hundred); the label is kept 2.2e-16 away from 0, as scikit-learn does.
     AbsolutePercentage,
     /// The pinball loss of the quantile that is answered, in (0, 1) (Koenker & Bassett 1978), in the label's unit.
     Pinball(f64),

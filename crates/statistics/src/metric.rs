@@ -73,8 +73,8 @@ pub enum Metric {
     Mae,
     /// The mean of [`Loss::AbsolutePercentage`]. Interval: as of the log loss.
     Mape,
-    /// 1 less the squared errors' share of the labels' spread, at most 1. Interval: of the influence function, on the scale
-    /// of ln(1 - R²).
+    /// 1 less the squared errors' share of the labels' spread, at most 1 (Kvålseth 1985, "Cautionary note about R²", R₁²).
+    /// Interval: of the influence function, on the scale of ln(1 - R²).
     RSquared,
     /// The mean of [`Loss::Pinball`] at so many thousandths. Interval: as of the log loss.
     Pinball(u16),

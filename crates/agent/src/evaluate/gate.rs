@@ -102,15 +102,6 @@ pub fn verdict(decision: Decision) -> Verdict {
     }
 }
 
-/// The worse of two verdicts: Fail, then Inconclusive, then Pass.
-pub fn worse(one: Verdict, two: Verdict) -> Verdict {
-    match (one, two) {
-        (Verdict::Fail, _) | (_, Verdict::Fail) => Verdict::Fail,
-        (Verdict::Inconclusive, _) | (_, Verdict::Inconclusive) => Verdict::Inconclusive,
-        (Verdict::Pass, Verdict::Pass) => Verdict::Pass,
-    }
-}
-
 /// The metric in words: `rocAuc 0.764 [0.751, 0.777] on origin = 'JFK'`.
 pub fn words(result: &MetricResult) -> String {
     let value = result.value.map_or_else(

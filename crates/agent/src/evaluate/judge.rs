@@ -6,14 +6,14 @@
 
 use windlass_api::agent::{FailureReason, FailureReport, MetricResult, Verdict};
 use windlass_statistics::StatisticsError;
-use windlass_statistics::gate::{Decision, Limits, judge_all, non_inferior, rows_to_compare};
+use windlass_statistics::gate::{self, Decision, Limits, rows_to_compare};
 use windlass_statistics::influence::Estimate;
 use windlass_statistics::looks::{Finding, Known, Pair, Spreading, Tally};
 use windlass_statistics::metric::Metric;
 use windlass_statistics::paired::Advantage;
 
 use super::Arguments;
-use super::gate::{self, DisparityGate, Gate, words, worse};
+use super::gate::{DisparityGate, Gate, verdict, words};
 use super::rows::Rows;
 use super::segments::{Compared, Groups, Segments};
 use crate::data::Dataset;
@@ -304,15 +304,8 @@ impl Second<'_> {
             let groups = groups.of_at_least(arguments.min_samples);
             found.push(difference(arguments, gate, groups, self.width));
         }
-        hold_to_limits(arguments, &mut found);
-        compare(arguments, &mut found);
-
-        let verdicts = found.iter().filter_map(|found| found.result.verdict);
-        let mut verdict = verdicts.fold(Verdict::Pass, worse);
         let too_few = rows < arguments.min_samples.max(1);
-        if too_few {
-            verdict = worse(verdict, Verdict::Inconclusive);
-        }
+        let verdict = decide(arguments, &mut found, !too_few);
         let message = message(arguments, verdict, too_few, rows, &found);
         Judged {
             verdict,
@@ -324,26 +317,37 @@ impl Second<'_> {
 
 /// One metric on one set of rows, or one difference.
 struct Found<'a> {
-    asked: Asked<'a>,
+    what: What<'a>,
     result: MetricResult,
     estimate: Option<Estimate>,
     /// Whether there are rows enough to judge.
     is_judged: bool,
     /// Why it has no value; of a difference, the groups that are furthest apart.
     remark: Option<String>,
-    /// Against the champion, where that is asked for and the rows suffice.
-    against: Against,
+    /// Against the champion, where that is asked for and the rows suffice; `Some(None)` where it is not defined on these.
+    against: Option<Option<Advantage>>,
     /// About how many rows would decide what these do not.
     rows_needed: Option<u64>,
 }
 
 /// What is asked of some rows, and what is known of them.
-enum Asked<'a> {
+enum What<'a> {
     Metric(&'a Gate, Option<Finding>),
     Disparity(&'a DisparityGate, Compared),
 }
 
-impl Asked<'_> {
+impl Found<'_> {
+    fn asked(&self) -> gate::Asked {
+        let limits = self.is_judged.then(|| self.what.limits());
+        gate::Asked {
+            limits: limits.unwrap_or_default(),
+            estimate: self.estimate,
+            against: self.against,
+        }
+    }
+}
+
+impl What<'_> {
     fn limits(&self) -> Limits {
         match self {
             Self::Metric(gate, _) => gate.limits,
@@ -363,69 +367,28 @@ impl Asked<'_> {
     }
 }
 
-/// A comparison with the champion.
-#[derive(Clone, Copy)]
-enum Against {
-    /// Not asked for, or too few rows to judge.
-    Nothing,
-    /// Asked for, but not defined on these rows.
-    Undefined,
-    /// Made.
-    Advantage(Advantage),
-}
-
-impl Against {
-    fn advantage(self) -> Option<Advantage> {
-        match self {
-            Self::Advantage(advantage) => Some(advantage),
-            Self::Nothing | Self::Undefined => None,
-        }
-    }
-}
-
-/// Every limit on its own passes; that one is broken is held to Holm's correction over all.
-fn hold_to_limits(arguments: &Arguments, found: &mut [Found<'_>]) {
-    let limits = found.iter().map(|found| {
-        if found.is_judged {
-            found.asked.limits()
-        } else {
-            Limits::default()
-        }
-    });
-    let limits: Vec<Limits> = limits.collect();
-    let estimates: Vec<Option<Estimate>> = found.iter().map(|found| found.estimate).collect();
-    let again = |at: usize, confidence| found[at].asked.estimate(confidence);
-    let decisions = judge_all(&limits, &estimates, arguments.confidence, again);
-    for (found, decision) in found.iter_mut().zip(decisions) {
-        // A segment that nobody is in is more likely misspelt than small.
-        let is_empty = found.result.segment.is_some() && found.result.rows == 0;
-        let empty = is_empty.then_some(Verdict::Inconclusive);
-        found.result.verdict = decision.map(gate::verdict).or(empty);
-    }
-}
-
-fn compare(arguments: &Arguments, found: &mut [Found<'_>]) {
-    let compared: Vec<usize> = (0..found.len())
-        .filter(|at| !matches!(found[*at].against, Against::Nothing))
-        .collect();
-    let advantages: Vec<Option<Advantage>> = compared
-        .iter()
-        .map(|at| found[*at].against.advantage())
-        .collect();
-    let decisions = non_inferior(&advantages, arguments.margin, arguments.confidence);
-    for (at, decision) in compared.into_iter().zip(decisions) {
-        let found = &mut found[at];
-        let verdict = gate::verdict(decision);
-        if decision == Decision::Inconclusive
-            && let Some(advantage) = found.against.advantage()
+/// The verdict on each, and on all.
+fn decide(arguments: &Arguments, found: &mut [Found<'_>], are_enough: bool) -> Verdict {
+    let (margin, confidence) = (arguments.margin, arguments.confidence);
+    let asked: Vec<gate::Asked> = found.iter().map(Found::asked).collect();
+    let again = |at: usize, confidence| found[at].what.estimate(confidence);
+    let decided = gate::decide(&asked, margin, confidence, again);
+    let mut all = Vec::with_capacity(found.len());
+    for (found, decided) in found.iter_mut().zip(decided) {
+        if decided.against == Some(Decision::Inconclusive)
+            && let Some(advantage) = found.against.flatten()
         {
-            let (margin, confidence) = (arguments.margin, arguments.confidence);
             let wanted = rows_to_compare(&advantage, margin, confidence, found.result.rows);
             found.rows_needed = found.rows_needed.max(wanted);
         }
-        let before = found.result.verdict;
-        found.result.verdict = Some(before.map_or(verdict, |before| worse(before, verdict)));
+        // A segment that nobody is in is more likely misspelt than small.
+        let is_empty = found.result.segment.is_some() && found.result.rows == 0;
+        let empty = is_empty.then_some(Decision::Inconclusive);
+        let decision = decided.decision().or(empty);
+        found.result.verdict = decision.map(verdict);
+        all.push(decision);
     }
+    verdict(gate::overall(all, are_enough))
 }
 
 fn one<'a>(
@@ -444,13 +407,9 @@ fn one<'a>(
             (Some(finding), advantage.ok(), None)
         }
     };
-    let against = match advantage {
-        _ if !(look.is_against && is_judged) => Against::Nothing,
-        Some(advantage) => Against::Advantage(advantage),
-        None => Against::Undefined,
-    };
-    let asked = Asked::Metric(gate, finding);
-    let estimate = asked.estimate(arguments.confidence);
+    let against = (look.is_against && is_judged).then_some(advantage);
+    let what = What::Metric(gate, finding);
+    let estimate = what.estimate(arguments.confidence);
     let name = gate.metric.to_string();
     Found {
         result: result(name, segment.cloned(), rows, estimate, look.champion),
@@ -461,7 +420,7 @@ fn one<'a>(
         rows_needed: estimate
             .filter(|_| is_judged)
             .and_then(|estimate| gate.limits.rows_needed(&estimate, rows)),
-        asked,
+        what,
     }
 }
 
@@ -491,13 +450,13 @@ fn difference<'a>(
     };
     let champion = of(&groups.champion).ok().map(|estimate| estimate.value);
     Found {
-        asked: Asked::Disparity(gate, groups),
+        what: What::Disparity(gate, groups),
         result: result(gate.name(), None, rows, estimate, champion),
         estimate,
         // Without two groups it is asked for all the same, and not shown.
         is_judged: true,
         remark: Some(remark),
-        against: Against::Nothing,
+        against: None,
         rows_needed: estimate.and_then(|estimate| gate.limits().rows_needed(&estimate, rows)),
     }
 }
@@ -559,14 +518,14 @@ fn message(
 
 fn sentence(arguments: &Arguments, found: &Found<'_>) -> String {
     let mut parts = vec![words(&found.result)];
-    let limits = found.asked.limits();
+    let limits = found.what.limits();
     for (limit, value) in [("min", limits.min), ("max", limits.max)] {
         if let Some(value) = value {
             parts.push(format!("{limit} {value}"));
         }
     }
     parts.extend(found.remark.clone());
-    if let (Some(champion), Some(advantage)) = (found.result.champion, found.against.advantage()) {
+    if let (Some(champion), Some(advantage)) = (found.result.champion, found.against.flatten()) {
         let interval = advantage.interval(arguments.confidence);
         parts.push(format!(
             "champion {champion:.4} (better by {:.4} [{:.4}, {:.4}], margin {})",

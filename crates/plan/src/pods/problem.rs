@@ -1,0 +1,200 @@
+//! What keeps a pod from running.
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::ResourceExt;
+use windlass_api::agent::{FailureReason, Report};
+
+use super::{is_alive, statuses};
+use crate::Problem;
+
+/// Why a pod does not start, if a person has to do something about it. A pod that goes is nobody's problem.
+pub fn problem(pod: &Pod) -> Option<Problem> {
+    if pod.metadata.deletion_timestamp.is_some() || !is_alive(pod) {
+        return None;
+    }
+    let initializing = is_initializing(pod);
+    let stopped = statuses(pod).find_map(|status| {
+        let ended = status.last_state.as_ref();
+        let ended = ended.and_then(|state| state.terminated.as_ref());
+        let waiting = status
+            .state
+            .as_ref()
+            .and_then(|state| state.waiting.as_ref());
+        let reason = match waiting.and_then(|waiting| waiting.reason.as_deref()) {
+            Some(
+                "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName",
+            ) => "ImageNotFound",
+            Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
+                "ContainerNotStarted"
+            }
+            Some("CrashLoopBackOff") => "ContainerCrashes",
+            // It is being tried again, and was in vain before.
+            None if initializing
+                && is_unfinished(status)
+                && ended.is_some_and(|ended| ended.exit_code != 0) =>
+            {
+                "ContainerCrashes"
+            }
+            _ => return None,
+        };
+        let ended = ended.and_then(|ended| ended.message.clone());
+        let (reason, said) = match ended.as_deref().map(serde_json::from_str::<Report>) {
+            Some(Ok(Report::Failure(failure))) => (
+                integrity_reason(failure.reason).unwrap_or(reason),
+                failure.message,
+            ),
+            _ => (
+                reason,
+                ended
+                    .or_else(|| waiting.and_then(|waiting| waiting.message.clone()))
+                    .unwrap_or_default(),
+            ),
+        };
+        Some(Problem::new(
+            reason,
+            format!(
+                "pod {}, container {}, image {}: {said}",
+                pod.name_any(),
+                status.name,
+                status.image
+            ),
+        ))
+    });
+    stopped.or_else(|| {
+        let said = unschedulable(pod)?;
+        let message = format!("pod {} finds no node: {said}", pod.name_any());
+        Some(Problem::new("Unschedulable", message))
+    })
+}
+
+/// Whether the pod's own containers wait for those that come before them.
+fn is_initializing(pod: &Pod) -> bool {
+    let own = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_ref());
+    own.into_iter().flatten().any(|status| {
+        let waiting = status
+            .state
+            .as_ref()
+            .and_then(|state| state.waiting.as_ref());
+        waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some("PodInitializing"))
+    })
+}
+
+/// Whether it has not ended well, and is no sidecar that runs: of the others `ready` says that they ended well.
+fn is_unfinished(status: &ContainerStatus) -> bool {
+    let ended = status
+        .state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref());
+    !status.ready && ended.is_none_or(|ended| ended.exit_code != 0)
+}
+
+/// The name of a failure that says of a model that it is not the one that was recorded or signed: it is told under that
+/// name, and not as a container that ends again and again.
+fn integrity_reason(reason: FailureReason) -> Option<&'static str> {
+    match reason {
+        FailureReason::DigestMismatch => Some("DigestMismatch"),
+        FailureReason::SignatureInvalid => Some("SignatureInvalid"),
+        _ => None,
+    }
+}
+
+/// What the scheduler says of a pod that finds no node.
+pub fn unschedulable(pod: &Pod) -> Option<&str> {
+    if pod.metadata.deletion_timestamp.is_some() || !is_alive(pod) {
+        return None;
+    }
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let condition = conditions
+        .iter()
+        .find(|condition| condition.type_ == "PodScheduled")?;
+    // A pod that waits at a gate waits for somebody's go-ahead, not for a node.
+    let waits =
+        condition.status == "False" && condition.reason.as_deref() != Some("SchedulingGated");
+    waits.then(|| condition.message.as_deref().unwrap_or("no reason is given"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_is_not_what_it_should_be_is_told_by_that_name_and_nothing_else_is() {
+        for (reason, expected) in [
+            ("DigestMismatch", "DigestMismatch"),
+            ("SignatureInvalid", "SignatureInvalid"),
+            ("InputNotFound", "ContainerCrashes"),
+        ] {
+            let said =
+                serde_json::json!({"kind": "Failure", "reason": reason, "message": "so it is"});
+            let pod: Pod = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "p"},
+                "status": {"phase": "Pending", "initContainerStatuses": [{
+                    "name": "windlass-fetch", "image": "agent:1", "imageID": "", "ready": false, "restartCount": 2,
+                    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                    "lastState": {"terminated": {"exitCode": 65, "message": said.to_string()}},
+                }]},
+            }))
+            .expect("a pod");
+            let problem = problem(&pod).expect("a problem");
+            assert_eq!(problem.reason, expected);
+            assert_eq!(
+                problem.message,
+                "pod p, container windlass-fetch, image agent:1: so it is"
+            );
+        }
+    }
+
+    /// A pod whose first container is in this state and ended with 65 before; the others wait for it.
+    fn tried_again(status: &serde_json::Value) -> Pod {
+        let mut fetch = serde_json::json!({
+            "name": "windlass-fetch", "image": "agent:1", "imageID": "", "ready": false, "restartCount": 2,
+            "lastState": {"terminated": {"exitCode": 65, "message": "it is another"}},
+        });
+        let fields = fetch.as_object_mut().expect("an object");
+        fields.extend(status.as_object().expect("an object").clone());
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "p"},
+            "status": {
+                "phase": "Pending",
+                "initContainerStatuses": [fetch],
+                "containerStatuses": [{
+                    "name": "server", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": {"waiting": {"reason": "PodInitializing"}},
+                }],
+            },
+        }))
+        .expect("a pod")
+    }
+
+    #[test]
+    fn what_failed_and_is_being_tried_again_is_still_what_keeps_the_pod() {
+        for (state, expected) in [
+            (serde_json::json!({"state": {"running": {}}}), true),
+            (
+                serde_json::json!({"state": {"terminated": {"exitCode": 65}}}),
+                true,
+            ),
+            (
+                serde_json::json!({"state": {"terminated": {"exitCode": 0}}}),
+                false,
+            ),
+            // A sidecar that crashed once, and runs.
+            (
+                serde_json::json!({"state": {"running": {}}, "ready": true}),
+                false,
+            ),
+            (
+                serde_json::json!({"state": {"running": {}}, "lastState": {}}),
+                false,
+            ),
+        ] {
+            let said = problem(&tried_again(&state)).map(|problem| problem.message);
+            let is_said = said
+                .is_some_and(|said| said.contains("windlass-fetch, image agent:1: it is another"));
+            assert_eq!(is_said, expected, "{state}");
+        }
+    }
+}
