@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use node::{Bench, OUTPUT, PATIENCE, STORE, obstacle, training_job};
+use node::{Bench, OUTPUT, PATIENCE, STORE, model_deployment, obstacle, training_job};
 
 /// Seconds that a condition may take from when its cause can be seen, where a dozen pods start on two busy cores. What
 /// it took is printed: on a machine with nothing else to do, less than 10.
@@ -304,48 +304,21 @@ fn outcomes_that_are_garbage(bench: &Bench) {
     assert_eq!(bench.condition(SPACE, "md/m", "Available").0, "True");
 }
 
-/// A server of the Open Inference Protocol that is ready only if the model says so.
-const SERVER: &str = "import http.server, os\n\
-class Handler(http.server.BaseHTTPRequestHandler):\n    def do_GET(self):\n        good = open(os.environ['WINDLASS_MODEL_DIRECTORY'] + '/model').read() == 'good'\n        self.send_response(200 if good else 503)\n        self.send_header('Content-Length', '0')\n        self.end_headers()\n    def log_message(self, *words):\n        pass\n\
-http.server.ThreadingHTTPServer(('127.0.0.1', int(os.environ['WINDLASS_PORT'])), Handler).serve_forever()";
-
-/// A ModelDeployment of that server.
-fn model_deployment(namespace: &str, version: u32) -> String {
-    format!(
-        "apiVersion: windlass.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: m, namespace: {namespace}}}\nspec:\n  model: m\n  version: {version}\n  progressDeadlineSeconds: 15\n\
-         \x20 template: {{spec: {{containers: [{{name: server, image: \"localhost/flights:dev\", imagePullPolicy: IfNotPresent, command: [python3, -c, {SERVER:?}]}}]}}}}\n"
-    )
-}
-
 /// Where the API server passes requests on to the model `m`.
 fn service(namespace: &str, what: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/services/m:8080/proxy/v2/models/m/{what}")
-}
-
-/// Trains a version of the model `m`: a file that has this text.
-fn train_plain(bench: &Bench, namespace: &str, name: &str, model: &str) {
-    let script =
-        format!("import os; open(os.environ['WINDLASS_OUTPUT'] + '/model', 'w').write('{model}')");
-    let more = format!("  model: m\n{OUTPUT}");
-    bench.apply(&training_job(namespace, name, &script, &more));
-    Bench::until(PATIENCE, "the training is complete", || {
-        bench
-            .condition(namespace, &format!("tj/{name}"), "Complete")
-            .0
-            == "True"
-    });
 }
 
 fn a_server_that_never_gets_ready(bench: &Bench) {
     const SPACE: &str = "server";
     bench.namespace(SPACE);
     let serve = |version| bench.apply(&model_deployment(SPACE, version));
-    train_plain(bench, SPACE, "good", "good");
+    bench.train_plain(SPACE, "good", "good", "");
     serve(1);
     Bench::until(PATIENCE, "version 1 serves", || {
         bench.condition(SPACE, "md/m", "Ready").0 == "True"
     });
-    train_plain(bench, SPACE, "bad", "bad");
+    bench.train_plain(SPACE, "bad", "bad", "");
     serve(2);
     Bench::until(PATIENCE, "version 2 is rolled back", || {
         assert_eq!(
@@ -411,12 +384,12 @@ fn a_server_that_never_gets_ready(bench: &Bench) {
 fn a_byte_that_was_changed(bench: &Bench) {
     const SPACE: &str = "byte";
     bench.namespace(SPACE);
-    train_plain(bench, SPACE, "first", "good");
+    bench.train_plain(SPACE, "first", "good", "");
     bench.apply(&model_deployment(SPACE, 1));
     Bench::until(PATIENCE, "version 1 serves", || {
         bench.condition(SPACE, "md/m", "Ready").0 == "True"
     });
-    train_plain(bench, SPACE, "second", "good ");
+    bench.train_plain(SPACE, "second", "good ", "");
     let recorded = |field: &str| {
         let path = format!("jsonpath={{.spec.artifact.{field}}}");
         bench.kubectl(&["-n", SPACE, "get", "mv", "m-2", "-o", &path])

@@ -114,23 +114,39 @@ fn a_version_is_shown_in_mlflow_and_a_server_that_does_not_answer_holds_up_nothi
         "raise SystemExit(3)",
         &tracking,
     ));
-    let of_run = |what: &str| bench.condition(SPACE, "trainingjob/trains", what);
     Bench::until(PATIENCE, "its run is shown", || {
-        of_run("Published").0 == "True"
+        bench.condition(SPACE, "tj/trains", "Published").0 == "True"
     });
-    assert_eq!(of_run("Failed").0, "True");
-    let run = bench.kubectl(&[
-        "-n",
-        SPACE,
-        "get",
-        "trainingjob/trains",
-        "-o",
-        "jsonpath={.status.tracking.runId}",
-    ]);
-    let run = mlflow.get("runs/get", &[("run_id", &run)]);
-    assert_eq!(run["run"]["info"]["status"], "FAILED");
+    assert_eq!(bench.condition(SPACE, "tj/trains", "Failed").0, "True");
+    let run = run_of(&bench, &mlflow, "tj/trains");
+    assert_eq!(run["info"]["status"], "FAILED");
     assert_eq!(
-        run["run"]["data"]["params"],
+        run["data"]["params"],
         json!([{"key": "depth", "value": "3"}])
     );
+    // So is one that ends well and has no model.
+    bench.apply(&node::training_job(SPACE, "reports", "pass", &tracking));
+    Bench::until(PATIENCE, "its run is shown", || {
+        bench.condition(SPACE, "tj/reports", "Published").0 == "True"
+    });
+    let run = run_of(&bench, &mlflow, "tj/reports");
+    assert_eq!(run["info"]["status"], "FINISHED");
+
+    // What serves is the champion.
+    bench.train_plain(SPACE, "first", "good", &tracking);
+    bench.apply(&node::model_deployment(SPACE, 1));
+    Bench::until(PATIENCE, "its version is shown", || {
+        published("m-1").0 == "True"
+    });
+    Bench::until(PATIENCE, "it is the champion", || {
+        let said = mlflow.get("registered-models/get", &[("name", "m")]);
+        said["registered_model"]["aliases"] == json!([{"alias": "champion", "version": "1"}])
+    });
+}
+
+/// What MLflow has of an object's run.
+fn run_of(bench: &Bench, mlflow: &Mlflow, object: &str) -> Value {
+    let path = "jsonpath={.status.tracking.runId}";
+    let id = bench.kubectl(&["-n", SPACE, "get", object, "-o", path]);
+    mlflow.get("runs/get", &[("run_id", &id)])["run"].clone()
 }

@@ -57,6 +57,20 @@ pub fn obstacle_for(trainer: &str) -> Option<String> {
 }
 
 impl Bench {
+    /// Trains a version of the model `m`: a file that has this text. `more` is added to the job's spec.
+    pub fn train_plain(&self, namespace: &str, name: &str, model: &str, more: &str) {
+        let script = format!(
+            "import os; open(os.environ['WINDLASS_OUTPUT'] + '/model', 'w').write('{model}')"
+        );
+        let more = format!("  model: m\n{OUTPUT}\n{more}");
+        self.apply(&training_job(namespace, name, &script, &more));
+        Self::until(PATIENCE, "the training is complete", || {
+            self.condition(namespace, &format!("tj/{name}"), "Complete")
+                .0
+                == "True"
+        });
+    }
+
     /// Brings a cluster of this name up, its node with so many fake GPUs, and Windlass in it.
     pub fn up(name: &str, gpus: u32) -> Self {
         Self::up_for(TRAINER, name, gpus)
@@ -237,3 +251,16 @@ pub const STORE: &str = "{AWS_ACCESS_KEY_ID: key, AWS_SECRET_ACCESS_KEY: verysec
 
 /// An output on the claim.
 pub const OUTPUT: &str = "  output: {uri: \"pvc://data/models\", format: Plain}";
+
+/// A server of the Open Inference Protocol that is ready only if the model says so.
+const SERVER: &str = "import http.server, os\n\
+class Handler(http.server.BaseHTTPRequestHandler):\n    def do_GET(self):\n        good = open(os.environ['WINDLASS_MODEL_DIRECTORY'] + '/model').read() == 'good'\n        self.send_response(200 if good else 503)\n        self.send_header('Content-Length', '0')\n        self.end_headers()\n    def log_message(self, *words):\n        pass\n\
+http.server.ThreadingHTTPServer(('127.0.0.1', int(os.environ['WINDLASS_PORT'])), Handler).serve_forever()";
+
+/// A ModelDeployment of the model `m` with that server.
+pub fn model_deployment(namespace: &str, version: u32) -> String {
+    format!(
+        "apiVersion: windlass.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: m, namespace: {namespace}}}\nspec:\n  model: m\n  version: {version}\n  progressDeadlineSeconds: 15\n\
+         \x20 template: {{spec: {{containers: [{{name: server, image: \"localhost/flights:dev\", imagePullPolicy: IfNotPresent, command: [python3, -c, {SERVER:?}]}}]}}}}\n"
+    )
+}

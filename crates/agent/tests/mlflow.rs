@@ -322,7 +322,16 @@ fn the_run_of_a_training_that_failed_is_in_mlflow_and_nothing_is_registered() {
     well["status"]["conditions"][0]["type"] = json!("Complete");
     let refused = publish(&well);
     assert_eq!(refused.failure().reason, FailureReason::InputUnreadable);
-    assert!(refused.failure().message.contains("has not failed"));
+    assert!(refused.failure().message.contains("with its ModelVersion"));
+    // Without a model there is no version to show it with.
+    well["spec"]["model"] = Value::Null;
+    published(&publish(&well));
+    let alone = &runs(&mlflow, "growth/churn-nightly")[0];
+    assert_eq!(alone["info"]["status"], "FINISHED");
+    assert!(!pairs(&alone["data"]["tags"]).contains_key("windlass.failure"));
+    well["status"]["conditions"] = json!([]);
+    let refused = publish(&well);
+    assert!(refused.failure().message.contains("has not ended"));
 }
 
 #[test]

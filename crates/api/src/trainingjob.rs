@@ -428,7 +428,7 @@ pub struct TrainingJobStatus {
     /// One word for people: Pending, Suspended, Running, Complete, Failed. No program should read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// Ready, Reconciling, Stalled, Suspended, Complete, Failed; GPUsIdle while an attempt runs whose GPUs are measured; Published once it has failed, where `spec.tracking` asks for it.
+    /// Ready, Reconciling, Stalled, Suspended, Complete, Failed; GPUsIdle while an attempt runs whose GPUs are measured; Published once it has ended without a version, where `spec.tracking` asks for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The attempt of the gang that runs or ran last, from 1.
@@ -476,7 +476,7 @@ pub struct TrainingJobStatus {
     /// How many GPUs of the attempt that runs are idle, while some are.
     #[serde(rename = "idleGPUs", default, skip_serializing_if = "Option::is_none")]
     pub idle_gpus: Option<IdleGpusStatus>,
-    /// What is shown of the run where `spec.tracking` says, if it failed; one that ended well is shown with its version.
+    /// What is shown of the run where `spec.tracking` says, if it made no version; another is shown with its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracking: Option<TrackingStatus>,
     /// The ModelVersion that was made.

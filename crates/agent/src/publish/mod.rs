@@ -47,8 +47,8 @@ pub struct Arguments {
     /// The ModelVersion as JSON, as `kubectl get modelversion NAME -o json` prints it; `-` is standard input.
     #[arg(long, value_name = "FILE", required_unless_present = "training_job")]
     pub version: Option<PathBuf>,
-    /// A TrainingJob that failed, as `kubectl get trainingjob NAME -o json` prints it: its run is shown, and nothing
-    /// registered.
+    /// A TrainingJob that failed, or ended well and has no model, as `kubectl get trainingjob NAME -o json` prints it: its
+    /// run is shown, and nothing registered.
     #[arg(
         long,
         value_name = "FILE",

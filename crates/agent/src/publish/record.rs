@@ -124,10 +124,10 @@ impl Record {
         })
     }
 
-    /// The run of a training that failed.
+    /// The run of a training that made no version: it failed, or has no model.
     ///
     /// # Errors
-    /// As [`Record::of`]; that it has not failed.
+    /// As [`Record::of`]; that it has not ended, or made a version.
     pub fn of_training(job: &TrainingJob) -> Result<Self, String> {
         let Identity {
             name,
@@ -136,10 +136,19 @@ impl Record {
             made,
         } = Identity::of(job)?;
         let (spec, status) = (&job.spec, job.status.clone().unwrap_or_default());
-        let failed = find_condition(&status.conditions, condition::FAILED);
-        let failed = failed.filter(|failed| failed.status == "True").ok_or(
-            "the TrainingJob has not failed: the run of one that ended well is shown with its ModelVersion",
-        )?;
+        let said = |type_: &str| {
+            let said = find_condition(&status.conditions, type_);
+            said.filter(|said| said.status == "True")
+        };
+        let failed = said(condition::FAILED);
+        let ended = failed.or_else(|| said(condition::COMPLETE));
+        let ended = ended.ok_or("the TrainingJob has not ended: its run is shown when it has")?;
+        if failed.is_none() && spec.model.is_some() {
+            return Err(
+                "the TrainingJob ended well: its run is shown with its ModelVersion".to_owned(),
+            );
+        }
+        let note = &ended.message;
         let milliseconds = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);
         let started = milliseconds(status.start_time).unwrap_or(made);
         let ended = milliseconds(status.completion_time).unwrap_or(started);
@@ -159,11 +168,14 @@ impl Record {
         let mut tags = source_tags(spec.source.as_ref(), spec.author.as_deref());
         tags.extend(texts([
             ("mlflow.source.type", Some("JOB")),
-            ("mlflow.note.content", Some(&failed.message)),
+            ("mlflow.note.content", Some(note)),
             (TRAINING_JOB_UID, Some(&uid)),
             ("windlass.training_job", Some(&name)),
             ("windlass.drift_monitor", monitor.map(String::as_str)),
-            ("windlass.failure", Some(&failed.reason)),
+            (
+                "windlass.failure",
+                failed.map(|failed| failed.reason.as_str()),
+            ),
             ("windlass.fingerprint", status.fingerprint.as_deref()),
             (
                 "windlass.attempts",
@@ -184,7 +196,11 @@ impl Record {
                 key: TRAINING_JOB_UID,
                 started,
                 ended,
-                status: "FAILED",
+                status: if failed.is_some() {
+                    "FAILED"
+                } else {
+                    "FINISHED"
+                },
                 parameters: parameters(&spec.parameters),
                 metrics: metrics.unwrap_or_default(),
                 tags,

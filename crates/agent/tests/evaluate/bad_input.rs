@@ -108,6 +108,29 @@ async fn a_label_that_the_metric_does_not_know_is_named() {
 }
 
 #[tokio::test]
+async fn a_label_of_no_class_is_named() {
+    let folder = folder();
+    let path = folder.path().join("signature.json");
+    let signature = std::fs::read_to_string(&path).expect("a signature");
+    let classes = r#"{"output":{"classes":["false","true"]},"#;
+    std::fs::write(path, signature.replacen('{', classes, 1)).expect("written");
+    rewrite(folder.path(), |row, line| {
+        if row == 8 {
+            line.replace("true", "perhaps").replace("false", "perhaps")
+        } else {
+            line.to_owned()
+        }
+    });
+    let failed = evaluate(folder.path(), Model::KnowsBoth, &GATE)
+        .await
+        .expect_err("a failure");
+    assert_eq!(failed.reason, FailureReason::DatasetUnreadable);
+    for word in ["row 7", "'perhaps'", "false, true"] {
+        assert!(failed.message.contains(word), "{}", failed.message);
+    }
+}
+
+#[tokio::test]
 async fn a_segment_without_rows_or_of_one_class_decides_nothing() {
     let folder = folder();
     for (segment, why) in [

@@ -271,3 +271,57 @@ async fn a_champion_is_compared_on_the_same_rows() {
         assert!(report.metrics[0].champion.is_some());
     }
 }
+
+#[tokio::test]
+async fn what_would_decide_and_the_worst_slices_are_told_unasked() {
+    let folder = folder();
+    // From Newark the model is wrong as often as not.
+    for name in ["holdout/a.csv", "holdout/b.csv"] {
+        let path = folder.path().join(name);
+        let text = std::fs::read_to_string(&path).expect("rows");
+        let flipped = text.lines().enumerate().map(|(row, line)| {
+            if !line.contains("EWR") || row % 4 > 1 {
+                return format!("{line}\n");
+            }
+            let (was, is) = if line.contains("true") {
+                ("true", "false")
+            } else {
+                ("false", "true")
+            };
+            format!("{}\n", line.replace(was, is))
+        });
+        std::fs::write(path, flipped.collect::<String>()).expect("written");
+    }
+    let report = evaluate(
+        folder.path(),
+        Model::Knows,
+        &["--metric", "accuracy,min=0.73"],
+    )
+    .await
+    .expect("a verdict");
+    assert_eq!(report.verdict, Verdict::Inconclusive, "{}", report.message);
+    println!("{}", report.message);
+    let said = report
+        .message
+        .split("about ")
+        .nth(1)
+        .expect("how many rows");
+    let rows: u64 = said
+        .split(' ')
+        .next()
+        .expect("a word")
+        .parse()
+        .expect("a number");
+    assert!(rows > 3000, "{}", report.message);
+    assert!(said.contains("rows would decide"), "{}", report.message);
+
+    let found = std::fs::read(folder.path().join("out/report.json")).expect("a report");
+    let found: serde_json::Value = serde_json::from_slice(&found).expect("JSON");
+    println!("{}", found["worstSlices"]);
+    let worst = &found["worstSlices"][0];
+    assert_eq!(
+        worst["predicate"], "origin = 'EWR'",
+        "{}",
+        found["worstSlices"]
+    );
+}

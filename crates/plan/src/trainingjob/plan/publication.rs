@@ -1,5 +1,5 @@
-//! That the run of a training that failed is shown where `spec.tracking` asks for it. One that ended well is shown with its
-//! version.
+//! That the run of a training that made no version is shown where `spec.tracking` asks for it: one that failed, or that has
+//! no model. Another is shown with its version.
 
 use kube::ResourceExt;
 use serde_json::json;
@@ -21,7 +21,9 @@ pub(super) fn publish(
         return;
     };
     // What is to be shown is not told apart from what it is shown of while the object goes.
-    if !is_true(&before.conditions, condition::FAILED) || !plan.steps.is_empty() {
+    let is_over = is_true(&before.conditions, condition::FAILED)
+        || (job.spec.model.is_none() && is_true(&before.conditions, condition::COMPLETE));
+    if !is_over || !plan.steps.is_empty() {
         return;
     }
     let wanted = Publication {
@@ -73,8 +75,9 @@ fn record(job: &TrainingJob, status: &TrainingJobStatus) -> serde_json::Value {
     for input in &mut spec.inputs {
         input.checks = Vec::new();
     }
-    let failed = status.conditions.iter();
-    let failed = failed.filter(|said| said.type_ == condition::FAILED);
+    let ended = status.conditions.iter();
+    let ended =
+        ended.filter(|said| [condition::FAILED, condition::COMPLETE].contains(&&*said.type_));
     json!({
         "apiVersion": "windlass.dev/v1alpha1", "kind": "TrainingJob",
         "metadata": {
@@ -83,7 +86,7 @@ fn record(job: &TrainingJob, status: &TrainingJobStatus) -> serde_json::Value {
         },
         "spec": spec,
         "status": {
-            "conditions": failed.map(|said| json!({
+            "conditions": ended.map(|said| json!({
                 "type": said.type_, "status": said.status, "reason": said.reason, "message": said.message,
                 "lastTransitionTime": said.last_transition_time,
             })).collect::<Vec<_>>(),

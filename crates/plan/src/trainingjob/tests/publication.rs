@@ -1,10 +1,10 @@
-//! That the run of a training that failed is shown where `spec.tracking` asks for it.
+//! That the run of a training that made no version is shown where `spec.tracking` asks for it.
 
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use serde_json::json;
-use windlass_api::condition::{FAILED, PUBLISHED};
+use serde_json::{Value, json};
+use windlass_api::condition::{COMPLETE, FAILED, PUBLISHED};
 use windlass_api::labels;
 
 use super::world::{World, failure, trained};
@@ -13,10 +13,19 @@ use crate::publication::ROLE;
 use crate::{Child, Step};
 
 fn tracked() -> World {
-    World::new(json!({
+    tracked_as(&json!({}))
+}
+
+/// With further fields of its spec.
+fn tracked_as(more: &Value) -> World {
+    let mut spec = json!({
         "parameters": {"learning_rate": "0.1"}, "backoffLimit": 0,
         "tracking": {"mlflow": {"uri": "http://mlflow.growth:5000", "secretName": "mlflow", "registeredModel": "churn"}},
-    }))
+    });
+    if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
+        spec.extend(more.clone());
+    }
+    World::new(spec)
 }
 
 fn failed() -> World {
@@ -139,11 +148,20 @@ fn a_server_that_does_not_answer_delays_what_it_shows_and_nothing_else() {
 }
 
 #[test]
-fn a_training_that_ended_well_or_that_nobody_tracks_is_not_shown_by_itself() {
+fn a_training_that_made_a_version_or_that_nobody_tracks_is_not_shown_by_itself() {
     let mut world = tracked();
     world.settle().succeeds(&trained()).settle();
     assert!(world.plan().steps.is_empty());
     assert_eq!(world.said(PUBLISHED), "absent");
+    // Without a model there is no version.
+    let mut world = tracked_as(&json!({"model": null, "output": null}));
+    world.settle().succeeds(&trained()).settle();
+    assert!(world.is(COMPLETE));
+    assert!(world.said(PUBLISHED).starts_with("Unknown Publishing"));
+    let message = json!({"kind": "Publish", "runId": "r1", "wrote": 3}).to_string();
+    end(&mut world, 0, &message);
+    world.settle();
+    assert!(world.said(PUBLISHED).starts_with("True"));
     let mut world = World::new(json!({"backoffLimit": 0}));
     world.settle().fails(1, &failure("TrainerFailed", Some(1)));
     world.settle();
