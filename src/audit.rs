@@ -4,7 +4,6 @@
 //! writes the lines of the last minutes again, the same to the letter: `windlass-agent audit verify` passes over those.
 
 use std::io::Write as _;
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -36,14 +35,18 @@ pub fn log(version: &ModelVersion, decision: &Decision) {
 /// Writes the lines anew that may be missing, at the beginning of a term.
 pub fn log_recent(context: &Context, now: Timestamp) {
     for kept in context.stores.model_versions.store.state() {
-        let version: Arc<ModelVersion> = kept.object();
-        let decisions = version.status.iter().flat_map(|status| &status.decisions);
-        // Of one that goes it is the last chance.
-        let is_new = |decision: &&Decision| {
-            version.is_retiring() || now.duration_since(decision.time) < MAY_BE_MISSING
-        };
-        for decision in decisions.filter(is_new) {
-            log(&version, decision);
-        }
+        log_recent_of(&kept.object(), now);
+    }
+}
+
+/// Writes those of a version anew that may be missing.
+pub fn log_recent_of(version: &ModelVersion, now: Timestamp) {
+    let decisions = version.status.iter().flat_map(|status| &status.decisions);
+    // Of one that goes it is the last chance.
+    let is_new = |decision: &&Decision| {
+        version.is_retiring() || now.duration_since(decision.time) < MAY_BE_MISSING
+    };
+    for decision in decisions.skip_while(|decision| !is_new(decision)) {
+        log(version, decision);
     }
 }

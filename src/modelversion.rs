@@ -101,6 +101,10 @@ impl Planned for ModelVersion {
         }
     }
 
+    fn tell_again(version: &Self, now: Timestamp) {
+        audit::log_recent_of(version, now);
+    }
+
     fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<ModelVersionStatus> {
         refused(observed, problem, now)
     }

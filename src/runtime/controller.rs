@@ -49,6 +49,8 @@ pub trait Planned: Ours + Resource<Scope = NamespaceResourceScope> {
     fn plan(observed: &Self::Observed, now: Timestamp) -> Plan<Self::Status>;
     /// Counts what a status tells that was written.
     fn count(_before: &Self, _status: &Self::Status, _metrics: &Metrics) {}
+    /// Tells again what may not have been told, since the last reconcile did not end well: its write may have been made.
+    fn tell_again(_object: &Self, _now: Timestamp) {}
     /// What is to be said when a step of the plan was refused, which a person has to mend.
     fn refused(observed: &Self::Observed, problem: &Problem, now: Timestamp) -> Plan<Self::Status>;
 }
@@ -94,6 +96,13 @@ impl<K: Ours> Backoff<K> {
             .and_modify(|pause| *pause = (*pause * 2).min(BACKOFF.1))
             .or_insert(BACKOFF.0);
         *pause
+    }
+
+    fn holds(&self, object: &ObjectRef<Packed<K>>) -> bool {
+        self.0
+            .lock()
+            .expect("no holder panics")
+            .contains_key(object)
     }
 
     fn reset(&self, object: &ObjectRef<Packed<K>>) {
@@ -165,6 +174,9 @@ async fn reconcile<K: Planned>(
     running: Arc<Running<K>>,
 ) -> Result<Action, ReconcileError> {
     let started = Instant::now();
+    if running.backoff.holds(&ObjectRef::from_obj(&*object)) {
+        K::tell_again(&object.object(), Timestamp::now());
+    }
     let outcome = AssertUnwindSafe(attempt::<K>(object.object(), &running.context))
         .catch_unwind()
         .await

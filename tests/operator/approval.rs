@@ -603,14 +603,45 @@ async fn no_record_is_changed(bed: &Bed, space: &str) -> Result<()> {
             "{what}: {message}"
         );
     }
-    // The oldest go, and new ones come.
+    let next = |sequence: u64| {
+        let mut next = records[last].clone();
+        next["sequence"] = json!(sequence);
+        next["digest"] = json!(format!("sha256:{sequence}"));
+        next
+    };
+    for (what, content) in [
+        (
+            "the first is missing",
+            with(&|records| drop(records.remove(0))),
+        ),
+        (
+            "the first is missing, and one is new",
+            with(&|records| {
+                records.remove(0);
+                records.push(next(3));
+            }),
+        ),
+        ("one is left out", with(&|records| records.push(next(4)))),
+        (
+            "two of one number",
+            with(&|records| records.push(records[last].clone())),
+        ),
+    ] {
+        let message = write(content).await.expect_err(what);
+        assert!(
+            message.contains("status.decisions are records"),
+            "{what}: {message}"
+        );
+    }
+    // New ones come; beyond a hundred the oldest go.
+    write(with(&|records| records.extend((3..=100).map(next))))
+        .await
+        .expect("records are added");
     write(with(&|records| {
-        records.remove(0);
-        let mut next = records[0].clone();
-        next["sequence"] = json!(3);
-        records.push(next);
+        records.extend((3..=102).map(next));
+        records.drain(..2);
     }))
     .await
-    .expect("a record is added");
+    .expect("the oldest go");
     Ok(())
 }

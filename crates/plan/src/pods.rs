@@ -24,7 +24,7 @@ use windlass_api::agent::{
 };
 use windlass_api::{Address, ModelVersion, Signer, Storage, labels};
 
-pub use problem::{problem, unschedulable};
+pub use problem::{hindrance, problem, unschedulable};
 
 use crate::{Problem, storage, trust};
 
@@ -568,7 +568,6 @@ pub fn trim(pod: &mut Pod) {
             image_id: status.image_id,
             state: status.state,
             last_state: status.last_state,
-            ready: status.ready,
             ..ContainerStatus::default()
         };
         let trimmed = |all: Option<Vec<ContainerStatus>>| {

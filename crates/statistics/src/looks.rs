@@ -52,6 +52,7 @@ pub struct Tally {
 
 /// A metric whose value is known.
 pub struct Known {
+    metric: Metric,
     value: f64,
     is_delong: bool,
     parts: Box<dyn Parts>,
@@ -83,7 +84,9 @@ impl Tally {
         row.check(self.metric.accepts(), self.rows)?;
         self.rows += 1;
         self.weight.add(row.weight);
-        self.parts.add(row);
+        if counts(self.metric, row) {
+            self.parts.add(row);
+        }
         Ok(())
     }
 
@@ -95,12 +98,24 @@ impl Tally {
         if self.weight.value() <= 0.0 {
             return Err(StatisticsError::Empty);
         }
+        let value = self.parts.value()?;
+        if !value.is_finite() {
+            return Err(StatisticsError::Undefined {
+                what: "the numbers are too large to compute with: scale them, or look for one that is out of place",
+            });
+        }
         Ok(Known {
-            value: self.parts.value()?,
+            metric: self.metric,
+            value,
             is_delong: self.parts.is_delong(),
             parts: self.parts,
         })
     }
+}
+
+/// Whether a row adds to a metric: one that weighs nothing is as if it was not there. A query's rows have no weights.
+fn counts(metric: Metric, row: &Row<'_>) -> bool {
+    row.weight > 0.0 || matches!(metric, Metric::Ndcg(_))
 }
 
 impl Known {
@@ -109,8 +124,13 @@ impl Known {
         self.value
     }
 
+    /// What a row adds to the spread; nothing where it weighs nothing.
     pub(crate) fn influence(&mut self, row: &Row<'_>) -> Option<f64> {
-        self.parts.influence(row)
+        if counts(self.metric, row) {
+            self.parts.influence(row)
+        } else {
+            None
+        }
     }
 
     pub(crate) fn last_influence(&mut self) -> Option<f64> {
@@ -222,7 +242,9 @@ impl Pair {
         let (one, two) = (&mut self.candidate, &mut self.champion);
         let influences = (one.of.influence(candidate), two.of.influence(champion));
         self.take(influences, class);
-        if let Metric::Accuracy | Metric::Recall = self.metric {
+        if let Metric::Accuracy | Metric::Recall = self.metric
+            && counts(self.metric, candidate)
+        {
             self.matched.add(candidate, champion);
         }
     }

@@ -135,36 +135,31 @@ impl Parts for MeanLoss {
 }
 
 /// R². Interval: of the influence function, on the scale of ln(1 - R²).
+///
+/// The labels' spread about their mean is kept as West (1979), "Updating mean and variance estimates: an improved method",
+/// does, so that it is not lost beside their size.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Explained {
     weight: Sum,
     errors: Sum,
-    /// The first label, from which all are measured: their spread is not lost beside their size.
-    origin: Option<f64>,
-    labels: Sum,
-    squares: Sum,
     mean: f64,
+    squares: Sum,
     spreads: f64,
     share: f64,
 }
 
 impl Parts for Explained {
     fn add(&mut self, row: &Row<'_>) {
-        if row.weight <= 0.0 {
-            return;
-        }
-        let label = row.label - *self.origin.get_or_insert(row.label);
         self.weight.add(row.weight);
         self.errors.add(row.weight * Loss::Square.of(row));
-        self.labels.add(row.weight * label);
-        self.squares.add(row.weight * label * label);
+        let apart = row.label - self.mean;
+        self.mean += apart * (row.weight / self.weight.value());
+        self.squares
+            .add(row.weight * apart * (row.label - self.mean));
     }
 
     fn value(&mut self) -> Result<f64, StatisticsError> {
-        let labels = self.labels.value();
-        let mean = labels / self.weight.value();
-        self.mean = self.origin.unwrap_or(0.0) + mean;
-        self.spreads = self.squares.value() - mean * labels;
+        self.spreads = self.squares.value();
         if self.spreads <= 0.0 {
             return Err(StatisticsError::Undefined {
                 what: "all labels are the same: there is no spread to explain",

@@ -45,6 +45,11 @@ impl Advantage {
         candidate: &Sample<'_>,
         champion: &Sample<'_>,
     ) -> Result<Self, StatisticsError> {
+        if candidate.all().count() != champion.all().count() {
+            return Err(StatisticsError::Undefined {
+                what: "candidate and champion have not answered the same rows",
+            });
+        }
         let mut pair = Pair::new(metric, metric.known(candidate)?, metric.known(champion)?);
         for (candidate, champion) in candidate.all().zip(champion.all()) {
             pair.add(&candidate, &champion);
@@ -99,27 +104,27 @@ impl Advantage {
 
     /// p-value of the hypothesis that the candidate is worse by `margin` or more. Small: it is non-inferior.
     pub fn p_inferior(&self, margin: f64) -> f64 {
-        1.0 - self.p_of(margin, self.errors[0])
+        p_below(-(self.centre + margin), self.errors[0])
     }
 
     /// p-value of the hypothesis that the candidate is worse by `margin` at most. Small: it is worse.
     pub fn p_within(&self, margin: f64) -> f64 {
-        self.p_of(margin, self.errors[1])
+        p_below(self.centre + margin, self.errors[1])
     }
+}
 
-    fn p_of(&self, margin: f64, error: f64) -> f64 {
-        let distance = self.centre + margin;
-        if error > 0.0 {
-            return normal::cdf(distance / error);
-        }
-        // Both answered the same in every row: the difference is known, not estimated.
-        if distance > 0.0 {
-            1.0
-        } else if distance < 0.0 {
-            0.0
-        } else {
-            0.5
-        }
+/// The probability of what lies below a distance that is known with this error.
+fn p_below(distance: f64, error: f64) -> f64 {
+    if error > 0.0 {
+        return normal::cdf(distance / error);
+    }
+    // Both answered the same in every row: the difference is known, not estimated.
+    if distance > 0.0 {
+        1.0
+    } else if distance < 0.0 {
+        0.0
+    } else {
+        0.5
     }
 }
 

@@ -63,6 +63,10 @@ impl Row<'_> {
         if !(self.weight.is_finite() && self.weight >= 0.0) {
             return Err(StatisticsError::Weight { row });
         }
+        if self.answers.is_empty() {
+            let accepted = "one number at least";
+            return Err(StatisticsError::Prediction { row, accepted });
+        }
         let (label, classes) = (self.label, float(self.answers.len()));
         let (is_accepted, accepted) = match accepts {
             Accepts::Scores | Accepts::Probabilities if self.answers.len() == 1 => {

@@ -147,10 +147,10 @@ struct Curve {
     positives: usize,
     rows: usize,
     /// The sums of the squares of their weights.
-    squares: Weights,
+    squares: Heap,
     /// What they weigh.
     total: Weights,
-    cells: Cells<Weights>,
+    cells: Cells<Heap>,
     /// ∂/∂w of the area of a positive and of a negative row, in each cell.
     derivatives: Vec<Weights>,
 }
@@ -162,10 +162,34 @@ struct Weights {
     negative: f64,
 }
 
-impl Merge for Weights {
+/// What many rows add to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Heap {
+    positive: Sum,
+    negative: Sum,
+}
+
+impl Merge for Heap {
     fn merge(&mut self, other: &Self) {
-        self.positive += other.positive;
-        self.negative += other.negative;
+        self.positive.merge(other.positive);
+        self.negative.merge(other.negative);
+    }
+}
+
+impl Heap {
+    fn add(&mut self, is_positive: bool, weight: f64) {
+        if is_positive {
+            self.positive.add(weight);
+        } else {
+            self.negative.add(weight);
+        }
+    }
+
+    fn weights(&self) -> Weights {
+        Weights {
+            positive: self.positive.value(),
+            negative: self.negative.value(),
+        }
     }
 }
 
@@ -175,7 +199,7 @@ impl Curve {
             class,
             positives: 0,
             rows: 0,
-            squares: Weights::default(),
+            squares: Heap::default(),
             total: Weights::default(),
             cells: Cells::new(most),
             derivatives: Vec::new(),
@@ -184,24 +208,12 @@ impl Curve {
 
     fn add(&mut self, row: &Row<'_>) {
         let is_positive = row.class() == self.class;
-        let weights = if is_positive {
-            Weights {
-                positive: row.weight,
-                negative: 0.0,
-            }
-        } else {
-            Weights {
-                positive: 0.0,
-                negative: row.weight,
-            }
-        };
+        let mut heap = Heap::default();
+        heap.add(is_positive, row.weight);
         self.rows += 1;
-        self.squares.merge(&Weights {
-            positive: weights.positive.powi(2),
-            negative: weights.negative.powi(2),
-        });
+        self.squares.add(is_positive, row.weight.powi(2));
         self.positives += usize::from(is_positive);
-        self.cells.add(row.score(self.class), weights);
+        self.cells.add(row.score(self.class), heap);
     }
 
     fn value(&mut self, area: Area) -> Result<f64, StatisticsError> {
@@ -211,8 +223,8 @@ impl Curve {
         }
         self.cells.settle();
         let total = Weights {
-            positive: sum(self.cells.all().map(|cell| cell.positive)),
-            negative: sum(self.cells.all().map(|cell| cell.negative)),
+            positive: sum(self.cells.all().map(|cell| cell.positive.value())),
+            negative: sum(self.cells.all().map(|cell| cell.negative.value())),
         };
         if total.positive <= 0.0 || total.negative <= 0.0 {
             return Err(one_class);
@@ -229,8 +241,8 @@ impl Curve {
     /// Kish's (1965) effective numbers of rows; their numbers, where all weigh the same.
     fn sides(&self) -> Sides {
         Sides {
-            positive: self.total.positive.powi(2) / self.squares.positive,
-            negative: self.total.negative.powi(2) / self.squares.negative,
+            positive: self.total.positive.powi(2) / self.squares.positive.value(),
+            negative: self.total.negative.powi(2) / self.squares.negative.value(),
         }
     }
 
@@ -247,18 +259,18 @@ impl Curve {
 
     fn roc(&self, total: Weights) -> (f64, Vec<Weights>) {
         // Of a row the share of the other class that it stands right to, ties counted half.
-        let mut below = Weights::default();
-        let placement = |cell: &Weights| {
-            let of = Weights {
-                positive: (below.negative + cell.negative / 2.0) / total.negative,
-                negative: 1.0 - (below.positive + cell.positive / 2.0) / total.positive,
-            };
+        let mut below = Heap::default();
+        let placement = |cell: &Heap| {
+            let (under, at) = (below.weights(), cell.weights());
             below.merge(cell);
-            of
+            Weights {
+                positive: (under.negative + at.negative / 2.0) / total.negative,
+                negative: 1.0 - (under.positive + at.positive / 2.0) / total.positive,
+            }
         };
         let mut placements: Vec<Weights> = self.cells.all().map(placement).collect();
         let both = self.cells.all().zip(&placements);
-        let area = sum(both.map(|(cell, of)| cell.positive * of.positive)) / total.positive;
+        let area = sum(both.map(|(cell, of)| cell.positive.value() * of.positive)) / total.positive;
         for of in &mut placements {
             of.positive = (of.positive - area) / total.positive;
             of.negative = (of.negative - area) / total.negative;
@@ -268,11 +280,12 @@ impl Curve {
 
     fn precision_recall(&self, positive: f64) -> (f64, Vec<Weights>) {
         // From the highest score: what stands at least as high, and of it the positive.
-        let (mut hits, mut all) = (0.0, 0.0);
+        let mut above = Heap::default();
         let mut steps = Vec::with_capacity(self.cells.count());
         for (cell, is_tied) in self.cells.all_told().rev() {
-            hits += cell.positive;
-            all += cell.positive + cell.negative;
+            above.merge(cell);
+            let (cell, above) = (cell.weights(), above.weights());
+            let (hits, all) = (above.positive, above.positive + above.negative);
             // Rows of a range of scores are not tied: the middle one of them has half of them above it.
             let below = if is_tied { 0.0 } else { 0.5 };
             let (hits, all) = (

@@ -23,6 +23,12 @@ impl Sum {
         self.high = sum;
     }
 
+    /// Takes the terms that another has taken.
+    pub fn merge(&mut self, other: Self) {
+        self.add(other.high);
+        self.low += other.low;
+    }
+
     /// The sum so far.
     pub fn value(self) -> f64 {
         self.high + self.low

@@ -298,6 +298,12 @@ fn rows_that_a_metric_cannot_take_are_named() {
             .expect_err("no value")
     };
     assert_eq!(of(Metric::RocAuc, &[], &[]), StatisticsError::Empty);
+    // Numbers whose squares are beyond all numbers.
+    let large = of(Metric::Rmse, &[1e200, 0.0], &[-1e200, 0.0]).to_string();
+    assert!(large.contains("too large to compute with"), "{large}");
+    let none = Metric::Mae.estimate(&Sample::of_classes(&[1.0], &[], 0), 0.95);
+    let none = none.expect_err("no answer").to_string();
+    assert!(none.contains("one number at least"), "{none}");
     assert_eq!(
         of(Metric::RocAuc, &[1.0], &[0.1, 0.2]),
         StatisticsError::Length {

@@ -20,11 +20,12 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use windlass_api::agent::{FailureReason, FailureReport};
 
 use crate::objects::versions_of;
 use crate::report::failure;
-use chains::{Chains, Log};
+use chains::{Chains, Extent, Log};
 
 /// Problems that are named; the others are counted.
 const NAMED: usize = 20;
@@ -40,14 +41,16 @@ pub struct Arguments {
 enum Command {
     /// Says whether records were changed, left out or put in another order.
     Verify {
-        /// The operator's log, such as `kubectl logs` gives it; `-` is standard input. Each file is of one process, or of
-        /// several in the order of time.
+        /// The operator's log, such as `kubectl logs` gives it; `-` is standard input. Several are those of several processes.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// The files begin in the midst: chains may lack their first records.
+        /// The logs begin in the midst: chains may lack their first records.
         #[arg(long)]
         partial: bool,
-        /// What `kubectl get modelversions -A -o json` printed after the log was taken: no record of theirs may be missing.
+        /// When they begin, where that is known: nothing that was decided later may be missing.
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
+        /// What `kubectl get modelversions -A -o json` printed before the logs were taken: no record of theirs may be missing.
         #[arg(long, value_name = "FILE")]
         versions: Option<PathBuf>,
     },
@@ -63,20 +66,20 @@ pub fn run(arguments: &Arguments) -> Result<(), FailureReport> {
     let Command::Verify {
         files,
         partial,
+        since,
         versions,
     } = &arguments.command;
-    let mut logs = files
-        .iter()
-        .map(|file| read(file))
-        .collect::<Result<Vec<_>, _>>()?;
-    // One process at a time leads and writes; the first thing it writes is the last that the one before it wrote.
-    logs.sort_by_key(Log::span);
-    let mut chains = Chains::new(*partial);
-    logs.into_iter().for_each(|log| chains.take_all(log));
+    let extent = match files.as_slice() {
+        _ if *partial || since.is_some() => Extent::Since(*since),
+        [_] => Extent::Whole,
+        _ => Extent::Several,
+    };
+    let mut chains = Chains::new(extent);
+    for file in files {
+        chains.take_all(read(file)?);
+    }
     if let Some(path) = versions {
-        for version in versions_of(path)? {
-            chains.compare(&version);
-        }
+        chains.compare(&versions_of(path)?);
     }
     if chains.is_empty() {
         let files: Vec<_> = files

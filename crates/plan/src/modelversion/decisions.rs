@@ -55,6 +55,8 @@ pub(super) fn record(
         return;
     }
     let mut all = own(version, digest.as_ref(), before, status, now);
+    // What happened before it was made happened to another one of its name.
+    let made = version.metadata.creation_timestamp.as_ref();
     let mut happened: Vec<(&str, &RolloutEvent)> = Vec::new();
     for deployment in &observed.deployments {
         let name = deployment.metadata.name.as_deref().unwrap_or_default();
@@ -62,6 +64,7 @@ pub(super) fn record(
         happened.extend(
             events
                 .filter(|event| event.version == version.name_any())
+                .filter(|event| made.is_none_or(|made| event.time >= made.0))
                 .filter(|event| !is_known(before, name, event))
                 .map(|event| (name, event)),
         );

@@ -1,25 +1,25 @@
 //! What keeps a pod from running.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::ResourceExt;
 use windlass_api::agent::{FailureReason, Report};
 
 use super::{is_alive, statuses};
 use crate::Problem;
 
+/// The reason of a container that ends again and again, where it does not say more.
+const CRASHES: &str = "ContainerCrashes";
+
 /// Why a pod does not start, if a person has to do something about it. A pod that goes is nobody's problem.
 pub fn problem(pod: &Pod) -> Option<Problem> {
     if pod.metadata.deletion_timestamp.is_some() || !is_alive(pod) {
         return None;
     }
-    let initializing = is_initializing(pod);
     let stopped = statuses(pod).find_map(|status| {
         let ended = status.last_state.as_ref();
         let ended = ended.and_then(|state| state.terminated.as_ref());
-        let waiting = status
-            .state
-            .as_ref()
-            .and_then(|state| state.waiting.as_ref());
+        let waiting = status.state.as_ref();
+        let waiting = waiting.and_then(|state| state.waiting.as_ref());
         let reason = match waiting.and_then(|waiting| waiting.reason.as_deref()) {
             Some(
                 "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName",
@@ -27,44 +27,62 @@ pub fn problem(pod: &Pod) -> Option<Problem> {
             Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
                 "ContainerNotStarted"
             }
-            Some("CrashLoopBackOff") => "ContainerCrashes",
-            // It is being tried again, and was in vain before.
-            None if initializing
-                && is_unfinished(status)
-                && ended.is_some_and(|ended| ended.exit_code != 0) =>
-            {
-                "ContainerCrashes"
-            }
+            Some("CrashLoopBackOff") => CRASHES,
             _ => return None,
         };
-        let ended = ended.and_then(|ended| ended.message.clone());
-        let (reason, said) = match ended.as_deref().map(serde_json::from_str::<Report>) {
-            Some(Ok(Report::Failure(failure))) => (
-                integrity_reason(failure.reason).unwrap_or(reason),
-                failure.message,
-            ),
-            _ => (
-                reason,
-                ended
-                    .or_else(|| waiting.and_then(|waiting| waiting.message.clone()))
-                    .unwrap_or_default(),
-            ),
-        };
-        Some(Problem::new(
-            reason,
-            format!(
-                "pod {}, container {}, image {}: {said}",
-                pod.name_any(),
-                status.name,
-                status.image
-            ),
-        ))
+        let said = waiting.and_then(|waiting| waiting.message.clone());
+        Some(ended_so(pod, status, reason, ended, said))
     });
-    stopped.or_else(|| {
+    // Files that are others stay so, however often they are looked at.
+    let others = || tried_in_vain(pod).filter(|problem| problem.reason != CRASHES);
+    stopped.or_else(others).or_else(|| {
         let said = unschedulable(pod)?;
         let message = format!("pod {} finds no node: {said}", pod.name_any());
         Some(Problem::new("Unschedulable", message))
     })
+}
+
+/// The same, or else what came of the last try of a container that is being tried again: what to say of a pod that was waited
+/// for in vain.
+pub fn hindrance(pod: &Pod) -> Option<Problem> {
+    problem(pod).or_else(|| tried_in_vain(pod))
+}
+
+/// What came of the last try of a container that the pod's own wait for, and that is being tried again.
+fn tried_in_vain(pod: &Pod) -> Option<Problem> {
+    let tried = |status: &ContainerStatus| {
+        let ended = status.last_state.as_ref()?.terminated.as_ref()?;
+        let is_failed = ended.exit_code != 0 && is_unfinished(status);
+        is_failed.then(|| ended_so(pod, status, CRASHES, Some(ended), None))
+    };
+    let init = pod.status.as_ref()?.init_container_statuses.as_ref()?;
+    let waits = is_initializing(pod);
+    init.iter().filter(|_| waits).find_map(tried)
+}
+
+/// How a container ended last.
+fn ended_so(
+    pod: &Pod,
+    status: &ContainerStatus,
+    reason: &'static str,
+    ended: Option<&ContainerStateTerminated>,
+    waits: Option<String>,
+) -> Problem {
+    let ended = ended.and_then(|ended| ended.message.clone());
+    let (reason, said) = match ended.as_deref().map(serde_json::from_str::<Report>) {
+        Some(Ok(Report::Failure(failure))) => (
+            integrity_reason(failure.reason).unwrap_or(reason),
+            failure.message,
+        ),
+        _ => (reason, ended.or(waits).unwrap_or_default()),
+    };
+    let message = format!(
+        "pod {}, container {}, image {}: {said}",
+        pod.name_any(),
+        status.name,
+        status.image
+    );
+    Problem::new(reason, message)
 }
 
 /// Whether the pod's own containers wait for those that come before them.
@@ -82,13 +100,11 @@ fn is_initializing(pod: &Pod) -> bool {
     })
 }
 
-/// Whether it has not ended well, and is no sidecar that runs: of the others `ready` says that they ended well.
+/// Whether it has not ended well.
 fn is_unfinished(status: &ContainerStatus) -> bool {
-    let ended = status
-        .state
-        .as_ref()
-        .and_then(|state| state.terminated.as_ref());
-    !status.ready && ended.is_none_or(|ended| ended.exit_code != 0)
+    let ended = status.state.as_ref();
+    let ended = ended.and_then(|state| state.terminated.as_ref());
+    ended.is_none_or(|ended| ended.exit_code != 0)
 }
 
 /// The name of a failure that says of a model that it is not the one that was recorded or signed: it is told under that
@@ -181,20 +197,30 @@ mod tests {
                 serde_json::json!({"state": {"terminated": {"exitCode": 0}}}),
                 false,
             ),
-            // A sidecar that crashed once, and runs.
-            (
-                serde_json::json!({"state": {"running": {}}, "ready": true}),
-                false,
-            ),
             (
                 serde_json::json!({"state": {"running": {}}, "lastState": {}}),
                 false,
             ),
         ] {
-            let said = problem(&tried_again(&state)).map(|problem| problem.message);
+            let pod = tried_again(&state);
+            let said = hindrance(&pod).map(|problem| problem.message);
             let is_said = said
                 .is_some_and(|said| said.contains("windlass-fetch, image agent:1: it is another"));
             assert_eq!(is_said, expected, "{state}");
+            // It may go well this time.
+            assert_eq!(problem(&pod), None, "{state}");
         }
+    }
+
+    #[test]
+    fn files_that_are_others_keep_a_pod_also_while_they_are_looked_at_again() {
+        let said = serde_json::json!({"kind": "Failure", "reason": "DigestMismatch", "message": "it is another"});
+        let ended =
+            serde_json::json!({"terminated": {"exitCode": 65, "message": said.to_string()}});
+        let pod = tried_again(&serde_json::json!({"state": {"running": {}}, "lastState": ended}));
+        assert_eq!(
+            problem(&pod).map(|problem| problem.reason).as_deref(),
+            Some("DigestMismatch")
+        );
     }
 }

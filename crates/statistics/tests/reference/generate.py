@@ -3,6 +3,8 @@
 
     python3 -m venv /tmp/reference && /tmp/reference/bin/pip install -r requirements.txt
     /tmp/reference/bin/python generate.py > cases.json
+
+Of intervals that no library has, `intervals` has the published formula.
 """
 
 import json
@@ -19,30 +21,13 @@ import statsmodels
 from scipy import stats
 from statsmodels.stats import multitest, proportion
 
+import edges
+import ends
+from cases import case, cases, metric, numbers
+from libraries import BINARY, CLASSES, NUMBERS
+
 warnings.simplefilter("ignore")
 random = np.random.default_rng(20261126)
-cases = []
-
-
-def case(kind, **fields):
-    cases.append({"kind": kind, **fields})
-
-
-def numbers(values):
-    return [float(value) for value in np.ravel(values)]
-
-
-def metric(name, labels, answers, expected, width=1, weights=None, queries=None):
-    case(
-        "metric",
-        metric=name,
-        labels=numbers(labels),
-        answers=numbers(answers),
-        width=width,
-        weights=None if weights is None else numbers(weights),
-        queries=queries,
-        expected=float(expected),
-    )
 
 
 def binary_cases():
@@ -60,33 +45,8 @@ def binary_cases():
                 if weighted:
                     weights[:2] = [1.5, 0.5]
                     weights[2] = 0.0
-                classes = (scores >= 0.5).astype(int)
-                of = dict(sample_weight=weights)
-                both = dict(labels=[0, 1], average="macro", zero_division=0, **of)
-                for name, expected in [
-                    ("accuracy", sk.accuracy_score(labels, classes, **of)),
-                    ("balancedAccuracy", sk.balanced_accuracy_score(labels, classes, **of)),
-                    ("precision", sk.precision_score(labels, classes, **of)),
-                    ("recall", sk.recall_score(labels, classes, **of)),
-                    ("f1", sk.f1_score(labels, classes, **of)),
-                    ("precisionMacro", sk.precision_score(labels, classes, **both)),
-                    ("recallMacro", sk.recall_score(labels, classes, **both)),
-                    ("f1Macro", sk.f1_score(labels, classes, **both)),
-                    ("f1Micro", sk.f1_score(labels, classes, average="micro", **of)),
-                    ("rocAuc", sk.roc_auc_score(labels, scores, **of)),
-                    ("prAuc", sk.average_precision_score(labels, scores, **of)),
-                    ("logLoss", sk.log_loss(labels, scores, labels=[0, 1], **of)),
-                    ("brier", sk.brier_score_loss(labels, scores, **of)),
-                ]:
-                    metric(name, labels, scores, expected, weights=weights)
-                metric("expectedCalibrationError", labels, scores, calibration_error(labels, scores, weights), weights=weights)
-
-
-def calibration_error(labels, scores, weights=None):
-    weights = np.ones(len(labels)) if weights is None else weights
-    bins = np.minimum((scores * 10).astype(int), 9)
-    gaps = np.bincount(bins, weights * (labels - scores), 10)
-    return np.abs(gaps).sum() / weights.sum()
+                for name, score in BINARY.items():
+                    metric(name, labels, scores, score(labels, scores, weights), weights=weights)
 
 
 def class_cases():
@@ -98,23 +58,8 @@ def class_cases():
                 answers[np.arange(rows), labels] += 0.4
                 answers /= answers.sum(axis=1, keepdims=True)
                 weights = np.round(random.random(rows) * 2 + 0.1, 2) if weighted else None
-                classes = answers.argmax(axis=1)
-                of = dict(sample_weight=weights)
-                both = dict(average="macro", zero_division=0, **of)
-                one_hot = np.eye(width)[labels]
-                for name, expected in [
-                    ("accuracy", sk.accuracy_score(labels, classes, **of)),
-                    ("balancedAccuracy", sk.balanced_accuracy_score(labels, classes, **of)),
-                    ("precisionMacro", sk.precision_score(labels, classes, **both)),
-                    ("recallMacro", sk.recall_score(labels, classes, **both)),
-                    ("f1Macro", sk.f1_score(labels, classes, **both)),
-                    ("f1Micro", sk.f1_score(labels, classes, average="micro", **of)),
-                    ("rocAuc", sk.roc_auc_score(labels, answers, multi_class="ovr", average="macro", **of)),
-                    ("prAuc", sk.average_precision_score(one_hot, answers, average="macro", **of)),
-                    ("logLoss", sk.log_loss(labels, answers, labels=np.arange(width), **of)),
-                    ("brier", sk.brier_score_loss(labels, answers, labels=np.arange(width), scale_by_half=False, **of)),
-                ]:
-                    metric(name, labels, answers, expected, width=width, weights=weights)
+                for name, score in CLASSES.items():
+                    metric(name, labels, answers, score(labels, answers, weights), width=width, weights=weights)
 
 
 def regression_cases():
@@ -124,16 +69,8 @@ def regression_cases():
                 labels = np.round(random.normal(1, 2, rows), 4) * scale
                 answers = labels + np.round(random.normal(0.1, 0.7, rows), 4) * scale
                 weights = np.round(random.random(rows) + 0.5, 2) if weighted else None
-                of = dict(sample_weight=weights)
-                for name, expected in [
-                    ("rmse", sk.root_mean_squared_error(labels, answers, **of)),
-                    ("mae", sk.mean_absolute_error(labels, answers, **of)),
-                    ("mape", sk.mean_absolute_percentage_error(labels, answers, **of)),
-                    ("r2", sk.r2_score(labels, answers, **of)),
-                    ("pinball@0.9", sk.mean_pinball_loss(labels, answers, alpha=0.9, **of)),
-                    ("pinball@0.25", sk.mean_pinball_loss(labels, answers, alpha=0.25, **of)),
-                ]:
-                    metric(name, labels, answers, expected, weights=weights)
+                for name, score in NUMBERS.items():
+                    metric(name, labels, answers, score(labels, answers, weights), weights=weights)
 
 
 def ranking_cases():
@@ -251,8 +188,22 @@ for make in (
     delong_cases,
     fairness_cases,
     long_cases,
+    # Later ones come after, with random numbers of their own, so that those before stay as they are.
+    edges.one_class_cases,
+    edges.constant_cases,
+    edges.one_row_cases,
+    edges.odd_cases,
+    edges.long_cases,
+    edges.equal_weight_cases,
+    edges.far_label_cases,
+    ends.weightless_row_cases,
+    ends.metric_cases,
+    ends.advantage_cases,
+    ends.difference_cases,
+    ends.mean_cases,
 ):
     make()
 
 libraries = {library.__name__: library.__version__ for library in (np, scipy, sklearn, statsmodels, fairlearn)}
-json.dump({"libraries": libraries, "count": len(cases), "cases": cases}, sys.stdout, separators=(",", ":"))
+everything = {"libraries": libraries, "count": len(cases), "cases": cases}
+json.dump(everything, sys.stdout, separators=(",", ":"), allow_nan=False)
