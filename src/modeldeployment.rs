@@ -58,6 +58,7 @@ impl Planned for ModelDeployment {
                 .owned(&namespace, labels::DEPLOYMENT, &name, &uid),
             pods,
             traffic,
+            errors: context.scraper.errors(&self),
             claims: stores.claims.within(&namespace),
             presets: context.presets.clone(),
             agent_image: context.agent_image.clone(),

@@ -2,7 +2,7 @@
 //!
 //! Read from pods that Windlass made, at the port that it gave them; never from an address that a user wrote.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,8 +17,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use windlass_api::agent::{METRICS_PORT, Observations};
-use windlass_api::{CanaryStatus, ModelDeployment, labels};
-use windlass_plan::modeldeployment::Traffic;
+use windlass_api::{CanaryStatus, Counted, Decimal, ModelDeployment, labels};
+use windlass_plan::modeldeployment::{Traffic, allowed_errors};
+use windlass_statistics::proportion::Proportion;
+use windlass_statistics::sequential::Shares;
 
 use super::Context;
 use super::kept::UNDER_WAY;
@@ -35,7 +37,19 @@ pub(super) type HttpClient = Client<HttpConnector, Empty<Bytes>>;
 
 /// What has been seen.
 #[derive(Clone, Default)]
-pub struct Scraper(Arc<Mutex<HashMap<String, Seen>>>);
+pub struct Scraper {
+    /// Of pods, by uid.
+    pods: Arc<Mutex<HashMap<String, Seen>>>,
+    /// Of roll-outs, by the uid of the ModelDeployment.
+    errors: Arc<Mutex<HashMap<String, Compared>>>,
+}
+
+/// The errors of a roll-out, look by look.
+struct Compared {
+    /// When the roll-out started.
+    started: Timestamp,
+    shares: Shares,
+}
 
 struct Seen {
     /// Since when is counted: the start of the roll-out's step.
@@ -51,7 +65,7 @@ impl Scraper {
         pods: impl IntoIterator<Item = &'a Arc<Pod>>,
         since: Timestamp,
     ) -> BTreeMap<String, Traffic> {
-        let seen = self.0.lock().expect("no holder panics");
+        let seen = self.pods.lock().expect("no holder panics");
         let mut all: BTreeMap<String, Traffic> = BTreeMap::new();
         for pod in pods {
             let Some(seen) = pod
@@ -71,8 +85,53 @@ impl Scraper {
         all
     }
 
-    fn note(&self, pod: String, since: Timestamp, now: Observations) {
-        let mut seen = self.0.lock().expect("no holder panics");
+    /// The errors of a roll-out; absent before its pods were asked.
+    pub fn errors(&self, deployment: &ModelDeployment) -> Option<Shares> {
+        let canary = deployment.status.as_ref()?.canary.as_ref()?;
+        let errors = self.errors.lock().expect("no holder panics");
+        let compared = errors.get(&deployment.uid()?)?;
+        (compared.started == canary.started).then_some(compared.shares)
+    }
+
+    /// Takes what both sides of a roll-out have had since they were asked last.
+    fn compare(&self, deployment: &ModelDeployment, counted: &BTreeMap<String, Proportion>) {
+        let (Some(uid), Some(status)) = (deployment.uid(), &deployment.status) else {
+            return;
+        };
+        let (Some(canary), Some(stable)) = (&status.canary, &status.stable) else {
+            return;
+        };
+        let Some(allowed) = allowed_errors(&deployment.spec.rollout.analysis) else {
+            return;
+        };
+        let mut errors = self.errors.lock().expect("no holder panics");
+        let begin = || Compared {
+            started: canary.started,
+            shares: begun(canary, allowed),
+        };
+        let compared = errors.entry(uid).or_insert_with(begin);
+        // Another roll-out, or another question.
+        #[allow(clippy::float_cmp)] // both are of the same text
+        if compared.started != canary.started || compared.shares.allowed != allowed {
+            *compared = begin();
+        }
+        let of = |version: &str| counted.get(version).copied().unwrap_or(NOTHING);
+        compared
+            .shares
+            .take(of(&canary.version), of(&stable.version));
+    }
+
+    /// Takes what a pod has counted; what is new of it.
+    fn note(&self, pod: String, since: Timestamp, now: Observations) -> Proportion {
+        let mut seen = self.pods.lock().expect("no holder panics");
+        let more = match seen.get(&pod) {
+            Some(entry) if now.requests >= entry.last.requests => Proportion {
+                successes: now.errors.saturating_sub(entry.last.errors),
+                trials: now.requests - entry.last.requests,
+            },
+            // What one has counted before it was asked first may be of before the roll-out.
+            Some(_) | None => NOTHING,
+        };
         match seen.get_mut(&pod) {
             // A proxy that was started again counts from nothing.
             Some(entry) if entry.since == since && now.requests >= entry.last.requests => {
@@ -89,14 +148,41 @@ impl Scraper {
                 );
             }
         }
+        // More of them failed than there were is of a proxy that answers while it counts.
+        Proportion {
+            successes: more.successes.min(more.trials),
+            ..more
+        }
     }
 
-    fn forget_all_but(&self, kept: &[String]) {
-        self.0
-            .lock()
-            .expect("no holder panics")
-            .retain(|pod, _| kept.contains(pod));
+    fn forget_all_but(&self, pods: &HashSet<String>, deployments: &HashSet<String>) {
+        let mut seen = self.pods.lock().expect("no holder panics");
+        seen.retain(|pod, _| pods.contains(pod));
+        let mut errors = self.errors.lock().expect("no holder panics");
+        errors.retain(|deployment, _| deployments.contains(deployment));
     }
+}
+
+const NOTHING: Proportion = Proportion {
+    successes: 0,
+    trials: 0,
+};
+
+/// What a comparison begins with: what was written down of it, by an operator before this one.
+fn begun(canary: &CanaryStatus, allowed: f64) -> Shares {
+    let written = canary.errors.as_ref().and_then(|errors| {
+        let number = |decimal: &Decimal| decimal.value().ok();
+        let of = |counted: &Counted| {
+            let trials = u64::try_from(counted.requests).ok()?;
+            let successes = u64::try_from(counted.errors).ok()?.min(trials);
+            Some(Proportion { successes, trials })
+        };
+        let is_same = number(&errors.allowed).is_some_and(|number| number == allowed);
+        let evidence = [number(&errors.worse)?, number(&errors.within)?];
+        let (canary, stable) = (of(&errors.canary)?, of(&errors.stable)?);
+        is_same.then(|| Shares::resumed(allowed, canary, stable, evidence))
+    });
+    written.unwrap_or_else(|| Shares::new(allowed))
 }
 
 fn add(traffic: &mut Traffic, first: &Observations, last: &Observations) {
@@ -122,20 +208,39 @@ pub async fn run(context: Arc<Context>) {
     let client = client();
     loop {
         tokio::time::sleep(EVERY).await;
-        let targets: Vec<(Timestamp, Arc<Pod>)> = context
-            .stores
-            .model_deployments
-            .everywhere(UNDER_WAY, "")
-            .iter()
-            .flat_map(|deployment| targets(&context, deployment))
-            .collect();
-        let asked = targets
-            .iter()
-            .map(|(since, pod)| ask(&client, &context.scraper, *since, pod));
-        join_all(asked).await;
-        let kept: Vec<String> = targets.iter().filter_map(|(_, pod)| pod.uid()).collect();
-        context.scraper.forget_all_but(&kept);
+        let deployments = context.stores.model_deployments.everywhere(UNDER_WAY, "");
+        let looks = deployments.iter().map(|deployment| {
+            let targets = targets(&context, deployment);
+            look(&client, &context.scraper, deployment, targets)
+        });
+        let pods = join_all(looks).await.into_iter().flatten().collect();
+        let deployments = deployments.iter().filter_map(|deployment| deployment.uid());
+        context
+            .scraper
+            .forget_all_but(&pods, &deployments.collect());
     }
+}
+
+/// Asks the pods of a roll-out, and compares what they tell; their uids.
+async fn look(
+    client: &HttpClient,
+    scraper: &Scraper,
+    deployment: &ModelDeployment,
+    targets: Vec<(Timestamp, Arc<Pod>)>,
+) -> Vec<String> {
+    let asked = targets
+        .iter()
+        .map(|(since, pod)| ask(client, scraper, *since, pod));
+    let mut counted: BTreeMap<String, Proportion> = BTreeMap::new();
+    for ((_, pod), more) in targets.iter().zip(join_all(asked).await) {
+        if let (Some(version), Some(more)) = (pod.labels().get(labels::VERSION), more) {
+            let all = counted.entry(version.clone()).or_insert(NOTHING);
+            all.successes += more.successes;
+            all.trials += more.trials;
+        }
+    }
+    scraper.compare(deployment, &counted);
+    targets.iter().filter_map(|(_, pod)| pod.uid()).collect()
 }
 
 /// Since when a canary's traffic is counted: the start of its step, or, while the step's pods start, of the wait for them.
@@ -167,13 +272,15 @@ fn targets(context: &Context, deployment: &ModelDeployment) -> Vec<(Timestamp, A
         .collect()
 }
 
-async fn ask(client: &HttpClient, scraper: &Scraper, since: Timestamp, pod: &Pod) {
-    let Some(uid) = pod.uid() else {
-        return;
-    };
-    if let Some(observations) = get(client, pod, "/observations").await {
-        scraper.note(uid, since, observations);
-    }
+async fn ask(
+    client: &HttpClient,
+    scraper: &Scraper,
+    since: Timestamp,
+    pod: &Pod,
+) -> Option<Proportion> {
+    let uid = pod.uid()?;
+    let observations = get(client, pod, "/observations").await?;
+    Some(scraper.note(uid, since, observations))
 }
 
 /// What the agent of a pod answers; nothing where it does not in time, or something else.
@@ -228,11 +335,12 @@ mod tests {
                 .get("m-1")
                 .map_or(0, |traffic| traffic.requests)
         };
-        scraper.note("a".to_owned(), since, seen(100));
-        scraper.note("a".to_owned(), since, seen(130));
+        assert_eq!(scraper.note("a".to_owned(), since, seen(100)), NOTHING);
+        let more = scraper.note("a".to_owned(), since, seen(130));
+        assert_eq!(more.trials, 30);
         assert_eq!(requests(&scraper), 30);
-        scraper.note("a".to_owned(), since, seen(5));
-        scraper.note("a".to_owned(), since, seen(9));
+        assert_eq!(scraper.note("a".to_owned(), since, seen(5)), NOTHING);
+        assert_eq!(scraper.note("a".to_owned(), since, seen(9)).trials, 4);
         assert_eq!(requests(&scraper), 4);
         assert!(
             scraper

@@ -125,7 +125,7 @@ pub struct Rollout {
     #[schemars(length(max = 8))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.metric == a.metric))").message("must name each metric once"))]
     pub analysis: Vec<Analysis>,
-    /// Requests that the canary must have answered in a step before it is judged. Low traffic extends a step; it never passes one.
+    /// Requests that the canary must have answered in a step before it is judged. Low traffic extends a step; it never passes one. The last step lasts until it is shown that the canary is no worse, however many requests that takes.
     #[serde(default = "default_min_requests", rename = "minRequests")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub min_requests: i64,
@@ -198,7 +198,7 @@ pub struct RolloutStep {
 pub struct Analysis {
     /// `ErrorRate`: share of requests answered with 5xx. `LatencyP99`: the latency that 99% of the requests stay under.
     pub metric: AnalysisMetric,
-    /// ErrorRate: how far the canary's share may lie above the stable version's, from 0 to 1.
+    /// ErrorRate: how far the canary's share may lie above the stable version's, from 0 to 1. The smaller, the more requests it takes to show that it holds: where nothing fails, about 3 divided by it; with 0, which nothing can show, only a canary with fewer errors is promoted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(where_decimal("double(self) >= 0.0 && double(self) <= 1.0")).message("must lie between 0 and 1, such as \"0.01\""))]
     pub not_worse_than: Option<Decimal>,
@@ -289,9 +289,36 @@ pub struct CanaryStatus {
     /// How often pods of this step were lost after it had begun.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub interruptions: i32,
-    /// What the analysis says, in words.
+    /// What the analysis says, in words; written where it has another thing to say, and not as requests are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<String>,
+    /// What the comparison of errors had come to when this was written; after a restart of the operator it goes on from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<ErrorsSeen>,
+}
+
+/// How the errors of a canary and of the stable version compare, over the whole roll-out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorsSeen {
+    /// By how much the canary's share may lie above the stable version's.
+    pub allowed: Decimal,
+    /// Of the canary.
+    pub canary: Counted,
+    /// Of the stable version, in the same minutes.
+    pub stable: Counted,
+    /// Natural logarithm of the evidence that the canary is worse by more than is allowed: from 4.6 on it is taken back.
+    pub worse: Decimal,
+    /// Of the evidence that it is not: from 3.0 on it may be promoted.
+    pub within: Decimal,
+}
+
+/// Requests, and those of them that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Counted {
+    /// All.
+    pub requests: i64,
+    /// Answered with 5xx, or not at all.
+    pub errors: i64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde wants it

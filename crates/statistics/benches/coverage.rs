@@ -1,4 +1,4 @@
-//! How often intervals hold the truth, and how often a model that is worse passes, by simulation.
+//! How often intervals hold the truth, how often a model that is worse passes, and how roll-outs end, by simulation.
 //!
 //! `make bench-statistics` runs it and writes `target/bench/statistics.json`.
 
@@ -8,6 +8,9 @@ mod simulation;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use simulation::rollouts::{
+    LEVELS, Traffic, bound, by_peeking, by_threshold, decide, ever_wrong, median,
+};
 use simulation::{areas, coverage, coverage_of, coverage_paired, metrics, passes};
 use windlass_statistics::fairness::Disparity;
 use windlass_statistics::metric::Metric;
@@ -96,6 +99,7 @@ fn main() {
             true,
         );
     }
+    rollouts(&mut tell);
     write(&figures);
     let missed = figures.iter().filter(|figure| figure["holds"] == false);
     let missed = missed.count();
@@ -103,6 +107,93 @@ fn main() {
         eprintln!("{missed} of {} figures do not hold", figures.len());
         std::process::exit(1);
     }
+}
+
+/// Roll-outs by the share of errors: how often a canary is wrongly taken back, and how soon rightly.
+fn rollouts(tell: &mut impl FnMut(String, f64, &str, bool)) {
+    for share in [0.0, 0.001, 0.01, 0.05] {
+        for ratio in [1, 4, 19] {
+            let traffic = Traffic {
+                canary: share,
+                stable: share,
+                ratio,
+            };
+            let ended = decide(traffic, RUNS, 31);
+            let of = format!("roll-out: no difference, {share} of errors, {ratio} to 1");
+            let wrong = ended.share_harmed();
+            tell(format!("{of}: taken back"), wrong, "<= 0.01", wrong <= 0.01);
+            let requests = median(&ended.passed);
+            tell(format!("{of}: passes, requests"), requests, "printed", true);
+        }
+    }
+    for ratio in [1, 4, 19] {
+        let traffic = |canary| Traffic {
+            canary,
+            stable: 0.01,
+            ratio,
+        };
+        let ended = decide(traffic(0.04), RUNS, 32);
+        let of = format!("roll-out: 4% against 1% of errors, {ratio} to 1");
+        let found = ended.share_harmed();
+        tell(format!("{of}: taken back"), found, ">= 0.99", found >= 0.99);
+        let requests = median(&ended.harmed);
+        let (goal, holds) = match ratio {
+            1 => ("printed", true),
+            _ => ("<= 600", requests <= 600.0),
+        };
+        tell(format!("{of}: requests"), requests, goal, holds);
+        let least = bound(traffic(0.04), LEVELS[0]);
+        tell(format!("{of}: information bound"), least, "printed", true);
+        let [harm, pass] = ever_wrong(traffic(0.015), 4000, RUNS, 33);
+        let of = format!("roll-out: worse by what is allowed, {ratio} to 1, 200 looks");
+        tell(
+            format!("{of}: ever called worse"),
+            harm,
+            "<= 0.01",
+            harm <= 0.01,
+        );
+        tell(
+            format!("{of}: ever called no worse"),
+            pass,
+            "<= 0.05",
+            pass <= 0.05,
+        );
+    }
+    // What others do, on the same traffic.
+    let of = |canary| Traffic {
+        canary,
+        stable: 0.01,
+        ratio: 4,
+    };
+    for (what, checks) in [
+        ("threshold, 1 failed check of 10", [10, 1]),
+        ("threshold, 3 failed checks of 10", [10, 3]),
+    ] {
+        let same = by_threshold(of(0.01), checks, RUNS, 34);
+        let worse = by_threshold(of(0.04), checks, RUNS, 35);
+        let name = |what_of: &str| format!("peer: {what}: {what_of}");
+        tell(
+            name("no difference, taken back"),
+            same.share_harmed(),
+            "printed",
+            true,
+        );
+        tell(
+            name("4% against 1%, taken back"),
+            worse.share_harmed(),
+            "printed",
+            true,
+        );
+        tell(
+            name("4% against 1%, requests"),
+            median(&worse.harmed),
+            "printed",
+            true,
+        );
+    }
+    let peeked = by_peeking(of(0.01), 100, 0.05, RUNS, 36);
+    let name = "peer: z test at 5%, 100 looks: no difference, significant";
+    tell(name.to_owned(), peeked, "printed", true);
 }
 
 fn write(figures: &[Value]) {

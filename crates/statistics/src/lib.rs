@@ -32,6 +32,7 @@ pub mod psi;
 pub mod random;
 pub mod sample;
 pub mod scores;
+pub mod sequential;
 pub mod sum;
 
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,13 @@
 //! Canary against stable, in the same minutes.
 //!
-//! The share of errors is judged by the bound of a confidence interval of the difference, the latency by a
-//! quantile of the histograms. Absent on purpose: tests that stay valid however often they are looked at.
+//! The share of errors is judged by bets that stay valid however often they are looked at, over the whole roll-out
+//! ([`Shares`]); the latency by a quantile of the histograms of the step.
 
 use windlass_api::{Analysis, AnalysisMetric};
+use windlass_statistics::gate::Decision;
 use windlass_statistics::histogram;
-use windlass_statistics::proportion::{self, Proportion};
+use windlass_statistics::proportion::Proportion;
+use windlass_statistics::sequential::Shares;
 
 /// Requests that one version has answered in a span of time.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,18 +33,39 @@ pub enum Finding {
     Harm(String),
 }
 
-/// Requests after which harm is acted upon, even before a step has its own.
+/// What has been seen of both sides.
+#[derive(Clone, Debug)]
+pub struct Seen<'a> {
+    /// The canary's traffic in this step.
+    pub canary: &'a Traffic,
+    /// The stable version's.
+    pub stable: &'a Traffic,
+    /// Their errors, over the whole roll-out; absent before both were asked.
+    pub errors: Option<&'a Shares>,
+    /// Whether it is the last step, after which the canary takes all.
+    pub is_last: bool,
+}
+
+/// The chance that a canary is called worse in its errors that is not, in a whole roll-out.
+const LEVEL_OF_HARM: f64 = 0.01;
+/// The chance that one is called no worse that is, at the end of one.
+const LEVEL_OF_PASS: f64 = 0.05;
+/// Requests after which harm is acted upon where nothing else says how sure it is.
 const MIN_FOR_HARM: u64 = 20;
-/// Confidence of the bounds.
-const CONFIDENCE: f64 = 0.95;
+/// Confidence in a canary that is compared with nothing: it is looked at again and again.
+const ALONE: f64 = 0.999;
+
+/// By how much the canary's share of errors may lie above the stable version's, where that is judged.
+pub fn allowed_errors(checks: &[Analysis]) -> Option<f64> {
+    let check = checks
+        .iter()
+        .find(|check| check.metric == AnalysisMetric::ErrorRate)?;
+    check.not_worse_than.as_ref()?.value().ok()
+}
 
 /// Judges a canary against the stable version.
-pub fn judge(
-    checks: &[Analysis],
-    canary: &Traffic,
-    stable: &Traffic,
-    min_requests: u64,
-) -> Finding {
+pub fn judge(checks: &[Analysis], seen: &Seen<'_>, min_requests: u64) -> Finding {
+    let Seen { canary, stable, .. } = *seen;
     let mut said = Vec::new();
     let mut enough = canary.requests >= min_requests;
     if !enough {
@@ -53,7 +76,7 @@ pub fn judge(
     }
     for check in checks {
         match check.metric {
-            AnalysisMetric::ErrorRate => match errors(check, canary, stable) {
+            AnalysisMetric::ErrorRate => match errors(check, seen) {
                 Finding::Harm(why) => return Finding::Harm(why),
                 Finding::Good(why) => said.push(why),
                 Finding::Wait(why) => {
@@ -75,34 +98,68 @@ pub fn judge(
     }
 }
 
-fn errors(check: &Analysis, canary: &Traffic, stable: &Traffic) -> Finding {
+fn errors(check: &Analysis, seen: &Seen<'_>) -> Finding {
     let allowed = check
         .not_worse_than
         .as_ref()
         .and_then(|limit| limit.value().ok())
         .unwrap_or(0.0);
-    let Some((point, lower)) = excess(canary, stable) else {
+    let points = allowed * 100.0;
+    if seen.canary.requests > 0 && seen.stable.requests == 0 {
+        return alone(seen.canary, allowed);
+    }
+    let Some(shares) = seen.errors.filter(|shares| shares.candidate.trials > 0) else {
         return Finding::Wait("no request to the canary yet".to_owned());
     };
+    let of = |counts: Proportion| format!("{}/{}", counts.successes, counts.trials);
     let words = format!(
-        "errors {}/{} against {}/{} of the stable version",
-        canary.errors, canary.requests, stable.errors, stable.requests
+        "errors {} against {} of the stable version",
+        of(shares.candidate),
+        of(shares.stable)
     );
-    if lower > allowed && canary.requests >= MIN_FOR_HARM {
-        return Finding::Harm(format!(
-            "{words}: the share of errors is higher by at least {:.1} percentage points, and {:.1} are allowed",
-            lower * 100.0,
-            allowed * 100.0
-        ));
+    let higher = shares.candidate.value().unwrap_or(0.0) - shares.stable.value().unwrap_or(0.0);
+    match shares.decision(LEVEL_OF_HARM, LEVEL_OF_PASS) {
+        Decision::Fail => Finding::Harm(format!(
+            "{words}: the share of errors is higher by more than the {points:.1} percentage points that are allowed (by {:.1}; a canary that is no worse would seem so in one of {:.0} roll-outs)",
+            higher * 100.0,
+            1.0 / LEVEL_OF_HARM
+        )),
+        Decision::Pass => Finding::Good(words),
+        Decision::Inconclusive if higher > allowed => Finding::Wait(format!(
+            "{words}: the share of errors lies higher by {:.1} percentage points ({points:.1} are allowed), which may be chance",
+            higher * 100.0
+        )),
+        // Only who is to take all the traffic has to have shown that it is no worse.
+        Decision::Inconclusive if !seen.is_last => Finding::Good(words),
+        Decision::Inconclusive => {
+            let wanted = shares.trials_to_pass(LEVEL_OF_PASS).map_or_else(
+                || "more requests decide it".to_owned(),
+                |wanted| format!("about {wanted:.0} more requests to the canary would show it"),
+            );
+            Finding::Wait(format!(
+                "{words}: that the share of errors is higher by no more than {points:.1} percentage points is not shown yet; {wanted}"
+            ))
+        }
     }
-    if point > allowed {
-        return Finding::Wait(format!(
-            "{words}: the share of errors lies higher by {:.1} percentage points ({:.1} are allowed), which may be chance",
-            point * 100.0,
-            allowed * 100.0
-        ));
+}
+
+/// Where the stable version has had no request (it may have no pods left), nothing is held in its favour.
+fn alone(canary: &Traffic, allowed: f64) -> Finding {
+    let seen = Proportion {
+        successes: canary.errors,
+        trials: canary.requests,
+    };
+    let words = format!(
+        "errors {}/{}, and none of the stable version's to compare them with",
+        canary.errors, canary.requests
+    );
+    if seen.wilson(ALONE).lower > allowed && canary.requests >= MIN_FOR_HARM {
+        Finding::Harm(words)
+    } else if seen.value().is_some_and(|share| share > allowed) {
+        Finding::Wait(words)
+    } else {
+        Finding::Good(words)
     }
-    Finding::Good(words)
 }
 
 fn latency(check: &Analysis, canary: &Traffic, stable: &Traffic, min_requests: u64) -> Finding {
@@ -122,20 +179,6 @@ fn latency(check: &Analysis, canary: &Traffic, stable: &Traffic, min_requests: u
         Finding::Harm(format!("{words}: more than {allowed} times"))
     } else {
         Finding::Good(words)
-    }
-}
-
-/// How much higher the canary's share of errors is: the point, and the lower bound of its interval.
-///
-/// Where the stable version has had no request (it may have none left), nothing is held in its favour.
-fn excess(canary: &Traffic, stable: &Traffic) -> Option<(f64, f64)> {
-    let of = |traffic: &Traffic| Proportion {
-        successes: traffic.errors,
-        trials: traffic.requests,
-    };
-    match proportion::difference(of(canary), of(stable), CONFIDENCE) {
-        Some(difference) => Some((difference.value, difference.interval.lower)),
-        None => Some((of(canary).value()?, of(canary).wilson(CONFIDENCE).lower)),
     }
 }
 
@@ -165,6 +208,68 @@ mod tests {
                 max_ratio: Some("1.5".into()),
             },
         ]
+    }
+
+    /// As many looks as there are dozens of requests.
+    fn errors(canary: &Traffic, stable: &Traffic) -> Shares {
+        let mut shares = Shares::new(0.01);
+        let looks = (canary.requests / 12).max(1);
+        let part = |all: u64, look: u64| all * (look + 1) / looks - all * look / looks;
+        for look in 0..looks {
+            let of = |traffic: &Traffic| Proportion {
+                successes: part(traffic.errors, look),
+                trials: part(traffic.requests, look),
+            };
+            shares.take(of(canary), of(stable));
+        }
+        shares
+    }
+
+    fn judged(canary: &Traffic, stable: &Traffic, is_last: bool) -> Finding {
+        let shares = errors(canary, stable);
+        let seen = Seen {
+            canary,
+            stable,
+            errors: Some(&shares),
+            is_last,
+        };
+        judge(&checks(), &seen, 100)
+    }
+
+    #[test]
+    fn who_is_to_take_all_has_to_have_shown_that_it_is_no_worse() {
+        for (what, canary, stable, expected) in [
+            (
+                "too few to show it",
+                traffic(200, 0, 0),
+                traffic(500, 0, 0),
+                "Wait",
+            ),
+            ("enough", traffic(800, 0, 0), traffic(2000, 0, 0), "Good"),
+            (
+                "worse by what is allowed",
+                traffic(2000, 40, 0),
+                traffic(8000, 80, 0),
+                "Wait",
+            ),
+            ("alone", traffic(800, 0, 0), traffic(0, 0, 0), "Good"),
+            (
+                "alone, and wrong",
+                traffic(50, 25, 0),
+                traffic(0, 0, 0),
+                "Harm",
+            ),
+        ] {
+            let found = format!("{:?}", judged(&canary, &stable, true));
+            assert!(found.starts_with(expected), "{what}: {found}");
+        }
+        let Finding::Wait(said) = judged(&traffic(200, 0, 0), &traffic(500, 0, 0), true) else {
+            panic!("it is not shown yet");
+        };
+        assert!(
+            said.contains("more requests to the canary would show it"),
+            "{said}"
+        );
     }
 
     #[test]
@@ -226,7 +331,7 @@ mod tests {
             ),
         ];
         for (name, canary, stable, expected) in rows {
-            let finding = judge(&checks(), &canary, &stable, 100);
+            let finding = judged(&canary, &stable, false);
             assert!(
                 format!("{finding:?}").starts_with(expected),
                 "{name}: {finding:?}"

@@ -7,6 +7,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use windlass_api::{ModelDeployment, ModelVersion};
 
+use windlass_statistics::sequential::Shares;
+
 use super::analysis::Traffic;
 use crate::presets::Presets;
 
@@ -23,6 +25,8 @@ pub struct Observed {
     pub pods: Vec<Arc<Pod>>,
     /// The traffic that each version has had since the step of the roll-out began.
     pub traffic: BTreeMap<String, Traffic>,
+    /// Their errors over the whole roll-out, look by look.
+    pub errors: Option<Shares>,
     /// The claims of the namespace.
     pub claims: Arc<BTreeSet<String>>,
     /// The runtime presets.

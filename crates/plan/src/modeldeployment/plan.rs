@@ -132,15 +132,12 @@ impl<'a> Reconcile<'a> {
         child.is_some() && replicas::ready(child) >= wanted
     }
 
-    fn pod_problem(&self, version: &str) -> Option<Problem> {
-        self.pods
-            .iter()
-            .filter(|pod| {
-                pod.labels()
-                    .get(labels::VERSION)
-                    .is_some_and(|label| label == version)
-            })
-            .find_map(|pod| pods::problem(pod))
+    fn pods_of(&self, version: &str) -> impl Iterator<Item = &'a Pod> {
+        let is_of = move |pod: &&Pod| {
+            let label = pod.labels().get(labels::VERSION);
+            label.is_some_and(|label| label == version)
+        };
+        self.pods.iter().copied().filter(is_of)
     }
 
     /// The steps; and the version that is to be the first to serve, while it is not ready.

@@ -5,6 +5,8 @@
     reason = "not every program that includes this uses all of it"
 )]
 
+pub mod rollouts;
+
 use windlass_statistics::fairness::Disparity;
 use windlass_statistics::gate::{Asked, Decided, Decision, Limits, decide, non_inferior, overall};
 use windlass_statistics::metric::Metric;

@@ -164,7 +164,8 @@ impl Reconcile<'_> {
 
     fn rolling(&self, canary: &CanaryStatus) -> Said {
         let held_up = self
-            .pod_problem(&canary.version)
+            .pods_of(&canary.version)
+            .find_map(pods::hindrance)
             .map(|problem| format!("; {}", problem.message))
             .unwrap_or_default();
         let said = canary.analysis.clone().unwrap_or_default();
@@ -185,7 +186,7 @@ impl Reconcile<'_> {
     /// Pods are on their way; or one of them does not start, which nobody but a person will mend.
     fn starting(&self, version: Option<&str>, message: String) -> Said {
         let problem = match version {
-            Some(version) => self.pod_problem(version),
+            Some(version) => self.pods_of(version).find_map(pods::problem),
             None => self.pods.iter().copied().find_map(pods::problem),
         };
         let of_version = |child: &&Deployment| {

@@ -8,18 +8,20 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp, Unit};
 use kube::ResourceExt;
 use windlass_api::{
-    Action, CanaryStatus, ModelDeploymentStatus, ModelVersion, RolloutOutcome, RolloutRecord,
-    RolloutStep, StableStatus,
+    Action, CanaryStatus, Counted, ErrorsSeen, ModelDeploymentStatus, ModelVersion, RolloutOutcome,
+    RolloutRecord, RolloutStep, StableStatus,
 };
+use windlass_statistics::proportion::Proportion;
+use windlass_statistics::sequential::Shares;
 
 use super::conditions::NEVER_READY;
 use super::made::Made;
 use super::{Reconcile, replicas};
-use crate::modeldeployment::analysis::{self, Finding};
-use crate::{Note, Plan};
+use crate::modeldeployment::analysis::{self, Finding, Seen};
+use crate::{Note, Plan, pods};
 
 /// How often a roll-out is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -69,7 +71,7 @@ impl<'a> Reconcile<'a> {
         plan.again = Some(LOOK);
 
         let is_ready = self.has_ready(target, wanted);
-        let finding = self.judge(&canary.version, &stable.name_any());
+        let finding = self.judge(&canary, &stable.name_any());
         match self.next(&canary, is_ready, finding) {
             Next::AwaitPods => {
                 let said = format!("waiting until {wanted} pods are ready");
@@ -87,10 +89,16 @@ impl<'a> Reconcile<'a> {
             Next::Begin(step) => {
                 canary.step_started = Some(self.now);
                 canary.weight = step.weight;
-                canary.analysis = Some("the step begins".to_owned());
+                canary.analysis = Some(lasts(step, self.now));
                 plan.notes.push(self.step_started(&canary, wanted));
             }
-            Next::Hold(said) => canary.analysis = Some(said),
+            // What is counted is in the metrics: the status is written where it has another thing to say.
+            Next::Hold(said) => {
+                let before = canary.analysis.as_deref().unwrap_or_default();
+                if without_numbers(before) != without_numbers(&said) {
+                    canary.analysis = Some(said);
+                }
+            }
             Next::Pass(said) => {
                 canary.step += 1;
                 canary.step_started = None;
@@ -100,6 +108,10 @@ impl<'a> Reconcile<'a> {
             }
             Next::Promote => return self.promote(stable, target, plan),
             Next::RollBack(why) => return self.roll_back(stable, target, &why, plan),
+        }
+        // It is kept where something is written anyway: after a restart of the operator it goes on from there.
+        if self.before.canary.as_ref() != Some(&canary) {
+            canary.errors = self.observed.errors.as_ref().map(written);
         }
         plan.status.canary = Some(canary);
     }
@@ -134,6 +146,7 @@ impl<'a> Reconcile<'a> {
                     step_started: None,
                     interruptions: 0,
                     analysis: None,
+                    errors: None,
                 }
             }
         }
@@ -176,19 +189,21 @@ impl<'a> Reconcile<'a> {
         share(canary, all - canary)
     }
 
-    fn judge(&self, canary: &str, stable: &str) -> Finding {
+    fn judge(&self, canary: &CanaryStatus, stable: &str) -> Finding {
         let rollout = &self.deployment.spec.rollout;
         let of = |version: &str| {
-            self.observed
-                .traffic
-                .get(version)
-                .cloned()
-                .unwrap_or_default()
+            let traffic = self.observed.traffic.get(version);
+            traffic.cloned().unwrap_or_default()
+        };
+        let seen = Seen {
+            canary: &of(&canary.version),
+            stable: &of(stable),
+            errors: self.observed.errors.as_ref(),
+            is_last: usize::try_from(canary.step).is_ok_and(|at| at + 1 >= rollout.steps.len()),
         };
         analysis::judge(
             &rollout.analysis,
-            &of(canary),
-            &of(stable),
+            &seen,
             rollout.min_requests.unsigned_abs(),
         )
     }
@@ -211,10 +226,11 @@ impl<'a> Reconcile<'a> {
             (None, Some(step)) => Next::Begin(step),
             (_, None) => Next::Promote,
             (Some(started), Some(step)) => {
-                if is_good && self.now.duration_since(started) >= hold(step) {
-                    Next::Pass(said)
-                } else {
-                    Next::Hold(said)
+                let is_over = self.now.duration_since(started) >= hold(step);
+                match (is_over, is_good) {
+                    (true, true) => Next::Pass(said),
+                    (true, false) => Next::Hold(said),
+                    (false, _) => Next::Hold(lasts(step, started)),
                 }
             }
         }
@@ -227,7 +243,8 @@ impl<'a> Reconcile<'a> {
             return None;
         }
         let why = self
-            .pod_problem(&canary.version)
+            .pods_of(&canary.version)
+            .find_map(pods::hindrance)
             .map_or_else(|| NEVER_READY.to_owned(), |problem| problem.message);
         Some(format!(
             "its pods were not ready within spec.progressDeadlineSeconds ({seconds} s): {why}"
@@ -237,7 +254,8 @@ impl<'a> Reconcile<'a> {
     /// What is said of a canary whose pods come and go.
     fn flaps(&self, canary: &CanaryStatus) -> String {
         let why = self
-            .pod_problem(&canary.version)
+            .pods_of(&canary.version)
+            .find_map(pods::hindrance)
             .map_or_else(String::new, |problem| format!(": {}", problem.message));
         format!(
             "its pods were lost again and again, {} times in one step{why}",
@@ -289,6 +307,35 @@ impl<'a> Reconcile<'a> {
             "Promoted",
             format!("{name} serves all traffic: {evidence}"),
         ));
+    }
+}
+
+/// What is said of a step that has begun.
+fn lasts(step: &RolloutStep, started: Timestamp) -> String {
+    let end = started + hold(step);
+    let end = end.round(Unit::Second).unwrap_or(end);
+    format!("the step lasts until {end} at least")
+}
+
+/// What is said, whatever was counted.
+fn without_numbers(said: &str) -> String {
+    let is_counted = |letter: &char| letter.is_ascii_digit() || *letter == '.';
+    said.chars().filter(|letter| !is_counted(letter)).collect()
+}
+
+/// What is kept of the comparison of errors.
+fn written(shares: &Shares) -> ErrorsSeen {
+    let of = |counts: Proportion| Counted {
+        requests: i64::try_from(counts.trials).unwrap_or(i64::MAX),
+        errors: i64::try_from(counts.successes).unwrap_or(i64::MAX),
+    };
+    let [worse, within] = shares.evidence();
+    ErrorsSeen {
+        allowed: shares.allowed.to_string().as_str().into(),
+        canary: of(shares.candidate),
+        stable: of(shares.stable),
+        worse: format!("{worse:.4}").as_str().into(),
+        within: format!("{within:.4}").as_str().into(),
     }
 }
 

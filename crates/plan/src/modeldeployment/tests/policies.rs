@@ -238,11 +238,12 @@ fn harm_at_any_moment_rolls_back_and_what_failed_is_never_tried_again() {
         assert!(
             world
                 .said(READY)
-                .starts_with("True RolledBack: churn-2 was rolled back: errors 250/500"),
+                .starts_with("True RolledBack: churn-2 was rolled back: errors 250/"),
             "{moment}: {}",
             world.said(READY)
         );
         world.observed.traffic.clear();
+        world.observed.errors = None;
         world.add(version(3, '2', Some("Pass"))).settle();
         assert_eq!(
             world.canary(),

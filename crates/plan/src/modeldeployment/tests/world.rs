@@ -3,20 +3,28 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use windlass_api::{
     ModelDeployment, ModelDeploymentStatus, ModelVersion, condition, is_true, labels,
 };
+use windlass_statistics::proportion::Proportion;
+use windlass_statistics::sequential::Shares;
 
 use crate::fixtures::{as_kept, at, is_so, object, pod, presets, said, version};
 use crate::modeldeployment::{Observed, Traffic, plan};
 use crate::{Child, Doomed, Plan, Step, pods};
 
+/// In how many parts traffic comes.
+const LOOKS: u64 = 20;
+
 pub struct World {
     pub observed: Observed,
     pub now: i64,
+    /// The errors of the roll-out that started then.
+    errors: Option<(Timestamp, Shares)>,
     /// Statuses that were written, and steps that changed something.
     pub writes: usize,
 }
@@ -47,12 +55,14 @@ impl World {
             children: Vec::new(),
             pods: Vec::new(),
             traffic: BTreeMap::new(),
+            errors: None,
             claims: Arc::new(["models".to_owned(), "predictions".to_owned()].into()),
             presets: presets(),
             agent_image: "agent:1".to_owned(),
         };
         Self {
             observed,
+            errors: None,
             now: 0,
             writes: 0,
         }
@@ -318,6 +328,26 @@ impl World {
             return self;
         };
         self.observed.traffic = [(stable, of(0)), (canary, of(canary_errors))].into();
+        // It came little by little, and is more of what came before.
+        let started = self.status().canary.map(|canary| canary.started);
+        let shares = match self.errors.take() {
+            Some((of, shares)) if Some(of) == started => shares,
+            _ => Shares::new(0.01),
+        };
+        let shares = (0..LOOKS).fold(shares, |mut shares, look| {
+            let part = |all: u64| Proportion {
+                successes: 0,
+                trials: all * (look + 1) / LOOKS - all * look / LOOKS,
+            };
+            let canary = Proportion {
+                successes: part(canary_errors).trials,
+                ..part(requests)
+            };
+            shares.take(canary, part(requests));
+            shares
+        });
+        self.errors = started.map(|started| (started, shares));
+        self.observed.errors = Some(shares);
         self
     }
 
