@@ -94,6 +94,7 @@ impl Scraper {
     }
 
     /// Takes what both sides of a roll-out have had since they were asked last.
+    #[allow(clippy::float_cmp)] // both are of the same text
     fn compare(&self, deployment: &ModelDeployment, counted: &BTreeMap<String, Proportion>) {
         let (Some(uid), Some(status)) = (deployment.uid(), &deployment.status) else {
             return;
@@ -111,7 +112,6 @@ impl Scraper {
         };
         let compared = errors.entry(uid).or_insert_with(begin);
         // Another roll-out, or another question.
-        #[allow(clippy::float_cmp)] // both are of the same text
         if compared.started != canary.started || compared.shares.allowed != allowed {
             *compared = begin();
         }
@@ -169,6 +169,7 @@ const NOTHING: Proportion = Proportion {
 };
 
 /// What a comparison begins with: what was written down of it, by an operator before this one.
+#[allow(clippy::float_cmp)] // both are of the same text
 fn begun(canary: &CanaryStatus, allowed: f64) -> Shares {
     let written = canary.errors.as_ref().and_then(|errors| {
         let number = |decimal: &Decimal| decimal.value().ok();
@@ -346,6 +347,65 @@ mod tests {
             scraper
                 .traffic(&pods, "2026-01-01T00:00:00Z".parse().expect("a time"))
                 .is_empty()
+        );
+    }
+
+    /// A roll-out that started then, in whose status this was written down.
+    fn rolling(started: i64, errors: Option<serde_json::Value>) -> ModelDeployment {
+        let at = |second: i64| Timestamp::from_second(second).expect("a time").to_string();
+        let mut canary = serde_json::json!({
+            "version": "m-2", "step": 0, "weight": 10, "started": at(started), "since": at(started),
+        });
+        if let Some(errors) = errors {
+            canary["errors"] = errors;
+        }
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "m", "namespace": "growth", "uid": "uid"},
+            "spec": {"model": "m", "runtime": "mlserver"},
+            "status": {"stable": {"version": "m-1", "since": at(0)}, "canary": canary},
+        }))
+        .expect("a ModelDeployment")
+    }
+
+    #[test]
+    fn errors_are_compared_over_a_roll_out_and_after_a_restart_from_what_was_written_down() {
+        let counted = |canary: u64| -> BTreeMap<String, Proportion> {
+            let of = |successes| Proportion {
+                successes,
+                trials: 10,
+            };
+            [("m-1".to_owned(), of(0)), ("m-2".to_owned(), of(canary))].into()
+        };
+        let scraper = Scraper::default();
+        let deployment = rolling(7, None);
+        assert_eq!(scraper.errors(&deployment), None);
+        (0..4).for_each(|_| scraper.compare(&deployment, &counted(2)));
+        let shares = scraper.errors(&deployment).expect("a comparison");
+        assert_eq!((shares.candidate.successes, shares.stable.trials), (8, 40));
+        assert!(shares.evidence()[0] > 1.0, "{shares:?}");
+        // Another roll-out begins with nothing.
+        assert_eq!(scraper.errors(&rolling(8, None)), None);
+        scraper.compare(&rolling(8, None), &counted(0));
+        let other = scraper.errors(&rolling(8, None)).expect("a comparison");
+        assert_eq!(other.candidate.trials, 10);
+
+        let written = serde_json::json!({
+            "allowed": "0.01", "canary": {"requests": 500, "errors": 5}, "stable": {"requests": 900, "errors": 4},
+            "worse": "1.2500", "within": "-0.5000",
+        });
+        let (anew, rolled) = (Scraper::default(), rolling(7, Some(written.clone())));
+        anew.compare(&rolled, &BTreeMap::new());
+        let shares = anew.errors(&rolled).expect("a comparison");
+        assert_eq!(shares.candidate.trials, 500);
+        assert!((shares.evidence()[0] - 1.25).abs() < 1e-9);
+        // What was asked then was another question.
+        let mut other = written;
+        other["allowed"] = "0.02".into();
+        let (anew, rolled) = (Scraper::default(), rolling(7, Some(other)));
+        anew.compare(&rolled, &BTreeMap::new());
+        assert_eq!(
+            anew.errors(&rolled).map(|shares| shares.candidate.trials),
+            Some(0)
         );
     }
 }

@@ -87,8 +87,36 @@ pub struct Asked {
     pub limits: Limits,
     /// Its value, with the interval at the confidence that is judged at; absent where it has none.
     pub estimate: Option<Estimate>,
-    /// The comparison with the champion, where one is asked for; `Some(None)` where it could not be made.
-    pub against: Option<Option<Advantage>>,
+    /// The comparison with the champion.
+    pub against: Against,
+}
+
+/// A comparison with a champion.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Against {
+    /// None is asked for.
+    #[default]
+    Nothing,
+    /// It is asked for, and not defined on these rows.
+    Undefined,
+    /// It was made.
+    Advantage(Advantage),
+}
+
+impl Against {
+    /// What was found, where it was made.
+    pub fn advantage(self) -> Option<Advantage> {
+        match self {
+            Self::Advantage(advantage) => Some(advantage),
+            Self::Nothing | Self::Undefined => None,
+        }
+    }
+}
+
+impl From<Option<Advantage>> for Against {
+    fn from(made: Option<Advantage>) -> Self {
+        made.map_or(Self::Undefined, Self::Advantage)
+    }
 }
 
 /// What was decided of it: against its limits, and against the champion; absent where that is not asked.
@@ -118,12 +146,14 @@ pub fn decide(
 ) -> Vec<Decided> {
     let limits: Vec<Limits> = asked.iter().map(|one| one.limits).collect();
     let estimates: Vec<Option<Estimate>> = asked.iter().map(|one| one.estimate).collect();
-    let against: Vec<Option<Advantage>> = asked.iter().filter_map(|one| one.against).collect();
+    let is_compared = |one: &&Asked| one.against != Against::Nothing;
+    let against = asked.iter().filter(is_compared);
+    let against: Vec<Option<Advantage>> = against.map(|one| one.against.advantage()).collect();
     let limits = judge_all(&limits, &estimates, confidence, again);
     let mut against = non_inferior(&against, margin, confidence).into_iter();
     let both = asked.iter().zip(limits).map(|(asked, limits)| Decided {
         limits,
-        against: asked.against.and_then(|_| against.next()),
+        against: is_compared(&asked).then(|| against.next()).flatten(),
     });
     both.collect()
 }
@@ -444,16 +474,16 @@ mod tests {
             Asked {
                 limits: min,
                 estimate: Some(estimate(0.7, 0.65, 0.75)),
-                against: Some(Some(advantage(0.0))),
+                against: Against::Advantage(advantage(0.0)),
             },
             Asked {
-                against: Some(None),
+                against: Against::Undefined,
                 ..Asked::default()
             },
             Asked {
                 limits: min,
                 estimate: Some(estimate(0.7, 0.65, 0.75)),
-                against: Some(Some(advantage(-0.1))),
+                against: Against::Advantage(advantage(-0.1)),
             },
         ];
         let decided = decide(&asked, 0.01, 0.95, |_, _| None);

@@ -210,7 +210,7 @@ mod tests {
         // One look, by hand: nothing is bet on harm yet, and on no difference with 1/31 on both sides. The nearest point
         // of p = q + 0.01 at equal numbers solves (a - s)/(a(1 - a)) = (s - b)/(b(1 - b)), a = b + 0.01, s = 1/31.
         let shares = after(1, of(0, 10), of(1, 10));
-        let (a, b, s) = (0.037990578, 0.027990578, 1.0 / 31.0_f64);
+        let (a, b, s) = (0.037_990_578, 0.027_990_578, 1.0 / 31.0_f64);
         let slope = (a - s) / (a * (1.0 - a)) + (b - s) / (b * (1.0 - b));
         assert!(slope.abs() < 1e-6, "{slope}");
         let expected =

@@ -6,11 +6,10 @@
 
 use windlass_api::agent::{FailureReason, FailureReport, MetricResult, Verdict};
 use windlass_statistics::StatisticsError;
-use windlass_statistics::gate::{self, Decision, Limits, rows_to_compare};
+use windlass_statistics::gate::{self, Against, Decision, Limits, rows_to_compare};
 use windlass_statistics::influence::Estimate;
 use windlass_statistics::looks::{Finding, Known, Pair, Spreading, Tally};
 use windlass_statistics::metric::Metric;
-use windlass_statistics::paired::Advantage;
 
 use super::Arguments;
 use super::gate::{DisparityGate, Gate, verdict, words};
@@ -324,8 +323,8 @@ struct Found<'a> {
     is_judged: bool,
     /// Why it has no value; of a difference, the groups that are furthest apart.
     remark: Option<String>,
-    /// Against the champion, where that is asked for and the rows suffice; `Some(None)` where it is not defined on these.
-    against: Option<Option<Advantage>>,
+    /// Against the champion; nothing where the rows do not suffice.
+    against: Against,
     /// About how many rows would decide what these do not.
     rows_needed: Option<u64>,
 }
@@ -376,7 +375,7 @@ fn decide(arguments: &Arguments, found: &mut [Found<'_>], are_enough: bool) -> V
     let mut all = Vec::with_capacity(found.len());
     for (found, decided) in found.iter_mut().zip(decided) {
         if decided.against == Some(Decision::Inconclusive)
-            && let Some(advantage) = found.against.flatten()
+            && let Some(advantage) = found.against.advantage()
         {
             let wanted = rows_to_compare(&advantage, margin, confidence, found.result.rows);
             found.rows_needed = found.rows_needed.max(wanted);
@@ -407,7 +406,11 @@ fn one<'a>(
             (Some(finding), advantage.ok(), None)
         }
     };
-    let against = (look.is_against && is_judged).then_some(advantage);
+    let against = if look.is_against && is_judged {
+        advantage.into()
+    } else {
+        Against::Nothing
+    };
     let what = What::Metric(gate, finding);
     let estimate = what.estimate(arguments.confidence);
     let name = gate.metric.to_string();
@@ -456,7 +459,7 @@ fn difference<'a>(
         // Without two groups it is asked for all the same, and not shown.
         is_judged: true,
         remark: Some(remark),
-        against: None,
+        against: Against::Nothing,
         rows_needed: estimate.and_then(|estimate| gate.limits().rows_needed(&estimate, rows)),
     }
 }
@@ -525,7 +528,7 @@ fn sentence(arguments: &Arguments, found: &Found<'_>) -> String {
         }
     }
     parts.extend(found.remark.clone());
-    if let (Some(champion), Some(advantage)) = (found.result.champion, found.against.flatten()) {
+    if let (Some(champion), Some(advantage)) = (found.result.champion, found.against.advantage()) {
         let interval = advantage.interval(arguments.confidence);
         parts.push(format!(
             "champion {champion:.4} (better by {:.4} [{:.4}, {:.4}], margin {})",

@@ -258,7 +258,9 @@ pub fn passes(worse_by: f64, runs: u32, count: usize, seed: u64) -> f64 {
                 asked.push(Asked {
                     limits: Limits { min: None, max },
                     estimate: estimate(asked.len(), 0.95),
-                    against: Some(Advantage::new(metric, &of(candidate), &of(champion)).ok()),
+                    against: Advantage::new(metric, &of(candidate), &of(champion))
+                        .ok()
+                        .into(),
                 });
             }
         }

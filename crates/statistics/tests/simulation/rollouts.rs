@@ -86,18 +86,18 @@ pub fn ever_wrong(traffic: Traffic, requests: u64, runs: u32, seed: u64) -> [f64
     let mut wrong = [0; 2];
     for _ in 0..runs {
         let mut shares = Shares::new(ALLOWED);
-        let mut seen = [false; 2];
+        let mut ever = [false; 2];
         while shares.candidate.trials < requests {
             let (canary, stable) = look(&mut random, traffic);
             shares.take(canary, stable);
-            for (seen, (evidence, level)) in
-                seen.iter_mut().zip(shares.evidence().iter().zip(LEVELS))
+            for (ever, (evidence, level)) in
+                ever.iter_mut().zip(shares.evidence().iter().zip(LEVELS))
             {
-                *seen |= *evidence >= -level.ln();
+                *ever |= *evidence >= -level.ln();
             }
         }
-        for (wrong, seen) in wrong.iter_mut().zip(seen) {
-            *wrong += usize::from(seen);
+        for (wrong, ever) in wrong.iter_mut().zip(ever) {
+            *wrong += usize::from(ever);
         }
     }
     wrong.map(|wrong| share(wrong, runs))

@@ -8,6 +8,8 @@ use kube::ResourceExt;
 use serde_json::json;
 use windlass_api::condition::{AVAILABLE, READY, RECONCILING, STALLED};
 use windlass_api::{ModelVersion, RolloutOutcome};
+use windlass_statistics::proportion::Proportion;
+use windlass_statistics::sequential::Shares;
 
 use super::world::World;
 use crate::fixtures::{assert_restricted, at, given, object, readable, steps, version, waiting};
@@ -193,6 +195,33 @@ fn a_roll_out_goes_step_by_step_and_the_stable_version_keeps_all_its_pods() {
         Some(RolloutOutcome::Promoted)
     );
     assert!(world.is(READY), "{}", world.said(READY));
+}
+
+#[test]
+fn only_a_canary_that_has_shown_that_it_is_no_worse_takes_all_and_the_status_is_written_seldom() {
+    let mut world = World::rolling(json!({}));
+    world.step_passes().all_ready().settle();
+    let seen = world.status().canary.and_then(|canary| canary.errors);
+    let seen = seen.expect("what was seen is kept as a step begins");
+    assert_eq!((seen.canary.requests, seen.canary.errors), (500, 0));
+    // A few errors more than the stable version has, which may be chance.
+    world.observed.errors = Some((0..20).fold(Shares::new(0.01), |mut shares, _| {
+        let of = |successes, trials| Proportion { successes, trials };
+        shares.take(of(1, 50), of(1, 60));
+        shares
+    }));
+    world.wait(61).settle();
+    assert_eq!(world.canary().as_deref(), Some("churn-2"));
+    let said = world.said(READY);
+    assert!(said.contains("is not shown yet; about"), "{said}");
+    let writes = world.writes;
+    let more = world.observed.errors.as_mut().expect("a comparison");
+    let of = |successes, trials| Proportion { successes, trials };
+    more.take(of(1, 50), of(1, 60));
+    world.wait(10).settle();
+    assert_eq!(world.writes, writes, "numbers alone are not written");
+    world.traffic(2000, 0).settle();
+    assert_eq!(world.stable().as_deref(), Some("churn-2"));
 }
 
 #[test]
