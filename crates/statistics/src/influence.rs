@@ -58,7 +58,7 @@ impl Spread {
     /// as often wrong as the other. Absent with fewer than two rows.
     ///
     /// Source: Hall (1992), "On the removal of skewness by transformation", the third of its transformations, which is
-    /// monotone.
+    /// monotone; deviation and skewness are those with n - 1.
     pub fn of_skewed_mean(&self, confidence: f64) -> Option<Interval> {
         let error = self.standard_error()?;
         let rows = float(self.all.count);

@@ -45,14 +45,17 @@ pub enum Metric {
     ///
     /// Interval: all areas to which the measured one is no surprise, with a variance that depends on the area as Hanley &
     /// McNeil's (1982) does (Newcombe 2006, "Confidence intervals for an effect size measure based on the Mann-Whitney
-    /// statistic", part 2, method 5) and is as large as DeLong's (DeLong, DeLong & Clarke-Pearson 1988) at the measured one;
-    /// where few rows are of a class, partly as large as Hanley & McNeil's, since DeLong's is then too small as often as
-    /// not. With weights or more classes the influence function's stands for DeLong's, from which it differs by n/(n-1).
+    /// statistic", part 2, method 5), times (r·m + 15)/(m + 15): r is how many times as large DeLong's (DeLong, DeLong &
+    /// Clarke-Pearson 1988) is at the measured one, and m how many rows the rarer class has, since of few rows DeLong's is
+    /// too small as often as not. With weights or more classes the influence function's stands for DeLong's, from which it
+    /// differs by n/(n-1), and Kish's (1965) effective numbers for those of rows; of more classes, those of the class with
+    /// the smallest rarer side.
     RocAuc,
     /// Area under the precision-recall curve as average precision, Σ (Rₙ - Rₙ₋₁) Pₙ over the distinct scores from the
     /// highest, which interpolates nothing (Boyd, Eng & Page 2013). Of more than two classes the mean of each against the
-    /// others. Interval: Wilson's of a share of the positive rows, as many as give it the influence function's variance;
-    /// where they are few, partly as many as there are.
+    /// others. Interval: Wilson's of a share of the positive rows, as many as give it the influence function's variance,
+    /// which is first taken partly for that of as many as there are, as the variance of the area under the ROC curve is.
+    /// Without negative rows it is refused, where scikit-learn says 1.
     PrAuc,
     /// The mean of [`Loss::Log`]. Interval: of a mean of skewed terms (Hall 1992), from 0.
     LogLoss,
@@ -74,14 +77,15 @@ pub enum Metric {
     /// The mean of [`Loss::AbsolutePercentage`]. Interval: as of the log loss.
     Mape,
     /// 1 less the squared errors' share of the labels' spread, at most 1 (Kvålseth 1985, "Cautionary note about R²", R₁²).
-    /// Interval: of the influence function, on the scale of ln(1 - R²).
+    /// Interval: of the influence function, on the scale of ln(1 - R²). Where all labels are the same it is refused, where
+    /// scikit-learn says 0 or 1.
     RSquared,
     /// The mean of [`Loss::Pinball`] at so many thousandths. Interval: as of the log loss.
     Pinball(u16),
     /// Normalised discounted cumulative gain of so many first places of each query, the mean over the queries.
     ///
     /// Source: Järvelin & Kekäläinen (2002), with the gain itself and the discount log₂(place + 1); rows of one score share
-    /// the mean gain of their places (McSherry & Najork 2008). A query without any gain counts 0, as scikit-learn has it.
+    /// the mean gain of their places (McSherry & Najork 2008). A query without any gain counts 0, as scikit-learn has it; one row alone is a query like others. Weights are not taken.
     /// Interval: of a mean over the queries, which are independent of each other.
     Ndcg(u32),
 }

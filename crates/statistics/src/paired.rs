@@ -32,7 +32,8 @@ impl Advantage {
     /// - accuracy, recall: Agresti & Min (2005), "Simple improved confidence intervals for comparing matched
     ///   proportions": half a row is added to each cell, so that equal answers on few rows prove nothing.
     /// - areas, and other metrics of classes: MOVER (Zou & Donner 2008, Zou 2007) over the intervals of either, with the
-    ///   correlation that the rows give; near 1, and where few rows are of a class, these are not symmetric.
+    ///   correlation that the rows give; near 1, and where few rows are of a class, these are not symmetric. The errors are
+    ///   those of the intervals at 90% over the normal quantile, whatever is asked for.
     /// - all others: the spread of the differences of what each row adds ([`crate::influence`]); of a mean, that is the
     ///   paired comparison of means.
     ///
