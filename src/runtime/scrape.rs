@@ -17,8 +17,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use windlass_api::agent::{METRICS_PORT, Observations};
-use windlass_api::{CanaryStatus, Counted, Decimal, ModelDeployment, labels};
-use windlass_plan::modeldeployment::{Traffic, allowed_errors};
+use windlass_api::{CanaryStatus, Counted, ModelDeployment, labels};
+use windlass_plan::modeldeployment::{Errors, Traffic, allowed_errors};
 use windlass_statistics::proportion::Proportion;
 use windlass_statistics::sequential::Shares;
 
@@ -48,7 +48,9 @@ pub struct Scraper {
 struct Compared {
     /// When the roll-out started.
     started: Timestamp,
-    shares: Shares,
+    /// The step that is judged.
+    step: i32,
+    errors: Errors,
 }
 
 struct Seen {
@@ -85,40 +87,23 @@ impl Scraper {
         all
     }
 
-    /// The errors of a roll-out; absent before its pods were asked.
-    pub fn errors(&self, deployment: &ModelDeployment) -> Option<Shares> {
-        let canary = deployment.status.as_ref()?.canary.as_ref()?;
-        let errors = self.errors.lock().expect("no holder panics");
-        let compared = errors.get(&deployment.uid()?)?;
-        (compared.started == canary.started).then_some(compared.shares)
+    /// How the errors of a roll-out compare; absent where that is not judged.
+    pub fn errors(&self, deployment: &ModelDeployment) -> Option<Errors> {
+        let (uid, _, now) = judged(deployment)?;
+        let known = self.errors.lock().expect("no holder panics");
+        Some(now.after(known.get(&uid)).errors)
     }
 
     /// Takes what both sides of a roll-out have had since they were asked last.
-    #[allow(clippy::float_cmp)] // both are of the same text
     fn compare(&self, deployment: &ModelDeployment, counted: &BTreeMap<String, Proportion>) {
-        let (Some(uid), Some(status)) = (deployment.uid(), &deployment.status) else {
+        let Some((uid, [canary, stable], now)) = judged(deployment) else {
             return;
         };
-        let (Some(canary), Some(stable)) = (&status.canary, &status.stable) else {
-            return;
-        };
-        let Some(allowed) = allowed_errors(&deployment.spec.rollout.analysis) else {
-            return;
-        };
-        let mut errors = self.errors.lock().expect("no holder panics");
-        let begin = || Compared {
-            started: canary.started,
-            shares: begun(canary, allowed),
-        };
-        let compared = errors.entry(uid).or_insert_with(begin);
-        // Another roll-out, or another question.
-        if compared.started != canary.started || compared.shares.allowed != allowed {
-            *compared = begin();
-        }
         let of = |version: &str| counted.get(version).copied().unwrap_or(NOTHING);
-        compared
-            .shares
-            .take(of(&canary.version), of(&stable.version));
+        let mut known = self.errors.lock().expect("no holder panics");
+        let mut now = now.after(known.get(&uid));
+        now.errors.take(of(canary), of(stable));
+        known.insert(uid, now);
     }
 
     /// Takes what a pod has counted; what is new of it.
@@ -168,22 +153,68 @@ const NOTHING: Proportion = Proportion {
     trials: 0,
 };
 
-/// What a comparison begins with: what was written down of it, by an operator before this one.
-#[allow(clippy::float_cmp)] // both are of the same text
-fn begun(canary: &CanaryStatus, allowed: f64) -> Shares {
-    let written = canary.errors.as_ref().and_then(|errors| {
-        let number = |decimal: &Decimal| decimal.value().ok();
-        let of = |counted: &Counted| {
-            let trials = u64::try_from(counted.requests).ok()?;
-            let successes = u64::try_from(counted.errors).ok()?.min(trials);
-            Some(Proportion { successes, trials })
+impl Compared {
+    /// What it is, with what is known of it: of another roll-out or another question nothing is, of another step what is of
+    /// the whole.
+    #[allow(clippy::float_cmp)] // both are of the same text
+    fn after(self, known: Option<&Self>) -> Self {
+        let is_same = |known: &&Self| {
+            known.started == self.started
+                && known.errors.rollout.allowed == self.errors.rollout.allowed
         };
-        let is_same = number(&errors.allowed).is_some_and(|number| number == allowed);
-        let evidence = [number(&errors.worse)?, number(&errors.within)?];
-        let (canary, stable) = (of(&errors.canary)?, of(&errors.stable)?);
-        is_same.then(|| Shares::resumed(allowed, canary, stable, evidence))
-    });
-    written.unwrap_or_else(|| Shares::new(allowed))
+        match known.filter(is_same) {
+            None => self,
+            Some(known) if known.step == self.step => Self {
+                errors: known.errors,
+                ..self
+            },
+            Some(known) => Self {
+                errors: Errors {
+                    rollout: known.errors.rollout,
+                    step: Shares::new(self.errors.step.allowed),
+                },
+                ..self
+            },
+        }
+    }
+}
+
+/// Whose errors are judged: the uid, the canary and the stable version, and what was written down of the comparison, by an
+/// operator before this one or by this one.
+fn judged(deployment: &ModelDeployment) -> Option<(String, [&str; 2], Compared)> {
+    let (uid, status) = (deployment.uid()?, deployment.status.as_ref()?);
+    let (canary, stable) = (status.canary.as_ref()?, status.stable.as_ref()?);
+    let rollout = &deployment.spec.rollout;
+    let allowed = allowed_errors(&rollout.analysis)?;
+    let last = i32::try_from(rollout.steps.len()).unwrap_or(i32::MAX) - 1;
+    let now = Compared {
+        started: canary.started,
+        step: canary.step.min(last),
+        errors: written(canary, allowed).unwrap_or_else(|| Errors::new(allowed)),
+    };
+    Some((uid, [&canary.version, &stable.version], now))
+}
+
+#[allow(clippy::float_cmp)] // both are of the same text
+fn written(canary: &CanaryStatus, allowed: f64) -> Option<Errors> {
+    let written = canary.errors.as_ref()?;
+    let counts = |counted: &Counted| {
+        let trials = u64::try_from(counted.requests).ok()?;
+        let successes = u64::try_from(counted.errors).ok()?.min(trials);
+        Some(Proportion { successes, trials })
+    };
+    let of = |compared: &windlass_api::Compared| {
+        let evidence = [compared.worse.value().ok()?, compared.within.value().ok()?];
+        let (canary, stable) = (counts(&compared.canary)?, counts(&compared.stable)?);
+        Some(Shares::resumed(allowed, canary, stable, evidence))
+    };
+    if written.allowed.value().ok()? != allowed {
+        return None;
+    }
+    Some(Errors {
+        rollout: of(&written.rollout)?,
+        step: of(&written.step)?,
+    })
 }
 
 fn add(traffic: &mut Traffic, first: &Observations, last: &Observations) {
@@ -378,34 +409,50 @@ mod tests {
         };
         let scraper = Scraper::default();
         let deployment = rolling(7, None);
-        assert_eq!(scraper.errors(&deployment), None);
+        let canary_trials = |errors: Option<Errors>| {
+            let errors = errors.expect("a comparison");
+            [errors.rollout, errors.step].map(|shares| shares.candidate.trials)
+        };
+        assert_eq!(canary_trials(scraper.errors(&deployment)), [0, 0]);
         (0..4).for_each(|_| scraper.compare(&deployment, &counted(2)));
-        let shares = scraper.errors(&deployment).expect("a comparison");
+        let errors = scraper.errors(&deployment).expect("a comparison");
+        let shares = errors.rollout;
         assert_eq!((shares.candidate.successes, shares.stable.trials), (8, 40));
         assert!(shares.evidence()[0] > 1.0, "{shares:?}");
+        // A step has what is of itself; the default has two.
+        let mut next = deployment.clone();
+        let canary = next
+            .status
+            .as_mut()
+            .and_then(|status| status.canary.as_mut());
+        canary.expect("a canary").step = 1;
+        assert_eq!(canary_trials(scraper.errors(&next)), [40, 0]);
+        scraper.compare(&next, &counted(0));
+        let canary = next
+            .status
+            .as_mut()
+            .and_then(|status| status.canary.as_mut());
+        canary.expect("a canary").step = 2;
+        assert_eq!(canary_trials(scraper.errors(&next)), [50, 10]);
         // Another roll-out begins with nothing.
-        assert_eq!(scraper.errors(&rolling(8, None)), None);
         scraper.compare(&rolling(8, None), &counted(0));
-        let other = scraper.errors(&rolling(8, None)).expect("a comparison");
-        assert_eq!(other.candidate.trials, 10);
+        assert_eq!(canary_trials(scraper.errors(&rolling(8, None))), [10, 10]);
 
-        let written = serde_json::json!({
-            "allowed": "0.01", "canary": {"requests": 500, "errors": 5}, "stable": {"requests": 900, "errors": 4},
-            "worse": "1.2500", "within": "-0.5000",
-        });
+        let of = |requests| {
+            serde_json::json!({
+                "canary": {"requests": requests, "errors": 5}, "stable": {"requests": 900, "errors": 4},
+                "worse": "1.2500", "within": "-0.5000",
+            })
+        };
+        let written = serde_json::json!({"allowed": "0.01", "rollout": of(500), "step": of(300)});
         let (anew, rolled) = (Scraper::default(), rolling(7, Some(written.clone())));
-        anew.compare(&rolled, &BTreeMap::new());
-        let shares = anew.errors(&rolled).expect("a comparison");
-        assert_eq!(shares.candidate.trials, 500);
-        assert!((shares.evidence()[0] - 1.25).abs() < 1e-9);
+        assert_eq!(canary_trials(anew.errors(&rolled)), [500, 300]);
+        anew.compare(&rolled, &counted(0));
+        assert_eq!(canary_trials(anew.errors(&rolled)), [510, 310]);
         // What was asked then was another question.
         let mut other = written;
         other["allowed"] = "0.02".into();
-        let (anew, rolled) = (Scraper::default(), rolling(7, Some(other)));
-        anew.compare(&rolled, &BTreeMap::new());
-        assert_eq!(
-            anew.errors(&rolled).map(|shares| shares.candidate.trials),
-            Some(0)
-        );
+        let other = Scraper::default().errors(&rolling(7, Some(other)));
+        assert_eq!(canary_trials(other), [0, 0]);
     }
 }

@@ -198,7 +198,7 @@ pub struct RolloutStep {
 pub struct Analysis {
     /// `ErrorRate`: share of requests answered with 5xx. `LatencyP99`: the latency that 99% of the requests stay under.
     pub metric: AnalysisMetric,
-    /// ErrorRate: how far the canary's share may lie above the stable version's, from 0 to 1. The smaller, the more requests it takes to show that it holds: where nothing fails, about 3 divided by it; with 0, which nothing can show, only a canary with fewer errors is promoted.
+    /// ErrorRate: how far the canary's share may lie above the stable version's, from 0 to 1. The smaller, the more requests the last step takes until it is shown that it holds: where nothing fails, about 4 divided by it. With 0, which nothing can show, only a canary with fewer errors is promoted; with 1 errors are not judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(where_decimal("double(self) >= 0.0 && double(self) <= 1.0")).message("must lie between 0 and 1, such as \"0.01\""))]
     pub not_worse_than: Option<Decimal>,
@@ -292,23 +292,32 @@ pub struct CanaryStatus {
     /// What the analysis says, in words; written where it has another thing to say, and not as requests are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<String>,
-    /// What the comparison of errors had come to when this was written; after a restart of the operator it goes on from there.
+    /// What the comparison of errors had come to when this was written, which it is whenever that has moved by much; after a restart of the operator it goes on from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<ErrorsSeen>,
 }
 
-/// How the errors of a canary and of the stable version compare, over the whole roll-out.
+/// How the errors of a canary and of the stable version compare.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorsSeen {
     /// By how much the canary's share may lie above the stable version's.
     pub allowed: Decimal,
+    /// Over the whole roll-out.
+    pub rollout: Compared,
+    /// In this step.
+    pub step: Compared,
+}
+
+/// Two shares of errors, counted in the same minutes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Compared {
     /// Of the canary.
     pub canary: Counted,
-    /// Of the stable version, in the same minutes.
+    /// Of the stable version.
     pub stable: Counted,
-    /// Natural logarithm of the evidence that the canary is worse by more than is allowed: from 4.6 on it is taken back.
+    /// Natural logarithm of the evidence that the canary is worse by more than is allowed: it is taken back from 4.9 on, in a step from 6.0 and the logarithm of the number of steps on.
     pub worse: Decimal,
-    /// Of the evidence that it is not: from 3.0 on it may be promoted.
+    /// Of the evidence that it is not: in the last step it may be promoted from 3.0 on.
     pub within: Decimal,
 }
 

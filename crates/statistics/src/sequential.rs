@@ -31,7 +31,11 @@ const BISECTIONS: usize = 60;
 /// of the trials between two looks, the likelihood of an alternative that what was seen before makes likely, over that of
 /// the point of the hypothesis that is nearest to it (in Kullback and Leibler's divergence, at the numbers of trials of
 /// these looks). Assumes that the trials between two looks are independent of each other and of one probability for each
-/// side; from look to look both may change, as long as the hypothesis holds.
+/// side, and that how many there are does not depend on how they end; from look to look both may change, as long as the
+/// hypothesis holds. Errors that come in clusters (one request that is tried ten times over) are worth as much less.
+///
+/// What is bet is learnt from all that was seen: a candidate that was good for long and then is not is found late. Where a
+/// change is to be found soon, begin anew.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shares {
     /// By how much the candidate's may lie above the stable one's, in [0, 1).
@@ -91,8 +95,8 @@ impl Shares {
         add(&mut self.waiting[0], candidate);
         add(&mut self.waiting[1], stable);
         let [candidate, stable] = self.waiting;
-        // One side alone says nothing of a difference.
-        if candidate.trials == 0 || stable.trials == 0 {
+        // One side alone says nothing of a difference; nor is there a share that lies above another by all.
+        if candidate.trials == 0 || stable.trials == 0 || self.allowed >= 1.0 {
             return;
         }
         self.waiting = [NONE; 2];

@@ -33,6 +33,31 @@ pub enum Finding {
     Harm(String),
 }
 
+/// How the errors of both sides compare, look by look.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Errors {
+    /// Over the whole roll-out: harm that is small shows itself in time.
+    pub rollout: Shares,
+    /// In this step alone: what a step does harm by is not hidden behind the good steps before it.
+    pub step: Shares,
+}
+
+impl Errors {
+    /// Nothing seen yet.
+    pub const fn new(allowed: f64) -> Self {
+        Self {
+            rollout: Shares::new(allowed),
+            step: Shares::new(allowed),
+        }
+    }
+
+    /// Takes what the canary and the stable version have had since the last look.
+    pub fn take(&mut self, canary: Proportion, stable: Proportion) {
+        self.rollout.take(canary, stable);
+        self.step.take(canary, stable);
+    }
+}
+
 /// What has been seen of both sides.
 #[derive(Clone, Debug)]
 pub struct Seen<'a> {
@@ -40,14 +65,19 @@ pub struct Seen<'a> {
     pub canary: &'a Traffic,
     /// The stable version's.
     pub stable: &'a Traffic,
-    /// Their errors, over the whole roll-out; absent before both were asked.
-    pub errors: Option<&'a Shares>,
+    /// Their errors; absent before both were asked.
+    pub errors: Option<&'a Errors>,
+    /// How many steps there are.
+    pub steps: usize,
     /// Whether it is the last step, after which the canary takes all.
     pub is_last: bool,
+    /// Whether the steps are over, and only pods are awaited.
+    pub is_over: bool,
 }
 
-/// The chance that a canary is called worse in its errors that is not, in a whole roll-out.
-const LEVEL_OF_HARM: f64 = 0.01;
+/// The chances that a canary is called worse in its errors that is not: over the whole roll-out, and in any of its steps; one
+/// in a hundred together.
+const LEVELS_OF_HARM: [f64; 2] = [0.0075, 0.0025];
 /// The chance that one is called no worse that is, at the end of one.
 const LEVEL_OF_PASS: f64 = 0.05;
 /// Requests after which harm is acted upon where nothing else says how sure it is.
@@ -60,14 +90,16 @@ pub fn allowed_errors(checks: &[Analysis]) -> Option<f64> {
     let check = checks
         .iter()
         .find(|check| check.metric == AnalysisMetric::ErrorRate)?;
-    check.not_worse_than.as_ref()?.value().ok()
+    let allowed = check.not_worse_than.as_ref()?.value().ok()?;
+    // No share lies above another by all.
+    (allowed < 1.0).then_some(allowed)
 }
 
 /// Judges a canary against the stable version.
 pub fn judge(checks: &[Analysis], seen: &Seen<'_>, min_requests: u64) -> Finding {
     let Seen { canary, stable, .. } = *seen;
     let mut said = Vec::new();
-    let mut enough = canary.requests >= min_requests;
+    let mut enough = seen.is_over || canary.requests >= min_requests;
     if !enough {
         said.push(format!(
             "the canary has answered {} of {min_requests} requests that a step needs",
@@ -76,7 +108,7 @@ pub fn judge(checks: &[Analysis], seen: &Seen<'_>, min_requests: u64) -> Finding
     }
     for check in checks {
         match check.metric {
-            AnalysisMetric::ErrorRate => match errors(check, seen) {
+            AnalysisMetric::ErrorRate => match errors(checks, seen) {
                 Finding::Harm(why) => return Finding::Harm(why),
                 Finding::Good(why) => said.push(why),
                 Finding::Wait(why) => {
@@ -98,41 +130,41 @@ pub fn judge(checks: &[Analysis], seen: &Seen<'_>, min_requests: u64) -> Finding
     }
 }
 
-fn errors(check: &Analysis, seen: &Seen<'_>) -> Finding {
-    let allowed = check
-        .not_worse_than
-        .as_ref()
-        .and_then(|limit| limit.value().ok())
-        .unwrap_or(0.0);
+fn errors(checks: &[Analysis], seen: &Seen<'_>) -> Finding {
+    let Some(allowed) = allowed_errors(checks) else {
+        return Finding::Good("errors are not judged".to_owned());
+    };
     let points = allowed * 100.0;
-    if seen.canary.requests > 0 && seen.stable.requests == 0 {
+    let known = seen.errors.map_or(0, |errors| errors.rollout.stable.trials);
+    if seen.canary.requests > 0 && seen.stable.requests == 0 && known == 0 {
         return alone(seen.canary, allowed);
     }
-    let Some(shares) = seen.errors.filter(|shares| shares.candidate.trials > 0) else {
+    let Some(Errors { rollout, step }) = seen.errors.filter(|_| known > 0) else {
         return Finding::Wait("no request to the canary yet".to_owned());
     };
-    let of = |counts: Proportion| format!("{}/{}", counts.successes, counts.trials);
-    let words = format!(
-        "errors {} against {} of the stable version",
-        of(shares.candidate),
-        of(shares.stable)
-    );
-    let higher = shares.candidate.value().unwrap_or(0.0) - shares.stable.value().unwrap_or(0.0);
-    match shares.decision(LEVEL_OF_HARM, LEVEL_OF_PASS) {
-        Decision::Fail => Finding::Harm(format!(
-            "{words}: the share of errors is higher by more than the {points:.1} percentage points that are allowed (by {:.1}; a canary that is no worse would seem so in one of {:.0} roll-outs)",
-            higher * 100.0,
-            1.0 / LEVEL_OF_HARM
-        )),
-        Decision::Pass => Finding::Good(words),
-        Decision::Inconclusive if higher > allowed => Finding::Wait(format!(
+    let [of_rollout, of_steps] = LEVELS_OF_HARM;
+    let of_step = of_steps / f64::from(u32::try_from(seen.steps.max(1)).unwrap_or(u32::MAX));
+    for (shares, level, where_) in [(rollout, of_rollout, ""), (step, of_step, " in this step")] {
+        if shares.decision(level, LEVEL_OF_PASS) == Decision::Fail {
+            let words = counted(shares);
+            return Finding::Harm(format!(
+                "{words}{where_}: the share of errors is higher by more than the {points:.1} percentage points that are allowed (by {:.1}; of canaries that are no worse, one in {:.0} at most would seem so)",
+                higher(shares) * 100.0,
+                1.0 / (of_rollout + of_steps)
+            ));
+        }
+    }
+    let words = counted(step);
+    match step.decision(of_step, LEVEL_OF_PASS) {
+        Decision::Pass | Decision::Fail => Finding::Good(words),
+        Decision::Inconclusive if higher(step) > allowed => Finding::Wait(format!(
             "{words}: the share of errors lies higher by {:.1} percentage points ({points:.1} are allowed), which may be chance",
-            higher * 100.0
+            higher(step) * 100.0
         )),
         // Only who is to take all the traffic has to have shown that it is no worse.
         Decision::Inconclusive if !seen.is_last => Finding::Good(words),
         Decision::Inconclusive => {
-            let wanted = shares.trials_to_pass(LEVEL_OF_PASS).map_or_else(
+            let wanted = step.trials_to_pass(LEVEL_OF_PASS).map_or_else(
                 || "more requests decide it".to_owned(),
                 |wanted| format!("about {wanted:.0} more requests to the canary would show it"),
             );
@@ -141,6 +173,20 @@ fn errors(check: &Analysis, seen: &Seen<'_>) -> Finding {
             ))
         }
     }
+}
+
+fn counted(shares: &Shares) -> String {
+    let of = |counts: Proportion| format!("{}/{}", counts.successes, counts.trials);
+    format!(
+        "errors {} against {} of the stable version",
+        of(shares.candidate),
+        of(shares.stable)
+    )
+}
+
+/// By how much the canary's share lies above the stable version's.
+fn higher(shares: &Shares) -> f64 {
+    shares.candidate.value().unwrap_or(0.0) - shares.stable.value().unwrap_or(0.0)
 }
 
 /// Where the stable version has had no request (it may have no pods left), nothing is held in its favour.
@@ -211,8 +257,8 @@ mod tests {
     }
 
     /// As many looks as there are dozens of requests.
-    fn errors(canary: &Traffic, stable: &Traffic) -> Shares {
-        let mut shares = Shares::new(0.01);
+    fn errors(canary: &Traffic, stable: &Traffic) -> Errors {
+        let mut shares = Errors::new(0.01);
         let looks = (canary.requests / 12).max(1);
         let part = |all: u64, look: u64| all * (look + 1) / looks - all * look / looks;
         for look in 0..looks {
@@ -231,7 +277,9 @@ mod tests {
             canary,
             stable,
             errors: Some(&shares),
+            steps: 2,
             is_last,
+            is_over: false,
         };
         judge(&checks(), &seen, 100)
     }
@@ -270,6 +318,58 @@ mod tests {
             said.contains("more requests to the canary would show it"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn good_steps_do_not_hide_harm_in_the_one_that_follows() {
+        let (canary, stable) = (traffic(300, 15, 0), traffic(300, 0, 0));
+        let mut both = errors(&traffic(100_000, 100, 0), &traffic(100_000, 100, 0));
+        both.step = Shares::new(0.01);
+        let after = errors(&canary, &stable);
+        for _ in 0..25 {
+            let of = |successes| Proportion {
+                successes,
+                trials: 12,
+            };
+            both.take(of(1), of(0));
+        }
+        assert_eq!(after.step.candidate.trials, both.step.candidate.trials);
+        let seen = Seen {
+            canary: &canary,
+            stable: &stable,
+            errors: Some(&both),
+            steps: 2,
+            is_last: true,
+            is_over: false,
+        };
+        let found = judge(&checks(), &seen, 100);
+        let Finding::Harm(said) = &found else {
+            panic!("{found:?}");
+        };
+        assert!(
+            said.starts_with("errors 25/300 against 0/300 of the stable version in this step"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn one_for_all_is_not_judged() {
+        let all = Analysis {
+            metric: AnalysisMetric::ErrorRate,
+            not_worse_than: Some("1".into()),
+            max_ratio: None,
+        };
+        let (canary, stable) = (traffic(200, 200, 0), traffic(200, 0, 0));
+        let seen = Seen {
+            canary: &canary,
+            stable: &stable,
+            errors: None,
+            steps: 1,
+            is_last: true,
+            is_over: false,
+        };
+        let found = judge(&[all], &seen, 100);
+        assert_eq!(found, Finding::Good("errors are not judged".to_owned()));
     }
 
     #[test]

@@ -15,6 +15,6 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use analysis::{Traffic, allowed_errors};
+pub use analysis::{Errors, Traffic, allowed_errors};
 pub use observed::Observed;
 pub use plan::{plan, refused};

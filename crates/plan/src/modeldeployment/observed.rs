@@ -7,9 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use windlass_api::{ModelDeployment, ModelVersion};
 
-use windlass_statistics::sequential::Shares;
-
-use super::analysis::Traffic;
+use super::analysis::{Errors, Traffic};
 use crate::presets::Presets;
 
 /// What is known of a ModelDeployment and all that belongs to it.
@@ -25,8 +23,8 @@ pub struct Observed {
     pub pods: Vec<Arc<Pod>>,
     /// The traffic that each version has had since the step of the roll-out began.
     pub traffic: BTreeMap<String, Traffic>,
-    /// Their errors over the whole roll-out, look by look.
-    pub errors: Option<Shares>,
+    /// How their errors compare; absent where that is not judged.
+    pub errors: Option<Errors>,
     /// The claims of the namespace.
     pub claims: Arc<BTreeSet<String>>,
     /// The runtime presets.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, Unit};
 use kube::ResourceExt;
 use windlass_api::{
-    Action, CanaryStatus, Counted, ErrorsSeen, ModelDeploymentStatus, ModelVersion, RolloutOutcome,
-    RolloutRecord, RolloutStep, StableStatus,
+    Action, CanaryStatus, Compared, Counted, Decimal, ErrorsSeen, ModelDeploymentStatus,
+    ModelVersion, RolloutOutcome, RolloutRecord, RolloutStep, StableStatus,
 };
 use windlass_statistics::proportion::Proportion;
 use windlass_statistics::sequential::Shares;
@@ -20,7 +20,7 @@ use windlass_statistics::sequential::Shares;
 use super::conditions::NEVER_READY;
 use super::made::Made;
 use super::{Reconcile, replicas};
-use crate::modeldeployment::analysis::{self, Finding, Seen};
+use crate::modeldeployment::analysis::{self, Errors, Finding, Seen};
 use crate::{Note, Plan, pods};
 
 /// How often a roll-out is looked at.
@@ -28,6 +28,9 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// How often pods of a step may be lost, each time to be awaited anew: a node may go, a server that ends by itself may not.
 const MOST_INTERRUPTIONS: i32 = 3;
+
+/// By how much the logarithm of the evidence moves until it is written down: what a restart of the operator loses at most.
+const MOVED: f64 = 1.5;
 
 /// A roll-out's two sides.
 pub(super) struct Pair<'a> {
@@ -92,11 +95,13 @@ impl<'a> Reconcile<'a> {
                 canary.analysis = Some(lasts(step, self.now));
                 plan.notes.push(self.step_started(&canary, wanted));
             }
-            // What is counted is in the metrics: the status is written where it has another thing to say.
+            // The status is written where it has another thing to say, or the evidence has moved by much.
             Next::Hold(said) => {
                 let before = canary.analysis.as_deref().unwrap_or_default();
-                if without_numbers(before) != without_numbers(&said) {
+                let is_other = without_numbers(before) != without_numbers(&said);
+                if self.has_moved(&canary) || (is_other && self.is_asked(&canary)) {
                     canary.analysis = Some(said);
+                    canary.errors = self.errors_seen(&canary);
                 }
             }
             Next::Pass(said) => {
@@ -109,9 +114,9 @@ impl<'a> Reconcile<'a> {
             Next::Promote => return self.promote(stable, target, plan),
             Next::RollBack(why) => return self.roll_back(stable, target, &why, plan),
         }
-        // It is kept where something is written anyway: after a restart of the operator it goes on from there.
+        // Where something is written anyway, it is too: after a restart of the operator it goes on from there.
         if self.before.canary.as_ref() != Some(&canary) {
-            canary.errors = self.observed.errors.as_ref().map(written);
+            canary.errors = self.errors_seen(&canary);
         }
         plan.status.canary = Some(canary);
     }
@@ -165,6 +170,42 @@ impl<'a> Reconcile<'a> {
         self.deployment.spec.rollout.steps.get(at)
     }
 
+    /// What is written down of the comparison of errors. A step that only begins has none of its own.
+    fn errors_seen(&self, canary: &CanaryStatus) -> Option<ErrorsSeen> {
+        let mut errors = self.observed.errors?;
+        let before = self.before.canary.as_ref();
+        let is_same =
+            before.is_some_and(|before| self.judged_step(before) == self.judged_step(canary));
+        if !is_same {
+            errors.step = Shares::new(errors.step.allowed);
+        }
+        Some(written(&errors))
+    }
+
+    /// The step whose errors are judged: the last one, also when all have passed.
+    fn judged_step(&self, canary: &CanaryStatus) -> i32 {
+        let last = self.deployment.spec.rollout.steps.len().saturating_sub(1);
+        canary.step.min(i32::try_from(last).unwrap_or(i32::MAX))
+    }
+
+    /// Whether the evidence has moved by much since it was written down.
+    fn has_moved(&self, canary: &CanaryStatus) -> bool {
+        let (Some(now), Some(before)) = (&self.observed.errors, &canary.errors) else {
+            return false;
+        };
+        let by = |now: f64, before: &Decimal| (now - before.value().unwrap_or(0.0)).abs();
+        let of = |now: &Shares, before: &Compared| {
+            let [worse, within] = now.evidence();
+            by(worse, &before.worse).max(by(within, &before.within))
+        };
+        of(&now.step, &before.step) >= MOVED
+    }
+
+    /// Whether the canary's pods have been asked in this step.
+    fn is_asked(&self, canary: &CanaryStatus) -> bool {
+        self.observed.traffic.contains_key(&canary.version)
+    }
+
     /// How many pods the canary is to have.
     fn canary_wanted(&self, canary: &CanaryStatus, target: &ModelVersion) -> i32 {
         let all = self.deployment.spec.replicas;
@@ -199,7 +240,9 @@ impl<'a> Reconcile<'a> {
             canary: &of(&canary.version),
             stable: &of(stable),
             errors: self.observed.errors.as_ref(),
+            steps: rollout.steps.len(),
             is_last: usize::try_from(canary.step).is_ok_and(|at| at + 1 >= rollout.steps.len()),
+            is_over: self.step(canary).is_none(),
         };
         analysis::judge(
             &rollout.analysis,
@@ -224,7 +267,9 @@ impl<'a> Reconcile<'a> {
             }
             (Some(_), _) if !is_ready => Next::RollBack(self.flaps(canary)),
             (None, Some(step)) => Next::Begin(step),
-            (_, None) => Next::Promote,
+            // It goes on being judged until it takes all.
+            (_, None) if is_good => Next::Promote,
+            (_, None) => Next::Hold(said),
             (Some(started), Some(step)) => {
                 let is_over = self.now.duration_since(started) >= hold(step);
                 match (is_over, is_good) {
@@ -323,19 +368,26 @@ fn without_numbers(said: &str) -> String {
     said.chars().filter(|letter| !is_counted(letter)).collect()
 }
 
-/// What is kept of the comparison of errors.
-fn written(shares: &Shares) -> ErrorsSeen {
-    let of = |counts: Proportion| Counted {
+/// A comparison of errors, as a status has it.
+fn written(errors: &Errors) -> ErrorsSeen {
+    let number = |text: String| Decimal::from(text.as_str());
+    let counted = |counts: Proportion| Counted {
         requests: i64::try_from(counts.trials).unwrap_or(i64::MAX),
         errors: i64::try_from(counts.successes).unwrap_or(i64::MAX),
     };
-    let [worse, within] = shares.evidence();
+    let of = |shares: &Shares| {
+        let [worse, within] = shares.evidence();
+        Compared {
+            canary: counted(shares.candidate),
+            stable: counted(shares.stable),
+            worse: number(format!("{worse:.4}")),
+            within: number(format!("{within:.4}")),
+        }
+    };
     ErrorsSeen {
-        allowed: shares.allowed.to_string().as_str().into(),
-        canary: of(shares.candidate),
-        stable: of(shares.stable),
-        worse: format!("{worse:.4}").as_str().into(),
-        within: format!("{within:.4}").as_str().into(),
+        allowed: number(errors.rollout.allowed.to_string()),
+        rollout: of(&errors.rollout),
+        step: of(&errors.step),
     }
 }
 

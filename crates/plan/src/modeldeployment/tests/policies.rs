@@ -9,11 +9,10 @@ use serde_json::json;
 use windlass_api::condition::{AVAILABLE, READY, RECONCILING, STALLED};
 use windlass_api::{ModelVersion, RolloutOutcome};
 use windlass_statistics::proportion::Proportion;
-use windlass_statistics::sequential::Shares;
 
 use super::world::World;
 use crate::fixtures::{assert_restricted, at, given, object, readable, steps, version, waiting};
-use crate::modeldeployment::refused;
+use crate::modeldeployment::{Errors, refused};
 use crate::{Child, Problem, Step};
 
 fn in_format(mut version: Arc<ModelVersion>, format: &str) -> Arc<ModelVersion> {
@@ -200,26 +199,36 @@ fn a_roll_out_goes_step_by_step_and_the_stable_version_keeps_all_its_pods() {
 #[test]
 fn only_a_canary_that_has_shown_that_it_is_no_worse_takes_all_and_the_status_is_written_seldom() {
     let mut world = World::rolling(json!({}));
-    world.step_passes().all_ready().settle();
+    world.step_passes().all_ready().traffic(0, 0).settle();
     let seen = world.status().canary.and_then(|canary| canary.errors);
     let seen = seen.expect("what was seen is kept as a step begins");
-    assert_eq!((seen.canary.requests, seen.canary.errors), (500, 0));
+    assert_eq!(
+        (seen.rollout.canary.requests, seen.step.canary.requests),
+        (500, 0)
+    );
     // A few errors more than the stable version has, which may be chance.
-    world.observed.errors = Some((0..20).fold(Shares::new(0.01), |mut shares, _| {
-        let of = |successes, trials| Proportion { successes, trials };
-        shares.take(of(1, 50), of(1, 60));
-        shares
-    }));
-    world.wait(61).settle();
+    let of = |successes, trials| Proportion { successes, trials };
+    let mut errors = Errors::new(0.01);
+    (0..20).for_each(|_| errors.take(of(1, 50), of(1, 60)));
+    world.observed.errors = Some(errors);
+    world.traffic_counted(1000, 20).wait(61).settle();
     assert_eq!(world.canary().as_deref(), Some("churn-2"));
     let said = world.said(READY);
     assert!(said.contains("is not shown yet; about"), "{said}");
     let writes = world.writes;
-    let more = world.observed.errors.as_mut().expect("a comparison");
-    let of = |successes, trials| Proportion { successes, trials };
-    more.take(of(1, 50), of(1, 60));
+    errors.take(of(1, 50), of(1, 60));
+    world.observed.errors = Some(errors);
     world.wait(10).settle();
     assert_eq!(world.writes, writes, "numbers alone are not written");
+    // An operator that is started anew has asked nobody yet.
+    world.observed.traffic.clear();
+    world.wait(1).settle();
+    assert_eq!(world.writes, writes, "nor what is not known for a moment");
+    world.traffic_counted(1000, 20);
+    (0..10).for_each(|_| errors.take(of(0, 50), of(0, 60)));
+    world.observed.errors = Some(errors);
+    world.wait(1).settle();
+    assert!(world.writes > writes, "evidence that has moved is");
     world.traffic(2000, 0).settle();
     assert_eq!(world.stable().as_deref(), Some("churn-2"));
 }

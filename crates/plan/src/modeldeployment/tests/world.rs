@@ -14,7 +14,7 @@ use windlass_statistics::proportion::Proportion;
 use windlass_statistics::sequential::Shares;
 
 use crate::fixtures::{as_kept, at, is_so, object, pod, presets, said, version};
-use crate::modeldeployment::{Observed, Traffic, plan};
+use crate::modeldeployment::{Errors, Observed, Traffic, plan};
 use crate::{Child, Doomed, Plan, Step, pods};
 
 /// In how many parts traffic comes.
@@ -23,8 +23,8 @@ const LOOKS: u64 = 20;
 pub struct World {
     pub observed: Observed,
     pub now: i64,
-    /// The errors of the roll-out that started then.
-    errors: Option<(Timestamp, Shares)>,
+    /// The errors of the roll-out that started then, and of this step of it.
+    errors: Option<(Timestamp, i32, Errors)>,
     /// Statuses that were written, and steps that changed something.
     pub writes: usize,
 }
@@ -316,6 +316,14 @@ impl World {
         self
     }
 
+    /// What is counted of each side in the step, and not how their errors compare.
+    pub fn traffic_counted(&mut self, requests: u64, canary_errors: u64) -> &mut Self {
+        let (errors, kept) = (self.observed.errors, self.errors);
+        self.traffic(requests, canary_errors);
+        (self.observed.errors, self.errors) = (errors, kept);
+        self
+    }
+
     /// What each side answers in the step.
     pub fn traffic(&mut self, requests: u64, canary_errors: u64) -> &mut Self {
         let of = |errors| Traffic {
@@ -329,25 +337,26 @@ impl World {
         };
         self.observed.traffic = [(stable, of(0)), (canary, of(canary_errors))].into();
         // It came little by little, and is more of what came before.
-        let started = self.status().canary.map(|canary| canary.started);
-        let shares = match self.errors.take() {
-            Some((of, shares)) if Some(of) == started => shares,
-            _ => Shares::new(0.01),
+        let at = self.status().canary.expect("a canary");
+        let (started, step) = (at.started, at.step.min(1));
+        let mut all = match self.errors.take() {
+            Some((then, before, all)) if then == started && before == step => all,
+            Some((then, _, all)) if then == started => Errors {
+                step: Shares::new(0.01),
+                ..all
+            },
+            _ => Errors::new(0.01),
         };
-        let shares = (0..LOOKS).fold(shares, |mut shares, look| {
-            let part = |all: u64| Proportion {
-                successes: 0,
-                trials: all * (look + 1) / LOOKS - all * look / LOOKS,
+        for look in 0..LOOKS {
+            let part = |all: u64| all * (look + 1) / LOOKS - all * look / LOOKS;
+            let of = |successes| Proportion {
+                successes,
+                trials: part(requests),
             };
-            let canary = Proportion {
-                successes: part(canary_errors).trials,
-                ..part(requests)
-            };
-            shares.take(canary, part(requests));
-            shares
-        });
-        self.errors = started.map(|started| (started, shares));
-        self.observed.errors = Some(shares);
+            all.take(of(part(canary_errors)), of(0));
+        }
+        self.errors = Some((started, step, all));
+        self.observed.errors = Some(all);
         self
     }
 
