@@ -99,7 +99,7 @@ impl Scraper {
         let Some((uid, [canary, stable], now)) = judged(deployment) else {
             return;
         };
-        let of = |version: &str| counted.get(version).copied().unwrap_or(NOTHING);
+        let of = |version: &str| counted.get(version).copied().unwrap_or_default();
         let mut known = self.errors.lock().expect("no holder panics");
         let mut now = now.after(known.get(&uid));
         now.errors.take(of(canary), of(stable));
@@ -115,7 +115,7 @@ impl Scraper {
                 trials: now.requests - entry.last.requests,
             },
             // What one has counted before it was asked first may be of before the roll-out.
-            Some(_) | None => NOTHING,
+            Some(_) | None => Proportion::default(),
         };
         match seen.get_mut(&pod) {
             // A proxy that was started again counts from nothing.
@@ -147,11 +147,6 @@ impl Scraper {
         errors.retain(|deployment, _| deployments.contains(deployment));
     }
 }
-
-const NOTHING: Proportion = Proportion {
-    successes: 0,
-    trials: 0,
-};
 
 impl Compared {
     /// What it is, with what is known of it: of another roll-out or another question nothing is, of another step what is of
@@ -266,9 +261,7 @@ async fn look(
     let mut counted: BTreeMap<String, Proportion> = BTreeMap::new();
     for ((_, pod), more) in targets.iter().zip(join_all(asked).await) {
         if let (Some(version), Some(more)) = (pod.labels().get(labels::VERSION), more) {
-            let all = counted.entry(version.clone()).or_insert(NOTHING);
-            all.successes += more.successes;
-            all.trials += more.trials;
+            counted.entry(version.clone()).or_default().merge(more);
         }
     }
     scraper.compare(deployment, &counted);
@@ -367,11 +360,17 @@ mod tests {
                 .get("m-1")
                 .map_or(0, |traffic| traffic.requests)
         };
-        assert_eq!(scraper.note("a".to_owned(), since, seen(100)), NOTHING);
+        assert_eq!(
+            scraper.note("a".to_owned(), since, seen(100)),
+            Proportion::default()
+        );
         let more = scraper.note("a".to_owned(), since, seen(130));
         assert_eq!(more.trials, 30);
         assert_eq!(requests(&scraper), 30);
-        assert_eq!(scraper.note("a".to_owned(), since, seen(5)), NOTHING);
+        assert_eq!(
+            scraper.note("a".to_owned(), since, seen(5)),
+            Proportion::default()
+        );
         assert_eq!(scraper.note("a".to_owned(), since, seen(9)).trials, 4);
         assert_eq!(requests(&scraper), 4);
         assert!(

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Interval, float, normal};
 
 /// A count of successes among trials, `successes <= trials`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proportion {
     /// How many succeeded (or failed, or whatever is counted).
     pub successes: u64,
@@ -14,6 +14,12 @@ pub struct Proportion {
 }
 
 impl Proportion {
+    /// Takes the trials that another has counted.
+    pub fn merge(&mut self, other: Self) {
+        self.successes += other.successes;
+        self.trials += other.trials;
+    }
+
     /// The share, in [0, 1]; absent without trials.
     pub fn value(self) -> Option<f64> {
         (self.trials > 0).then(|| float(self.successes) / float(self.trials))

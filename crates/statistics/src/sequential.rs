@@ -92,8 +92,8 @@ impl Shares {
 
     /// Takes what was counted since the last look.
     pub fn take(&mut self, candidate: Proportion, stable: Proportion) {
-        add(&mut self.waiting[0], candidate);
-        add(&mut self.waiting[1], stable);
+        self.waiting[0].merge(candidate);
+        self.waiting[1].merge(stable);
         let [candidate, stable] = self.waiting;
         // One side alone says nothing of a difference; nor is there a share that lies above another by all.
         if candidate.trials == 0 || stable.trials == 0 || self.allowed >= 1.0 {
@@ -106,7 +106,7 @@ impl Shares {
             self.worse += self.gain(both, [p, q]);
         }
         let mut all = self.candidate;
-        add(&mut all, self.stable);
+        all.merge(self.stable);
         let same = guess(all);
         // Where nothing is allowed, only fewer of them show anything.
         let alternative = if self.allowed > 0.0 {
@@ -115,8 +115,8 @@ impl Shares {
             [p.min(q), q]
         };
         self.within += self.gain(both, alternative);
-        add(&mut self.candidate, candidate);
-        add(&mut self.stable, stable);
+        self.candidate.merge(candidate);
+        self.stable.merge(stable);
     }
 
     /// What is decided: that it is worse, at one level, or that it is not, at another.
@@ -137,7 +137,7 @@ impl Shares {
         let trials = float(self.candidate.trials.max(1));
         let per_trial = float(self.stable.trials.max(1)) / trials;
         let mut all = self.candidate;
-        add(&mut all, self.stable);
+        all.merge(self.stable);
         let same = guess(all);
         let [p, q] = [self.candidate, self.stable].map(|seen| seen.value().unwrap_or(same));
         let null = self.nearest([1.0, per_trial], [same; 2]);
@@ -188,11 +188,6 @@ impl Shares {
 fn guess(seen: Proportion) -> f64 {
     let [hits, all] = [float(seen.successes), float(seen.trials)];
     (hits + PRIOR[0]) / (all + PRIOR[0] + PRIOR[1])
-}
-
-fn add(all: &mut Proportion, more: Proportion) {
-    all.successes += more.successes;
-    all.trials += more.trials;
 }
 
 #[cfg(test)]

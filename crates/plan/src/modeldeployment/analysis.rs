@@ -1,7 +1,7 @@
 //! Canary against stable, in the same minutes.
 //!
-//! The share of errors is judged by bets that stay valid however often they are looked at, over the whole roll-out
-//! ([`Shares`]); the latency by a quantile of the histograms of the step.
+//! The share of errors is judged by bets that stay valid however often they are looked at ([`Shares`]), over the whole
+//! roll-out and in each step; the latency by a quantile of the histograms of the step.
 
 use windlass_api::{Analysis, AnalysisMetric};
 use windlass_statistics::gate::Decision;
