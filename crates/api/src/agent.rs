@@ -502,6 +502,63 @@ pub struct Observations {
     pub rows_logged: u64,
     /// Rows that were dropped because the log could not keep up: a response never waits for it.
     pub rows_dropped: u64,
+    /// Predictions, by the number of the bin of [`prediction_bin`] or by the code of the class; absent where they are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predictions: Option<BTreeMap<i32, u64>>,
+    /// Of requests whose copies another version was sent; absent where none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirrored>,
+    /// Of a server that streams tokens; absent with other protocols.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
+}
+
+/// What became of the copies of requests that another version was sent. Nobody waits for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mirrored {
+    /// Copies that were sent and answered, or failed.
+    pub sent: u64,
+    /// Of these, answered with a 5xx or not at all.
+    pub errors: u64,
+    /// Copies that were not made, because too many were under way or a body was too large.
+    pub dropped: u64,
+    /// Rows whose answers could be compared.
+    pub compared: u64,
+    /// Of these, rows with the same answer: the same class, or numbers that differ by no more than 1% of the larger one.
+    pub agreed: u64,
+}
+
+/// What was streamed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tokens {
+    /// Requests by the time to their first token, in the buckets of the latencies.
+    pub first_token_counts: Vec<u64>,
+    /// Tokens, or, where the server does not say how many, events that carried some.
+    pub tokens: u64,
+    /// Seconds, in all, from the first token of each answer to its last.
+    pub seconds: u64,
+}
+
+/// The bin of a number among predictions: eight for each power of two, and one for zero.
+///
+/// Bins depend on nothing but the number, so that counts of different versions can be compared and added up. A number in
+/// (0, 1], such as a probability, has a bin of at most a ninth of its size.
+pub fn prediction_bin(value: f64) -> Option<i32> {
+    const PER_OCTAVE: f64 = 8.0;
+    /// Below this a number is as good as zero.
+    const LEAST: f64 = 1e-9;
+    if !value.is_finite() {
+        return None;
+    }
+    if value.abs() < LEAST {
+        return Some(0);
+    }
+    let octaves = (value.abs() / LEAST).log2() * PER_OCTAVE;
+    #[allow(clippy::cast_possible_truncation)] // at most 8 times 1,100
+    let bin = octaves.floor() as i32 + 1;
+    Some(if value < 0.0 { -bin } else { bin })
 }
 
 /// What a model takes and gives, written by the trainer as `signature.json` beside the model.

@@ -90,6 +90,7 @@ impl Measurements {
             latency_counts,
             rows_logged: self.rows_logged.load(Relaxed),
             rows_dropped: self.rows_dropped.load(Relaxed),
+            ..Observations::default()
         }
     }
 
