@@ -24,7 +24,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser;
 use windlass_plan::presets::Presets;
-use windlass_plan::trainingjob::Schedulers;
 
 use crate::runtime::utilization::Prometheus;
 use crate::runtime::{Context, health::Health, lease, metrics::Metrics};
@@ -114,7 +113,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut shutdown = Box::pin(runtime::health::shutdown_signal());
     let serving = async {
         loop {
-            let schedulers = schedulers(&client).await?;
+            let apis = apis(&client).await?;
             let settings = runtime::Settings {
                 client: client.clone(),
                 config: config.clone(),
@@ -124,7 +123,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 input_cache: arguments.input_cache.cache(),
                 prometheus: prometheus.clone(),
                 presets: presets.clone(),
-                schedulers,
+                served: apis,
                 metrics: metrics.clone(),
             };
             let turn = turn(settings, &arguments, &health, &mut shutdown);
@@ -141,15 +140,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// What the cluster schedules gangs with.
-async fn schedulers(client: &kube::Client) -> anyhow::Result<Schedulers> {
-    let asked = runtime::discovery::schedulers(client);
-    let schedulers = tokio::time::timeout(DISCOVERY, asked)
+/// What the cluster serves of what need not be there.
+async fn apis(client: &kube::Client) -> anyhow::Result<runtime::discovery::Served> {
+    let asked = runtime::discovery::served(client);
+    let served = tokio::time::timeout(DISCOVERY, asked)
         .await
         .context("asking the cluster what it serves: no answer")?
         .context("asking the cluster what it serves")?;
-    tracing::info!(?schedulers, "gang scheduling");
-    Ok(schedulers)
+    tracing::info!(?served, "what the cluster serves");
+    Ok(served)
 }
 
 fn prometheus(arguments: &Arguments) -> anyhow::Result<Option<Prometheus>> {
@@ -176,8 +175,8 @@ async fn turn(
     health: &Health,
     shutdown: &mut (impl Future<Output = ()> + Unpin),
 ) -> anyhow::Result<Ended> {
-    let (client, schedulers) = (settings.client.clone(), settings.schedulers.clone());
-    let mut changed = Box::pin(runtime::discovery::changed(&client, &schedulers));
+    let (client, served) = (settings.client.clone(), settings.served.clone());
+    let mut changed = Box::pin(runtime::discovery::changed(&client, &served));
     let context = Context::new(settings).context("connecting to the cluster")?;
     let (context, watches, triggers) = context;
     // They end with this turn.

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, ModelDeploymentStatus, labels};
-use windlass_plan::modeldeployment::{Observed, plan, refused};
+use windlass_plan::modeldeployment::{Gateway, Observed, plan, refused};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
-use crate::runtime::kept::{Fact, OF_MODEL, Ours, UNDER_WAY, so};
+use crate::runtime::kept::{Fact, OF_DEPLOYMENT, OF_GATEWAY, OF_MODEL, Ours, UNDER_WAY, so};
 use crate::runtime::scrape::counted_since;
 use crate::runtime::stores::{OurCache, Stores};
 use crate::trainingjob::versions_of;
@@ -43,11 +43,7 @@ impl Planned for ModelDeployment {
                 .is_some_and(|role| role == "serving")
                 && pod.metadata.deletion_timestamp.is_none()
         });
-        let since = self
-            .status
-            .as_ref()
-            .and_then(|status| status.canary.as_ref())
-            .map(counted_since);
+        let since = self.status.as_ref().and_then(counted_since);
         let traffic = since
             .map(|since| context.scraper.traffic(&pods, since))
             .unwrap_or_default();
@@ -56,9 +52,17 @@ impl Planned for ModelDeployment {
             children: stores
                 .deployments
                 .owned(&namespace, labels::DEPLOYMENT, &name, &uid),
+            services: stores
+                .services
+                .owned(&namespace, labels::DEPLOYMENT, &name, &uid),
             pods,
             traffic,
-            errors: context.scraper.errors(&self),
+            evidence: context.scraper.evidence(&self),
+            bake: context.scraper.bake(&self),
+            monitors: stores
+                .drift_monitors
+                .labelled(&namespace, OF_DEPLOYMENT, &name),
+            gateway: gateway(&self, stores),
             claims: stores.claims.within(&namespace),
             presets: context.presets.clone(),
             agent_image: context.agent_image.clone(),
@@ -87,8 +91,39 @@ impl Ours for ModelDeployment {
     fn facts(&self) -> Vec<Fact> {
         let mut all = vec![(OF_MODEL, self.spec.model.clone())];
         let status = self.status.as_ref();
-        let has_canary = status.is_some_and(|status| status.canary.is_some());
-        all.extend(has_canary.then(|| so(UNDER_WAY)));
+        let is_under_way =
+            status.is_some_and(|status| status.canary.is_some() || status.bake.is_some());
+        all.extend(is_under_way.then(|| so(UNDER_WAY)));
+        all.extend(gateway_of(self).map(|gateway| (OF_GATEWAY, gateway)));
         all
+    }
+}
+
+/// The Gateway that traffic comes through, as its namespace and name.
+fn gateway_of(deployment: &ModelDeployment) -> Option<String> {
+    let gateway = &deployment.spec.rollout.traffic.as_ref()?.gateway_ref;
+    let namespace = gateway.namespace.clone().or_else(|| deployment.namespace());
+    Some(format!(
+        "{}/{}",
+        namespace.unwrap_or_default(),
+        gateway.name
+    ))
+}
+
+/// What is known of the Gateway API for one.
+fn gateway(deployment: &ModelDeployment, stores: &Stores) -> Gateway {
+    let (namespace, name) = (
+        deployment.namespace().unwrap_or_default(),
+        deployment.name_any(),
+    );
+    let mut others = gateway_of(deployment).map_or_else(Vec::new, |gateway| {
+        stores.model_deployments.everywhere(OF_GATEWAY, &gateway)
+    });
+    others.retain(|other| other.uid() != deployment.uid());
+    let routes = stores.http_routes.as_ref();
+    Gateway {
+        is_served: routes.is_some(),
+        route: routes.and_then(|routes| routes.get(&namespace, &name)),
+        others,
     }
 }

@@ -105,6 +105,11 @@ impl Writer<'_> {
                     Child::Deployment(deployment) => {
                         self.apply(&**deployment, &stores.deployments).await?;
                     }
+                    Child::HttpRoute(route) => {
+                        if let Some(cache) = &stores.http_routes {
+                            self.apply(&**route, cache).await?;
+                        }
+                    }
                     Child::PodGroup(group) => {
                         if let Some(cache) = &stores.pod_groups {
                             self.apply_once(&**group, cache).await?;
@@ -137,6 +142,14 @@ impl Writer<'_> {
                 }
                 Step::Delete(Doomed::Deployment(name)) => {
                     self.delete(name, &background, &stores.deployments).await?;
+                }
+                Step::Delete(Doomed::Service(name)) => {
+                    self.delete(name, &background, &stores.services).await?;
+                }
+                Step::Delete(Doomed::HttpRoute(name)) => {
+                    if let Some(cache) = &stores.http_routes {
+                        self.delete(name, &background, cache).await?;
+                    }
                 }
                 Step::Delete(Doomed::TrainingJob(name)) => {
                     self.delete(name, &background, &stores.training_jobs)

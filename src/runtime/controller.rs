@@ -257,7 +257,9 @@ fn is_deleted<S>(plan: &Plan<S>, name: &str) -> bool {
             Doomed::Job(_)
             | Doomed::JobAfterItsPods(_)
             | Doomed::PodGroup(_)
-            | Doomed::Deployment(_),
+            | Doomed::Deployment(_)
+            | Doomed::Service(_)
+            | Doomed::HttpRoute(_),
         )
         | Step::Apply(_)
         | Step::Create(_) => false,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kube::Client;
 use windlass_plan::gpus::claims::DeviceClaims;
+use windlass_plan::modeldeployment::{GATEWAY_GROUP, GATEWAY_VERSION};
 use windlass_plan::trainingjob::{Schedulers, gang};
 
 /// How often the cluster is asked again.
@@ -11,11 +12,20 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// The group of Kubernetes' own gang scheduling.
 const NATIVE: &str = "scheduling.k8s.io";
 
-/// What the cluster schedules gangs with.
+/// What the cluster serves of what need not be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// What it schedules gangs with.
+    pub schedulers: Schedulers,
+    /// Whether it has HTTPRoutes of the Gateway API.
+    pub routes: bool,
+}
+
+/// Asks the cluster what it serves.
 ///
 /// # Errors
 /// When the API server does not answer.
-pub async fn schedulers(client: &Client) -> Result<Schedulers, kube::Error> {
+pub async fn served(client: &Client) -> Result<Served, kube::Error> {
     let groups = client.list_api_groups().await?.groups;
     let serves = |group: &str, version: &str| {
         let found = groups.iter().find(|one| one.name == group);
@@ -31,7 +41,7 @@ pub async fn schedulers(client: &Client) -> Result<Schedulers, kube::Error> {
             versions.push((served.version.clone(), kinds.collect()));
         }
     }
-    Ok(Schedulers {
+    let schedulers = Schedulers {
         kueue: serves("kueue.x-k8s.io", "v1beta2"),
         native: gang::native(&versions),
         kai: serves("scheduling.run.ai", "v2"),
@@ -41,14 +51,18 @@ pub async fn schedulers(client: &Client) -> Result<Schedulers, kube::Error> {
         } else {
             DeviceClaims::NotServed
         },
+    };
+    Ok(Served {
+        schedulers,
+        routes: serves(GATEWAY_GROUP, GATEWAY_VERSION),
     })
 }
 
 /// Resolves when the cluster serves something else than it did. That it does not answer is no change.
-pub async fn changed(client: &Client, before: &Schedulers) {
+pub async fn changed(client: &Client, before: &Served) {
     loop {
         tokio::time::sleep(AGAIN).await;
-        match schedulers(client).await {
+        match served(client).await {
             Ok(now) if now != *before => {
                 tracing::info!(
                     ?before,

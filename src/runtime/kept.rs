@@ -34,7 +34,9 @@ pub const OF_MODEL: &str = "model";
 pub const BOUNDED: &str = "bounded";
 /// The ModelDeployment that it watches.
 pub const OF_DEPLOYMENT: &str = "deployment";
-/// It has workers, or a canary, under way. Without a value.
+/// The Gateway that its traffic comes through, as its namespace and name.
+pub const OF_GATEWAY: &str = "gateway";
+/// It has workers, or a canary, under way, or a version that bakes. Without a value.
 pub const UNDER_WAY: &str = "under way";
 /// It has steps that another may take over. Without a value.
 pub const HAS_STEPS: &str = "steps";

@@ -30,6 +30,7 @@ use kube::{Client, Config};
 use windlass_plan::presets::Presets;
 use windlass_plan::trainingjob::{InputCache, Schedulers};
 
+use discovery::Served;
 use events::Events;
 use lease::Term;
 use metrics::Metrics;
@@ -58,8 +59,8 @@ pub struct Settings {
     pub prometheus: Option<Prometheus>,
     /// The runtime presets.
     pub presets: Presets,
-    /// What the cluster schedules gangs with.
-    pub schedulers: Schedulers,
+    /// What the cluster serves of what need not be there.
+    pub served: Served,
     /// The metrics.
     pub metrics: Metrics,
 }
@@ -107,11 +108,8 @@ impl Context {
     ) -> kube::Result<(Arc<Self>, impl Future<Output = ()> + Send + use<>, Triggers)> {
         let term = Term::default();
         let client = gate::client(settings.config, term.clone())?;
-        let (stores, watches, senders, triggers) = watches::start(
-            &settings.client,
-            &settings.schedulers,
-            settings.metrics.clone(),
-        );
+        let (stores, watches, senders, triggers) =
+            watches::start(&settings.client, &settings.served, settings.metrics.clone());
         let reporter = Reporter {
             controller: "windlass".to_owned(),
             instance: Some(settings.identity),
@@ -122,7 +120,7 @@ impl Context {
             stores,
             agent_image: settings.agent_image,
             presets: settings.presets,
-            schedulers: settings.schedulers,
+            schedulers: settings.served.schedulers,
             metrics: settings.metrics,
             term,
             scraper: Scraper::default(),

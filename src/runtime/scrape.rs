@@ -17,10 +17,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use windlass_api::agent::{METRICS_PORT, Observations};
-use windlass_api::{CanaryStatus, Counted, ModelDeployment, labels};
-use windlass_plan::modeldeployment::{Errors, Traffic, allowed_errors};
+use windlass_api::{ModelDeployment, ModelDeploymentStatus, labels};
+use windlass_plan::modeldeployment::{self, Evidence, Traffic, sides};
 use windlass_statistics::proportion::Proportion;
-use windlass_statistics::sequential::Shares;
+use windlass_statistics::sequential::Share;
 
 use super::Context;
 use super::kept::UNDER_WAY;
@@ -41,16 +41,9 @@ pub struct Scraper {
     /// Of pods, by uid.
     pods: Arc<Mutex<HashMap<String, Seen>>>,
     /// Of roll-outs, by the uid of the ModelDeployment.
-    errors: Arc<Mutex<HashMap<String, Compared>>>,
-}
-
-/// The errors of a roll-out, look by look.
-struct Compared {
-    /// When the roll-out started.
-    started: Timestamp,
-    /// The step that is judged.
-    step: i32,
-    errors: Errors,
+    evidence: Arc<Mutex<HashMap<String, Evidence>>>,
+    /// Of versions that bake, by the uid of the ModelDeployment: since when, and their errors.
+    baking: Arc<Mutex<HashMap<String, (Timestamp, Share)>>>,
 }
 
 struct Seen {
@@ -87,36 +80,59 @@ impl Scraper {
         all
     }
 
-    /// How the errors of a roll-out compare; absent where that is not judged.
-    pub fn errors(&self, deployment: &ModelDeployment) -> Option<Errors> {
-        let (uid, _, now) = judged(deployment)?;
-        let known = self.errors.lock().expect("no holder panics");
-        Some(now.after(known.get(&uid)).errors)
+    /// How the sides of a roll-out compare; absent while nothing rolls.
+    pub fn evidence(&self, deployment: &ModelDeployment) -> Option<Evidence> {
+        let (uid, sides) = (deployment.uid()?, sides(deployment)?);
+        let known = self.evidence.lock().expect("no holder panics");
+        Some(sides.evidence.after(known.get(&uid)))
     }
 
-    /// Takes what both sides of a roll-out have had since they were asked last.
-    fn compare(&self, deployment: &ModelDeployment, counted: &BTreeMap<String, Proportion>) {
-        let Some((uid, [canary, stable], now)) = judged(deployment) else {
-            return;
-        };
-        let of = |version: &str| counted.get(version).copied().unwrap_or_default();
-        let mut known = self.errors.lock().expect("no holder panics");
-        let mut now = now.after(known.get(&uid));
-        now.errors.take(of(canary), of(stable));
-        known.insert(uid, now);
+    /// The errors of the version that bakes; absent where none does, or they are not judged.
+    pub fn bake(&self, deployment: &ModelDeployment) -> Option<Share> {
+        let status = deployment.status.as_ref()?;
+        let (uid, since) = (deployment.uid()?, status.bake.as_ref()?.since);
+        let written = modeldeployment::bake(status)?;
+        let known = self.baking.lock().expect("no holder panics");
+        let known = known.get(&uid).filter(|(of, _)| *of == since);
+        Some(known.map_or(written, |(_, share)| *share))
+    }
+
+    /// Takes what the versions have had since they were asked last.
+    fn take(&self, deployment: &ModelDeployment, counted: &BTreeMap<String, Traffic>) {
+        let Some(uid) = deployment.uid() else { return };
+        let nothing = Traffic::default();
+        let of = |version: &str| counted.get(version).unwrap_or(&nothing);
+        if let Some(sides) = sides(deployment) {
+            let mut known = self.evidence.lock().expect("no holder panics");
+            let (canary, stable) = (of(sides.canary), of(sides.stable));
+            let mut now = sides.evidence.after(known.get(&uid));
+            now.take(canary, stable);
+            known.insert(uid, now);
+        } else if let Some(mut share) = self.bake(deployment)
+            && let Some(status) = &deployment.status
+            && let (Some(bake), Some(stable)) = (&status.bake, &status.stable)
+        {
+            let seen = of(&stable.version);
+            share.take(Proportion {
+                successes: seen.errors.min(seen.requests),
+                trials: seen.requests,
+            });
+            let mut known = self.baking.lock().expect("no holder panics");
+            known.insert(uid, (bake.since, share));
+        }
     }
 
     /// Takes what a pod has counted; what is new of it.
-    fn note(&self, pod: String, since: Timestamp, now: Observations) -> Proportion {
+    fn note(&self, pod: String, since: Timestamp, now: Observations) -> Traffic {
         let mut seen = self.pods.lock().expect("no holder panics");
-        let more = match seen.get(&pod) {
-            Some(entry) if now.requests >= entry.last.requests => Proportion {
-                successes: now.errors.saturating_sub(entry.last.errors),
-                trials: now.requests - entry.last.requests,
-            },
+        let mut more = Traffic::default();
+        match seen.get(&pod) {
+            Some(entry) if now.requests >= entry.last.requests => {
+                add(&mut more, &entry.last, &now);
+            }
             // What one has counted before it was asked first may be of before the roll-out.
-            Some(_) | None => Proportion::default(),
-        };
+            Some(_) | None => {}
+        }
         match seen.get_mut(&pod) {
             // A proxy that was started again counts from nothing.
             Some(entry) if entry.since == since && now.requests >= entry.last.requests => {
@@ -133,94 +149,44 @@ impl Scraper {
                 );
             }
         }
-        // More of them failed than there were is of a proxy that answers while it counts.
-        Proportion {
-            successes: more.successes.min(more.trials),
-            ..more
-        }
+        more
     }
 
     fn forget_all_but(&self, pods: &HashSet<String>, deployments: &HashSet<String>) {
         let mut seen = self.pods.lock().expect("no holder panics");
         seen.retain(|pod, _| pods.contains(pod));
-        let mut errors = self.errors.lock().expect("no holder panics");
-        errors.retain(|deployment, _| deployments.contains(deployment));
+        let mut evidence = self.evidence.lock().expect("no holder panics");
+        evidence.retain(|deployment, _| deployments.contains(deployment));
+        let mut baking = self.baking.lock().expect("no holder panics");
+        baking.retain(|deployment, _| deployments.contains(deployment));
     }
 }
 
-impl Compared {
-    /// What it is, with what is known of it: of another roll-out or another question nothing is, of another step what is of
-    /// the whole.
-    #[allow(clippy::float_cmp)] // both are of the same text
-    fn after(self, known: Option<&Self>) -> Self {
-        let is_same = |known: &&Self| {
-            known.started == self.started
-                && known.errors.rollout.allowed == self.errors.rollout.allowed
-        };
-        match known.filter(is_same) {
-            None => self,
-            Some(known) if known.step == self.step => Self {
-                errors: known.errors,
-                ..self
-            },
-            Some(known) => Self {
-                errors: Errors {
-                    rollout: known.errors.rollout,
-                    step: Shares::new(self.errors.step.allowed),
-                },
-                ..self
-            },
-        }
-    }
-}
-
-/// Whose errors are judged: the uid, the canary and the stable version, and what was written down of the comparison, by an
-/// operator before this one or by this one.
-fn judged(deployment: &ModelDeployment) -> Option<(String, [&str; 2], Compared)> {
-    let (uid, status) = (deployment.uid()?, deployment.status.as_ref()?);
-    let (canary, stable) = (status.canary.as_ref()?, status.stable.as_ref()?);
-    let rollout = &deployment.spec.rollout;
-    let allowed = allowed_errors(&rollout.analysis)?;
-    let last = i32::try_from(rollout.steps.len()).unwrap_or(i32::MAX) - 1;
-    let now = Compared {
-        started: canary.started,
-        step: canary.step.min(last),
-        errors: written(canary, allowed).unwrap_or_else(|| Errors::new(allowed)),
-    };
-    Some((uid, [&canary.version, &stable.version], now))
-}
-
-#[allow(clippy::float_cmp)] // both are of the same text
-fn written(canary: &CanaryStatus, allowed: f64) -> Option<Errors> {
-    let written = canary.errors.as_ref()?;
-    let counts = |counted: &Counted| {
-        let trials = u64::try_from(counted.requests).ok()?;
-        let successes = u64::try_from(counted.errors).ok()?.min(trials);
-        Some(Proportion { successes, trials })
-    };
-    let of = |compared: &windlass_api::Compared| {
-        let evidence = [compared.worse.value().ok()?, compared.within.value().ok()?];
-        let (canary, stable) = (counts(&compared.canary)?, counts(&compared.stable)?);
-        Some(Shares::resumed(allowed, canary, stable, evidence))
-    };
-    if written.allowed.value().ok()? != allowed {
-        return None;
-    }
-    Some(Errors {
-        rollout: of(&written.rollout)?,
-        step: of(&written.step)?,
-    })
-}
-
+/// Adds what a proxy has counted between two looks.
 fn add(traffic: &mut Traffic, first: &Observations, last: &Observations) {
-    traffic.requests += last.requests.saturating_sub(first.requests);
-    traffic.errors += last.errors.saturating_sub(first.errors);
-    traffic.bounds_ms.clone_from(&last.latency_bounds_ms);
-    traffic.counts.resize(last.latency_counts.len(), 0);
-    for (at, count) in last.latency_counts.iter().enumerate() {
+    let counts = last.latency_counts.iter().enumerate().map(|(at, count)| {
         let before = first.latency_counts.get(at).copied().unwrap_or(0);
-        traffic.counts[at] += count.saturating_sub(before);
-    }
+        count.saturating_sub(before)
+    });
+    let predictions = last
+        .predictions
+        .iter()
+        .flatten()
+        .filter_map(|(bin, count)| {
+            let before = first.predictions.as_ref().and_then(|first| first.get(bin));
+            let more = count.saturating_sub(before.copied().unwrap_or(0));
+            (more > 0).then_some((*bin, more))
+        });
+    let [now, before] = [last, first].map(|seen| seen.mirror.unwrap_or_default());
+    traffic.merge(&Traffic {
+        requests: last.requests.saturating_sub(first.requests),
+        errors: last.errors.saturating_sub(first.errors),
+        bounds_ms: last.latency_bounds_ms.clone(),
+        counts: counts.collect(),
+        predictions: predictions.collect(),
+        compared: now.compared.saturating_sub(before.compared),
+        agreed: now.agreed.saturating_sub(before.agreed),
+    });
 }
 
 /// A client for agents: pods come and go, so that one connection each is kept at most.
@@ -258,28 +224,27 @@ async fn look(
     let asked = targets
         .iter()
         .map(|(since, pod)| ask(client, scraper, *since, pod));
-    let mut counted: BTreeMap<String, Proportion> = BTreeMap::new();
+    let mut counted: BTreeMap<String, Traffic> = BTreeMap::new();
     for ((_, pod), more) in targets.iter().zip(join_all(asked).await) {
         if let (Some(version), Some(more)) = (pod.labels().get(labels::VERSION), more) {
-            counted.entry(version.clone()).or_default().merge(more);
+            counted.entry(version.clone()).or_default().merge(&more);
         }
     }
-    scraper.compare(deployment, &counted);
+    scraper.take(deployment, &counted);
     targets.iter().filter_map(|(_, pod)| pod.uid()).collect()
 }
 
-/// Since when a canary's traffic is counted: the start of its step, or, while the step's pods start, of the wait for them.
-pub fn counted_since(canary: &CanaryStatus) -> Timestamp {
-    canary.step_started.unwrap_or(canary.since)
+/// Since when traffic is counted: the start of a canary's step, or, while the step's pods start, of the wait for them; or
+/// since a version has taken all of it, while it bakes.
+pub fn counted_since(status: &ModelDeploymentStatus) -> Option<Timestamp> {
+    let of_canary = status.canary.as_ref();
+    of_canary
+        .map(|canary| canary.step_started.unwrap_or(canary.since))
+        .or_else(|| status.bake.as_ref().map(|bake| bake.since))
 }
 
 fn targets(context: &Context, deployment: &ModelDeployment) -> Vec<(Timestamp, Arc<Pod>)> {
-    let since = deployment
-        .status
-        .as_ref()
-        .and_then(|status| status.canary.as_ref())
-        .map(counted_since);
-    let Some(since) = since else {
+    let Some(since) = deployment.status.as_ref().and_then(counted_since) else {
         return Vec::new();
     };
     let namespace = deployment.namespace().unwrap_or_default();
@@ -302,7 +267,7 @@ async fn ask(
     scraper: &Scraper,
     since: Timestamp,
     pod: &Pod,
-) -> Option<Proportion> {
+) -> Option<Traffic> {
     let uid = pod.uid()?;
     let observations = get(client, pod, "/observations").await?;
     Some(scraper.note(uid, since, observations))
@@ -362,16 +327,16 @@ mod tests {
         };
         assert_eq!(
             scraper.note("a".to_owned(), since, seen(100)),
-            Proportion::default()
+            Traffic::default()
         );
         let more = scraper.note("a".to_owned(), since, seen(130));
-        assert_eq!(more.trials, 30);
+        assert_eq!((more.requests, more.counts), (30, vec![30, 0]));
         assert_eq!(requests(&scraper), 30);
         assert_eq!(
             scraper.note("a".to_owned(), since, seen(5)),
-            Proportion::default()
+            Traffic::default()
         );
-        assert_eq!(scraper.note("a".to_owned(), since, seen(9)).trials, 4);
+        assert_eq!(scraper.note("a".to_owned(), since, seen(9)).requests, 4);
         assert_eq!(requests(&scraper), 4);
         assert!(
             scraper
@@ -380,78 +345,84 @@ mod tests {
         );
     }
 
-    /// A roll-out that started then, in whose status this was written down.
-    fn rolling(started: i64, errors: Option<serde_json::Value>) -> ModelDeployment {
-        let at = |second: i64| Timestamp::from_second(second).expect("a time").to_string();
-        let mut canary = serde_json::json!({
-            "version": "m-2", "step": 0, "weight": 10, "started": at(started), "since": at(started),
-        });
-        if let Some(errors) = errors {
-            canary["errors"] = errors;
-        }
-        serde_json::from_value(serde_json::json!({
+    fn at(second: i64) -> String {
+        Timestamp::from_second(second).expect("a time").to_string()
+    }
+
+    /// One with this status, and version 1 that serves.
+    fn deployment(more: &serde_json::Value) -> ModelDeployment {
+        let mut whole = serde_json::json!({
             "metadata": {"name": "m", "namespace": "growth", "uid": "uid"},
             "spec": {"model": "m", "runtime": "mlserver"},
-            "status": {"stable": {"version": "m-1", "since": at(0)}, "canary": canary},
-        }))
-        .expect("a ModelDeployment")
+            "status": {"stable": {"version": "m-1", "since": at(0)}},
+        });
+        for (key, value) in more.as_object().expect("an object") {
+            whole["status"][key] = value.clone();
+        }
+        serde_json::from_value(whole).expect("a ModelDeployment")
+    }
+
+    fn counted(errors: [u64; 2]) -> BTreeMap<String, Traffic> {
+        let of = |errors| Traffic {
+            requests: 10,
+            errors,
+            ..Traffic::default()
+        };
+        [
+            ("m-1".to_owned(), of(errors[0])),
+            ("m-2".to_owned(), of(errors[1])),
+        ]
+        .into()
     }
 
     #[test]
-    fn errors_are_compared_over_a_roll_out_and_after_a_restart_from_what_was_written_down() {
-        let counted = |canary: u64| -> BTreeMap<String, Proportion> {
-            let of = |successes| Proportion {
-                successes,
-                trials: 10,
-            };
-            [("m-1".to_owned(), of(0)), ("m-2".to_owned(), of(canary))].into()
+    fn both_sides_of_a_roll_out_are_compared_look_by_look() {
+        let rolling = |started| {
+            let canary = serde_json::json!({
+                "version": "m-2", "step": 0, "weight": 10, "started": at(started), "since": at(started),
+            });
+            deployment(&serde_json::json!({ "canary": canary }))
         };
         let scraper = Scraper::default();
-        let deployment = rolling(7, None);
-        let canary_trials = |errors: Option<Errors>| {
-            let errors = errors.expect("a comparison");
-            [errors.rollout, errors.step].map(|shares| shares.candidate.trials)
+        let compared = |started| {
+            let evidence = scraper.evidence(&rolling(started)).expect("it rolls");
+            let errors = evidence.errors.expect("they are judged").rollout;
+            [
+                errors.candidate.successes,
+                errors.candidate.trials,
+                errors.stable.trials,
+            ]
         };
-        assert_eq!(canary_trials(scraper.errors(&deployment)), [0, 0]);
-        (0..4).for_each(|_| scraper.compare(&deployment, &counted(2)));
-        let errors = scraper.errors(&deployment).expect("a comparison");
-        let shares = errors.rollout;
-        assert_eq!((shares.candidate.successes, shares.stable.trials), (8, 40));
-        assert!(shares.evidence()[0] > 1.0, "{shares:?}");
-        // A step has what is of itself; the default has two.
-        let mut next = deployment.clone();
-        let canary = next
-            .status
-            .as_mut()
-            .and_then(|status| status.canary.as_mut());
-        canary.expect("a canary").step = 1;
-        assert_eq!(canary_trials(scraper.errors(&next)), [40, 0]);
-        scraper.compare(&next, &counted(0));
-        let canary = next
-            .status
-            .as_mut()
-            .and_then(|status| status.canary.as_mut());
-        canary.expect("a canary").step = 2;
-        assert_eq!(canary_trials(scraper.errors(&next)), [50, 10]);
+        assert_eq!(compared(7), [0, 0, 0]);
+        (0..4).for_each(|_| scraper.take(&rolling(7), &counted([0, 2])));
+        assert_eq!(compared(7), [8, 40, 40]);
         // Another roll-out begins with nothing.
-        scraper.compare(&rolling(8, None), &counted(0));
-        assert_eq!(canary_trials(scraper.errors(&rolling(8, None))), [10, 10]);
+        scraper.take(&rolling(8), &counted([0, 0]));
+        assert_eq!(compared(8), [0, 10, 10]);
+        scraper.forget_all_but(&HashSet::new(), &HashSet::new());
+        assert_eq!(compared(7), [0, 0, 0]);
+        assert_eq!(scraper.evidence(&deployment(&serde_json::json!({}))), None);
+    }
 
-        let of = |requests| {
-            serde_json::json!({
-                "canary": {"requests": requests, "errors": 5}, "stable": {"requests": 900, "errors": 4},
-                "worse": "1.2500", "within": "-0.5000",
-            })
+    #[test]
+    fn the_errors_of_a_version_that_bakes_go_on_from_what_was_written_down() {
+        let baking = |more: &serde_json::Value| {
+            let mut bake = serde_json::json!({"version": "m-0", "since": at(7), "until": at(99), "limit": "0.05"});
+            for (key, value) in more.as_object().expect("an object") {
+                bake[key] = value.clone();
+            }
+            deployment(&serde_json::json!({ "bake": bake }))
         };
-        let written = serde_json::json!({"allowed": "0.01", "rollout": of(500), "step": of(300)});
-        let (anew, rolled) = (Scraper::default(), rolling(7, Some(written.clone())));
-        assert_eq!(canary_trials(anew.errors(&rolled)), [500, 300]);
-        anew.compare(&rolled, &counted(0));
-        assert_eq!(canary_trials(anew.errors(&rolled)), [510, 310]);
-        // What was asked then was another question.
-        let mut other = written;
-        other["allowed"] = "0.02".into();
-        let other = Scraper::default().errors(&rolling(7, Some(other)));
-        assert_eq!(canary_trials(other), [0, 0]);
+        let scraper = Scraper::default();
+        let begun = baking(&serde_json::json!({}));
+        (0..3).for_each(|_| scraper.take(&begun, &counted([3, 0])));
+        let share = scraper.bake(&begun).expect("they are judged");
+        assert_eq!((share.seen.successes, share.seen.trials), (9, 30));
+        assert!(share.evidence()[0] > 1.0, "{share:?}");
+        let written =
+            baking(&serde_json::json!({"errors": {"requests": 100, "hits": 9}, "worse": "2.5000"}));
+        let share = Scraper::default().bake(&written).expect("they are judged");
+        assert_eq!((share.seen.trials, share.evidence()), (100, [2.5, 0.0]));
+        assert_eq!(scraper.bake(&deployment(&serde_json::json!({}))), None);
     }
 }

@@ -19,6 +19,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
+use windlass_plan::modeldeployment::HttpRoute;
 use windlass_plan::trainingjob::{KueueWorkload, VolcanoPodGroup};
 
 use super::index::Index;
@@ -185,6 +186,8 @@ pub struct Stores {
     pub services: Cache<Service>,
     /// Deployments of ours.
     pub deployments: Cache<Deployment>,
+    /// HTTPRoutes of ours, where the cluster serves them.
+    pub http_routes: Option<Cache<HttpRoute>>,
     /// PodGroups of ours, where the cluster serves them.
     pub pod_groups: Option<Cache<PodGroup>>,
     /// PodGroups of Volcano's that are ours, where the cluster serves them.
@@ -212,6 +215,9 @@ impl Stores {
         self.deployments.store.wait_until_ready().await?;
         self.claims.cache.store.wait_until_ready().await?;
         self.service_accounts.cache.store.wait_until_ready().await?;
+        if let Some(routes) = &self.http_routes {
+            routes.store.wait_until_ready().await?;
+        }
         if let Some(pod_groups) = &self.pod_groups {
             pod_groups.store.wait_until_ready().await?;
         }

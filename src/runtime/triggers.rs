@@ -153,10 +153,15 @@ impl Senders {
         }
     }
 
-    /// A DriftMonitor is news for itself.
+    /// A DriftMonitor is news for itself, and for what it watches.
     pub fn drift_monitor(&self, monitor: &DriftMonitor) {
         let namespace = monitor.namespace().unwrap_or_default();
         send(&self.drift_monitors, &monitor.name_any(), &namespace);
+        send(
+            &self.model_deployments,
+            &monitor.spec.deployment,
+            &namespace,
+        );
     }
 
     /// A claim or an account may be what an object waits for; only those that are stalled ask.

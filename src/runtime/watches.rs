@@ -17,9 +17,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use windlass_api::labels;
 use windlass_plan::gpus::claims::{self, DeviceClaims};
-use windlass_plan::trainingjob::{KueueWorkload, Schedulers};
+use windlass_plan::trainingjob::KueueWorkload;
 use windlass_plan::{jobs, pods};
 
+use super::discovery::Served;
 use super::follow::{Differs, Follower, HasEnded, differs};
 use super::guarded::Guarded;
 use super::kept::{Form, Ours};
@@ -66,7 +67,7 @@ type Touch<K> = fn(&Senders, &K, &Stores);
 /// Builds the stores and the watches that fill them.
 pub fn start(
     client: &Client,
-    schedulers: &Schedulers,
+    Served { schedulers, routes }: &Served,
     metrics: Metrics,
 ) -> (
     Stores,
@@ -94,6 +95,7 @@ pub fn start(
         pods: starting.children(pods::trim, Some(|pod| !pods::is_alive(pod))),
         services: starting.children(|_| {}, Some(|_| true)),
         deployments: starting.children(|_| {}, None),
+        http_routes: routes.then(|| starting.children(|_| {}, None)),
         pod_groups: (schedulers.native.is_ok()).then(|| starting.children(|_| {}, Some(|_| true))),
         workloads: schedulers.kueue.then(|| starting.workloads()),
         volcano_pod_groups: (schedulers.volcano).then(|| starting.children(|_| {}, Some(|_| true))),

@@ -13,6 +13,7 @@ mod leading;
 mod lineage;
 mod mending;
 mod objects;
+mod promotions;
 mod retention;
 mod schedulers;
 mod seeing;

@@ -42,6 +42,18 @@ pub const VERSION: &str = "v1alpha1";
 /// may whatever makes TrainingJobs on a schedule.
 pub const CAUSE: &str = "windlass.dev/cause";
 
+/// Annotations of a ModelDeployment, by which a person decides on its roll-out. Who writes one has to say who he is.
+pub mod annotations {
+    /// A step that waits for a person may pass: the version and the number of the step, from 1, such as `churn-3/2`. Takes the verb `promote`.
+    pub const PROMOTE: &str = "windlass.dev/promote";
+    /// A version that is in quarantine may be tried again: the version, which `spec.version` has to name by its number, and how often it was taken back so far, such as `churn-3/1`. Takes the verb `promote`.
+    pub const FORCE: &str = "windlass.dev/force";
+    /// A version that is tried is to be taken back: its name.
+    pub const ABORT: &str = "windlass.dev/abort";
+    /// Who wrote one of the others: the user's name, as the API server knows it.
+    pub const BY: &str = "windlass.dev/by";
+}
+
 /// Labels on every child, by which people and the operator find them.
 pub mod labels {
     /// The model's name.

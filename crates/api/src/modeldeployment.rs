@@ -111,16 +111,30 @@ fn default_sample() -> Decimal {
 
 /// How a new version replaces the old one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new("!has(self.steps) || self.steps.all(i, step, i == 0 || self.steps[i - 1].weight < step.weight)").message("weights must rise from step to step").field_path(".steps"))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.steps) || has(self.steps[0].weight)").message("the first step must have a weight").field_path(".steps"),
+    validation = Rule::new("!has(self.steps) || self.steps.all(i, step, !has(step.weight) || self.steps.all(j, other, j >= i || !has(other.weight) || other.weight < step.weight))").message("weights must rise from step to step").field_path(".steps"),
+    validation = Rule::new("self.strategy != 'Recreate' || !has(self.bake) || self.bake == '0s'").message("with strategy Recreate the old version's pods are gone when the new one serves: nothing can be kept warm").field_path(".bake"),
+    validation = Rule::new("self.strategy == 'Canary' || !has(self.traffic)").message("traffic is divided step by step by strategy Canary only").field_path(".traffic"),
+    validation = Rule::new("self.strategy == 'Canary' || self.surge == 'Always'").message("the pods of a version can take the place of another's one by one by strategy Canary only; where both do not fit at all, use Recreate").field_path(".surge"),
+    validation = Rule::new("self.strategy == 'Shadow' || !has(self.analysis) || !self.analysis.exists(a, a.metric == 'Agreement')").message("Agreement is known by strategy Shadow only, where both versions answer the same requests").field_path(".analysis")
+)]
 pub struct Rollout {
-    /// `Canary`: the new version gets a rising share of the traffic, by share of replicas.
+    /// `Canary`: the new version gets a rising share of the traffic. `BlueGreen`: it gets all its pods and no traffic, until all of it goes to it at once; what `preview` says is waited for before. `Shadow`: as BlueGreen, but it is sent copies of the requests before, whose answers nobody waits for. `Recreate`: the old version's pods go before the new one's come; nothing serves in between.
     #[serde(default)]
     pub strategy: Strategy,
-    /// The steps. After the last one the new version takes all.
+    /// Canary: divides the traffic by an HTTPRoute of the Gateway API. Without it the traffic is divided by share of replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Routing>,
+    /// Canary: the steps. After the last one the new version takes all.
     #[serde(default = "default_steps")]
     #[schemars(length(min = 1, max = 20))]
     pub steps: Vec<RolloutStep>,
-    /// What must hold, canary against stable in the same minutes, for a step to pass.
+    /// BlueGreen and Shadow: what is waited for, once all pods of the new version are ready, before it takes all the traffic.
+    #[serde(default)]
+    pub preview: Preview,
+    /// What must hold, canary against stable in the same minutes, for a step to pass. With BlueGreen and Recreate the new version has no traffic before it has all of it, and is judged by its errors while `bake` lasts.
     #[serde(default = "default_analysis")]
     #[schemars(length(max = 8))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.metric == a.metric))").message("must name each metric once"))]
@@ -129,39 +143,59 @@ pub struct Rollout {
     #[serde(default = "default_min_requests", rename = "minRequests")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub min_requests: i64,
+    /// How long the old version's pods are kept after the new one has taken all the traffic. Errors of the new one, or a DriftMonitor that finds that it drifts, give the traffic back to the old one within this time, at once.
+    #[serde(default = "no_time")]
+    pub bake: GoDuration,
+    /// `Always`: a canary's pods come on top of those of the version that serves, which keeps all of its own. `Auto`: where quota or GPUs cannot hold both, the canary's pods take the place of as many of the other's, and the status says so: there are fewer of them then, but not fewer in all once they are ready.
+    #[serde(default)]
+    pub surge: Surge,
 }
 
 impl Default for Rollout {
     fn default() -> Self {
         Self {
             strategy: Strategy::default(),
+            traffic: None,
             steps: default_steps(),
+            preview: Preview::default(),
             analysis: default_analysis(),
             min_requests: default_min_requests(),
+            bake: no_time(),
+            surge: Surge::default(),
         }
     }
+}
+
+fn no_time() -> GoDuration {
+    "0s".into()
 }
 
 fn default_steps() -> Vec<RolloutStep> {
     [(10, "5m"), (50, "5m")]
         .map(|(weight, hold)| RolloutStep {
-            weight,
+            weight: Some(weight),
             hold: hold.into(),
+            pause: false,
         })
         .to_vec()
 }
 
 fn default_analysis() -> Vec<Analysis> {
+    let check = |metric| Analysis {
+        metric,
+        not_worse_than: None,
+        max_ratio: None,
+        max: None,
+        min: None,
+    };
     vec![
         Analysis {
-            metric: AnalysisMetric::ErrorRate,
             not_worse_than: Some("0.01".into()),
-            max_ratio: None,
+            ..check(AnalysisMetric::ErrorRate)
         },
         Analysis {
-            metric: AnalysisMetric::LatencyP99,
-            not_worse_than: None,
             max_ratio: Some("1.5".into()),
+            ..check(AnalysisMetric::LatencyP99)
         },
     ]
 }
@@ -176,36 +210,155 @@ pub enum Strategy {
     /// Step by step.
     #[default]
     Canary,
+    /// All at once, after a preview.
+    BlueGreen,
+    /// All at once, after it has answered copies of the requests.
+    Shadow,
+    /// The old one goes first.
+    Recreate,
+}
+
+/// Where the pods of a canary find room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Surge {
+    /// Beside those of the version that serves.
+    #[default]
+    Always,
+    /// In the place of those of the version that serves, where there is no room for both.
+    Auto,
+}
+
+/// How traffic is divided by the Gateway API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Routing {
+    /// The Gateway that the traffic comes through. It has to allow routes from this namespace.
+    pub gateway_ref: GatewayRef,
+    /// Host names that the model is served under; none for every one that the Gateway has. No other ModelDeployment may have one of them with the same path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    pub hostnames: Vec<String>,
+    /// Beginning of the paths that the model is served under.
+    #[serde(default = "root")]
+    #[schemars(length(max = 256))]
+    #[x_kube(validation = Rule::new("self.startsWith('/')").message("must begin with /"))]
+    pub path: String,
+    /// Requests that go to the version that is tried, whatever its weight: to look at it first, or so that a client who once had it keeps it. While nothing rolls they go where all others go.
+    #[serde(default, rename = "canaryWhen", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub canary_when: Vec<RequestMatch>,
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+/// A Gateway of the Gateway API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayRef {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its namespace; this one where absent. A Gateway says itself whose routes it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+    /// Name of one of its listeners; all of them where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub section_name: Option<String>,
+}
+
+/// By what a request is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("has(self.header) != has(self.cookie)").message("give one of header and cookie"))]
+pub struct RequestMatch {
+    /// A header that has to have this value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<NameAndValue>,
+    /// A cookie that has to have this value. It is told by a regular expression on the `cookie` header, which the Gateway's implementation has to support.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<NameAndValue>,
+}
+
+/// A name and a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct NameAndValue {
+    /// The name.
+    #[schemars(length(max = 128))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9!#$%&*+.^_|~-]+$')").message("must be a token of HTTP, such as x-preview"))]
+    pub name: String,
+    /// The value.
+    #[schemars(length(max = 256))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9!#$%&*+.^_|~/:=-]+$')").message("must be of letters, digits and !#$%&*+.^_|~/:=-, such as yes"))]
+    pub value: String,
+}
+
+/// What is waited for before all traffic goes to a version at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Preview {
+    /// How long, at least.
+    #[serde(default = "no_time")]
+    pub hold: GoDuration,
+    /// Whether a person has to say that it may go on, by the annotation `windlass.dev/promote`.
+    #[serde(default)]
+    pub pause: bool,
+}
+
+impl Default for Preview {
+    fn default() -> Self {
+        Self {
+            hold: no_time(),
+            pause: false,
+        }
+    }
 }
 
 /// One step of a roll-out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("has(self.weight) || self.pause || (has(self.hold) && self.hold != '0s')").message("a step must have a weight, a hold or a pause"))]
 pub struct RolloutStep {
-    /// The canary's share of the traffic, in percent.
+    /// The canary's share of the traffic, in percent. Where it is absent it stays as it was, and the step is there to wait: for its hold, for the analysis, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 99))]
-    pub weight: i32,
+    pub weight: Option<i32>,
     /// How long the step lasts at least.
+    #[serde(default = "no_time")]
     pub hold: GoDuration,
+    /// Whether a person has to say that it may go on, by the annotation `windlass.dev/promote`, after its hold and on good evidence.
+    #[serde(default)]
+    pub pause: bool,
 }
 
 /// Something that must hold of the canary against the stable version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.metric == 'ErrorRate' ? has(self.notWorseThan) && !has(self.maxRatio) : true").message("ErrorRate takes notWorseThan: by how much, in absolute terms, the canary's share of errors may lie above the stable version's").field_path(".notWorseThan"),
-    validation = Rule::new("self.metric == 'LatencyP99' ? has(self.maxRatio) && !has(self.notWorseThan) : true").message("LatencyP99 takes maxRatio: how many times the stable version's latency the canary's may be").field_path(".maxRatio")
+    validation = Rule::new("self.metric == 'ErrorRate' ? has(self.notWorseThan) && !has(self.maxRatio) && !has(self.max) && !has(self.min) : true").message("ErrorRate takes notWorseThan: by how much, in absolute terms, the canary's share of errors may lie above the stable version's").field_path(".notWorseThan"),
+    validation = Rule::new("self.metric == 'LatencyP99' ? has(self.maxRatio) && !has(self.notWorseThan) && !has(self.max) && !has(self.min) : true").message("LatencyP99 takes maxRatio: how many times the stable version's latency the canary's may be").field_path(".maxRatio"),
+    validation = Rule::new("self.metric == 'PredictionDrift' ? has(self.max) && !has(self.notWorseThan) && !has(self.maxRatio) && !has(self.min) : true").message("PredictionDrift takes max: how far apart the predictions of both may be, from 0 to 1").field_path(".max"),
+    validation = Rule::new("self.metric == 'Agreement' ? has(self.min) && !has(self.notWorseThan) && !has(self.maxRatio) && !has(self.max) : true").message("Agreement takes min: the share of rows that both have to answer alike, between 0 and 1").field_path(".min")
 )]
 pub struct Analysis {
-    /// `ErrorRate`: share of requests answered with 5xx. `LatencyP99`: the latency that 99% of the requests stay under.
+    /// `ErrorRate`: share of requests answered with 5xx. `LatencyP99`: the latency that 99% of the requests stay under. `PredictionDrift`: how far apart the predictions of both are, as the largest difference of their cumulated distributions (Kolmogorov and Smirnov's distance). `Agreement`: share of rows that both answer alike, with strategy Shadow.
     pub metric: AnalysisMetric,
     /// ErrorRate: how far the canary's share may lie above the stable version's, from 0 to 1. The smaller, the more requests the last step takes until it is shown that it holds: where nothing fails, about 4 divided by it. With 0, which nothing can show, only a canary with fewer errors is promoted; with 1 errors are not judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(where_decimal("double(self) >= 0.0 && double(self) <= 1.0")).message("must lie between 0 and 1, such as \"0.01\""))]
     pub not_worse_than: Option<Decimal>,
-    /// LatencyP99: how many times the stable version's the canary's may be.
+    /// LatencyP99: how many times the stable version's the canary's may be, to within a tenth. It is compared how many of the canary's requests take longer than this many times the stable version's 99th percentile, and how many of the stable version's take longer than that itself; half a percentage point more is allowed. It takes some 1,000 requests to the canary until it is shown that it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0")).message("must be above 0, such as \"1.5\""))]
     pub max_ratio: Option<Decimal>,
+    /// PredictionDrift: the largest distance, from 0 (alike) to 1. It takes some thousand predictions of both until it is shown that it holds: about 40 divided by the square of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0 && double(self) < 1.0")).message("must lie between 0 and 1, such as \"0.2\""))]
+    pub max: Option<Decimal>,
+    /// Agreement: the least share of rows that both answer alike: the same class, or numbers that differ by no more than 1% of the larger one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0 && double(self) < 1.0")).message("must lie between 0 and 1, such as \"0.95\""))]
+    pub min: Option<Decimal>,
 }
 
 /// What is compared.
@@ -215,6 +368,10 @@ pub enum AnalysisMetric {
     ErrorRate,
     /// The latency that 99% of the requests stay under.
     LatencyP99,
+    /// How far apart the predictions of both are.
+    PredictionDrift,
+    /// Share of rows that both answer alike.
+    Agreement,
 }
 
 /// What is so with a ModelDeployment.
@@ -236,6 +393,12 @@ pub struct ModelDeploymentStatus {
     /// The version that is being tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryStatus>,
+    /// How traffic is divided between versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficStatus>,
+    /// The version that served before, while its pods are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bake: Option<BakeStatus>,
     /// How the last roll-out ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rollout: Option<RolloutRecord>,
@@ -294,40 +457,94 @@ pub struct CanaryStatus {
     pub analysis: Option<String>,
     /// What the comparison of errors had come to when this was written, which it is whenever that has moved by much; after a restart of the operator it goes on from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub errors: Option<ErrorsSeen>,
+    pub errors: Option<SharesSeen>,
+    /// The same of requests that were slow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<SharesSeen>,
+    /// Whether the canary's pods take the place of some of the stable version's, as `spec.rollout.surge` allows where there is no room for both.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_place: bool,
+    /// What the annotations `windlass.dev/promote` and `windlass.dev/abort` said before this roll-out began: of this one they say nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub said_before: Vec<String>,
 }
 
-/// How the errors of a canary and of the stable version compare.
+/// How a share of a canary's requests and of the stable version's compare.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ErrorsSeen {
-    /// By how much the canary's share may lie above the stable version's.
-    pub allowed: Decimal,
+pub struct SharesSeen {
+    /// What was asked for: `notWorseThan`, or `maxRatio`.
+    pub limit: Decimal,
     /// Over the whole roll-out.
     pub rollout: Compared,
     /// In this step.
     pub step: Compared,
 }
 
-/// Two shares of errors, counted in the same minutes.
+/// Two shares of requests, counted in the same minutes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Compared {
     /// Of the canary.
     pub canary: Counted,
     /// Of the stable version.
     pub stable: Counted,
-    /// Natural logarithm of the evidence that the canary is worse by more than is allowed: it is taken back from 4.9 on, in a step from 6.0 and the logarithm of the number of steps on.
+    /// Natural logarithm of the evidence that the canary is worse by more than is allowed: it is taken back once that is past the logarithm of one over this metric's part of the one percent of good canaries that may be taken back. With two metrics: from 5.6 on over the whole roll-out, and in a step from 6.7 and the logarithm of the number of steps on.
     pub worse: Decimal,
     /// Of the evidence that it is not: in the last step it may be promoted from 3.0 on.
     pub within: Decimal,
 }
 
-/// Requests, and those of them that failed.
+/// Requests, and those of them that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counted {
     /// All.
     pub requests: i64,
-    /// Answered with 5xx, or not at all.
-    pub errors: i64,
+    /// Those that failed (answered with 5xx, or not at all), or that were slow.
+    pub hits: i64,
+}
+
+/// A version whose pods are kept after another has taken its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BakeStatus {
+    /// Name of the ModelVersion that served before, and serves again if the new one does harm.
+    pub version: String,
+    /// Since when the new one serves.
+    pub since: Timestamp,
+    /// Until when the old one is kept.
+    pub until: Timestamp,
+    /// The share of errors that the new one may have, where that is judged: what the old one had, and what is allowed beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Decimal>,
+    /// Requests since then and those that failed, when this was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Counted>,
+    /// Natural logarithm of the evidence that its share of errors lies above the limit, when this was written: from 4.6 on the old one serves again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worse: Option<Decimal>,
+}
+
+/// How traffic is divided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficStatus {
+    /// `Gateway`: by the weights of the HTTPRoute. `Replicas`: by how many pods each version has. `Service`: all of it goes to one version.
+    pub by: TrafficBy,
+    /// Since when it is divided so.
+    pub since: Timestamp,
+    /// The share that was asked for of each version, in percent, by name; those that have none are not in it.
+    pub weights: std::collections::BTreeMap<String, i32>,
+}
+
+/// By what traffic is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TrafficBy {
+    /// By the weights of the HTTPRoute.
+    Gateway,
+    /// By how many pods each version has.
+    Replicas,
+    /// All of it goes to one version.
+    Service,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde wants it

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::scheduling::v1beta1::PodGroup;
 use windlass_api::{ModelVersion, TrainingJob};
 
+use crate::modeldeployment::HttpRoute;
 use crate::trainingjob::VolcanoPodGroup;
 
 /// What is to be done about one object.
@@ -60,6 +61,8 @@ pub enum Child {
     Service(Box<Service>),
     /// A Deployment.
     Deployment(Box<Deployment>),
+    /// An HTTPRoute of the Gateway API.
+    HttpRoute(Box<HttpRoute>),
     /// A PodGroup.
     PodGroup(Box<PodGroup>),
     /// A PodGroup of Volcano's.
@@ -81,6 +84,10 @@ pub enum Doomed {
     PodGroup(String),
     /// A Deployment and its pods.
     Deployment(String),
+    /// A Service.
+    Service(String),
+    /// An HTTPRoute of the Gateway API.
+    HttpRoute(String),
     /// A TrainingJob and its children.
     TrainingJob(String),
     /// A ModelVersion and its children, if it is as it was when this was decided.

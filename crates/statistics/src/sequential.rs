@@ -2,17 +2,24 @@
 //!
 //! ```text
 //!   counts since the last look ──take──> two bets ──decision──> Fail, Pass, Inconclusive   (at any look)
+//!     of two sides: Shares; of one, against a limit: Share; of values in bins: Distance, which has an interval
 //! ```
 //!
 //! Each hypothesis is bet against, by what was seen before: what the bet makes of 1 is an e-process. It exceeds 1/α with a
 //! probability of at most α if the hypothesis is so, at whatever time one looks or stops (Ville 1939, "Étude critique de la
 //! notion de collectif"; Grünwald, de Heide & Koolen 2024, "Safe testing").
 
+mod distance;
+mod share;
+
 use serde::{Deserialize, Serialize};
 
 use crate::float;
 use crate::gate::Decision;
 use crate::proportion::Proportion;
+
+pub use distance::Distance;
+pub use share::Share;
 
 /// Before anything is seen a share is taken to be one in thirty, which thirty trials outweigh.
 const PRIOR: [f64; 2] = [1.0, 30.0];
@@ -121,13 +128,7 @@ impl Shares {
 
     /// What is decided: that it is worse, at one level, or that it is not, at another.
     pub fn decision(&self, level_of_harm: f64, level_of_pass: f64) -> Decision {
-        if self.worse >= -level_of_harm.ln() {
-            Decision::Fail
-        } else if self.within >= -level_of_pass.ln() {
-            Decision::Pass
-        } else {
-            Decision::Inconclusive
-        }
+        decision(self.evidence(), level_of_harm, level_of_pass)
     }
 
     /// About how many more trials of the candidate it takes until [`Decision::Pass`], if both go on as they did; absent where
@@ -181,6 +182,17 @@ impl Shares {
         }
         let at = f64::midpoint(low, high);
         [at + self.allowed, at]
+    }
+}
+
+/// What the logarithms of two e-values decide: of harm first.
+fn decision([worse, within]: [f64; 2], level_of_harm: f64, level_of_pass: f64) -> Decision {
+    if worse >= -level_of_harm.ln() {
+        Decision::Fail
+    } else if within >= -level_of_pass.ln() {
+        Decision::Pass
+    } else {
+        Decision::Inconclusive
     }
 }
 

@@ -16,7 +16,7 @@ use crate::pods::{self, Agent, CANDIDATE_PORTS, Model, flag};
 use crate::{reports, storage, template};
 
 /// Port of the Service and of the proxy.
-const PORT: i32 = 8080;
+pub const PORT: i32 = 8080;
 /// Seconds that a pod has for what is in flight when it goes.
 const GRACE_SECONDS: i64 = 30;
 /// Seconds that a pod that goes still takes new requests, until every node has been told.
@@ -35,18 +35,51 @@ pub fn selector(deployment: &ModelDeployment) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The Service: one address, however many versions serve behind it.
-pub fn service(deployment: &ModelDeployment) -> Service {
-    let name = deployment.name_any();
-    let more = [
-        (labels::DEPLOYMENT, name.as_str()),
+/// The Service: one address, whichever versions serve behind it; all of them, or the one that is named.
+pub fn service(deployment: &ModelDeployment, only: Option<&ModelVersion>) -> Service {
+    named_service(deployment, deployment.name_any(), only, None)
+}
+
+/// The Service of one version: what a route names.
+pub fn version_service(deployment: &ModelDeployment, version: &ModelVersion) -> Service {
+    let name = deployment_name(deployment, version);
+    named_service(deployment, name, Some(version), Some(version))
+}
+
+/// The Service by which the version that is tried is reached, apart from all traffic.
+pub fn preview_service(deployment: &ModelDeployment, version: &ModelVersion) -> Service {
+    named_service(
+        deployment,
+        preview_name(deployment),
+        Some(version),
+        Some(version),
+    )
+}
+
+fn preview_name(deployment: &ModelDeployment) -> String {
+    format!("{}-preview", deployment.name_any())
+}
+
+fn named_service(
+    deployment: &ModelDeployment,
+    name: String,
+    selected: Option<&ModelVersion>,
+    labelled: Option<&ModelVersion>,
+) -> Service {
+    let of = deployment.name_any();
+    let version = labelled.map(ResourceExt::name_any);
+    let mut more = vec![
+        (labels::DEPLOYMENT, of.as_str()),
         (labels::MODEL, deployment.spec.model.as_str()),
     ];
+    more.extend(version.as_deref().map(|version| (labels::VERSION, version)));
+    let mut selector = selector(deployment);
+    selector.extend(selected.map(|version| (labels::VERSION, version.name_any())));
     Service {
-        metadata: pods::child_meta(deployment, name.clone(), "serving", &more),
+        metadata: pods::child_meta(deployment, name, "serving", &more),
         spec: Some(ServiceSpec {
             selector: Some(
-                selector(deployment)
+                selector
                     .into_iter()
                     .map(|(key, value)| (key.to_owned(), value))
                     .collect(),

@@ -1,4 +1,4 @@
-//! ModelDeployment: a new version takes traffic step by step, on evidence, by share of replicas.
+//! ModelDeployment: a new version takes traffic step by step, on evidence.
 //!
 //! ```text
 //!   (nothing serves) ─> first version ─> stable ──newer good version──> canary: step 1 ─> step 2 … ─> all ─> stable
@@ -6,15 +6,20 @@
 //!                                          └──────── rolled back <──────────┘ (and into quarantine)
 //! ```
 //!
-//! Never less capacity than asked: the stable version keeps all its replicas until the new one has its own.
+//! Never less capacity than asked: the stable version keeps all its replicas until the new one has its own, unless the spec
+//! says otherwise (`strategy: Recreate`, `surge: Auto`).
 
 mod analysis;
 mod children;
+mod evidence;
+mod gateway;
 mod observed;
 mod plan;
+mod stages;
 #[cfg(test)]
 mod tests;
 
-pub use analysis::{Errors, Traffic, allowed_errors};
+pub use evidence::{Evidence, Traffic, bake, sides};
+pub use gateway::{GROUP as GATEWAY_GROUP, Gateway, HttpRoute, VERSION as GATEWAY_VERSION};
 pub use observed::Observed;
 pub use plan::{plan, refused};

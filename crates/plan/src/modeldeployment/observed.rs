@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
-use windlass_api::{ModelDeployment, ModelVersion};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion};
+use windlass_statistics::sequential::Share;
 
-use super::analysis::{Errors, Traffic};
+use super::evidence::{Evidence, Traffic};
+use super::gateway::Gateway;
 use crate::presets::Presets;
 
 /// What is known of a ModelDeployment and all that belongs to it.
@@ -19,12 +21,20 @@ pub struct Observed {
     pub versions: Vec<Arc<ModelVersion>>,
     /// Its Deployments, one for each version that has pods.
     pub children: Vec<Arc<Deployment>>,
-    /// Their pods.
+    /// Its Services.
+    pub services: Vec<Arc<Service>>,
+    /// The pods of its Deployments.
     pub pods: Vec<Arc<Pod>>,
     /// The traffic that each version has had since the step of the roll-out began.
     pub traffic: BTreeMap<String, Traffic>,
-    /// How their errors compare; absent where that is not judged.
-    pub errors: Option<Errors>,
+    /// How the sides of a roll-out compare.
+    pub evidence: Option<Evidence>,
+    /// The errors of the version that serves, while it bakes; absent where they are not judged.
+    pub bake: Option<Share>,
+    /// The DriftMonitors that watch it.
+    pub monitors: Vec<Arc<DriftMonitor>>,
+    /// What the cluster has of the Gateway API.
+    pub gateway: Gateway,
     /// The claims of the namespace.
     pub claims: Arc<BTreeSet<String>>,
     /// The runtime presets.

@@ -2,16 +2,20 @@
 //!
 //! ```text
 //!   target ──> made ──┬─ nothing serves yet ──> first ────────────────────────────┬──> conditions
-//!                     ├─ it serves already ───> apply ────────────────────────────┤
+//!                     ├─ it serves already ───> apply, watch (bake) ──────────────┤
 //!                     └─ another one serves ──> rollout (does harm: quarantine) ──┘
+//!                                              each: traffic
 //! ```
 
+mod bake;
 mod conditions;
 mod made;
+mod people;
 mod quarantine;
 mod replicas;
 mod rollout;
 mod target;
+mod traffic;
 
 use std::collections::BTreeSet;
 
@@ -24,10 +28,13 @@ use windlass_api::{
     labels,
 };
 
+use self::bake::Watched;
 use self::made::Made;
 use self::rollout::Pair;
+use self::traffic::Split;
 use super::children;
 use super::observed::Observed;
+use super::stages::{Stage, stages};
 use crate::{Child, Doomed, Note, Plan, Problem, Step, digest, pods};
 
 /// Events that are kept.
@@ -69,6 +76,7 @@ struct Reconcile<'a> {
     pods: Vec<&'a Pod>,
     deployment: &'a ModelDeployment,
     before: &'a ModelDeploymentStatus,
+    stages: Vec<Stage>,
     now: Timestamp,
 }
 
@@ -79,6 +87,7 @@ impl<'a> Reconcile<'a> {
             pods: pods::in_order(&observed.pods),
             deployment: &observed.deployment,
             before,
+            stages: stages(&observed.deployment.spec.rollout),
             now,
         }
     }
@@ -162,20 +171,23 @@ impl<'a> Reconcile<'a> {
             (Err(problem), None) => {
                 // Of what serves without a record, the Service can still be kept; its pods are left as they are.
                 if self.before.stable.is_some() {
-                    self.apply_service(plan);
+                    self.direct(Split::Any, plan);
                 }
                 return Err(self.without_record(problem));
             }
         };
-        self.check_claims()?;
+        if let Err(problem) = self.check_claims().and_then(|()| self.check_routing()) {
+            if let Some(stable) = stable {
+                self.serve_on(stable, plan)?;
+            }
+            return Err(problem);
+        }
         let made = self.made(target, &mut plan.status)?;
-        self.apply_service(plan);
         match stable {
             None => return Ok((!self.first(target, &made, plan)).then_some(target)),
             Some(stable) if stable.name_any() == target.name_any() => {
                 self.stop_canary(plan, &format!("{} is asked for", stable.name_any()));
-                self.apply(stable, self.deployment.spec.replicas, &made, plan);
-                self.delete_others(&[stable], plan);
+                self.serve(stable, &made, plan)?;
             }
             Some(stable) => {
                 let resolved = plan
@@ -192,10 +204,34 @@ impl<'a> Reconcile<'a> {
                         of_target: &made,
                     },
                     plan,
-                );
+                )?;
             }
         }
         Ok(None)
+    }
+
+    /// All traffic goes to one version; that of the one before is kept while this one bakes.
+    fn serve(
+        &self,
+        stable: &'a ModelVersion,
+        made: &Made,
+        plan: &mut Plan<ModelDeploymentStatus>,
+    ) -> Result<(), Problem> {
+        let Watched::Serves(baked) = self.watch(stable, plan) else {
+            return Ok(());
+        };
+        let split = Split::All(stable);
+        self.apply(stable, self.deployment.spec.replicas, made, plan);
+        // The traffic is elsewhere before pods go.
+        self.direct(split, plan);
+        let mut kept = vec![children::deployment_name(self.deployment, stable)];
+        kept.extend(baked);
+        // A version that was lately taken back in favour of this one goes once this one can take all.
+        if self.has_ready(stable, self.deployment.spec.replicas) || self.routing().is_none() {
+            self.delete_others(split, &kept, plan);
+        }
+        self.delete_services(plan);
+        self.refused_route(split).map_or(Ok(()), Err)
     }
 
     /// What is wrong when the version that is asked for cannot serve and the record of the one that does was deleted.
@@ -235,15 +271,14 @@ impl<'a> Reconcile<'a> {
         plan: &mut Plan<ModelDeploymentStatus>,
     ) -> Result<(), Problem> {
         self.stop_canary(plan, "what is asked for cannot serve");
-        self.delete_others(&[stable], plan);
         // Whatever else was changed on the object together with the version waits until the version is right.
         let Some(resolved) = &self.before.resolved else {
+            let kept = [children::deployment_name(self.deployment, stable)];
+            self.delete_others(Split::All(stable), &kept, plan);
             return Ok(());
         };
         let made = self.made_from(resolved, stable)?;
-        self.apply_service(plan);
-        self.apply(stable, self.deployment.spec.replicas, &made, plan);
-        Ok(())
+        self.serve(stable, &made, plan)
     }
 
     /// The first version: there is nothing to compare it with. Whether it serves.
@@ -256,6 +291,14 @@ impl<'a> Reconcile<'a> {
         let replicas = self.deployment.spec.replicas;
         self.apply(target, replicas, made, plan);
         let ready = self.has_ready(target, replicas);
+        // Of what serves without a record nothing is known but that it answers: all that does is served.
+        let is_alone = self.before.stable.is_none();
+        let split = if is_alone {
+            Split::All(target)
+        } else {
+            Split::Any
+        };
+        self.direct(split, plan);
         // Another version may be answering: one that was still starting, or that served and whose record is gone.
         let others = self
             .observed
@@ -318,12 +361,6 @@ impl<'a> Reconcile<'a> {
         plan.status.history.drain(..surplus);
     }
 
-    fn apply_service(&self, plan: &mut Plan<ModelDeploymentStatus>) {
-        let service = children::service(self.deployment);
-        plan.steps
-            .push(Step::Apply(Child::Service(Box::new(service))));
-    }
-
     fn apply(
         &self,
         version: &ModelVersion,
@@ -340,16 +377,6 @@ impl<'a> Reconcile<'a> {
         );
         plan.steps
             .push(Step::Apply(Child::Deployment(Box::new(child))));
-    }
-
-    fn delete_others(&self, kept: &[&ModelVersion], plan: &mut Plan<ModelDeploymentStatus>) {
-        self.delete_all_but(
-            &kept
-                .iter()
-                .map(|version| children::deployment_name(self.deployment, version))
-                .collect(),
-            plan,
-        );
     }
 
     fn delete_all_but(&self, kept: &BTreeSet<String>, plan: &mut Plan<ModelDeploymentStatus>) {

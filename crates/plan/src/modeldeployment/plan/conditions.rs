@@ -158,7 +158,10 @@ impl Reconcile<'_> {
                 "RolledBack",
                 format!("{} was rolled back: {}", record.version, record.message),
             ),
-            None => Said::so("Serving", format!("{} serves", stable.version)),
+            None => Said::so(
+                "Serving",
+                format!("{} serves{}", stable.version, kept(status)),
+            ),
         }
     }
 
@@ -170,14 +173,22 @@ impl Reconcile<'_> {
             .unwrap_or_default();
         let said = canary.analysis.clone().unwrap_or_default();
         let version = &canary.version;
-        let message = match self.step(canary) {
+        let in_place = if canary.in_place {
+            "; its pods take the place of others, since there is no room for both"
+        } else {
+            ""
+        };
+        let message = match self.stage(canary) {
             Some(_) => format!(
-                "{version} is tried, step {}, {}% of the traffic: {said}{held_up}",
+                "{version} is tried, step {}, {}% of the traffic: {said}{held_up}{in_place}",
                 canary.step + 1,
-                self.canary_share(&canary.version)
+                self.canary_share(canary)
             ),
+            None if self.stages.is_empty() => {
+                format!("{version} takes the place of what served: {said}{held_up}")
+            }
             None => format!(
-                "{version} has passed all steps, and takes over when all its pods are ready: {said}{held_up}"
+                "{version} has passed all steps, and takes over when all its pods are ready: {said}{held_up}{in_place}"
             ),
         };
         Said::under_way("Rolling", message)
@@ -212,6 +223,16 @@ impl Reconcile<'_> {
             None => Said::under_way("Starting", message),
         }
     }
+}
+
+/// What is said of a version that is kept warm.
+fn kept(status: &ModelDeploymentStatus) -> String {
+    status.bake.as_ref().map_or_else(String::new, |bake| {
+        format!(
+            "; {} is kept until {}, to serve again if it does harm",
+            bake.version, bake.until
+        )
+    })
 }
 
 fn available_message(stable: Option<&str>, ready: i32) -> String {

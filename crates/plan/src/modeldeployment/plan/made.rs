@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt;
-use windlass_api::{ModelDeploymentStatus, ModelVersion, PodTemplate, Resolved};
+use windlass_api::{ModelDeploymentStatus, ModelVersion, PodTemplate, Resolved, Rollout};
 
 use super::Reconcile;
 use crate::{Problem, digest, template};
@@ -25,9 +25,9 @@ impl Reconcile<'_> {
     ) -> Result<Made, Problem> {
         let generation = self.deployment.metadata.generation.unwrap_or_default();
         let digest = self.spec_digest();
-        let is_for_spec = |resolved: &&Resolved| match &resolved.spec_digest {
-            Some(before) => *before == digest,
-            None => resolved.generation == generation,
+        let is_for_spec = |resolved: &&Resolved| {
+            // What the API server fills in for a field that is new changes the digest, and not the generation.
+            resolved.generation == generation || resolved.spec_digest.as_ref() == Some(&digest)
         };
         let before = self.before.resolved.as_ref().filter(is_for_spec);
         let resolved = if let Some(resolved) = before {
@@ -63,10 +63,12 @@ impl Reconcile<'_> {
         Ok(made)
     }
 
-    /// What of the spec is in the pods, and more: all but how many there are, which an autoscaler changes as it likes.
+    /// What of the spec is in the pods, and more: all but how many there are, which an autoscaler changes as it likes, and
+    /// how one version follows on another.
     fn spec_digest(&self) -> String {
         let mut spec = self.deployment.spec.clone();
         spec.replicas = 0;
+        spec.rollout = Rollout::default();
         digest::of(&spec)
     }
 

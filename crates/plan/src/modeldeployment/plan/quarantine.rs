@@ -21,12 +21,15 @@ impl Reconcile<'_> {
             .stable
             .as_ref()
             .is_some_and(|stable| stable.version == version.name_any());
-        !serves
-            && self
-                .before
-                .quarantine
-                .iter()
-                .any(|entry| entry.fingerprint == fingerprint(version))
+        !serves && self.was_taken_back(version) && !self.is_forced(version)
+    }
+
+    /// Whether it, or another version of its fingerprint, was taken back before.
+    pub(super) fn was_taken_back(&self, version: &ModelVersion) -> bool {
+        self.before
+            .quarantine
+            .iter()
+            .any(|entry| entry.fingerprint == fingerprint(version))
     }
 
     /// Takes the canary away, and writes down why.
@@ -38,10 +41,10 @@ impl Reconcile<'_> {
         plan: &mut Plan<ModelDeploymentStatus>,
     ) {
         let name = target.name_any();
-        // The steps so far would keep the canary: it goes instead.
+        // The steps so far would keep the canary: it goes instead, unless a route may still send it something.
         let doomed = children::deployment_name(self.deployment, target);
         plan.steps.retain(|step| !matches!(step, Step::Apply(Child::Deployment(child)) if child.name_any() == doomed));
-        if self.child(target).is_some() {
+        if self.routing().is_none() && self.child(target).is_some() {
             plan.steps.push(Step::Delete(Doomed::Deployment(doomed)));
         }
         self.note_event(plan, &name, Action::RolledBack, why);
@@ -51,14 +54,15 @@ impl Reconcile<'_> {
         );
         self.note_event(plan, &name, Action::Quarantined, &also);
         plan.status.canary = None;
-        plan.status.quarantine.push(Quarantined {
-            version: name.clone(),
-            fingerprint: fingerprint(target).to_owned(),
-            reason: why.to_owned(),
-            time: self.now,
-        });
-        let surplus = plan.status.quarantine.len().saturating_sub(KEPT_QUARANTINE);
-        plan.status.quarantine.drain(..surplus);
+        quarantine(
+            Quarantined {
+                version: name.clone(),
+                fingerprint: fingerprint(target).to_owned(),
+                reason: why.to_owned(),
+                time: self.now,
+            },
+            plan,
+        );
         plan.status.last_rollout = Some(RolloutRecord {
             version: name.clone(),
             outcome: RolloutOutcome::RolledBack,
@@ -73,4 +77,11 @@ impl Reconcile<'_> {
             ),
         ));
     }
+}
+
+/// Writes down that a version is not to be tried again.
+pub(super) fn quarantine(entry: Quarantined, plan: &mut Plan<ModelDeploymentStatus>) {
+    let all = &mut plan.status.quarantine;
+    all.push(entry);
+    all.drain(..all.len().saturating_sub(KEPT_QUARANTINE));
 }

@@ -42,6 +42,19 @@ pub(super) fn total(children: &[Arc<Deployment>]) -> (i32, i32) {
         })
 }
 
+/// Whether it has no pod any more, also none that goes.
+pub(super) fn are_gone(child: Option<&Deployment>) -> bool {
+    child.is_none()
+        || caught_up(child).is_some_and(|status| {
+            let left = [status.replicas, status.terminating_replicas];
+            left.into_iter().flatten().sum::<i32>() == 0 && asked_none(child)
+        })
+}
+
+fn asked_none(child: Option<&Deployment>) -> bool {
+    child.and_then(|child| child.spec.replicas) == Some(0)
+}
+
 /// Why a Deployment does not get on, if a person has to do something about it.
 pub(super) fn problem(child: &Deployment, deadline_seconds: i32) -> Option<Problem> {
     let name = child.name_any();

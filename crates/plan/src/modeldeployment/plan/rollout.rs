@@ -1,36 +1,39 @@
-//! How a roll-out gets on: step by step, each with its pods, its hold and its evidence.
+//! How a roll-out gets on: stage by stage, each with its pods, its hold and its evidence.
 //!
 //! ```text
-//!   pods awaited ──ready──> step begins ──hold has passed, on good evidence──> next step … ──no more──> promoted
+//!   pods awaited ──ready──> stage begins ──hold has passed, on good evidence──> next stage … ──no more──> promoted
 //!        ^                        │
 //!        └── pods no longer ready ┘      (harm at any moment, or pods never ready: rolled back)
 //! ```
+//!
+//! What is done follows from the status as it is written; what is decided is written, and done by the next look. So a crash
+//! in between repeats what was done, and skips nothing.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, Unit};
 use kube::ResourceExt;
 use windlass_api::{
-    Action, CanaryStatus, Compared, Counted, Decimal, ErrorsSeen, ModelDeploymentStatus,
-    ModelVersion, RolloutOutcome, RolloutRecord, RolloutStep, StableStatus,
+    Action, CanaryStatus, ModelDeploymentStatus, ModelVersion, RolloutOutcome, RolloutRecord,
+    StableStatus, Strategy, Surge,
 };
-use windlass_statistics::proportion::Proportion;
-use windlass_statistics::sequential::Shares;
 
 use super::conditions::NEVER_READY;
 use super::made::Made;
+use super::traffic::Split;
 use super::{Reconcile, replicas};
-use crate::modeldeployment::analysis::{self, Errors, Finding, Seen};
-use crate::{Note, Plan, pods};
+use crate::modeldeployment::analysis::{self, Finding, Seen};
+use crate::modeldeployment::children;
+use crate::modeldeployment::gateway::Taken;
+use crate::modeldeployment::stages::Stage;
+use crate::{Note, Plan, Problem, pods};
 
 /// How often a roll-out is looked at.
-const LOOK: Duration = Duration::from_secs(2);
-
+pub(super) const LOOK: Duration = Duration::from_secs(2);
 /// How often pods of a step may be lost, each time to be awaited anew: a node may go, a server that ends by itself may not.
 const MOST_INTERRUPTIONS: i32 = 3;
-
-/// By how much the logarithm of the evidence moves until it is written down: what a restart of the operator loses at most.
-const MOVED: f64 = 1.5;
+/// How long the pods of a canary find no room until they take the place of others.
+const NO_ROOM: SignedDuration = SignedDuration::from_secs(10);
 
 /// A roll-out's two sides.
 pub(super) struct Pair<'a> {
@@ -40,68 +43,81 @@ pub(super) struct Pair<'a> {
     pub(super) of_target: &'a Made,
 }
 
+/// How many pods each side is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sizes {
+    stable: i32,
+    canary: i32,
+}
+
 /// What comes next in a roll-out.
 enum Next<'a> {
-    /// The pods of a step are awaited before it begins.
+    /// The pods of a stage are awaited before it begins.
     AwaitPods,
-    /// The pods of a step that has begun are no longer ready.
+    /// The pods of a stage that has begun are no longer ready.
     AwaitPodsAnew,
-    /// A step begins.
-    Begin(&'a RolloutStep),
-    /// A step goes on, and what is known so far.
+    /// A stage begins.
+    Begin(&'a Stage),
+    /// A stage goes on, and what is known so far.
     Hold(String),
-    /// A step has passed, on this evidence.
+    /// A stage has passed, on this evidence.
     Pass(String),
-    /// All steps have passed.
+    /// All stages have passed.
     Promote,
     /// The canary does harm, or its pods never get ready.
     RollBack(String),
 }
 
-impl<'a> Reconcile<'a> {
-    /// One look at the roll-out: both sides are as the step asks for, and what comes next is written down.
-    pub(super) fn roll(&self, pair: &Pair<'_>, plan: &mut Plan<ModelDeploymentStatus>) {
+impl Reconcile<'_> {
+    /// One look at the roll-out: both sides are as the stage asks for, and what comes next is written down.
+    pub(super) fn roll(
+        &self,
+        pair: &Pair<'_>,
+        plan: &mut Plan<ModelDeploymentStatus>,
+    ) -> Result<(), Problem> {
         let Pair { stable, target, .. } = *pair;
         let mut canary = self.canary(stable, target, plan);
-        let wanted = self.canary_wanted(&canary, target);
+        let split = self.split(&canary, stable, target);
+        let sizes = self.sizes(&canary, stable, target);
         // Pods that are asked for only now have the whole deadline before them.
-        if canary.step_started.is_none() && self.asked(target) < wanted {
+        if canary.step_started.is_none() && self.asked(target) < sizes.canary {
             canary.since = self.now;
         }
-        self.apply(stable, self.deployment.spec.replicas, pair.of_stable, plan);
-        self.apply(target, wanted, pair.of_target, plan);
-        self.delete_others(&[stable, target], plan);
-        plan.again = Some(LOOK);
+        self.apply(stable, sizes.stable, pair.of_stable, plan);
+        if sizes.canary > 0 {
+            self.apply(target, sizes.canary, pair.of_target, plan);
+        }
+        self.direct(split, plan);
+        let kept =
+            [stable, target].map(|version| children::deployment_name(self.deployment, version));
+        self.delete_others(split, &kept, plan);
+        self.delete_services(plan);
+        plan.look_again(Some(LOOK));
 
-        let is_ready = self.has_ready(target, wanted);
-        let finding = self.judge(&canary, &stable.name_any());
-        match self.next(&canary, is_ready, finding) {
+        let is_ready = sizes.canary > 0 && self.has_ready(target, sizes.canary);
+        match self.next(&canary, split, is_ready) {
             Next::AwaitPods => {
-                let said = format!("waiting until {wanted} pods are ready");
+                self.make_room(&mut canary, target, plan);
+                let said = awaits(stable, sizes);
                 self.await_pods(&mut canary, said);
             }
-            // They are awaited for as long as at the step's beginning.
+            // They are awaited for as long as at the stage's beginning.
             Next::AwaitPodsAnew => {
                 canary.step_started = None;
                 canary.since = self.now;
                 canary.interruptions += 1;
+                let wanted = sizes.canary;
                 let said =
                     format!("pods of the step are no longer ready; waiting until {wanted} are");
                 self.await_pods(&mut canary, said);
             }
-            Next::Begin(step) => {
-                canary.step_started = Some(self.now);
-                canary.weight = step.weight;
-                canary.analysis = Some(lasts(step, self.now));
-                plan.notes.push(self.step_started(&canary, wanted));
-            }
+            Next::Begin(stage) => self.begin(&mut canary, stage, sizes, plan),
             // The status is written where it has another thing to say, or the evidence has moved by much.
             Next::Hold(said) => {
                 let before = canary.analysis.as_deref().unwrap_or_default();
                 let is_other = without_numbers(before) != without_numbers(&said);
-                if self.has_moved(&canary) || (is_other && self.is_asked(&canary)) {
+                if self.has_moved(&canary) || (is_other && self.may_say(&canary)) {
                     canary.analysis = Some(said);
-                    canary.errors = self.errors_seen(&canary);
                 }
             }
             Next::Pass(said) => {
@@ -110,15 +126,29 @@ impl<'a> Reconcile<'a> {
                 canary.interruptions = 0;
                 canary.since = self.now;
                 canary.analysis = Some(said);
+                let sizes = self.sizes(&canary, stable, target);
+                if let Some(stage) = self.stage(&canary)
+                    && self.has_ready(target, sizes.canary)
+                {
+                    self.begin(&mut canary, stage, sizes, plan);
+                }
             }
-            Next::Promote => return self.promote(stable, target, plan),
-            Next::RollBack(why) => return self.roll_back(stable, target, &why, plan),
+            Next::Promote => {
+                self.promote(stable, target, plan);
+                return Ok(());
+            }
+            Next::RollBack(why) => {
+                self.roll_back(stable, target, &why, plan);
+                return Ok(());
+            }
         }
         // Where something is written anyway, it is too: after a restart of the operator it goes on from there.
-        if self.before.canary.as_ref() != Some(&canary) {
-            canary.errors = self.errors_seen(&canary);
+        let is_written = self.before.canary.as_ref() != Some(&canary) || self.has_moved(&canary);
+        if let Some(evidence) = self.observed.evidence.as_ref().filter(|_| is_written) {
+            evidence.write(&self.deployment.spec.rollout, &mut canary);
         }
         plan.status.canary = Some(canary);
+        self.refused_route(split).map_or(Ok(()), Err)
     }
 
     /// How far the canary has come; one that is new is at its beginning.
@@ -140,7 +170,14 @@ impl<'a> Reconcile<'a> {
                     let why = format!("{name} was asked for in its place");
                     self.note_event(plan, &old.version, Action::CanaryStopped, &why);
                 }
-                let why = format!("it is tried beside {}", stable.name_any());
+                // What is tried next ends what was kept of the one before.
+                plan.status.bake = None;
+                let forced = if self.was_taken_back(target) {
+                    format!(", though it was taken back before, as {} wants", self.who())
+                } else {
+                    String::new()
+                };
+                let why = format!("it is tried beside {}{forced}", stable.name_any());
                 self.note_event(plan, &name, Action::CanaryStarted, &why);
                 CanaryStatus {
                     version: name,
@@ -152,68 +189,146 @@ impl<'a> Reconcile<'a> {
                     interruptions: 0,
                     analysis: None,
                     errors: None,
+                    slow: None,
+                    in_place: false,
+                    said_before: self.said_so_far(),
                 }
             }
         }
     }
 
-    /// Says that pods are awaited; once all steps have passed, on what evidence they did is kept for the record.
+    /// How traffic is divided at the stage that the status is at. Who has no pod that answers gets none.
+    fn split<'s>(
+        &self,
+        canary: &CanaryStatus,
+        stable: &'s ModelVersion,
+        target: &'s ModelVersion,
+    ) -> Split<'s> {
+        let is_apart = self.deployment.spec.rollout.strategy != Strategy::Canary;
+        let answers = replicas::answering(self.child(target)) > 0;
+        let serves = replicas::answering(self.child(stable)) > 0;
+        match (is_apart, answers, serves) {
+            (false, false, _) => Split::All(stable),
+            (false, true, false) if self.routing().is_some() => Split::All(target),
+            (false, true, _) if canary.weight == 0 && self.routing().is_some() => {
+                Split::All(stable)
+            }
+            (false, true, _) | (true, ..) => Split::Between {
+                stable,
+                canary: target,
+                weight: canary.weight,
+            },
+        }
+    }
+
+    /// How many pods each side is to have.
+    fn sizes(&self, canary: &CanaryStatus, stable: &ModelVersion, target: &ModelVersion) -> Sizes {
+        let rollout = &self.deployment.spec.rollout;
+        let all = self.deployment.spec.replicas;
+        if rollout.strategy == Strategy::Recreate {
+            let are_gone = replicas::are_gone(self.child(stable));
+            // Once there are some, they stay, whatever is left of the others.
+            let wanted = if are_gone {
+                all.max(1)
+            } else {
+                self.asked(target)
+            };
+            return Sizes {
+                stable: 0,
+                canary: wanted,
+            };
+        }
+        let wanted = self.stage(canary).map_or(all.max(1), |stage| {
+            match (
+                rollout.strategy,
+                self.routing().is_some() || canary.in_place,
+            ) {
+                (Strategy::Canary, false) => canary_replicas(stage.weight, all),
+                (Strategy::Canary, true) => share_of_replicas(stage.weight, all),
+                (Strategy::BlueGreen | Strategy::Shadow | Strategy::Recreate, _) => all.max(1),
+            }
+        });
+        // A canary never shrinks on its way up.
+        let wanted = wanted.max(self.asked(target).min(all));
+        let ready = replicas::ready(self.child(target));
+        Sizes {
+            // One by one: a pod goes for the next one that is to come.
+            stable: if canary.in_place {
+                all - wanted.min(ready + 1).min(all)
+            } else {
+                all
+            },
+            canary: wanted,
+        }
+    }
+
+    /// Lets the canary's pods take the place of others, where they find no room and may.
+    fn make_room(
+        &self,
+        canary: &mut CanaryStatus,
+        target: &ModelVersion,
+        plan: &mut Plan<ModelDeploymentStatus>,
+    ) {
+        let may = self.deployment.spec.rollout.surge == Surge::Auto && !canary.in_place;
+        if !may || self.now.duration_since(canary.since) < NO_ROOM {
+            return;
+        }
+        let unscheduled = self
+            .pods_of(&canary.version)
+            .find_map(|pod| pods::unschedulable(pod).map(str::to_owned));
+        let refused = || {
+            let deadline = self.deployment.spec.progress_deadline_seconds;
+            let child = self.child(target)?;
+            let problem = replicas::problem(child, deadline)?;
+            (problem.reason == "PodsNotCreated").then_some(problem.message)
+        };
+        if let Some(why) = unscheduled.or_else(refused) {
+            canary.in_place = true;
+            canary.since = self.now;
+            plan.notes.push(Note::warning(
+                "SwapsInPlace",
+                format!(
+                    "there is no room for pods of {} beside the others ({why}): they take the place of some of them, as spec.rollout.surge allows",
+                    canary.version
+                ),
+            ));
+        }
+    }
+
+    fn begin(
+        &self,
+        canary: &mut CanaryStatus,
+        stage: &Stage,
+        sizes: Sizes,
+        plan: &mut Plan<ModelDeploymentStatus>,
+    ) {
+        canary.step_started = Some(self.now);
+        canary.weight = stage.weight;
+        canary.analysis = Some(lasts(stage, self.now));
+        plan.notes.push(self.stage_started(canary, sizes));
+    }
+
+    /// Says that pods are awaited; once all stages have passed, on what evidence they did is kept for the record.
     fn await_pods(&self, canary: &mut CanaryStatus, said: String) {
-        if self.step(canary).is_some() {
+        if self.stage(canary).is_some() || self.stages.is_empty() {
             canary.analysis = Some(said);
         }
     }
 
-    /// The step that the canary is at; none when all have passed.
-    pub(super) fn step(&self, canary: &CanaryStatus) -> Option<&'a RolloutStep> {
+    /// The stage that the canary is at; none when all have passed.
+    pub(super) fn stage(&self, canary: &CanaryStatus) -> Option<&Stage> {
         let at = usize::try_from(canary.step).unwrap_or(0);
-        self.deployment.spec.rollout.steps.get(at)
+        self.stages.get(at)
     }
 
-    /// What is written down of the comparison of errors. A step that only begins has none of its own.
-    fn errors_seen(&self, canary: &CanaryStatus) -> Option<ErrorsSeen> {
-        let mut errors = self.observed.errors?;
-        let before = self.before.canary.as_ref();
-        let is_same =
-            before.is_some_and(|before| self.judged_step(before) == self.judged_step(canary));
-        if !is_same {
-            errors.step = Shares::new(errors.step.allowed);
-        }
-        Some(written(&errors))
-    }
-
-    /// The step whose errors are judged: the last one, also when all have passed.
-    fn judged_step(&self, canary: &CanaryStatus) -> i32 {
-        let last = self.deployment.spec.rollout.steps.len().saturating_sub(1);
-        canary.step.min(i32::try_from(last).unwrap_or(i32::MAX))
-    }
-
-    /// Whether the evidence has moved by much since it was written down.
     fn has_moved(&self, canary: &CanaryStatus) -> bool {
-        let (Some(now), Some(before)) = (&self.observed.errors, &canary.errors) else {
-            return false;
-        };
-        let by = |now: f64, before: &Decimal| (now - before.value().unwrap_or(0.0)).abs();
-        let of = |now: &Shares, before: &Compared| {
-            let [worse, within] = now.evidence();
-            by(worse, &before.worse).max(by(within, &before.within))
-        };
-        of(&now.step, &before.step) >= MOVED
+        let evidence = self.observed.evidence.as_ref();
+        evidence.is_some_and(|evidence| evidence.has_moved(canary))
     }
 
-    /// Whether the canary's pods have been asked in this step.
-    fn is_asked(&self, canary: &CanaryStatus) -> bool {
-        self.observed.traffic.contains_key(&canary.version)
-    }
-
-    /// How many pods the canary is to have.
-    fn canary_wanted(&self, canary: &CanaryStatus, target: &ModelVersion) -> i32 {
-        let all = self.deployment.spec.replicas;
-        let wanted = self
-            .step(canary)
-            .map_or(all.max(1), |step| canary_replicas(step.weight, all));
-        // A canary never shrinks on its way up.
-        wanted.max(self.asked(target).min(all))
+    /// Whether what is said of the canary is known: its pods have been asked in this stage, or there is nothing to ask.
+    fn may_say(&self, canary: &CanaryStatus) -> bool {
+        self.observed.traffic.contains_key(&canary.version) || !self.is_analysed()
     }
 
     /// How many pods a version's Deployment asks for.
@@ -223,26 +338,43 @@ impl<'a> Reconcile<'a> {
             .unwrap_or(0)
     }
 
-    /// The share of the traffic that the canary has now, in percent: by pods that answer.
-    pub(super) fn canary_share(&self, version: &str) -> i32 {
-        let canary = replicas::answering(self.child_of(version));
+    /// The share of the traffic that the canary has now, in percent: by the route, or by pods that answer.
+    pub(super) fn canary_share(&self, canary: &CanaryStatus) -> i32 {
+        let is_by_pods =
+            self.routing().is_none() && self.deployment.spec.rollout.strategy == Strategy::Canary;
+        if !is_by_pods {
+            return canary.weight;
+        }
+        let of_canary = replicas::answering(self.child_of(&canary.version));
         let (_, all) = replicas::total(&self.observed.children);
-        share(canary, all - canary)
+        share(of_canary, all - of_canary)
     }
 
-    fn judge(&self, canary: &CanaryStatus, stable: &str) -> Finding {
+    /// Whether the canary is compared with the stable version before it takes all the traffic: only where both have some.
+    fn is_analysed(&self) -> bool {
+        match self.deployment.spec.rollout.strategy {
+            Strategy::Canary | Strategy::Shadow => true,
+            Strategy::BlueGreen | Strategy::Recreate => false,
+        }
+    }
+
+    fn judge(&self, canary: &CanaryStatus) -> Finding {
+        if !self.is_analysed() {
+            return Finding::Good("all its pods are ready".to_owned());
+        }
         let rollout = &self.deployment.spec.rollout;
+        let stable = self.before.stable.as_ref();
         let of = |version: &str| {
             let traffic = self.observed.traffic.get(version);
             traffic.cloned().unwrap_or_default()
         };
         let seen = Seen {
             canary: &of(&canary.version),
-            stable: &of(stable),
-            errors: self.observed.errors.as_ref(),
-            steps: rollout.steps.len(),
-            is_last: usize::try_from(canary.step).is_ok_and(|at| at + 1 >= rollout.steps.len()),
-            is_over: self.step(canary).is_none(),
+            stable: &stable.map(|stable| of(&stable.version)).unwrap_or_default(),
+            evidence: self.observed.evidence.as_ref(),
+            steps: self.stages.len(),
+            is_last: usize::try_from(canary.step).is_ok_and(|at| at + 1 >= self.stages.len()),
+            is_over: self.stage(canary).is_none(),
         };
         analysis::judge(
             &rollout.analysis,
@@ -252,36 +384,51 @@ impl<'a> Reconcile<'a> {
     }
 
     /// What comes next, told from how far the canary is, whether its pods are ready and how it does.
-    fn next(&self, canary: &CanaryStatus, is_ready: bool, finding: Finding) -> Next<'a> {
-        let (said, is_good) = match finding {
-            // Harm counts at any moment, also while the pods of a step are still starting.
+    fn next(&self, canary: &CanaryStatus, split: Split<'_>, is_ready: bool) -> Next<'_> {
+        if let Some(why) = self.aborted(canary) {
+            return Next::RollBack(why);
+        }
+        let (said, is_good) = match self.judge(canary) {
+            // Harm counts at any moment, also while the pods of a stage are still starting.
             Finding::Harm(why) => return Next::RollBack(why),
             Finding::Good(said) => (said, true),
             Finding::Wait(said) => (said, false),
         };
-        // A step passes with all its pods or not at all, and so does the last one: also where there are fewer now.
-        match (canary.step_started, self.step(canary)) {
+        // A stage passes with all its pods or not at all, and so does the last one: also where there are fewer now.
+        match (canary.step_started, self.stage(canary)) {
             (None, _) if !is_ready => self.overdue(canary).map_or(Next::AwaitPods, Next::RollBack),
             (Some(_), _) if !is_ready && canary.interruptions < MOST_INTERRUPTIONS => {
                 Next::AwaitPodsAnew
             }
             (Some(_), _) if !is_ready => Next::RollBack(self.flaps(canary)),
-            (None, Some(step)) => Next::Begin(step),
-            // It goes on being judged until it takes all.
-            (_, None) if is_good => Next::Promote,
-            (_, None) => Next::Hold(said),
-            (Some(started), Some(step)) => {
-                let is_over = self.now.duration_since(started) >= hold(step);
-                match (is_over, is_good) {
-                    (true, true) => Next::Pass(said),
-                    (true, false) => Next::Hold(said),
-                    (false, _) => Next::Hold(lasts(step, started)),
+            (None, Some(stage)) => Next::Begin(stage),
+            (Some(started), Some(stage)) if self.now.duration_since(started) < stage.hold => {
+                Next::Hold(lasts(stage, started))
+            }
+            _ if self.is_taken(split) != Taken::Yes => {
+                Next::Hold(format!("{said}; the Gateway has not taken the route yet"))
+            }
+            (_, stage) => {
+                let is_let_pass = self.is_let_pass(canary);
+                let said = if is_let_pass {
+                    format!("{} let it pass; {said}", self.who())
+                } else {
+                    said
+                };
+                match stage {
+                    // It goes on being judged until it takes all.
+                    None if is_good || is_let_pass => Next::Promote,
+                    Some(stage) if is_let_pass || (is_good && !stage.pause) => Next::Pass(said),
+                    Some(_) if is_good => {
+                        Next::Hold(format!("{said}; {}", self.waits_for_a_person(canary)))
+                    }
+                    None | Some(_) => Next::Hold(said),
                 }
             }
         }
     }
 
-    /// Why the pods of a step are not waited for any longer.
+    /// Why the pods of a stage are not waited for any longer.
     fn overdue(&self, canary: &CanaryStatus) -> Option<String> {
         let seconds = self.deployment.spec.progress_deadline_seconds;
         if self.now.duration_since(canary.since) <= SignedDuration::from_secs(seconds.into()) {
@@ -308,15 +455,20 @@ impl<'a> Reconcile<'a> {
         )
     }
 
-    fn step_started(&self, canary: &CanaryStatus, wanted: i32) -> Note {
+    fn stage_started(&self, canary: &CanaryStatus, sizes: Sizes) -> Note {
+        let strategy = self.deployment.spec.rollout.strategy;
+        let percent = if strategy == Strategy::Canary && self.routing().is_none() {
+            share(sizes.canary, sizes.stable)
+        } else {
+            canary.weight
+        };
         Note::normal(
             "StepStarted",
             format!(
-                "step {} of {}: {} takes {}% of the traffic",
+                "step {} of {}: {} takes {percent}% of the traffic",
                 canary.step + 1,
-                self.deployment.spec.rollout.steps.len(),
+                self.stages.len(),
                 canary.version,
-                share(wanted, self.deployment.spec.replicas)
             ),
         )
     }
@@ -337,6 +489,7 @@ impl<'a> Reconcile<'a> {
         self.note_event(plan, &name, Action::Promoted, &evidence);
         let why = format!("{name} serves in its place");
         self.note_event(plan, &stable.name_any(), Action::Retired, &why);
+        plan.status.bake = self.bake(stable);
         plan.status.canary = None;
         plan.status.stable = Some(StableStatus {
             version: name.clone(),
@@ -355,9 +508,17 @@ impl<'a> Reconcile<'a> {
     }
 }
 
-/// What is said of a step that has begun.
-fn lasts(step: &RolloutStep, started: Timestamp) -> String {
-    let end = started + hold(step);
+/// What is said while pods are awaited.
+fn awaits(stable: &ModelVersion, sizes: Sizes) -> String {
+    if sizes.canary == 0 {
+        return format!("waiting until the pods of {} are gone", stable.name_any());
+    }
+    format!("waiting until {} pods are ready", sizes.canary)
+}
+
+/// What is said of a stage that has begun.
+fn lasts(stage: &Stage, started: Timestamp) -> String {
+    let end = started + stage.hold;
     let end = end.round(Unit::Second).unwrap_or(end);
     format!("the step lasts until {end} at least")
 }
@@ -366,38 +527,6 @@ fn lasts(step: &RolloutStep, started: Timestamp) -> String {
 fn without_numbers(said: &str) -> String {
     let is_counted = |letter: &char| letter.is_ascii_digit() || *letter == '.';
     said.chars().filter(|letter| !is_counted(letter)).collect()
-}
-
-/// A comparison of errors, as a status has it.
-fn written(errors: &Errors) -> ErrorsSeen {
-    let number = |text: String| Decimal::from(text.as_str());
-    let counted = |counts: Proportion| Counted {
-        requests: i64::try_from(counts.trials).unwrap_or(i64::MAX),
-        errors: i64::try_from(counts.successes).unwrap_or(i64::MAX),
-    };
-    let of = |shares: &Shares| {
-        let [worse, within] = shares.evidence();
-        Compared {
-            canary: counted(shares.candidate),
-            stable: counted(shares.stable),
-            worse: number(format!("{worse:.4}")),
-            within: number(format!("{within:.4}")),
-        }
-    };
-    ErrorsSeen {
-        allowed: number(errors.rollout.allowed.to_string()),
-        rollout: of(&errors.rollout),
-        step: of(&errors.step),
-    }
-}
-
-/// How long a step lasts at least.
-fn hold(step: &RolloutStep) -> SignedDuration {
-    step.hold
-        .value()
-        .ok()
-        .and_then(|hold| SignedDuration::try_from(hold).ok())
-        .unwrap_or_default()
 }
 
 /// How many pods a canary of this weight has, beside all of the stable version's.
@@ -410,6 +539,13 @@ fn canary_replicas(weight: i32, replicas: i32) -> i32 {
     i32::try_from(rounded.min(replicas).max(1)).unwrap_or(i32::MAX)
 }
 
+/// How many of all pods a share of the traffic takes, rounded up, and never none.
+fn share_of_replicas(weight: i32, replicas: i32) -> i32 {
+    let (weight, replicas) = (i64::from(weight.clamp(0, 100)), i64::from(replicas));
+    let wanted = (weight * replicas + 99) / 100;
+    i32::try_from(wanted.clamp(1, replicas.max(1))).unwrap_or(i32::MAX)
+}
+
 /// The share of the traffic that a canary gets, in percent.
 fn share(canary: i32, stable: i32) -> i32 {
     canary * 100 / (canary + stable).max(1)
@@ -417,7 +553,7 @@ fn share(canary: i32, stable: i32) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use super::canary_replicas;
+    use super::{canary_replicas, share_of_replicas};
 
     #[test]
     fn no_step_asks_for_a_multiple_of_the_pods() {
@@ -432,6 +568,24 @@ mod tests {
         ] {
             assert_eq!(
                 canary_replicas(weight, replicas),
+                expected,
+                "{weight}% of {replicas}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_share_of_the_load_has_its_share_of_the_pods() {
+        for (weight, replicas, expected) in [
+            (1, 3, 1),
+            (25, 4, 1),
+            (26, 4, 2),
+            (99, 10, 10),
+            (0, 3, 1),
+            (50, 0, 1),
+        ] {
+            assert_eq!(
+                share_of_replicas(weight, replicas),
                 expected,
                 "{weight}% of {replicas}"
             );

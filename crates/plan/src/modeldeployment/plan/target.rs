@@ -73,7 +73,8 @@ impl<'a> Reconcile<'a> {
             return Err(Problem::new(
                 "VersionQuarantined",
                 format!(
-                    "spec.version: {name} was rolled back before (status.quarantine says why); name another version"
+                    "spec.version: {name} was rolled back before (status.quarantine says why); name another version, or, to try it all the same: {}",
+                    self.how_to_force(version)
                 ),
             ));
         }

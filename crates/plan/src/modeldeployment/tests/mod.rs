@@ -2,4 +2,5 @@
 
 mod policies;
 mod properties;
+mod strategies;
 mod world;

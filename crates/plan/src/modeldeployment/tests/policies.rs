@@ -8,11 +8,10 @@ use kube::ResourceExt;
 use serde_json::json;
 use windlass_api::condition::{AVAILABLE, READY, RECONCILING, STALLED};
 use windlass_api::{ModelVersion, RolloutOutcome};
-use windlass_statistics::proportion::Proportion;
 
 use super::world::World;
 use crate::fixtures::{assert_restricted, at, given, object, readable, steps, version, waiting};
-use crate::modeldeployment::{Errors, refused};
+use crate::modeldeployment::refused;
 use crate::{Child, Problem, Step};
 
 fn in_format(mut version: Arc<ModelVersion>, format: &str) -> Arc<ModelVersion> {
@@ -204,32 +203,27 @@ fn only_a_canary_that_has_shown_that_it_is_no_worse_takes_all_and_the_status_is_
     let seen = seen.expect("what was seen is kept as a step begins");
     assert_eq!(
         (seen.rollout.canary.requests, seen.step.canary.requests),
-        (500, 0)
+        (1500, 0)
     );
     // A few errors more than the stable version has, which may be chance.
-    let of = |successes, trials| Proportion { successes, trials };
-    let mut errors = Errors::new(0.01);
-    (0..20).for_each(|_| errors.take(of(1, 50), of(1, 60)));
-    world.observed.errors = Some(errors);
-    world.traffic_counted(1000, 20).wait(61).settle();
+    world.traffic_of(1400, [28, 22]).wait(61).settle();
     assert_eq!(world.canary().as_deref(), Some("churn-2"));
     let said = world.said(READY);
     assert!(said.contains("is not shown yet; about"), "{said}");
     let writes = world.writes;
-    errors.take(of(1, 50), of(1, 60));
-    world.observed.errors = Some(errors);
-    world.wait(10).settle();
-    assert_eq!(world.writes, writes, "numbers alone are not written");
+    world.traffic_of(150, [3, 2]).wait(10).settle();
+    let now = world.said(READY);
+    assert_eq!(
+        world.writes, writes,
+        "numbers alone are not written: {said}, {now}"
+    );
     // An operator that is started anew has asked nobody yet.
     world.observed.traffic.clear();
     world.wait(1).settle();
     assert_eq!(world.writes, writes, "nor what is not known for a moment");
-    world.traffic_counted(1000, 20);
-    (0..10).for_each(|_| errors.take(of(0, 50), of(0, 60)));
-    world.observed.errors = Some(errors);
-    world.wait(1).settle();
+    world.traffic(900, 0).wait(1).settle();
     assert!(world.writes > writes, "evidence that has moved is");
-    world.traffic(2000, 0).settle();
+    world.traffic(3000, 0).settle();
     assert_eq!(world.stable().as_deref(), Some("churn-2"));
 }
 
@@ -281,7 +275,6 @@ fn harm_at_any_moment_rolls_back_and_what_failed_is_never_tried_again() {
             world.said(READY)
         );
         world.observed.traffic.clear();
-        world.observed.errors = None;
         world.add(version(3, '2', Some("Pass"))).settle();
         assert_eq!(
             world.canary(),
@@ -917,5 +910,13 @@ fn an_autoscaler_changes_no_pod_after_an_upgrade_of_the_operator() {
     assert_eq!(children(&world), named(&[("churn-v1", 5)]));
     assert_eq!(image(&world).as_deref(), Some("agent:1"));
     world.edit(|spec| spec.rollout.min_requests = 7).settle();
+    assert_eq!(
+        image(&world).as_deref(),
+        Some("agent:1"),
+        "nor how it is rolled out"
+    );
+    world
+        .edit(|spec| spec.progress_deadline_seconds = 7)
+        .settle();
     assert_eq!(image(&world).as_deref(), Some("agent:2"));
 }

@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use windlass_api::{
-    ModelDeployment, ModelDeploymentStatus, ModelVersion, condition, is_true, labels,
+    ModelDeployment, ModelDeploymentStatus, ModelVersion, annotations, condition, is_true, labels,
 };
-use windlass_statistics::proportion::Proportion;
-use windlass_statistics::sequential::Shares;
 
 use crate::fixtures::{as_kept, at, is_so, object, pod, presets, said, version};
-use crate::modeldeployment::{Errors, Observed, Traffic, plan};
+use crate::modeldeployment::{Evidence, Gateway, HttpRoute, Observed, Traffic, plan, sides};
 use crate::{Child, Doomed, Plan, Step, pods};
 
 /// In how many parts traffic comes.
@@ -23,8 +20,10 @@ const LOOKS: u64 = 20;
 pub struct World {
     pub observed: Observed,
     pub now: i64,
-    /// The errors of the roll-out that started then, and of this step of it.
-    errors: Option<(Timestamp, i32, Errors)>,
+    /// What was compared so far.
+    known: Option<Evidence>,
+    /// Whether the spec lets pods that serve go before others are there.
+    may_fall: bool,
     /// Statuses that were written, and steps that changed something.
     pub writes: usize,
 }
@@ -54,15 +53,20 @@ impl World {
             versions: vec![version(1, '1', Some("Pass"))],
             children: Vec::new(),
             pods: Vec::new(),
+            services: Vec::new(),
             traffic: BTreeMap::new(),
-            errors: None,
+            evidence: None,
+            bake: None,
+            monitors: Vec::new(),
+            gateway: Gateway::default(),
             claims: Arc::new(["models".to_owned(), "predictions".to_owned()].into()),
             presets: presets(),
             agent_image: "agent:1".to_owned(),
         };
         Self {
             observed,
-            errors: None,
+            known: None,
+            may_fall: false,
             now: 0,
             writes: 0,
         }
@@ -97,6 +101,8 @@ impl World {
     pub fn plan(&self) -> Plan<ModelDeploymentStatus> {
         let mut kept = self.observed.clone();
         as_kept(&mut kept.pods, []);
+        let now = sides(&kept.deployment);
+        kept.evidence = now.map(|sides| sides.evidence.after(self.known.as_ref()));
         plan(&kept, at(self.now))
     }
 
@@ -180,9 +186,15 @@ impl World {
                     self.observed.versions.iter().find(|version| {
                         version.name_any() == name && Some(&name) != stable.as_ref()
                     });
+                let is_forced = self
+                    .observed
+                    .deployment
+                    .annotations()
+                    .contains_key(annotations::FORCE);
                 assert!(
-                    tried.is_none_or(|version| !quarantined
-                        .contains(version.spec.fingerprint.as_ref().expect("one"))),
+                    is_forced
+                        || tried.is_none_or(|version| !quarantined
+                            .contains(version.spec.fingerprint.as_ref().expect("one"))),
                     "{name} is in quarantine"
                 );
             }
@@ -192,7 +204,7 @@ impl World {
         // A canary's pods come on top of what is asked for; those of the version that serves may not go for it.
         let answer = self.answering(stable);
         assert!(
-            answer >= answered.min(wanted),
+            self.may_fall || answer >= answered.min(wanted),
             "{answered} pods answered, {answer} do now, {wanted} are asked for"
         );
         if !crashed && plan.status != self.status() {
@@ -216,7 +228,44 @@ impl World {
 
     fn apply(&mut self, step: Step) {
         match step {
-            Step::Apply(Child::Service(_)) => {}
+            Step::Apply(Child::Service(wanted)) => {
+                let all = &mut self.observed.services;
+                match all
+                    .iter_mut()
+                    .find(|live| live.name_any() == wanted.name_any())
+                {
+                    Some(live) if **live == *wanted => {}
+                    Some(live) => {
+                        *live = Arc::new(*wanted);
+                        self.writes += 1;
+                    }
+                    None => {
+                        all.push(Arc::new(*wanted));
+                        self.writes += 1;
+                    }
+                }
+            }
+            Step::Delete(Doomed::Service(name)) => {
+                self.observed
+                    .services
+                    .retain(|live| live.name_any() != name);
+                self.writes += 1;
+            }
+            Step::Apply(Child::HttpRoute(wanted)) => {
+                let live = self.observed.gateway.route.as_ref();
+                if live.is_none_or(|live| !is_so(&wanted.spec, &live.spec)) {
+                    let before = live.and_then(|live| live.metadata.generation).unwrap_or(0);
+                    let mut made: HttpRoute = *wanted;
+                    made.metadata.generation = Some(before + 1);
+                    made.status = live.and_then(|live| live.status.clone());
+                    self.observed.gateway.route = Some(Arc::new(made));
+                    self.writes += 1;
+                }
+            }
+            Step::Delete(Doomed::HttpRoute(_)) => {
+                self.observed.gateway.route = None;
+                self.writes += 1;
+            }
             Step::Apply(Child::Deployment(wanted)) => {
                 match self
                     .observed
@@ -316,48 +365,122 @@ impl World {
         self
     }
 
-    /// What is counted of each side in the step, and not how their errors compare.
-    pub fn traffic_counted(&mut self, requests: u64, canary_errors: u64) -> &mut Self {
-        let (errors, kept) = (self.observed.errors, self.errors);
-        self.traffic(requests, canary_errors);
-        (self.observed.errors, self.errors) = (errors, kept);
-        self
-    }
-
     /// What each side answers in the step.
     pub fn traffic(&mut self, requests: u64, canary_errors: u64) -> &mut Self {
-        let of = |errors| Traffic {
+        self.traffic_of(requests, [canary_errors, 0])
+    }
+
+    /// What each side answers in the step, with so many errors of the canary and of the stable version.
+    pub fn traffic_of(&mut self, requests: u64, errors: [u64; 2]) -> &mut Self {
+        let of = |requests, errors| Traffic {
             requests,
             errors,
             bounds_ms: vec![10.0, 100.0],
             counts: vec![requests, 0, 0],
+            ..Traffic::default()
         };
-        let (Some(stable), Some(canary)) = (self.stable(), self.canary()) else {
+        let Some(sides) = sides(&self.observed.deployment) else {
             return self;
         };
-        self.observed.traffic = [(stable, of(0)), (canary, of(canary_errors))].into();
+        let (canary, stable) = (sides.canary.to_owned(), sides.stable.to_owned());
+        self.observed.traffic = [
+            (stable, of(requests, errors[1])),
+            (canary, of(requests, errors[0])),
+        ]
+        .into();
         // It came little by little, and is more of what came before.
-        let at = self.status().canary.expect("a canary");
-        let (started, step) = (at.started, at.step.min(1));
-        let mut all = match self.errors.take() {
-            Some((then, before, all)) if then == started && before == step => all,
-            Some((then, _, all)) if then == started => Errors {
-                step: Shares::new(0.01),
-                ..all
-            },
-            _ => Errors::new(0.01),
-        };
+        let mut all = sides.evidence.after(self.known.as_ref());
+        if all.slow_from().is_none() {
+            // The stable version's latencies are known before.
+            let latencies = Traffic {
+                requests: 0,
+                ..of(1000, 0)
+            };
+            all.take(&Traffic::default(), &latencies);
+        }
         for look in 0..LOOKS {
             let part = |all: u64| all * (look + 1) / LOOKS - all * look / LOOKS;
-            let of = |successes| Proportion {
-                successes,
-                trials: part(requests),
-            };
-            all.take(of(part(canary_errors)), of(0));
+            all.take(
+                &of(part(requests), part(errors[0])),
+                &of(part(requests), part(errors[1])),
+            );
         }
-        self.errors = Some((started, step, all));
-        self.observed.errors = Some(all);
+        self.known = Some(all);
         self
+    }
+
+    /// The spec lets pods that serve go before others are there.
+    pub fn lets_capacity_fall(&mut self) -> &mut Self {
+        self.may_fall = true;
+        self
+    }
+
+    /// Of rows that both answered, how many they answered alike.
+    pub fn agreement(&mut self, compared: u64, agreed: u64) -> &mut Self {
+        let sides = sides(&self.observed.deployment).expect("it rolls");
+        let mut all = sides.evidence.after(self.known.as_ref());
+        for look in 0..LOOKS {
+            let part = |all: u64| all * (look + 1) / LOOKS - all * look / LOOKS;
+            let stable = Traffic {
+                compared: part(compared),
+                agreed: part(agreed),
+                ..Traffic::default()
+            };
+            all.take(&Traffic::default(), &stable);
+        }
+        self.known = Some(all);
+        self
+    }
+
+    /// The Gateway has taken the route as it is.
+    pub fn route_is_taken(&mut self) -> &mut Self {
+        self.gateway_says("Accepted", "True")
+    }
+
+    /// What the Gateway says of the route as it is.
+    pub fn gateway_says(&mut self, type_: &str, status: &str) -> &mut Self {
+        if let Some(route) = &mut self.observed.gateway.route {
+            let route = Arc::make_mut(route);
+            let said = json!({"parents": [{"conditions": [{
+                "type": type_, "status": status, "observedGeneration": route.metadata.generation,
+                "reason": "Said", "message": "so it is", "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]}]});
+            route.status = Some(serde_json::from_value(said).expect("a status"));
+        }
+        self
+    }
+
+    /// A person says something by an annotation.
+    pub fn annotate(&mut self, name: &str, value: &str) -> &mut Self {
+        let deployment = Arc::make_mut(&mut self.observed.deployment);
+        let all = deployment.metadata.annotations.get_or_insert_default();
+        all.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Which versions the main Service names; none where it names all.
+    pub fn pinned(&self) -> Option<String> {
+        self.selected("churn")
+    }
+
+    /// Which version a Service names.
+    pub fn selected(&self, service: &str) -> Option<String> {
+        let mut all = self.observed.services.iter();
+        let found = all.find(|one| one.name_any() == service)?;
+        let selector = found.spec.as_ref()?.selector.as_ref()?;
+        selector.get(labels::VERSION).cloned()
+    }
+
+    /// The backends of the route's last rule, and their weights.
+    pub fn routed(&self) -> Vec<(String, i64)> {
+        let route = self.observed.gateway.route.as_ref();
+        let backends = route.and_then(|route| {
+            route.spec["rules"].as_array()?.last()?["backendRefs"]
+                .as_array()
+                .cloned()
+        });
+        let named = |one: &Value| Some((one["name"].as_str()?.to_owned(), one["weight"].as_i64()?));
+        backends.iter().flatten().filter_map(named).collect()
     }
 
     /// The canary's pods get ready, its hold passes, and its traffic is good.
@@ -365,7 +488,7 @@ impl World {
         self.all_ready()
             .traffic(0, 0)
             .settle()
-            .traffic(500, 0)
+            .traffic(1500, 0)
             .wait(61)
             .settle()
     }
