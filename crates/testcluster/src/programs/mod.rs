@@ -56,6 +56,8 @@ pub enum Program {
     Kueue,
     /// Runs sets of Jobs: a peer.
     Jobset,
+    /// Sends requests to pods as HTTPRoutes say.
+    Traefik,
 }
 
 /// How a program is built.
@@ -105,11 +107,12 @@ module!(HELM, "helm");
 module!(VERSITYGW, "versitygw");
 module!(KUEUE, "kueue");
 module!(JOBSET, "jobset");
+module!(TRAEFIK, "traefik");
 
 impl Program {
     /// Every program, in the order in which they are built: what is needed soonest comes first,
     /// what is built only when it is asked for comes last.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -126,6 +129,7 @@ impl Program {
         Self::Versitygw,
         Self::Kueue,
         Self::Jobset,
+        Self::Traefik,
     ];
 
     /// Every program but what an [`Addition`](crate::Addition) is.
@@ -243,6 +247,19 @@ impl Program {
                     paths: CRDS_AND_WEBHOOKS,
                 }),
                 ..plain("jobset", "v0.12.0", &JOBSET, "sigs.k8s.io/jobset", 2.0)
+            },
+            Self::Traefik => Recipe {
+                beside: Some(Beside {
+                    module: "sigs.k8s.io/gateway-api",
+                    paths: &["config/crd/standard"],
+                }),
+                ..plain(
+                    "traefik",
+                    "v3.6.12",
+                    &TRAEFIK,
+                    "github.com/traefik/traefik/v3/cmd/traefik",
+                    5.0,
+                )
             },
         }
     }
