@@ -58,6 +58,8 @@ pub enum Program {
     Jobset,
     /// Sends requests to pods as HTTPRoutes say.
     Traefik,
+    /// Stands before a model server and logs what it is asked: a peer.
+    KserveAgent,
 }
 
 /// How a program is built.
@@ -108,11 +110,12 @@ module!(VERSITYGW, "versitygw");
 module!(KUEUE, "kueue");
 module!(JOBSET, "jobset");
 module!(TRAEFIK, "traefik");
+module!(KSERVE, "kserve");
 
 impl Program {
     /// Every program, in the order in which they are built: what is needed soonest comes first,
     /// what is built only when it is asked for comes last.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -130,9 +133,10 @@ impl Program {
         Self::Kueue,
         Self::Jobset,
         Self::Traefik,
+        Self::KserveAgent,
     ];
 
-    /// Every program but what an [`Addition`](crate::Addition) is.
+    /// Every program but what an [`Addition`](crate::Addition) is, and peers.
     pub fn of_every_shape() -> &'static [Self] {
         &Self::ALL[..14]
     }
@@ -261,6 +265,13 @@ impl Program {
                     5.0,
                 )
             },
+            Self::KserveAgent => plain(
+                "kserve-agent",
+                "v0.20.0",
+                &KSERVE,
+                "github.com/kserve/kserve/cmd/agent",
+                2.0,
+            ),
         }
     }
 }
