@@ -64,8 +64,9 @@ test-images-and-programs: packages build
 	@$(MAKE) --no-print-directory -j2 BUILT=yes test-images programs
 
 test: test-images-and-programs ## Everything: unit, planners, real API server, end to end on a real node, chart and manifests
-	@# Built only for tests (some 4 minutes), and not in the middle of one.
+	@# Built only for tests (some 9 minutes), and not in the middle of one.
 	@$(TESTCLUSTER) which kueue > /dev/null
+	@$(TESTCLUSTER) which traefik > /dev/null
 	@# Their tests say so and are skipped where they cannot be had.
 	-@scripts/install-servers.sh > /dev/null
 	cargo test --locked --workspace --no-fail-fast -- --test-threads=2

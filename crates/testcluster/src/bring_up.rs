@@ -24,7 +24,7 @@ use crate::kubectl::Kubectl;
 use crate::process::{Component, Identity, wait_for};
 use crate::programs;
 use crate::record::{self, Addition, Options, Record, Shape};
-use crate::{jobset, kueue, kwok, node, paths, supervisor};
+use crate::{gateway, jobset, kueue, kwok, node, paths, supervisor};
 
 /// How long to wait for a cluster of the same name that another living process uses.
 const PATIENCE_FOR_OTHERS: Duration = Duration::from_mins(15);
@@ -56,6 +56,7 @@ pub fn bring_up(options: &Options, owner: Option<Identity>) -> Result<Record> {
         owner,
         boot: record::boot(),
         port: 0,
+        gateway_port: None,
         is_complete: false,
         components: Vec::new(),
     };
@@ -145,8 +146,10 @@ fn create(mut record: Record, folder: &Path) -> Result<Record> {
     let name = options.name.as_str();
     paths::create(&folder.join("logs"))?;
     let programs = programs::ensure(&options.programs())?;
-    let [outside_port, etcd, etcd_peer] = free_ports()?;
+    let [outside_port, gateway_port, etcd, etcd_peer] = free_ports()?;
     record.port = outside_port;
+    let has_gateway = options.with.contains(&Addition::Gateway);
+    record.gateway_port = has_gateway.then_some(gateway_port);
     record.write()?;
 
     let mut place = Place {
@@ -211,6 +214,12 @@ fn create(mut record: Record, folder: &Path) -> Result<Record> {
             Addition::Jobset => {
                 jobset::install(&admin(folder)?, folder, &authority, &programs)?;
                 let component = jobset::component(folder, &programs).within(place.entering.clone());
+                start(&mut record, folder, component)?;
+            }
+            Addition::Gateway => {
+                gateway::install(&admin(folder)?, &programs)?;
+                let component =
+                    gateway::component(folder, &programs).within(place.entering.clone());
                 start(&mut record, folder, component)?;
             }
         }
@@ -300,6 +309,7 @@ fn wait_until_usable(record: &Record, folder: &Path) -> Result<()> {
         match addition {
             Addition::Kueue => kueue::wait_until_ready(record, folder, &kubectl)?,
             Addition::Jobset => jobset::wait_until_ready(record, folder, &kubectl)?,
+            Addition::Gateway => gateway::wait_until_ready(record, folder)?,
         }
     }
     Ok(())

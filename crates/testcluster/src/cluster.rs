@@ -1,6 +1,6 @@
 //! The handle on a cluster.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -94,6 +94,12 @@ impl Cluster {
     /// The API server's address on loopback.
     pub fn server(&self) -> String {
         format!("https://127.0.0.1:{}", self.record.port)
+    }
+
+    /// The address on loopback that leads to its gateway; none without [`crate::Addition::Gateway`].
+    pub fn gateway(&self) -> Option<SocketAddr> {
+        let port = self.record.gateway_port?;
+        Some((Ipv4Addr::LOCALHOST, port).into())
     }
 
     /// The folder of `ca.crt`, `admin.crt` and `admin.key`, all PEM.

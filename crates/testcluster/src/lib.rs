@@ -16,7 +16,7 @@
 //! ```
 //!
 //! ```text
-//! cluster ──> bring_up, down ──> control_plane, node, kwok, kueue, jobset ──> process, certificates ──> paths
+//! cluster ──> bring_up, down ──> control_plane, node, kwok, kueue, jobset, gateway ──> process, certificates ──> paths
 //!    │              │
 //!    v              v
 //! record        programs (built by `go`)       image, debian: what runs in the node
@@ -33,6 +33,7 @@ mod cluster;
 mod control_plane;
 pub mod debian;
 mod down;
+mod gateway;
 mod gpu;
 pub mod image;
 mod jobset;

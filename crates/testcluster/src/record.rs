@@ -41,6 +41,9 @@ pub enum Addition {
     Kueue,
     /// JobSet's manager, CRD and webhooks: it repeats sets of Jobs whole.
     Jobset,
+    /// Traefik, Gateway API's CRDs and the Gateway `gateway-system/windlass`: it splits requests
+    /// between a real node's pods.
+    Gateway,
 }
 
 impl Addition {
@@ -49,6 +52,7 @@ impl Addition {
         match self {
             Self::Kueue => Program::Kueue,
             Self::Jobset => Program::Jobset,
+            Self::Gateway => Program::Traefik,
         }
     }
 }
@@ -135,6 +139,11 @@ impl Options {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
+        if self.with.contains(&Addition::Gateway) && self.shape != Shape::Node {
+            bail!(
+                "a gateway sends requests to pods, and only a real node's have addresses: ask for the shape 'node' with it"
+            );
+        }
         check_name(&self.name)
     }
 }
@@ -161,6 +170,9 @@ pub struct Record {
     pub boot: String,
     /// Port of the API server on loopback.
     pub port: u16,
+    /// Port of the gateway on loopback; none if there is none.
+    #[serde(default)]
+    pub gateway_port: Option<u16>,
     /// Whether bringing it up came to its end.
     pub is_complete: bool,
     /// Its programs, in the order in which they are started.
@@ -233,6 +245,15 @@ pub fn boot() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gateway_is_refused_where_no_pod_has_an_address() {
+        let options = |shape| Options::new("dev", shape).with(Addition::Gateway);
+        for shape in [Shape::Api, Shape::Kwok] {
+            assert!(options(shape).check().is_err(), "{shape:?}");
+        }
+        assert!(options(Shape::Node).check().is_ok());
+    }
 
     #[test]
     fn a_name_that_could_leave_its_folder_is_refused() {

@@ -14,8 +14,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::node;
 
-/// Listens on the port of loopback and relays to the API server of the cluster's node.
-pub fn start(name: &str, port: u16) -> Result<()> {
+/// Listens on the port of loopback and relays to a port of the node's address, inside of the namespace.
+pub fn outwards(name: &str, port: u16, inside_port: u16) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .with_context(|| format!("listening on {port}"))?;
     let namespace = Namespace::of(name)?;
@@ -26,9 +26,9 @@ pub fn start(name: &str, port: u16) -> Result<()> {
             return;
         }
         for outside in listener.incoming().flatten() {
-            match TcpStream::connect((node::ADDRESS, node::API_PORT)) {
+            match TcpStream::connect((node::ADDRESS, inside_port)) {
                 Ok(inside) => join(outside, inside),
-                Err(error) => eprintln!("the API server does not answer: {error}"),
+                Err(error) => eprintln!("{}:{inside_port} does not answer: {error}", node::ADDRESS),
             }
         }
     });

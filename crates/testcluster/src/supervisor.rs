@@ -1,8 +1,8 @@
 //! A small process beside a cluster: `testcluster supervise NAME`.
 //!
 //! It takes the cluster down when the process that the cluster belongs to has ended; and for a
-//! real node it relays from loopback to the API server inside the cluster's network namespace,
-//! and plays the GPUs.
+//! real node it relays from loopback to the API server, and to the gateway if there is one, inside
+//! the cluster's network namespace, and plays the GPUs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::down::down_orphan;
 use crate::process::Component;
 use crate::record::{Record, Shape};
-use crate::{gpu, paths, relay};
+use crate::{gateway, gpu, node, paths, relay};
 
 /// The supervisor of a cluster, as one of its components.
 pub fn component(name: &str) -> Result<Component> {
@@ -30,7 +30,10 @@ pub fn component(name: &str) -> Result<Component> {
 pub fn supervise(name: &str) -> Result<()> {
     let record = Record::read(name)?.with_context(|| format!("there is no cluster '{name}'"))?;
     if record.options.shape == Shape::Node {
-        relay::start(name, record.port)?;
+        relay::outwards(name, record.port, node::API_PORT)?;
+        if let Some(port) = record.gateway_port {
+            relay::outwards(name, port, gateway::PORT)?;
+        }
         offer_gpus(paths::cluster(name)?.join("kubelet"), record.options.gpus)?;
     }
     loop {

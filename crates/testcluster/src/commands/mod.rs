@@ -35,6 +35,8 @@ enum Command {
     Status,
     /// Print the path of the administrator's kubeconfig.
     Kubeconfig(Name),
+    /// Print where the gateway of a cluster listens, on loopback.
+    Gateway(Name),
     /// Run kubectl as the administrator: `testcluster kubectl -- get pods`.
     Kubectl {
         #[command(flatten)]
@@ -129,6 +131,15 @@ impl Arguments {
             Command::Kubeconfig(name) => {
                 println!("{}", Cluster::open(&name.name)?.kubeconfig_path().display());
             }
+            Command::Gateway(name) => {
+                let address = Cluster::open(&name.name)?.gateway().with_context(|| {
+                    format!(
+                        "'{}' has no gateway: bring it up with `--shape node --with gateway`",
+                        name.name
+                    )
+                })?;
+                println!("http://{address}");
+            }
             Command::Kubectl { name, arguments } => {
                 let status = Cluster::open(&name.name)?
                     .kubectl()?
@@ -217,6 +228,9 @@ fn status() -> Result<()> {
         match Cluster::open(&name) {
             Ok(cluster) => {
                 println!("{name}: {:?}, {}", cluster.shape(), cluster.server());
+                if let Some(gateway) = cluster.gateway() {
+                    println!("  gateway: http://{gateway}");
+                }
                 for (component, is_alive) in cluster.components() {
                     println!(
                         "  {component}: {}",

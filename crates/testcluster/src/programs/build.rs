@@ -132,16 +132,16 @@ fn go(recipe: &Recipe, module: &Path) -> Command {
 
 /// Copies what the recipe names out of Go's module cache, so that a later `up` needs no Go.
 fn keep_beside(recipe: &Recipe, module: &Path, folder: &Path) -> Result<()> {
-    if recipe.beside.is_empty() {
+    let Some(beside) = &recipe.beside else {
         return Ok(());
-    }
+    };
     let source = output(
         go(recipe, module)
-            .args(["list", "-mod=readonly", "-f", "{{.Module.Dir}}"])
-            .arg(recipe.package),
+            .args(["list", "-m", "-mod=readonly", "-f", "{{.Dir}}"])
+            .arg(beside.module),
     )?;
     let source = Path::new(source.trim());
-    for kept in recipe.beside {
+    for kept in beside.paths {
         for entry in WalkDir::new(source.join(kept)) {
             let entry = entry.context("walking a module's folder")?;
             if entry.file_type().is_file() {

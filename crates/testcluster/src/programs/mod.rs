@@ -56,6 +56,10 @@ pub enum Program {
     Kueue,
     /// Runs sets of Jobs: a peer.
     Jobset,
+    /// Sends requests to pods as HTTPRoutes say.
+    Traefik,
+    /// Stands before a model server and logs what it is asked: a peer.
+    KserveAgent,
 }
 
 /// How a program is built.
@@ -67,10 +71,16 @@ pub(crate) struct Recipe {
     pub cgo: bool,
     pub tags: &'static str,
     pub ldflags: &'static str,
-    /// What of the module's own folder is kept beside the program.
-    pub beside: &'static [&'static str],
+    /// What is kept beside the program, if anything.
+    pub beside: Option<Beside>,
     /// From an empty build cache on two cores, measured.
     pub minutes: f64,
+}
+
+/// Files and folders of a Go module that `go.mod` requires: the program's own, or another.
+pub(crate) struct Beside {
+    pub module: &'static str,
+    pub paths: &'static [&'static str],
 }
 
 /// One Go module of `go/`.
@@ -99,11 +109,13 @@ module!(HELM, "helm");
 module!(VERSITYGW, "versitygw");
 module!(KUEUE, "kueue");
 module!(JOBSET, "jobset");
+module!(TRAEFIK, "traefik");
+module!(KSERVE, "kserve");
 
 impl Program {
     /// Every program, in the order in which they are built: what is needed soonest comes first,
     /// what is built only when it is asked for comes last.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -120,9 +132,11 @@ impl Program {
         Self::Versitygw,
         Self::Kueue,
         Self::Jobset,
+        Self::Traefik,
+        Self::KserveAgent,
     ];
 
-    /// Every program but what an [`Addition`](crate::Addition) is.
+    /// Every program but what an [`Addition`](crate::Addition) is, and peers.
     pub fn of_every_shape() -> &'static [Self] {
         &Self::ALL[..14]
     }
@@ -219,10 +233,10 @@ impl Program {
                 1.0,
             ),
             Self::Kueue => Recipe {
-                beside: &[
-                    "config/components/crd/bases",
-                    "config/components/webhook/manifests.yaml",
-                ],
+                beside: Some(Beside {
+                    module: "sigs.k8s.io/kueue",
+                    paths: CRDS_AND_WEBHOOKS,
+                }),
                 ..plain(
                     "kueue",
                     "v0.18.3",
@@ -232,15 +246,41 @@ impl Program {
                 )
             },
             Self::Jobset => Recipe {
-                beside: &[
-                    "config/components/crd/bases",
-                    "config/components/webhook/manifests.yaml",
-                ],
+                beside: Some(Beside {
+                    module: "sigs.k8s.io/jobset",
+                    paths: CRDS_AND_WEBHOOKS,
+                }),
                 ..plain("jobset", "v0.12.0", &JOBSET, "sigs.k8s.io/jobset", 2.0)
             },
+            Self::Traefik => Recipe {
+                beside: Some(Beside {
+                    module: "sigs.k8s.io/gateway-api",
+                    paths: &["config/crd/standard"],
+                }),
+                ..plain(
+                    "traefik",
+                    "v3.6.12",
+                    &TRAEFIK,
+                    "github.com/traefik/traefik/v3/cmd/traefik",
+                    5.0,
+                )
+            },
+            Self::KserveAgent => plain(
+                "kserve-agent",
+                "v0.20.0",
+                &KSERVE,
+                "github.com/kserve/kserve/cmd/agent",
+                2.0,
+            ),
         }
     }
 }
+
+/// Where Kueue and JobSet alike have them.
+const CRDS_AND_WEBHOOKS: &[&str] = &[
+    "config/components/crd/bases",
+    "config/components/webhook/manifests.yaml",
+];
 
 fn plain(
     name: &'static str,
@@ -257,7 +297,7 @@ fn plain(
         cgo: false,
         tags: "",
         ldflags: "-s -w",
-        beside: &[],
+        beside: None,
         minutes,
     }
 }
@@ -295,6 +335,26 @@ mod tests {
                 pinned,
                 "{} {} is not what go/{}/go.mod requires",
                 recipe.name, recipe.version, recipe.module.name
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_kept_beside_a_program_is_of_a_module_that_its_go_mod_requires() {
+        for program in Program::ALL {
+            let recipe = program.recipe();
+            let Some(beside) = recipe.beside else {
+                continue;
+            };
+            let is_required = recipe.module.go_mod.lines().any(|line| {
+                let mut words = line.split_whitespace().filter(|word| *word != "require");
+                words.next() == Some(beside.module)
+                    && words.next().is_some_and(|version| version.starts_with('v'))
+            });
+            assert!(
+                is_required,
+                "{} of {} is not what go/{}/go.mod requires",
+                beside.module, recipe.name, recipe.module.name
             );
         }
     }
