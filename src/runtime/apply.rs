@@ -105,6 +105,10 @@ impl Writer<'_> {
                     Child::Deployment(deployment) => {
                         self.apply(&**deployment, &stores.deployments).await?;
                     }
+                    Child::PodDisruptionBudget(budget) => {
+                        self.apply(&**budget, &stores.pod_disruption_budgets)
+                            .await?;
+                    }
                     Child::HttpRoute(route) => {
                         if let Some(cache) = &stores.http_routes {
                             self.apply(&**route, cache).await?;

@@ -10,6 +10,7 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use k8s_openapi::api::scheduling::v1beta1::PodGroup;
 use kube::Resource;
@@ -186,6 +187,8 @@ pub struct Stores {
     pub services: Cache<Service>,
     /// Deployments of ours.
     pub deployments: Cache<Deployment>,
+    /// PodDisruptionBudgets of ours.
+    pub pod_disruption_budgets: Cache<PodDisruptionBudget>,
     /// HTTPRoutes of ours, where the cluster serves them.
     pub http_routes: Option<Cache<HttpRoute>>,
     /// PodGroups of ours, where the cluster serves them.
@@ -213,6 +216,7 @@ impl Stores {
         self.pods.store.wait_until_ready().await?;
         self.services.store.wait_until_ready().await?;
         self.deployments.store.wait_until_ready().await?;
+        self.pod_disruption_budgets.store.wait_until_ready().await?;
         self.claims.cache.store.wait_until_ready().await?;
         self.service_accounts.cache.store.wait_until_ready().await?;
         if let Some(routes) = &self.http_routes {

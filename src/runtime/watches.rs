@@ -95,6 +95,7 @@ pub fn start(
         pods: starting.children(pods::trim, Some(|pod| !pods::is_alive(pod))),
         services: starting.children(|_| {}, Some(|_| true)),
         deployments: starting.children(|_| {}, None),
+        pod_disruption_budgets: starting.children(|budget| budget.status = None, None),
         http_routes: routes.then(|| starting.children(|_| {}, None)),
         pod_groups: (schedulers.native.is_ok()).then(|| starting.children(|_| {}, Some(|_| true))),
         workloads: schedulers.kueue.then(|| starting.workloads()),

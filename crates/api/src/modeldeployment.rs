@@ -50,9 +50,8 @@ pub struct ModelDeploymentSpec {
     /// A pod of one's own. The first container is the model server; it finds its port in `WINDLASS_PORT` and the model in `WINDLASS_MODEL_DIRECTORY`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<PodTemplate>,
-    /// The inference protocol: `OpenInference` (V2, over HTTP).
+    /// The inference protocol: `OpenInference` (V2, over HTTP), `OpenInferenceGRPC` (the same over gRPC; that it is ready is still asked over HTTP), `V1` (TensorFlow Serving and KServe), or `OpenAI` (completions; answers may be streamed).
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self == 'OpenInference'").message("must be OpenInference: the others can be validated, and not served yet"))]
     pub protocol: Protocol,
     /// What is recorded of the traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::scheduling::v1beta1::PodGroup;
 use windlass_api::{ModelVersion, TrainingJob};
 
@@ -63,6 +64,8 @@ pub enum Child {
     Deployment(Box<Deployment>),
     /// An HTTPRoute of the Gateway API.
     HttpRoute(Box<HttpRoute>),
+    /// A PodDisruptionBudget.
+    PodDisruptionBudget(Box<PodDisruptionBudget>),
     /// A PodGroup.
     PodGroup(Box<PodGroup>),
     /// A PodGroup of Volcano's.

@@ -4,13 +4,15 @@ use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
 use k8s_openapi::api::core::v1::{
-    ContainerPort, HTTPGetAction, PodTemplateSpec, Probe, Service, ServicePort, ServiceSpec,
+    ContainerPort, HTTPGetAction, PodSpec, PodTemplateSpec, Probe, Service, ServicePort,
+    ServiceSpec, TopologySpreadConstraint,
 };
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use windlass_api::agent::{METRICS_PORT, SIGNATURE_FILE, paths};
-use windlass_api::{ModelDeployment, ModelVersion, labels};
+use windlass_api::{AnalysisMetric, ModelDeployment, ModelVersion, Protocol, Strategy, labels};
 
 use crate::pods::{self, Agent, CANDIDATE_PORTS, Model, flag};
 use crate::{reports, storage, template};
@@ -97,6 +99,63 @@ fn named_service(
     }
 }
 
+/// How many pods may be taken at once by who drains nodes: as many as a change of the pods may take beside what is asked for.
+const SPARE: &str = "25%";
+
+/// What whoever drains nodes has to leave.
+pub fn disruption_budget(deployment: &ModelDeployment) -> PodDisruptionBudget {
+    let name = deployment.name_any();
+    let more = [
+        (labels::DEPLOYMENT, name.as_str()),
+        (labels::MODEL, deployment.spec.model.as_str()),
+    ];
+    PodDisruptionBudget {
+        metadata: pods::child_meta(deployment, name.clone(), "serving", &more),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::String(SPARE.to_owned())),
+            selector: Some(selecting(selector(deployment))),
+            // A pod that is not ready serves nobody: it may go.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn selecting(labels: Vec<(&'static str, String)>) -> LabelSelector {
+    let own = |(key, value): (&str, String)| (key.to_owned(), value);
+    LabelSelector {
+        match_labels: Some(labels.into_iter().map(own).collect()),
+        ..LabelSelector::default()
+    }
+}
+
+/// Pods of a version go to different nodes and zones where there are some, unless the template says otherwise.
+fn spread(spec: &mut PodSpec, selected: &LabelSelector) {
+    spec.topology_spread_constraints.get_or_insert_with(|| {
+        ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+            .map(|key| TopologySpreadConstraint {
+                max_skew: 1,
+                topology_key: key.to_owned(),
+                when_unsatisfiable: "ScheduleAnyway".to_owned(),
+                label_selector: Some(selected.clone()),
+                ..TopologySpreadConstraint::default()
+            })
+            .to_vec()
+    });
+}
+
+/// Where a model server of a protocol says that it is ready.
+fn readiness(protocol: Protocol, model: &str) -> String {
+    match protocol {
+        Protocol::OpenInference | Protocol::OpenInferenceGRPC => {
+            format!("/v2/models/{model}/ready")
+        }
+        Protocol::V1 => format!("/v1/models/{model}"),
+        Protocol::OpenAI => "/v1/models".to_owned(),
+    }
+}
+
 /// The Deployment of one version.
 #[allow(clippy::too_many_lines)] // one literal
 pub fn version_deployment(
@@ -152,7 +211,7 @@ pub fn version_deployment(
     ]);
     proxy.readiness_probe = Some(Probe {
         http_get: Some(HTTPGetAction {
-            path: Some(format!("/v2/models/{model}/ready")),
+            path: Some(readiness(deployment.spec.protocol, model)),
             port: IntOrString::Int(PORT),
             ..HTTPGetAction::default()
         }),
@@ -170,6 +229,10 @@ pub fn version_deployment(
     template::harden(&mut spec);
     reports::limit(&mut spec);
 
+    let mut selected = selector(deployment);
+    selected.push((labels::VERSION, version.name_any()));
+    let selected = selecting(selected);
+    spread(&mut spec, &selected);
     let (name, version_name) = (deployment.name_any(), version.name_any());
     let more = [
         (labels::DEPLOYMENT, name.as_str()),
@@ -182,8 +245,6 @@ pub fn version_deployment(
         "serving",
         &more,
     );
-    let mut selected = selector(deployment);
-    selected.push((labels::VERSION, version_name.clone()));
     let mut pod_meta = server.metadata.take().unwrap_or_default();
     pod_meta
         .labels
@@ -193,15 +254,7 @@ pub fn version_deployment(
         metadata,
         spec: DeploymentSpec {
             replicas: Some(replicas),
-            selector: LabelSelector {
-                match_labels: Some(
-                    selected
-                        .into_iter()
-                        .map(|(key, value)| (key.to_owned(), value))
-                        .collect(),
-                ),
-                ..LabelSelector::default()
-            },
+            selector: selected,
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDeployment {
@@ -238,12 +291,29 @@ fn arguments(deployment: &ModelDeployment, version: &ModelVersion) -> Vec<String
         "upstream",
         format!("http://127.0.0.1:{}", CANDIDATE_PORTS.http),
     );
+    if deployment.spec.protocol == Protocol::OpenInferenceGRPC {
+        add(
+            "grpc-upstream",
+            format!("http://127.0.0.1:{}", CANDIDATE_PORTS.grpc),
+        );
+    }
     add("metrics-listen", format!("0.0.0.0:{METRICS_PORT}"));
     add("model", deployment.spec.model.clone());
     add("version", version.name_any());
     add("protocol", deployment.spec.protocol.as_str().to_owned());
     add("signature", format!("{}/{SIGNATURE_FILE}", paths::MODEL));
     add("drain", format!("{DRAIN_SECONDS}s"));
+    let rollout = &deployment.spec.rollout;
+    if rollout.strategy == Strategy::Shadow {
+        // Where nothing is tried, nothing has this name.
+        let preview = preview_name(deployment);
+        let namespace = deployment.namespace().unwrap_or_default();
+        add("mirror", format!("http://{preview}.{namespace}:{PORT}"));
+    }
+    let mut checks = rollout.analysis.iter();
+    if checks.any(|check| check.metric == AnalysisMetric::PredictionDrift) {
+        add("count-predictions", "1".to_owned());
+    }
     if let Some(log) = deployment
         .spec
         .observe

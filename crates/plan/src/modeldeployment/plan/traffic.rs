@@ -118,6 +118,12 @@ impl<'a> Reconcile<'a> {
             plan.steps
                 .push(Step::Apply(Child::HttpRoute(Box::new(route))));
         }
+        // Of one pod nothing can be spared, and whoever drains its node has to.
+        if self.deployment.spec.replicas > 1 {
+            let budget = children::disruption_budget(self.deployment);
+            plan.steps
+                .push(Step::Apply(Child::PodDisruptionBudget(Box::new(budget))));
+        }
         plan.status.traffic = self.traffic(by, split);
     }
 

@@ -1,5 +1,6 @@
 //! ModelDeployment: a small world, tables, and properties.
 
+mod crashes;
 mod policies;
 mod properties;
 mod strategies;

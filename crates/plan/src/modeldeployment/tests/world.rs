@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use windlass_api::{
@@ -22,6 +23,11 @@ pub struct World {
     pub now: i64,
     /// What was compared so far.
     known: Option<Evidence>,
+    budget: Option<Box<PodDisruptionBudget>>,
+    /// The step and weight of each status with a canary, as they were written; those that are the same only once.
+    pub weights: Vec<(String, i32, i32)>,
+    /// After how many writes the operator is killed, once: what is planned beyond is not done.
+    pub killed_after: Option<usize>,
     /// Whether the spec lets pods that serve go before others are there.
     may_fall: bool,
     /// Statuses that were written, and steps that changed something.
@@ -66,6 +72,9 @@ impl World {
         Self {
             observed,
             known: None,
+            budget: None,
+            weights: Vec::new(),
+            killed_after: None,
             may_fall: false,
             now: 0,
             writes: 0,
@@ -198,7 +207,13 @@ impl World {
                     "{name} is in quarantine"
                 );
             }
+            if self.is_killed() {
+                return true;
+            }
             self.apply(step);
+        }
+        if self.is_killed() {
+            return true;
         }
         let wanted = self.observed.deployment.spec.replicas;
         // A canary's pods come on top of what is asked for; those of the version that serves may not go for it.
@@ -208,10 +223,26 @@ impl World {
             "{answered} pods answered, {answer} do now, {wanted} are asked for"
         );
         if !crashed && plan.status != self.status() {
+            if let Some(canary) = &plan.status.canary {
+                let now = (canary.version.clone(), canary.step, canary.weight);
+                if self.weights.last() != Some(&now) {
+                    self.weights.push(now);
+                }
+            }
             Arc::make_mut(&mut self.observed.deployment).status = Some(plan.status);
             self.writes += 1;
         }
         writes != self.writes
+    }
+
+    /// Whether the operator is killed now. It is started again by that, and knows what is written.
+    fn is_killed(&mut self) -> bool {
+        let is_now = self.killed_after == Some(self.writes);
+        if is_now {
+            self.killed_after = None;
+            self.known = None;
+        }
+        is_now
     }
 
     /// Reconciles, and lets the Deployment controller work, until nothing changes any more.
@@ -259,6 +290,12 @@ impl World {
                     made.metadata.generation = Some(before + 1);
                     made.status = live.and_then(|live| live.status.clone());
                     self.observed.gateway.route = Some(Arc::new(made));
+                    self.writes += 1;
+                }
+            }
+            Step::Apply(Child::PodDisruptionBudget(wanted)) => {
+                if self.budget.as_deref() != Some(&*wanted) {
+                    self.budget = Some(wanted);
                     self.writes += 1;
                 }
             }
