@@ -152,6 +152,25 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("'{text}' is not a duration such as 500ms, 10s, 5m or 1h30m"))
 }
 
+/// Parses a number of bytes such as `1048576`, `512Ki` or `2Mi`; for clap's `value_parser`.
+///
+/// # Errors
+/// A sentence that says what is accepted.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" => Some(1),
+        "Ki" => Some(1 << 10),
+        "Mi" => Some(1 << 20),
+        "Gi" => Some(1 << 30),
+        _ => None,
+    };
+    unit.and_then(|unit| digits.parse::<u64>().ok()?.checked_mul(unit))
+        .ok_or_else(|| {
+            format!("'{text}' is not a number of bytes such as 1048576, 512Ki, 256Mi or 1Gi")
+        })
+}
+
 /// Parses an RFC 3339 time; for clap's `value_parser`.
 ///
 /// # Errors
@@ -172,6 +191,17 @@ mod tests {
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
         assert!(duration("5").is_err());
         assert!(duration("-5s").is_err());
+    }
+
+    #[test]
+    fn bytes_are_those_of_kubernetes() {
+        assert_eq!(bytes("4096"), Ok(4096));
+        assert_eq!(bytes("512Ki"), Ok(512 << 10));
+        assert_eq!(bytes("256Mi"), Ok(256 << 20));
+        assert_eq!(bytes("1Gi"), Ok(1 << 30));
+        for text in ["", "Mi", "1.5Gi", "-1", "1 Mi", "1MB", "99999999999999Gi"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod encode;
 pub(crate) mod engine;
 pub(crate) mod file;
 pub mod scan;
+pub mod tensors;
 
 use std::sync::Arc;
 

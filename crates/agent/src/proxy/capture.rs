@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 
-/// The most that is kept of one body.
-pub const MAX_BODY_BYTES: usize = 16 << 20;
+use super::measurements::Loss;
 
 /// How much is left of a body that is not kept.
 const BEGINNING_BYTES: usize = 4 << 10;
@@ -23,16 +23,22 @@ const SMALL_BYTES: usize = 8 << 10;
 
 /// How many bytes may be kept at once.
 #[derive(Clone, Debug)]
-pub struct Budget(Arc<AtomicUsize>);
+pub struct Budget {
+    left: Arc<AtomicUsize>,
+    of_a_body: usize,
+}
 
 impl Budget {
-    /// A budget of so many bytes.
-    pub fn new(bytes: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(bytes)))
+    /// A budget of so many bytes, and for each body.
+    pub fn new(bytes: usize, of_a_body: usize) -> Self {
+        Self {
+            left: Arc::new(AtomicUsize::new(bytes)),
+            of_a_body,
+        }
     }
 
     fn take(&self, bytes: usize) -> bool {
-        self.0
+        self.left
             .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes))
             .is_ok()
     }
@@ -45,8 +51,22 @@ pub struct Captured {
     /// What is left for a guess of a body that was not kept.
     beginning: Bytes,
     bytes: usize,
-    is_whole: bool,
+    /// How many bytes have passed, kept or not.
+    passed: u64,
+    state: State,
     budget: Budget,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// All that has passed is kept.
+    Keeping,
+    /// It is only counted, as was asked for.
+    Counting,
+    /// It was too much.
+    TooLarge,
+    /// It broke off.
+    BrokenOff,
 }
 
 impl Captured {
@@ -56,16 +76,25 @@ impl Captured {
             chunks: Vec::new(),
             beginning: Bytes::new(),
             bytes: 0,
-            is_whole: true,
+            passed: 0,
+            state: State::Keeping,
             budget: budget.clone(),
         }
     }
 
+    /// Nothing yet, and nothing will be kept: bytes are counted.
+    pub fn counting(budget: &Budget) -> Self {
+        let mut captured = Self::new(budget);
+        captured.state = State::Counting;
+        captured
+    }
+
     fn keep(&mut self, chunk: &Bytes) {
-        if !self.is_whole {
+        self.passed += chunk.len() as u64;
+        if self.state != State::Keeping {
             return;
         }
-        if self.bytes + chunk.len() <= MAX_BODY_BYTES && self.budget.take(chunk.len()) {
+        if self.bytes + chunk.len() <= self.budget.of_a_body && self.budget.take(chunk.len()) {
             self.bytes += chunk.len();
             // A small chunk is copied, so that it does not hold the connection's whole buffer.
             self.chunks.push(if chunk.len() < SMALL_BYTES {
@@ -78,29 +107,43 @@ impl Captured {
             self.beginning =
                 Bytes::copy_from_slice(&beginning[..beginning.len().min(BEGINNING_BYTES)]);
             self.give_back();
-            self.is_whole = false;
+            self.state = State::TooLarge;
         }
     }
 
     fn give_back(&mut self) {
         self.chunks.clear();
         self.budget
-            .0
+            .left
             .fetch_add(std::mem::take(&mut self.bytes), Relaxed);
     }
 
     /// The whole body; absent when it was too large to keep.
     pub fn content(&self) -> Option<Bytes> {
         match self.chunks.as_slice() {
-            _ if !self.is_whole => None,
+            _ if self.state != State::Keeping => None,
             [one] => Some(one.clone()),
             many => Some(many.concat().into()),
         }
     }
 
-    /// Whether all of the body was kept.
-    pub fn is_whole(&self) -> bool {
-        self.is_whole
+    /// Why the body is not to be had; absent where it is, and where it was only to be counted.
+    pub fn loss(&self) -> Option<Loss> {
+        match self.state {
+            State::Keeping | State::Counting => None,
+            State::TooLarge => Some(Loss::TooLarge),
+            State::BrokenOff => Some(Loss::BrokenOff),
+        }
+    }
+
+    /// Whether the body is counted and not kept.
+    pub fn is_counting(&self) -> bool {
+        self.state == State::Counting
+    }
+
+    /// How many bytes have passed.
+    pub fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// The first part of the body, for a guess; may be empty.
@@ -130,6 +173,8 @@ pub enum End {
 pub trait Observer: Unpin {
     /// A part of the body passes.
     fn data(&mut self, chunk: &Bytes);
+    /// What is said after the body.
+    fn trailers(&mut self, trailers: &HeaderMap);
     /// The body is over. Called once.
     fn end(&mut self, end: End);
 }
@@ -175,6 +220,8 @@ impl<B: Body<Data = Bytes> + Unpin, O: Observer> Body for Tee<B, O> {
             Some(Ok(frame)) => {
                 if let Some(chunk) = frame.data_ref() {
                     self.observer.data(chunk);
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    self.observer.trailers(trailers);
                 }
                 // A reader that knows the length does not ask again after the last frame.
                 if self.body.is_end_stream() {
@@ -206,11 +253,13 @@ impl Observer for Arc<std::sync::Mutex<Captured>> {
         self.lock().expect("no thread panics with it").keep(chunk);
     }
 
+    fn trailers(&mut self, _: &HeaderMap) {}
+
     fn end(&mut self, end: End) {
         if end != End::Whole {
             let mut captured = self.lock().expect("no thread panics with it");
             captured.give_back();
-            captured.is_whole = false;
+            captured.state = State::BrokenOff;
         }
     }
 }
@@ -219,6 +268,8 @@ impl Observer for Captured {
     fn data(&mut self, chunk: &Bytes) {
         self.keep(chunk);
     }
+
+    fn trailers(&mut self, _: &HeaderMap) {}
 
     fn end(&mut self, _: End) {}
 }
@@ -229,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_budget_is_given_back() {
-        let budget = Budget::new(10);
+        let budget = Budget::new(10, 10);
         let mut one = Captured::new(&budget);
         one.keep(&Bytes::from_static(b"12345"));
         one.keep(&Bytes::from_static(b"678"));
@@ -245,12 +296,23 @@ mod tests {
 
     #[test]
     fn a_body_past_the_bound_is_not_kept() {
-        let budget = Budget::new(usize::MAX);
+        let budget = Budget::new(usize::MAX, 1000);
         let mut captured = Captured::new(&budget);
-        captured.keep(&Bytes::from(vec![0; MAX_BODY_BYTES]));
+        captured.keep(&Bytes::from(vec![0; 1000]));
         assert!(captured.content().is_some());
         captured.keep(&Bytes::from_static(b"1"));
         assert!(captured.content().is_none());
         assert_eq!(captured.chunks.len(), 0);
+        assert_eq!(captured.loss(), Some(Loss::TooLarge));
+        assert_eq!(captured.passed(), 1001);
+    }
+
+    #[test]
+    fn what_is_only_counted_is_not_kept() {
+        let budget = Budget::new(1, 1);
+        let mut captured = Captured::counting(&budget);
+        captured.keep(&Bytes::from(vec![0; 1000]));
+        assert_eq!((captured.passed(), captured.loss()), (1000, None));
+        assert_eq!(captured.content(), None);
     }
 }

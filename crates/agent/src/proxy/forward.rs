@@ -1,177 +1,394 @@
-//! Passes a request on to the model server and its answer back, measuring and looking on.
+//! Passes a request on to the model server and its answer back.
+//!
+//! ```text
+//!   request ──> id, trace, deadline ──> admission ──> circuit ──> HTTP/1.1, or HTTP/2 for gRPC ──> answer
+//!                                          │ 429, 503    │ 503         │ 502, 504
+//! ```
+//!
+//! Probes and questions about the model are not held up by the limit, nor by the circuit. Absent on purpose: upgrades of a
+//! connection.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{Authority, Parts, PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http::uri::Authority;
+use http::{Method, Request, Response, Version};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::{Client, Error};
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
-use uuid::Uuid;
+use uuid::Builder;
 
+use super::admission::{Admission, Refused};
+use super::arguments::Protocol;
 use super::capture::{Budget, Captured, End, Observer, Tee};
-use super::log::{Entry, Inlet};
-use super::measurements::{Measurements, Outcome};
-use super::payload::guessed_rows;
+use super::circuit::{Attempt, Circuit};
+use super::deadline::Deadline;
+use super::exchange::Exchange;
+use super::log::{Inlet, Wanted};
+use super::measurements::{Measurements, Now, Outcome};
+use super::mirror::Mirror;
+use super::payload::Form;
+use super::refusal::{Refusal, ResponseBody};
+use super::trace::Trace;
+use super::upstream::{INFERENCE_HEADER_LENGTH, client, length_of, remove_hop_by_hop, uri};
 use crate::report::chain;
 
-/// How many bytes of bodies the proxy keeps for the log at once.
-const KEPT_BYTES: usize = 64 << 20;
-
-/// How long a connection to the server stays open without a request: shorter than model servers' own limits,
-/// so that no request is sent on a connection that the server is about to close.
-const IDLE: Duration = Duration::from_secs(1);
-
-/// Headers that are about one connection, not about the message (RFC 9110, section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::EXPECT,
-    HeaderName::from_static("keep-alive"),
-];
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// An id that is longer is made anew.
+const MAX_ID: usize = 128;
 
 type RequestBody = Tee<Incoming, Watch>;
-/// The body of an answer to a client.
-pub type ResponseBody = UnsyncBoxBody<Bytes, hyper::Error>;
 
-/// What passes requests on.
+/// How requests are passed on.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The model server.
+    pub upstream: Authority,
+    /// Its port for gRPC.
+    pub grpc_upstream: Authority,
+    /// What it is asked in.
+    pub protocol: Protocol,
+    /// How long an answer may take to begin.
+    pub timeout: Option<Duration>,
+    /// The share of requests that is logged.
+    pub sample: f64,
+    /// The share of requests whose predictions are counted.
+    pub count_predictions: f64,
+}
+
+/// What all threads share.
+pub struct Shared {
+    /// How requests are passed on.
+    pub settings: Settings,
+    /// What counts them.
+    pub measurements: Arc<Measurements>,
+    /// Where their rows go.
+    pub log: Option<Inlet>,
+    /// Where their copies go.
+    pub mirror: Option<Arc<Mirror>>,
+    /// What lets them in.
+    pub admission: Admission,
+    /// The circuit to the server.
+    pub circuit: Circuit,
+    /// The circuit to its port for gRPC.
+    pub grpc_circuit: Circuit,
+    /// What may be kept of bodies.
+    pub budget: Budget,
+}
+
+impl Shared {
+    /// What is so at the moment.
+    pub fn now(&self, spool_bytes: u64) -> Now {
+        Now {
+            waiting: self.admission.waiting() as u64,
+            is_open: !(self.circuit.is_closed() && self.grpc_circuit.is_closed()),
+            spool_bytes,
+        }
+    }
+}
+
+/// What passes requests on, of one thread.
 pub struct Forwarder {
-    upstream: Authority,
-    client: Client<HttpConnector, RequestBody>,
-    measurements: Arc<Measurements>,
-    log: Option<Inlet>,
-    sample: f64,
-    budget: Budget,
+    shared: Arc<Shared>,
+    http: Client<HttpConnector, RequestBody>,
+    grpc: Client<HttpConnector, RequestBody>,
+}
+
+/// What is known of a request with its head.
+struct Arrival {
+    started: Instant,
+    id: HeaderValue,
+    trace: Trace,
+    deadline: Deadline,
+    is_grpc: bool,
 }
 
 impl Forwarder {
-    /// Passes on to a server; hands a share of the requests, `sample` of 1, to the log.
-    pub fn new(
-        upstream: Authority,
-        measurements: Arc<Measurements>,
-        log: Option<Inlet>,
-        sample: f64,
-    ) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(Duration::from_secs(5)));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(1024)
-            .build(connector);
+    /// Has connections of its own.
+    pub fn new(shared: Arc<Shared>) -> Self {
         Self {
-            upstream,
-            client,
-            measurements,
-            log,
-            sample,
-            budget: Budget::new(KEPT_BYTES),
+            shared,
+            http: client(false),
+            grpc: client(true),
         }
     }
 
     /// Answers a request.
     pub async fn answer(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, Infallible> {
-        let exchange = Exchange::new(self, &request);
-        let request = self.rewritten(request, exchange.as_ref());
-        Ok(match self.client.request(request).await {
-            Ok(response) => {
-                let (mut parts, body) = response.into_parts();
-                remove_hop_by_hop(&mut parts.headers);
-                parts.version = Version::HTTP_11;
-                match exchange {
-                    Some(exchange) => {
-                        Response::from_parts(parts.clone(), exchange.watch(parts.status, body))
-                    }
-                    None => Response::from_parts(parts, body.boxed_unsync()),
-                }
+        let started = Instant::now();
+        let is_grpc = is_grpc(request.headers());
+        let arrival = Arrival {
+            started,
+            id: request_id(request.headers_mut()),
+            trace: Trace::pass_on(request.headers_mut()),
+            deadline: Deadline::new(request.headers(), self.shared.settings.timeout, started),
+            is_grpc,
+        };
+        let exchange = (!is_question(&request, is_grpc)).then(|| self.exchange(&request, &arrival));
+        let id = arrival.id.clone();
+        let mut response = match self.pass_on(request, &arrival, exchange).await {
+            Ok(response) => response,
+            Err((refusal, why)) => refusal.answer(is_grpc, &why),
+        };
+        response.headers_mut().insert(REQUEST_ID, id);
+        Ok(response)
+    }
+
+    /// The server's answer, or why there is none.
+    async fn pass_on(
+        &self,
+        request: Request<Incoming>,
+        arrival: &Arrival,
+        mut exchange: Option<Exchange>,
+    ) -> Result<Response<ResponseBody>, (Refusal, String)> {
+        let shared = &*self.shared;
+        let settings = &shared.settings;
+        let (server, circuit, client) = if arrival.is_grpc {
+            (&settings.grpc_upstream, &shared.grpc_circuit, &self.grpc)
+        } else {
+            (&settings.upstream, &shared.circuit, &self.http)
+        };
+        let mut attempt = None;
+        if let Some(open) = &mut exchange {
+            match self.turn(arrival).await {
+                Ok(permit) => open.permit = permit,
+                Err(refusal) => return Err(unasked(exchange, refusal)),
             }
-            Err(problem) => {
-                debug!("no answer from the model server: {}", chain(&problem));
-                if let Some(exchange) = exchange {
-                    exchange.finish(Outcome::Status(StatusCode::BAD_GATEWAY.as_u16()));
-                }
-                self.unreachable(&problem)
+            attempt = circuit.attempt(Instant::now());
+            if attempt.is_none() {
+                let why = format!(
+                    "the model server at {server} is not answering: it took no connections a moment ago, and is asked again in a second"
+                );
+                return Err(unasked(exchange, (Refusal::CircuitIsOpen, why)));
             }
+        }
+        self.ask(request, arrival, exchange, attempt, (server, client))
+            .await
+    }
+
+    /// A request's turn at the server.
+    async fn turn(
+        &self,
+        arrival: &Arrival,
+    ) -> Result<Option<OwnedSemaphorePermit>, (Refusal, String)> {
+        let entered = self.shared.admission.enter(arrival.deadline.at).await;
+        entered.map_err(|refused| match refused {
+            Refused::QueueIsFull => {
+                let why = "too many requests: as many as --queue allows are waiting for the model server already";
+                (Refusal::TooMany, why.to_owned())
+            }
+            Refused::WaitIsOver => {
+                let waited = arrival.started.elapsed().as_millis();
+                let why = format!("the model server is busy: the request has waited for {waited} ms, as long as --queue-wait allows");
+                (Refusal::WaitIsOver, why)
+            }
+            Refused::DeadlineIsOver => (Refusal::DeadlineIsOver, too_late(arrival)),
         })
+    }
+
+    async fn ask(
+        &self,
+        request: Request<Incoming>,
+        arrival: &Arrival,
+        exchange: Option<Exchange>,
+        attempt: Option<Attempt<'_>>,
+        (server, client): (&Authority, &Client<HttpConnector, RequestBody>),
+    ) -> Result<Response<ResponseBody>, (Refusal, String)> {
+        let asked = client.request(Self::rewritten(request, arrival, exchange.as_ref(), server));
+        let answered = match arrival.deadline.at {
+            Some(at) => timeout_at(at, asked).await,
+            None => Ok(asked.await),
+        };
+        let refusal = match answered {
+            Ok(Ok(response)) => {
+                if let Some(attempt) = attempt {
+                    attempt.succeeded();
+                }
+                let (mut head, body) = response.into_parts();
+                remove_hop_by_hop(&mut head.headers);
+                head.version = Version::HTTP_11;
+                let body = match exchange {
+                    Some(exchange) => exchange.watch(&head, body),
+                    None => body.boxed_unsync(),
+                };
+                return Ok(Response::from_parts(head, body));
+            }
+            Ok(Err(problem)) => {
+                debug!("no answer from the model server: {}", chain(&problem));
+                if let Some(attempt) = attempt {
+                    if problem.is_connect() {
+                        attempt.failed(Instant::now());
+                    } else {
+                        attempt.succeeded();
+                    }
+                }
+                (Refusal::NoAnswer, unreachable(server, &problem))
+            }
+            Err(_) => (Refusal::DeadlineIsOver, too_late(arrival)),
+        };
+        if let Some(exchange) = exchange {
+            exchange.finish(Outcome::Status(refusal.0.status().as_u16()));
+        }
+        Err(refusal)
     }
 
     /// The request as the server gets it: its own path, headers and body, without what was about the connection.
     fn rewritten(
-        &self,
         request: Request<Incoming>,
+        arrival: &Arrival,
         exchange: Option<&Exchange>,
+        server: &Authority,
     ) -> Request<RequestBody> {
-        let (mut parts, body) = request.into_parts();
-        let mut uri = Parts::default();
-        uri.scheme = Some(Scheme::HTTP);
-        uri.authority = Some(self.upstream.clone());
-        uri.path_and_query = Some(
-            parts
-                .uri
-                .path_and_query()
-                .cloned()
-                .unwrap_or(PathAndQuery::from_static("/")),
-        );
-        parts.uri = Uri::from_parts(uri).expect("a scheme, an authority and a path are a URI");
-        parts.version = Version::HTTP_11;
-        remove_hop_by_hop(&mut parts.headers);
-        // An answer that is to be logged has to be read: servers that would compress it are not asked to.
-        if exchange.is_some_and(|exchange| exchange.log.is_some()) {
-            parts.headers.remove(header::ACCEPT_ENCODING);
+        let (mut head, body) = request.into_parts();
+        remove_hop_by_hop(&mut head.headers);
+        if head.version == Version::HTTP_2 && !arrival.is_grpc {
+            as_http1(&mut head.headers, head.uri.authority());
+        }
+        head.uri = uri(server, head.uri.path_and_query().cloned());
+        head.version = Version::HTTP_11;
+        if arrival.is_grpc {
+            head.version = Version::HTTP_2;
+            head.headers.remove(header::HOST);
+            // Without it a server of gRPC believes that there is something in between that takes trailers away.
+            head.headers
+                .insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        arrival.deadline.pass_on(&mut head.headers, Instant::now());
+        // An answer that is to be read has to be readable: servers that would compress it are not asked to.
+        if exchange.is_some_and(|exchange| exchange.request.is_some() || exchange.may_stream) {
+            head.headers.remove(header::ACCEPT_ENCODING);
         }
         let watch = Watch(exchange.and_then(|exchange| exchange.request.clone()));
-        Request::from_parts(parts, Tee::new(body, watch))
+        Request::from_parts(head, Tee::new(body, watch))
     }
 
-    fn unreachable(&self, problem: &hyper_util::client::legacy::Error) -> Response<ResponseBody> {
-        let message = format!(
-            "windlass: the model server at {} did not answer: {}",
-            self.upstream,
-            chain(problem)
-        );
-        let body = serde_json::json!({ "error": message }).to_string();
-        let mut response = Response::new(
-            Full::new(Bytes::from(body))
-                .map_err(|never| match never {})
-                .boxed_unsync(),
-        );
-        *response.status_mut() = StatusCode::BAD_GATEWAY;
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        response
+    fn exchange(&self, request: &Request<Incoming>, arrival: &Arrival) -> Exchange {
+        let Shared {
+            settings,
+            measurements,
+            log,
+            mirror,
+            budget,
+            ..
+        } = &*self.shared;
+        let form = inference(settings.protocol, request, arrival.is_grpc);
+        let wanted = Wanted {
+            rows: form.is_some() && is_chosen(settings.sample),
+            predictions: form.is_some() && is_chosen(settings.count_predictions),
+        };
+        let log = log.clone().filter(|_| wanted != Wanted::default());
+        let mirror = match (form, mirror) {
+            (Some(form), Some(mirror)) => mirror
+                .head(request, form)
+                .map(|head| (Arc::clone(mirror), head)),
+            _ => None,
+        };
+        let captured = (log.is_some() || mirror.is_some()).then(|| {
+            let is_read = settings.protocol != Protocol::Raw || mirror.is_some();
+            let captured = if is_read {
+                Captured::new(budget)
+            } else {
+                Captured::counting(budget)
+            };
+            Arc::new(Mutex::new(captured))
+        });
+        Exchange {
+            started: arrival.started.into_std(),
+            received: Timestamp::now(),
+            id: arrival.id.clone(),
+            trace: arrival.trace,
+            is_grpc: arrival.is_grpc,
+            measurements: Arc::clone(measurements),
+            log,
+            wanted,
+            mirror,
+            form: form.unwrap_or(Form::JSON),
+            may_stream: settings.protocol == Protocol::OpenAI && form.is_some(),
+            budget: budget.clone(),
+            request: captured,
+            permit: None,
+            response: None,
+            stream: None,
+            outcome: None,
+            is_counted: false,
+        }
     }
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
-        headers.remove(name);
+/// Counts a request that the server is not asked.
+fn unasked(exchange: Option<Exchange>, refusal: (Refusal, String)) -> (Refusal, String) {
+    if let Some(exchange) = exchange {
+        match refusal.0 {
+            Refusal::TooMany => exchange.refuse(),
+            refusal => exchange.finish_unasked(Outcome::Status(refusal.status().as_u16())),
+        }
     }
+    refusal
+}
+
+fn unreachable(server: &Authority, problem: &Error) -> String {
+    format!(
+        "the model server at {server} did not answer: {}",
+        chain(problem)
+    )
+}
+
+fn too_late(arrival: &Arrival) -> String {
+    let spent = arrival.started.elapsed().as_millis();
+    format!(
+        "the model server's answer has not begun after {spent} ms, which is as long as the client or --timeout allows"
+    )
+}
+
+/// What HTTP/1.1 has otherwise than HTTP/2: the server's name is a header, and cookies are in one.
+fn as_http1(headers: &mut HeaderMap, authority: Option<&Authority>) {
+    if let (None, Some(authority)) = (headers.get(header::HOST), authority)
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        headers.insert(header::HOST, host);
+    }
+    let cookies: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if cookies.len() > 1
+        && let Ok(all) = HeaderValue::from_bytes(&cookies.join(b"; ".as_slice()))
+    {
+        headers.insert(header::COOKIE, all);
+    }
+}
+
+/// The request's id, which the server gets, too: the client's, else a new one.
+fn request_id(headers: &mut HeaderMap) -> HeaderValue {
+    let said = headers.get(REQUEST_ID).filter(|id| {
+        (1..=MAX_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    });
+    if let Some(id) = said {
+        return id.clone();
+    }
+    let id = Builder::from_random_bytes(rand::random()).into_uuid();
+    let id = HeaderValue::try_from(id.to_string()).expect("digits and dashes are a value");
+    headers.insert(REQUEST_ID, id.clone());
+    id
+}
+
+/// Whether the request is of gRPC, which is told from gRPC-Web by what follows.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// Keeps a request's body where it is wanted.
@@ -184,6 +401,8 @@ impl Observer for Watch {
         }
     }
 
+    fn trailers(&mut self, _: &HeaderMap) {}
+
     fn end(&mut self, end: End) {
         if let Some(captured) = &mut self.0 {
             captured.end(end);
@@ -191,130 +410,188 @@ impl Observer for Watch {
     }
 }
 
-/// A request to the model, from its head to the end of its answer.
-///
-/// It is counted once, whatever becomes of it: dropped halfway, it is counted as not answered.
-struct Exchange {
-    started: Instant,
-    received: Timestamp,
-    measurements: Arc<Measurements>,
-    log: Option<Inlet>,
-    budget: Budget,
-    request: Option<Arc<Mutex<Captured>>>,
-    response: Option<Captured>,
-    status: Option<StatusCode>,
-    is_counted: bool,
-}
+/// The path of the Open Inference Protocol's service of gRPC.
+const INFERENCE_SERVICE: &str = "/inference.GRPCInferenceService/";
 
-impl Exchange {
-    /// Absent for what is no request to the model: probes and questions about it.
-    fn new(forwarder: &Forwarder, request: &Request<Incoming>) -> Option<Self> {
-        if matches!(
+/// Whether it is no request to the model, but a probe or a question about it.
+fn is_question<B>(request: &Request<B>, is_grpc: bool) -> bool {
+    if !is_grpc {
+        return matches!(
             *request.method(),
             Method::GET | Method::HEAD | Method::OPTIONS
-        ) {
-            return None;
-        }
-        let is_logged = is_inference(request) && is_sampled(forwarder.sample);
-        let log = forwarder.log.clone().filter(|_| is_logged);
-        let request = log
-            .as_ref()
-            .map(|_| Arc::new(Mutex::new(Captured::new(&forwarder.budget))));
-        Some(Self {
-            started: Instant::now(),
-            received: Timestamp::now(),
-            measurements: Arc::clone(&forwarder.measurements),
-            log,
-            budget: forwarder.budget.clone(),
-            request,
-            response: None,
-            status: None,
-            is_counted: false,
-        })
-    }
-
-    /// The answer's body with this looking on.
-    fn watch(mut self, status: StatusCode, body: Incoming) -> ResponseBody {
-        self.status = Some(status);
-        if self.log.is_some() && status.is_success() {
-            self.response = Some(Captured::new(&self.budget));
-        }
-        // A body without a byte is over before anyone reads it.
-        if hyper::body::Body::is_end_stream(&body) {
-            self.finish(Outcome::Status(status.as_u16()));
-            return body.boxed_unsync();
-        }
-        Tee::new(body, self).boxed_unsync()
-    }
-
-    fn finish(mut self, outcome: Outcome) {
-        self.conclude(outcome);
-    }
-
-    fn conclude(&mut self, outcome: Outcome) {
-        if std::mem::replace(&mut self.is_counted, true) {
-            return;
-        }
-        self.measurements.count(outcome, self.started.elapsed());
-        let (Some(log), Some(request)) = (self.log.take(), self.request.take()) else {
-            return;
-        };
-        // The request's body is done with: whoever still holds it sees an empty one.
-        let request = std::mem::replace(
-            &mut *request.lock().expect("no thread panics with it"),
-            Captured::new(&self.budget),
         );
-        let response = self.response.take();
-        let is_readable = request.is_whole() && response.as_ref().is_none_or(Captured::is_whole);
-        if is_readable {
-            log.hand_in(Entry {
-                received: self.received,
-                request,
-                response,
-            });
-        } else {
-            self.measurements.dropped(guessed_rows(request.beginning()));
-        }
     }
-}
-
-impl Observer for Exchange {
-    fn data(&mut self, chunk: &Bytes) {
-        if let Some(response) = &mut self.response {
-            response.data(chunk);
-        }
-    }
-
-    fn end(&mut self, end: End) {
-        let outcome = match (end, self.status) {
-            (End::Whole | End::Dropped, Some(status)) => Outcome::Status(status.as_u16()),
-            (End::Broken, _) | (_, None) => Outcome::Unanswered,
-        };
-        if end != End::Whole {
-            self.response = None;
-        }
-        self.conclude(outcome);
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.conclude(Outcome::Unanswered);
-    }
-}
-
-/// `POST /v2/models/{model}[/versions/{version}]/infer`, in JSON alone.
-fn is_inference(request: &Request<Incoming>) -> bool {
     let path = request.uri().path();
-    request.method() == Method::POST && path.starts_with("/v2/models/") && path.ends_with("/infer")
+    match path.strip_prefix(INFERENCE_SERVICE) {
+        Some(method) => !matches!(method, "ModelInfer" | "ModelStreamInfer"),
+        None => path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection."),
+    }
+}
+
+/// How the bodies are written; absent where they are not those of an inference.
+fn inference<B>(protocol: Protocol, request: &Request<B>, is_grpc: bool) -> Option<Form> {
+    let path = request.uri().path();
+    let is_post = request.method() == Method::POST && !is_grpc;
+    let is_inference = match protocol {
+        Protocol::OpenInference if is_grpc => {
+            let method = path.strip_prefix(INFERENCE_SERVICE);
+            return (method == Some("ModelInfer")).then_some(Form::Grpc);
+        }
+        Protocol::OpenInference => path.starts_with("/v2/models/") && path.ends_with("/infer"),
+        Protocol::V1 => path.starts_with("/v1/models/") && path.ends_with(":predict"),
+        Protocol::OpenAI => path.ends_with("/completions"),
+        Protocol::Raw if is_grpc => return Some(Form::Grpc),
+        Protocol::Raw => true,
+    };
+    (is_post && is_inference).then(|| Form::Json {
+        request: length_of(request.headers(), &INFERENCE_HEADER_LENGTH),
+        response: None,
+    })
 }
 
 /// True for a share of the requests, by chance.
-fn is_sampled(share: f64) -> bool {
-    if share >= 1.0 {
-        return true;
+fn is_chosen(share: f64) -> bool {
+    share >= 1.0 || (share > 0.0 && rand::random::<f64>() < share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, path: &str) -> Request<()> {
+        let request = Request::builder().method(method).uri(path);
+        request.body(()).expect("a request")
     }
-    #[expect(clippy::cast_precision_loss, reason = "a share needs no more")]
-    let chance = Uuid::new_v4().as_u64_pair().1.wrapping_mul(4) as f64 / u64::MAX as f64;
-    chance < share
+
+    #[test]
+    fn an_inference_is_known_by_its_protocols_path() {
+        for (protocol, method, path, is_grpc, expected) in [
+            (
+                Protocol::OpenInference,
+                "POST",
+                "/v2/models/m/infer",
+                false,
+                true,
+            ),
+            (
+                Protocol::OpenInference,
+                "POST",
+                "/v2/models/m/versions/1/infer",
+                false,
+                true,
+            ),
+            (
+                Protocol::OpenInference,
+                "POST",
+                "/v2/repository/index",
+                false,
+                false,
+            ),
+            (
+                Protocol::OpenInference,
+                "POST",
+                "/inference.GRPCInferenceService/ModelInfer",
+                true,
+                true,
+            ),
+            (
+                Protocol::OpenInference,
+                "POST",
+                "/inference.GRPCInferenceService/ModelReady",
+                true,
+                false,
+            ),
+            (Protocol::V1, "POST", "/v1/models/m:predict", false, true),
+            (Protocol::V1, "POST", "/v1/models/m:explain", false, false),
+            (
+                Protocol::OpenAI,
+                "POST",
+                "/v1/chat/completions",
+                false,
+                true,
+            ),
+            (Protocol::OpenAI, "POST", "/v1/embeddings", false, false),
+            (Protocol::Raw, "POST", "/anything", false, true),
+        ] {
+            let found = inference(protocol, &request(method, path), is_grpc);
+            assert_eq!(found.is_some(), expected, "{protocol:?} {path}");
+        }
+    }
+
+    #[test]
+    fn probes_and_questions_are_no_requests_to_the_model() {
+        for (method, path, is_grpc, expected) in [
+            ("GET", "/v2/health/ready", false, true),
+            ("POST", "/v2/models/m/infer", false, false),
+            ("POST", "/grpc.health.v1.Health/Check", true, true),
+            (
+                "POST",
+                "/inference.GRPCInferenceService/ModelReady",
+                true,
+                true,
+            ),
+            (
+                "POST",
+                "/inference.GRPCInferenceService/ModelInfer",
+                true,
+                false,
+            ),
+            (
+                "POST",
+                "/tensorflow.serving.PredictionService/Predict",
+                true,
+                false,
+            ),
+        ] {
+            assert_eq!(
+                is_question(&request(method, path), is_grpc),
+                expected,
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_none_is_made_anew() {
+        let long = "x".repeat(MAX_ID + 1);
+        for (said, is_kept) in [
+            ("order-7", true),
+            ("", false),
+            ("a b", false),
+            (&*long, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_str(said).expect("a value"));
+            let id = request_id(&mut headers);
+            assert_eq!(id == said, is_kept, "{said}");
+            assert_eq!(headers[REQUEST_ID], id);
+            assert!(is_kept || id.len() == 36, "{id:?}");
+        }
+    }
+
+    #[test]
+    fn grpc_is_known_by_its_content_type() {
+        for (kind, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc; charset=utf-8", true),
+            ("application/grpc-web", false),
+            ("application/json", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            assert_eq!(is_grpc(&headers), expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn cookies_of_http2_are_joined_and_the_server_is_named() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_static("a=1"));
+        headers.append(header::COOKIE, HeaderValue::from_static("b=2"));
+        as_http1(&mut headers, Some(&Authority::from_static("model:80")));
+        assert_eq!(headers[header::COOKIE], "a=1; b=2");
+        assert_eq!(headers.get_all(header::COOKIE).iter().count(), 1);
+        assert_eq!(headers[header::HOST], "model:80");
+    }
 }

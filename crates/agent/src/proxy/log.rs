@@ -1,45 +1,63 @@
-//! The payload log: rows of requests and their answers, as Parquet.
+//! The payload log: rows of requests and their answers.
 //!
 //! ```text
-//!   request's task ──try_send──> queue ──> the log's own thread: parse, collect ──> Parquet file
+//!   request's task ──try_send──> queue ──> the log's own thread: parse, count, collect ──> spool ──> upload
 //!                     │ full: count as dropped
 //! ```
 //!
-//! A response never waits for it: the queue is bounded, and what does not fit is counted. Parsing and writing
-//! are in a thread of their own, so that neither a large request nor a slow volume holds up a response.
+//! A response never waits for it: the queue is bounded, and what does not fit is counted. Parsing and writing are in a
+//! thread of their own, so that neither a large request nor a slow volume holds up a response. What it takes is on disk
+//! within [`SPOOL_AFTER`].
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
-use tracing::{info, warn};
-use windlass_api::agent::{SIGNATURE_FILE, Signature};
+use tokio::time::timeout_at;
+use tracing::warn;
 
 use super::capture::Captured;
-use super::measurements::Measurements;
-use super::payload::{self, guessed_rows};
-use super::rows::{Identity, Rows};
+use super::measurements::{Loss, Measurements};
+use super::payload::{self, Bodies, Form, Payload, guessed_rows};
+use super::rows::{Facts, Identity, Rows};
+use super::signature::SignatureFile;
+use super::spool::{Fill, Spool, SpoolError};
+use super::upload::Uploader;
 use crate::address::Address;
-use crate::report::chain;
 
-/// How many requests wait for the log at most.
-const QUEUE: usize = 1024;
+/// How many requests wait for the log at most. What they keep is bounded by the bytes of their bodies, too.
+const QUEUE: usize = 8192;
 
-/// After how many rows a file is written, however early it is.
-const FILE_ROWS: usize = 20_000;
+/// How long rows wait to be on disk: well within the second that a crash may cost.
+const SPOOL_AFTER: Duration = Duration::from_millis(400);
+
+/// How many bytes of rows wait to be on disk at most.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// A request and its answer, on the way to the log.
 #[derive(Debug)]
 pub struct Entry {
-    /// When the request came.
-    pub received: Timestamp,
+    /// What is known of it.
+    pub facts: Facts,
+    /// How the bodies are written.
+    pub form: Form,
     /// The request's body.
-    pub request: Captured,
+    pub request: Arc<Captured>,
     /// The answer's body; absent when the answer was none, or an error.
-    pub response: Option<Captured>,
+    pub response: Option<Arc<Captured>>,
+    /// What it is wanted for.
+    pub wanted: Wanted,
+}
+
+/// What a request is wanted for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its rows are logged.
+    pub rows: bool,
+    /// Its predictions are counted.
+    pub predictions: bool,
 }
 
 /// Where requests hand in what is to be logged.
@@ -56,33 +74,59 @@ impl Inlet {
             mpsc::error::TrySendError::Full(entry) | mpsc::error::TrySendError::Closed(entry),
         ) = self.sender.try_send(entry)
         {
-            self.measurements
-                .dropped(guessed_rows(entry.request.beginning()));
+            self.lose(&entry.request, entry.wanted, Loss::Behind);
+        }
+    }
+
+    /// Counts a request that cannot be logged.
+    pub fn lose(&self, request: &Captured, wanted: Wanted, why: Loss) {
+        if wanted.rows {
+            let rows = guessed_rows(request.beginning());
+            self.measurements.dropped(rows, why);
         }
     }
 }
 
 /// What the log is to do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Settings {
-    /// Its root; files go to a folder named by the version.
-    pub to: Address,
+    /// Where rows go; without it predictions are counted and nothing is logged.
+    pub to: Option<Destination>,
     /// What every row says.
     pub identity: Identity,
-    /// The file with the model's signature; read when the first request comes.
-    pub signature: Option<PathBuf>,
-    /// How long a row waits to be written.
+    /// The model's signature.
+    pub signature: Arc<SignatureFile>,
+}
+
+/// Where rows go.
+#[derive(Debug)]
+pub struct Destination {
+    /// The log's root; files go to a folder named by the version.
+    pub uri: Address,
+    /// The folder that rows are in until they are uploaded.
+    pub spool: PathBuf,
+    /// How many bytes may be in it.
+    pub spool_limit: u64,
+    /// How long a row waits to be uploaded.
     pub flush_every: Duration,
 }
 
-/// A log that runs. It ends, and writes what it has, once each inlet is dropped.
-pub struct Running(std::thread::JoinHandle<()>);
+/// A log that runs. It ends, and uploads what it has, once each inlet is dropped.
+pub struct Running {
+    threads: Vec<JoinHandle<()>>,
+    fill: Fill,
+}
 
 impl Running {
+    /// How full its spool is.
+    pub fn fill(&self) -> Fill {
+        self.fill.clone()
+    }
+
     /// Waits for the end.
     pub async fn finished(self) {
-        let joined = tokio::task::spawn_blocking(move || self.0.join()).await;
-        if !matches!(joined, Ok(Ok(()))) {
+        let join = || self.threads.into_iter().all(|thread| thread.join().is_ok());
+        if !matches!(tokio::task::spawn_blocking(join).await, Ok(true)) {
             warn!("the payload log ended early");
         }
     }
@@ -91,185 +135,159 @@ impl Running {
 /// Starts the log.
 ///
 /// # Errors
-/// When there is no thread to be had.
+/// When its spool cannot be made, or there is no thread to be had.
 pub fn start(
     settings: Settings,
     measurements: Arc<Measurements>,
 ) -> std::io::Result<(Inlet, Running)> {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let mut threads = Vec::new();
+    let mut fill = Fill::default();
+    let spool = match settings.to {
+        None => None,
+        Some(to) => {
+            let (seal, sealed) = mpsc::unbounded_channel();
+            let version = &settings.identity.version;
+            let spool = Spool::open(&to.spool, version, to.spool_limit, to.flush_every, seal);
+            let spool = spool.map_err(|problem| {
+                let message = format!("--spool {}: {problem}", to.spool.display());
+                std::io::Error::new(problem.kind(), message)
+            })?;
+            fill = spool.fill();
+            let uploader = Uploader {
+                to: to.uri,
+                measurements: Arc::clone(&measurements),
+                fill: fill.clone(),
+            };
+            threads.push(uploader.start(sealed)?);
+            Some(spool)
+        }
+    };
     let log = Log {
-        settings,
+        identity: settings.identity,
+        signature: settings.signature,
         measurements: Arc::clone(&measurements),
         rows: None,
-        signature: SignatureFile::NotRead,
-        names: Names::default(),
+        spool,
     };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     let thread = std::thread::Builder::new().name("payload-log".to_owned());
     let thread = thread.spawn(move || runtime.block_on(log.run(receiver)))?;
-    Ok((
-        Inlet {
-            sender,
-            measurements,
-        },
-        Running(thread),
-    ))
+    // It ends before what it seals for.
+    threads.insert(0, thread);
+    let inlet = Inlet {
+        sender,
+        measurements,
+    };
+    Ok((inlet, Running { threads, fill }))
 }
 
 struct Log {
-    settings: Settings,
+    identity: Identity,
+    signature: Arc<SignatureFile>,
     measurements: Arc<Measurements>,
-    rows: Option<Rows>,
-    signature: SignatureFile,
-    names: Names,
+    /// Rows that are not yet on disk, and since when.
+    rows: Option<(Rows, Instant)>,
+    spool: Option<Spool>,
 }
 
 impl Log {
     async fn run(mut self, mut entries: mpsc::Receiver<Entry>) {
-        let mut flush_at = Instant::now() + self.settings.flush_every;
         loop {
-            match timeout_at(flush_at, entries.recv()).await {
-                Ok(Some(entry)) => self.take(entry).await,
+            let received = match self.due() {
+                None => Ok(entries.recv().await),
+                Some(due) => timeout_at(due.into(), entries.recv()).await,
+            };
+            match received {
+                Ok(Some(entry)) => self.take(&entry),
                 Ok(None) => break,
-                Err(_) => {
-                    self.flush().await;
-                    flush_at = Instant::now() + self.settings.flush_every;
-                }
+                Err(_) => {}
+            }
+            // Not only after a pause: under load there is none.
+            if self.due().is_some_and(|due| due <= Instant::now()) {
+                self.do_what_is_due(Instant::now());
             }
         }
-        self.flush().await;
+        self.write();
     }
 
-    async fn take(&mut self, entry: Entry) {
-        if matches!(self.signature, SignatureFile::NotRead) {
-            self.signature = read_signature(self.settings.signature.as_deref());
+    /// When there is something to do, whether or not an entry comes.
+    fn due(&self) -> Option<Instant> {
+        let write = self.rows.as_ref().map(|(_, since)| *since + SPOOL_AFTER);
+        let seal = self.spool.as_ref().and_then(Spool::seal_at);
+        write.into_iter().chain(seal).min()
+    }
+
+    fn do_what_is_due(&mut self, now: Instant) {
+        let is_sealed = self
+            .spool
+            .as_ref()
+            .and_then(Spool::seal_at)
+            .is_some_and(|at| at <= now);
+        self.write();
+        if let (true, Some(spool)) = (is_sealed, &mut self.spool) {
+            spool.seal();
         }
-        let response = entry.response.as_ref().and_then(Captured::content);
-        let classes = self
-            .signature
-            .get()
-            .map_or(&[][..], |signature| &signature.output.classes);
-        let payload = entry
-            .request
-            .content()
-            .and_then(|request| payload::parse(&request, response.as_deref(), classes));
-        let Some(payload) =
-            payload.filter(|payload| payload::fits(self.signature.get(), payload.rows[0].len()))
-        else {
-            self.measurements
-                .dropped(guessed_rows(entry.request.beginning()));
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        let Some(payload) = self.read(entry) else {
+            if entry.wanted.rows {
+                let rows = guessed_rows(entry.request.beginning());
+                self.measurements.dropped(rows, Loss::Unreadable);
+            }
             return;
         };
-        let width = payload.rows[0].len();
+        let signature = self.signature.get();
+        if entry.wanted.predictions {
+            let classes = payload::classes(signature);
+            let predictions = payload.predictions.iter();
+            let bins = predictions.filter_map(|prediction| payload::bin(prediction, classes));
+            self.measurements.predicted(bins);
+        }
+        if !entry.wanted.rows || self.spool.is_none() {
+            return;
+        }
         if self
             .rows
             .as_ref()
-            .is_some_and(|rows| rows.width() != width || rows.len() >= FILE_ROWS)
+            .is_some_and(|(rows, _)| !rows.fit(&payload) || rows.bytes() >= BATCH_BYTES)
         {
-            self.flush().await;
+            self.write();
         }
-        let signature = self.signature.get();
-        let rows = self
-            .rows
-            .get_or_insert_with(|| Rows::new(&self.settings.identity, signature, width));
-        rows.push(payload, entry.received);
+        let (rows, _) = self.rows.get_or_insert_with(|| {
+            let rows = Rows::new(&self.identity, self.signature.get(), &payload);
+            (rows, Instant::now())
+        });
+        rows.push(&payload, &entry.facts);
     }
 
-    async fn flush(&mut self) {
-        let Some(rows) = self.rows.take() else { return };
+    fn read(&self, entry: &Entry) -> Option<Payload> {
+        let request = entry.request.content().unwrap_or_default();
+        let response = entry.response.as_deref().and_then(Captured::content);
+        let bodies = Bodies {
+            request: &request,
+            response: response.as_deref(),
+            form: entry.form,
+        };
+        payload::parse(self.identity.protocol, bodies, self.signature.get())
+    }
+
+    /// Puts the rows on disk.
+    fn write(&mut self) {
+        let (Some((rows, _)), Some(spool)) = (self.rows.take(), &mut self.spool) else {
+            return;
+        };
         let count = rows.len() as u64;
-        match self.write(rows).await {
-            Ok(()) => self.measurements.logged(count),
-            Err(problem) => {
-                warn!("{count} rows of the payload log are lost: {problem}");
-                self.measurements.dropped(count);
-            }
-        }
-    }
-
-    async fn write(&mut self, rows: Rows) -> Result<(), String> {
-        let name = self.names.next(rows.first(), rows.last());
-        let folder = self.settings.to.child(&self.settings.identity.version);
-        let content = rows.into_parquet().map_err(|problem| chain(&problem))?;
-        let Some(local) = folder.local_path() else {
-            return folder
-                .child(&name)
-                .write(content.into())
-                .await
-                .map_err(|problem| chain(&problem));
+        let written = rows.into_batch().map_err(SpoolError::Rows);
+        let Err(problem) = written.and_then(|batch| spool.append(&batch)) else {
+            return;
         };
-        let write = || -> std::io::Result<()> {
-            std::fs::create_dir_all(local)?;
-            let partial = local.join(format!(".windlass-{name}"));
-            let mut file = std::fs::File::create(&partial)?;
-            std::io::Write::write_all(&mut file, &content)?;
-            // A file that a reader sees is a file that is whole, even after the node has crashed.
-            file.sync_all()?;
-            std::fs::rename(&partial, local.join(&name))
-        };
-        write().map_err(|problem| format!("writing to {} failed: {problem}", folder.uri()))
-    }
-}
-
-/// The model's signature, read with the first request.
-enum SignatureFile {
-    NotRead,
-    Missing,
-    Read(Signature),
-}
-
-impl SignatureFile {
-    fn get(&self) -> Option<&Signature> {
-        match self {
-            Self::NotRead | Self::Missing => None,
-            Self::Read(signature) => Some(signature),
+        if !matches!(problem, SpoolError::Full) {
+            warn!("{count} rows of the payload log are lost: {problem}");
         }
-    }
-}
-
-fn read_signature(path: Option<&std::path::Path>) -> SignatureFile {
-    let Some(path) = path else {
-        return SignatureFile::Missing;
-    };
-    let content = match std::fs::read(path) {
-        Ok(content) => content,
-        Err(problem) => {
-            info!(
-                "no {SIGNATURE_FILE} at {}: columns are logged as f0, f1, … ({problem})",
-                path.display()
-            );
-            return SignatureFile::Missing;
-        }
-    };
-    serde_json::from_slice(&content)
-        .inspect_err(|problem| {
-            warn!(
-                "{} cannot be read, columns are logged as f0, f1, …: {problem}",
-                path.display()
-            );
-        })
-        .map_or(SignatureFile::Missing, SignatureFile::Read)
-}
-
-/// Names of files: by the time of their rows and by the pod, never one twice.
-#[derive(Debug, Default)]
-struct Names {
-    last: String,
-    again: u32,
-}
-
-impl Names {
-    fn next(&mut self, first: Timestamp, last: Timestamp) -> String {
-        let pod = std::env::var("HOSTNAME").unwrap_or_else(|_| "local".to_owned());
-        let name = format!("{}-{}-{pod}", first.as_millisecond(), last.as_millisecond());
-        if name == self.last {
-            self.again += 1;
-            return format!("{name}.{}.parquet", self.again);
-        }
-        self.again = 0;
-        self.last.clone_from(&name);
-        format!("{name}.parquet")
+        self.measurements.dropped(count, Loss::SpoolFull);
     }
 }

@@ -1,22 +1,26 @@
-//! What the proxy has measured: counters and the histogram of latencies.
+//! What the proxy has measured, for the operator and for Prometheus.
 //!
-//! Atomics throughout: a request waits for no other to be counted.
+//! Atomics throughout: a request waits for no other to be counted. Predictions are counted by the log's thread alone.
 
-use std::fmt::Write;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use windlass_api::agent::Observations;
+use tracing::warn;
+use windlass_api::agent::{Mirrored, Observations, Tokens};
 
-/// Upper bounds of the histogram's buckets, milliseconds.
-pub const BOUNDS_MS: [f64; 14] = [
-    0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0,
-];
+use super::exposition::{Exposition, Format};
+use super::histogram::{FINE_BOUNDS_MS, Histogram};
+use super::trace::Trace;
+
+/// How long a warning of lost rows stands before it is said again.
+const SAID_FOR: Duration = Duration::from_mins(1);
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The client was given this status.
+    /// The client was given this status, or the one of gRPC that means the same.
     Status(u16),
     /// The answer did not come, or broke off: the server failed, or the client had gone before it answered.
     Unanswered,
@@ -25,6 +29,33 @@ pub enum Outcome {
 impl Outcome {
     /// Classes as metrics name them, in the order of [`Outcome::class`].
     const CLASSES: [&'static str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "unanswered"];
+
+    /// Of an answer of gRPC, by its code (`google.rpc.Code`).
+    pub fn of_grpc(code: u16) -> Self {
+        Self::Status(match code {
+            0 => 200,
+            1 => 499,
+            3 | 9 | 11 => 400,
+            4 => 504,
+            5 => 404,
+            6 | 10 => 409,
+            7 => 403,
+            8 => 429,
+            12 => 501,
+            14 => 503,
+            16 => 401,
+            // UNKNOWN, INTERNAL, DATA_LOSS, and what is no code.
+            _ => 500,
+        })
+    }
+
+    /// The status; absent where there was no answer.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Unanswered => None,
+        }
+    }
 
     fn class(self) -> usize {
         match self {
@@ -38,31 +69,115 @@ impl Outcome {
     }
 }
 
+/// Why rows are not in the payload log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// A body was larger than what is kept of one, or as much as may be kept was kept already.
+    TooLarge,
+    /// A body broke off.
+    BrokenOff,
+    /// The log's thread was behind.
+    Behind,
+    /// The bodies are not what the protocol says.
+    Unreadable,
+    /// The spool was full, or its disk was.
+    SpoolFull,
+}
+
+impl Loss {
+    const ALL: [Self; 5] = [
+        Self::TooLarge,
+        Self::BrokenOff,
+        Self::Behind,
+        Self::Unreadable,
+        Self::SpoolFull,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::BrokenOff => "broken_off",
+            Self::Behind => "behind",
+            Self::Unreadable => "unreadable",
+            Self::SpoolFull => "spool_full",
+        }
+    }
+
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::TooLarge => "a body was too large, or too many were kept at once",
+            Self::BrokenOff => "a body broke off",
+            Self::Behind => "they came quicker than they could be read",
+            Self::Unreadable => "a request is not what --protocol and the model's signature say",
+            Self::SpoolFull => {
+                "the spool has no room: see --spool-limit, and whether --log-uri can be written to"
+            }
+        }
+    }
+}
+
+/// Which of the measurements are made at all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Measured {
+    /// Predictions are counted.
+    pub predictions: bool,
+    /// Requests are mirrored.
+    pub mirror: bool,
+    /// The model server streams tokens.
+    pub tokens: bool,
+}
+
 /// Counters since the proxy started.
 #[derive(Debug, Default)]
 pub struct Measurements {
+    measured: Measured,
     classes: [AtomicU64; 6],
     errors: AtomicU64,
-    buckets: [AtomicU64; BOUNDS_MS.len() + 1],
-    nanoseconds: AtomicU64,
+    refused: AtomicU64,
+    latency: Histogram,
     rows_logged: AtomicU64,
-    rows_dropped: AtomicU64,
+    rows_dropped: [AtomicU64; Loss::ALL.len()],
+    said: Mutex<Option<Instant>>,
+    uploads_failed: AtomicU64,
+    predictions: Mutex<BTreeMap<i32, u64>>,
+    mirror: Mutex<Mirrored>,
+    first_token: Histogram,
+    tokens: AtomicU64,
+    token_nanoseconds: AtomicU64,
+}
+
+/// What is so at the moment, as gauges say it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Requests that wait for their turn.
+    pub waiting: u64,
+    /// Whether the model server is left alone because it took no connections.
+    pub is_open: bool,
+    /// Bytes in the spool.
+    pub spool_bytes: u64,
 }
 
 impl Measurements {
+    /// Nothing yet.
+    pub fn new(measured: Measured) -> Self {
+        Self {
+            measured,
+            ..Self::default()
+        }
+    }
+
     /// Counts a request to the model.
-    pub fn count(&self, outcome: Outcome, latency: Duration) {
-        let milliseconds = latency.as_secs_f64() * 1000.0;
-        let bucket = BOUNDS_MS.partition_point(|bound| *bound < milliseconds);
-        self.buckets[bucket].fetch_add(1, Relaxed);
-        self.nanoseconds.fetch_add(
-            u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX),
-            Relaxed,
-        );
+    pub fn count(&self, outcome: Outcome, latency: Duration, trace: Option<Trace>) {
+        self.latency.observe(latency, trace);
         self.classes[outcome.class()].fetch_add(1, Relaxed);
         if outcome.is_error() {
             self.errors.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Counts a request that the model server was never asked, because too many were waiting.
+    pub fn refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
     }
 
     /// Counts rows that are in the payload log.
@@ -70,99 +185,209 @@ impl Measurements {
         self.rows_logged.fetch_add(rows, Relaxed);
     }
 
-    /// Counts rows that the payload log could not take.
-    pub fn dropped(&self, rows: u64) {
-        self.rows_dropped.fetch_add(rows, Relaxed);
+    /// Counts rows that the payload log could not take, and says so now and then.
+    pub fn dropped(&self, rows: u64, why: Loss) {
+        self.rows_dropped[why as usize].fetch_add(rows, Relaxed);
+        let Ok(mut said) = self.said.try_lock() else {
+            return;
+        };
+        if said.is_none_or(|at| at.elapsed() >= SAID_FOR) {
+            *said = Some(Instant::now());
+            let all: u64 = self
+                .rows_dropped
+                .iter()
+                .map(|rows| rows.load(Relaxed))
+                .sum();
+            warn!(
+                "{all} rows of the payload log were dropped so far, the last because {}",
+                why.in_words()
+            );
+        }
+    }
+
+    /// Counts an upload that has to be tried again.
+    pub fn upload_failed(&self) {
+        self.uploads_failed.fetch_add(1, Relaxed);
+    }
+
+    /// Counts predictions by their bins.
+    pub fn predicted(&self, bins: impl IntoIterator<Item = i32>) {
+        let mut predictions = self.predictions.lock().expect("no thread panics with it");
+        for bin in bins {
+            *predictions.entry(bin).or_default() += 1;
+        }
+    }
+
+    /// Counts what became of a copy.
+    pub fn mirrored(&self, more: Mirrored) {
+        let mut all = self.mirror.lock().expect("no thread panics with it");
+        all.sent += more.sent;
+        all.errors += more.errors;
+        all.dropped += more.dropped;
+        all.compared += more.compared;
+        all.agreed += more.agreed;
+    }
+
+    /// Counts an answer that was streamed: when its first token came, how many there were, and over how long.
+    pub fn streamed(&self, first: Duration, tokens: u64, over: Duration, trace: Option<Trace>) {
+        self.first_token.observe(first, trace);
+        self.tokens.fetch_add(tokens, Relaxed);
+        let nanoseconds = u64::try_from(over.as_nanos()).unwrap_or(u64::MAX);
+        self.token_nanoseconds.fetch_add(nanoseconds, Relaxed);
+    }
+
+    fn rows_dropped(&self) -> u64 {
+        self.rows_dropped
+            .iter()
+            .map(|rows| rows.load(Relaxed))
+            .sum()
+    }
+
+    fn token_time(&self) -> Duration {
+        Duration::from_nanos(self.token_nanoseconds.load(Relaxed))
     }
 
     /// What was measured, for the operator.
     pub fn observations(&self, version: &str) -> Observations {
-        let latency_counts: Vec<u64> = self
-            .buckets
-            .iter()
-            .map(|bucket| bucket.load(Relaxed))
-            .collect();
+        let latency_counts = self.latency.fine_counts();
+        let predictions = || {
+            self.predictions
+                .lock()
+                .expect("no thread panics with it")
+                .clone()
+        };
+        let mirror = || *self.mirror.lock().expect("no thread panics with it");
+        let tokens = || Tokens {
+            first_token_counts: self.first_token.fine_counts(),
+            tokens: self.tokens.load(Relaxed),
+            seconds: self.token_time().as_secs(),
+        };
         Observations {
             version: version.to_owned(),
             requests: latency_counts.iter().sum(),
             errors: self.errors.load(Relaxed),
-            latency_bounds_ms: BOUNDS_MS.to_vec(),
+            latency_bounds_ms: FINE_BOUNDS_MS.clone(),
             latency_counts,
             rows_logged: self.rows_logged.load(Relaxed),
-            rows_dropped: self.rows_dropped.load(Relaxed),
-            ..Observations::default()
+            rows_dropped: self.rows_dropped(),
+            predictions: self.measured.predictions.then(predictions),
+            mirror: self.measured.mirror.then(mirror),
+            tokens: self.measured.tokens.then(tokens),
         }
     }
 
-    /// What was measured, in Prometheus' text format.
-    pub fn prometheus(&self) -> String {
-        let mut text = String::new();
-        self.write(&mut text)
-            .expect("a text takes what is written to it");
-        text
+    /// What was measured, for Prometheus.
+    pub fn metrics(&self, format: Format, now: Now) -> String {
+        let mut text = Exposition::new(format);
+        let classes = self.classes.iter().map(|count| count.load(Relaxed));
+        text.counter(
+            "windlass_proxy_requests",
+            "Requests to the model, by the class of their status.",
+            Some("code_class"),
+            Outcome::CLASSES.into_iter().zip(classes),
+        );
+        text.counter(
+            "windlass_proxy_requests_refused",
+            "Requests that the model server was not asked, because too many were waiting.",
+            None,
+            [("", self.refused.load(Relaxed))],
+        );
+        text.histogram(
+            "windlass_proxy_request_duration_seconds",
+            "Time from a request's head to the end of its answer.",
+            &self.latency,
+        );
+        text.gauge(
+            "windlass_proxy_requests_waiting",
+            "Requests that wait for their turn.",
+            now.waiting,
+        );
+        text.gauge(
+            "windlass_proxy_circuit_open",
+            "1 while the model server is left alone, because it took no connections.",
+            now.is_open.into(),
+        );
+        self.write_log(&mut text, now);
+        if self.measured.mirror {
+            self.write_mirror(&mut text);
+        }
+        if self.measured.tokens {
+            self.write_tokens(&mut text);
+        }
+        text.finish()
     }
 
-    fn write(&self, text: &mut String) -> std::fmt::Result {
-        const REQUESTS: &str = "windlass_proxy_requests_total";
-        const DURATION: &str = "windlass_proxy_request_duration_seconds";
-        writeln!(
-            text,
-            "# HELP {REQUESTS} Requests to the model, by the class of their status."
-        )?;
-        writeln!(text, "# TYPE {REQUESTS} counter")?;
-        for (class, count) in Outcome::CLASSES.iter().zip(&self.classes) {
-            writeln!(
-                text,
-                "{REQUESTS}{{code_class=\"{class}\"}} {}",
-                count.load(Relaxed)
-            )?;
-        }
-        writeln!(
-            text,
-            "# HELP {DURATION} Time from a request's head to the end of its answer."
-        )?;
-        writeln!(text, "# TYPE {DURATION} histogram")?;
-        let mut cumulative = 0;
-        for (bound, count) in BOUNDS_MS.iter().zip(&self.buckets) {
-            cumulative += count.load(Relaxed);
-            writeln!(
-                text,
-                "{DURATION}_bucket{{le=\"{}\"}} {cumulative}",
-                bound / 1000.0
-            )?;
-        }
-        cumulative += self.buckets[BOUNDS_MS.len()].load(Relaxed);
-        writeln!(text, "{DURATION}_bucket{{le=\"+Inf\"}} {cumulative}")?;
-        let sum = Duration::from_nanos(self.nanoseconds.load(Relaxed));
-        writeln!(text, "{DURATION}_sum {}", sum.as_secs_f64())?;
-        writeln!(text, "{DURATION}_count {cumulative}")?;
-        for (what, help, count) in [
-            (
-                "logged",
-                "Rows written to the payload log.",
-                &self.rows_logged,
-            ),
-            (
-                "dropped",
-                "Rows that the payload log could not take.",
-                &self.rows_dropped,
-            ),
-        ] {
-            writeln!(
-                text,
-                "# HELP windlass_proxy_payload_rows_{what}_total {help}"
-            )?;
-            writeln!(
-                text,
-                "# TYPE windlass_proxy_payload_rows_{what}_total counter"
-            )?;
-            writeln!(
-                text,
-                "windlass_proxy_payload_rows_{what}_total {}",
-                count.load(Relaxed)
-            )?;
-        }
-        Ok(())
+    fn write_log(&self, text: &mut Exposition, now: Now) {
+        text.counter(
+            "windlass_proxy_payload_rows_logged",
+            "Rows written to the payload log.",
+            None,
+            [("", self.rows_logged.load(Relaxed))],
+        );
+        let dropped =
+            Loss::ALL.map(|why| (why.as_str(), self.rows_dropped[why as usize].load(Relaxed)));
+        text.counter(
+            "windlass_proxy_payload_rows_dropped",
+            "Rows that the payload log could not take, by why.",
+            Some("reason"),
+            dropped,
+        );
+        text.counter(
+            "windlass_proxy_payload_uploads_failed",
+            "Uploads of the payload log that had to be tried again.",
+            None,
+            [("", self.uploads_failed.load(Relaxed))],
+        );
+        text.gauge(
+            "windlass_proxy_payload_spool_bytes",
+            "Bytes of the payload log that are on local disk and not yet uploaded.",
+            now.spool_bytes,
+        );
+    }
+
+    fn write_mirror(&self, text: &mut Exposition) {
+        let mirror = *self.mirror.lock().expect("no thread panics with it");
+        let outcomes = [
+            ("answered", mirror.sent - mirror.errors),
+            ("failed", mirror.errors),
+            ("dropped", mirror.dropped),
+        ];
+        text.counter(
+            "windlass_proxy_mirrored_requests",
+            "Copies of requests for another version, by what became of them.",
+            Some("outcome"),
+            outcomes,
+        );
+        let rows = [
+            ("same", mirror.agreed),
+            ("different", mirror.compared - mirror.agreed),
+        ];
+        text.counter(
+            "windlass_proxy_mirrored_rows",
+            "Rows of which both versions' answers were compared, by whether these were the same.",
+            Some("answer"),
+            rows,
+        );
+    }
+
+    fn write_tokens(&self, text: &mut Exposition) {
+        text.histogram(
+            "windlass_proxy_first_token_seconds",
+            "Time from a request's head to the first token of its streamed answer.",
+            &self.first_token,
+        );
+        text.counter(
+            "windlass_proxy_tokens",
+            "Tokens of streamed answers, or events that carried some.",
+            None,
+            [("", self.tokens.load(Relaxed))],
+        );
+        text.counter(
+            "windlass_proxy_token_seconds",
+            "Time from the first token of each streamed answer to its last, in all.",
+            None,
+            [("", self.token_time().as_secs_f64())],
+        );
     }
 }
 
@@ -171,56 +396,96 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_latency_on_a_bound_is_in_the_bucket_that_the_bound_closes() {
-        let measurements = Measurements::default();
-        for (micros, bucket) in [
-            (1, 0),
-            (500, 0),
-            (501, 1),
-            (1000, 1),
-            (10_000_000, 13),
-            (10_000_001, 14),
-        ] {
-            let before = measurements.observations("v").latency_counts[bucket];
-            measurements.count(Outcome::Status(200), Duration::from_micros(micros));
-            assert_eq!(
-                measurements.observations("v").latency_counts[bucket],
-                before + 1,
-                "{micros}"
-            );
-        }
-    }
-
-    #[test]
     fn errors_are_5xx_and_what_was_not_answered() {
         let measurements = Measurements::default();
-        for outcome in [200, 404, 499, 500, 503]
+        for outcome in [200, 404, 429, 499, 500, 503]
             .map(Outcome::Status)
             .into_iter()
             .chain([Outcome::Unanswered])
         {
-            measurements.count(outcome, Duration::from_millis(1));
+            measurements.count(outcome, Duration::from_millis(1), None);
         }
         let observations = measurements.observations("v");
-        assert_eq!((observations.requests, observations.errors), (6, 3));
+        assert_eq!((observations.requests, observations.errors), (7, 3));
     }
 
     #[test]
-    fn the_text_is_cumulative_and_in_seconds() {
+    fn statuses_of_grpc_count_as_those_of_http_that_mean_the_same() {
+        let errors = (0..=16).filter(|code| Outcome::of_grpc(*code).is_error());
+        assert_eq!(errors.collect::<Vec<_>>(), [2, 4, 12, 13, 14, 15]);
+        assert_eq!(Outcome::of_grpc(0), Outcome::Status(200));
+        assert_eq!(Outcome::of_grpc(8), Outcome::Status(429));
+        assert_eq!(Outcome::of_grpc(99), Outcome::Status(500));
+    }
+
+    #[test]
+    fn what_is_not_measured_is_not_told() {
         let measurements = Measurements::default();
-        measurements.count(Outcome::Status(200), Duration::from_millis(2));
-        measurements.count(Outcome::Status(502), Duration::from_secs(20));
-        measurements.dropped(3);
-        let text = measurements.prometheus();
+        measurements.predicted([1]);
+        let observations = measurements.observations("v");
+        assert_eq!(
+            (
+                observations.predictions,
+                observations.mirror,
+                observations.tokens
+            ),
+            (None, None, None)
+        );
+        let text = measurements.metrics(Format::Classical, Now::default());
+        assert!(
+            !text.contains("mirrored") && !text.contains("token"),
+            "{text}"
+        );
+        let all = Measured {
+            predictions: true,
+            mirror: true,
+            tokens: true,
+        };
+        let measurements = Measurements::new(all);
+        measurements.predicted([1, 1, -4]);
+        measurements.streamed(
+            Duration::from_millis(3),
+            5,
+            Duration::from_millis(1500),
+            None,
+        );
+        measurements.streamed(
+            Duration::from_millis(3),
+            5,
+            Duration::from_millis(600),
+            None,
+        );
+        let observations = measurements.observations("v");
+        assert_eq!(
+            observations.predictions,
+            Some(BTreeMap::from([(-4, 1), (1, 2)]))
+        );
+        assert_eq!(observations.mirror, Some(Mirrored::default()));
+        let tokens = observations.tokens.expect("tokens");
+        assert_eq!((tokens.tokens, tokens.seconds), (10, 2));
+        assert_eq!(tokens.first_token_counts.iter().sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn names_of_metrics_say_what_they_count() {
+        let measurements = Measurements::default();
+        measurements.count(Outcome::Status(502), Duration::from_millis(2), None);
+        measurements.refused();
+        measurements.dropped(3, Loss::Behind);
+        let now = Now {
+            waiting: 4,
+            is_open: true,
+            spool_bytes: 5,
+        };
+        let text = measurements.metrics(Format::Classical, now);
         for line in [
             "windlass_proxy_requests_total{code_class=\"5xx\"} 1",
-            "windlass_proxy_request_duration_seconds_bucket{le=\"0.001\"} 0",
-            "windlass_proxy_request_duration_seconds_bucket{le=\"0.0025\"} 1",
-            "windlass_proxy_request_duration_seconds_bucket{le=\"10\"} 1",
-            "windlass_proxy_request_duration_seconds_bucket{le=\"+Inf\"} 2",
-            "windlass_proxy_request_duration_seconds_count 2",
-            "windlass_proxy_request_duration_seconds_sum 20.002",
-            "windlass_proxy_payload_rows_dropped_total 3",
+            "windlass_proxy_requests_refused_total 1",
+            "windlass_proxy_request_duration_seconds_count 1",
+            "windlass_proxy_payload_rows_dropped_total{reason=\"behind\"} 3",
+            "windlass_proxy_requests_waiting 4",
+            "windlass_proxy_circuit_open 1",
+            "windlass_proxy_payload_spool_bytes 5",
         ] {
             assert!(
                 text.lines().any(|there| there == line),

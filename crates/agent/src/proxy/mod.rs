@@ -1,121 +1,72 @@
 //! `windlass-agent proxy`: stands in front of a model server, measures it and logs payloads.
 //!
 //! ```text
-//!   clients ──> --listen ──> forward ──────────> --upstream
-//!                              │    └─ capture ──> log ──> Parquet at --log-uri
+//!   clients ──> --listen ──> forward ──────────> --upstream, --grpc-upstream
+//!                              │ │  └─ mirror ──> --mirror
+//!                              │ └─ capture ──> log ──> --spool ──> Parquet at --log-uri
 //!                              v
 //!                         measurements ──> --metrics-listen: /observations, /metrics, /healthz
 //! ```
 //!
-//! Bodies stream both ways; nothing on the way of a response waits for the log. On SIGTERM it goes on serving
-//! for a while, so that endpoints are withdrawn first, then finishes what is in flight and writes the log.
+//! Bodies stream both ways; nothing on the way of a response waits for the log, nor for the mirror. On SIGTERM it goes on
+//! serving for a while, so that endpoints are withdrawn first, then finishes what is in flight and writes the log.
 
+mod admission;
+mod arguments;
 mod capture;
+mod circuit;
+mod deadline;
+mod exchange;
+mod exposition;
 mod forward;
+mod histogram;
 mod log;
 mod measurements;
+mod mirror;
 mod payload;
+mod refusal;
 mod rows;
 mod server;
+mod signature;
+mod spool;
+mod tokens;
+mod trace;
+mod upload;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::Uri;
+use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 use windlass_api::agent::{FailureReason, FailureReport};
 
-use self::forward::Forwarder;
-use self::measurements::Measurements;
+use self::admission::Admission;
+pub use self::arguments::{Arguments, Protocol};
+use self::capture::Budget;
+use self::circuit::Circuit;
+use self::forward::Shared;
+use self::log::Destination;
+use self::measurements::{Measured, Measurements};
+use self::mirror::Mirror;
 use self::rows::Identity;
+use self::signature::SignatureFile;
 use crate::address::Address;
-use crate::arguments::duration;
 use crate::report::{OrFail, failure};
 
-/// Arguments of `windlass-agent proxy`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
-    /// Where clients come to.
-    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
-    /// The model server.
-    #[arg(long, default_value = "http://127.0.0.1:8081", value_name = "URL")]
-    pub upstream: Uri,
-    /// Where the operator and Prometheus come to.
-    #[arg(long, default_value = "0.0.0.0:9464", value_name = "ADDRESS")]
-    pub metrics_listen: SocketAddr,
-    /// The model's name.
-    #[arg(long)]
-    pub model: String,
-    /// The name of the ModelVersion.
-    #[arg(long)]
-    pub version: String,
-    /// The inference protocol.
-    #[arg(long, default_value = "OpenInference")]
-    pub protocol: Protocol,
-    /// The file with the model's signature; it may be missing.
-    #[arg(long, value_name = "FILE")]
-    pub signature: Option<PathBuf>,
-    /// Where payloads are logged; without it they are not.
-    #[arg(long, value_name = "URI")]
-    pub log_uri: Option<String>,
-    /// The share of requests that is logged, from 0 to 1.
-    #[arg(long, default_value_t = 1.0, value_parser = share)]
-    pub sample: f64,
-    /// How long a row waits to be written.
-    #[arg(long, default_value = "5s", value_parser = duration)]
-    pub flush_every: Duration,
-    /// How long it goes on serving once it was told to stop.
-    #[arg(long, default_value = "5s", value_parser = duration)]
-    pub drain: Duration,
-    /// How long requests that are in flight may take after that, and then the log's last file.
-    #[arg(long, default_value = "10s", value_parser = duration)]
-    pub finish: Duration,
-}
-
-/// An inference protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-#[value(rename_all = "PascalCase")]
-pub enum Protocol {
-    /// The Open Inference Protocol, version 2, over HTTP.
-    OpenInference,
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    let share = text
-        .parse()
-        .ok()
-        .filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| format!("'{text}' is not a share from 0 to 1"))
-}
+/// How many bytes of bodies the proxy keeps at once for the log and the mirror.
+const KEPT_BYTES: usize = 8 << 20;
 
 /// Serves until it is told to stop.
 pub async fn run(arguments: Arguments) -> Result<(), FailureReport> {
     let mut terminate = signal(SignalKind::terminate()).or_fail(FailureReason::Internal)?;
     let mut interrupt = signal(SignalKind::interrupt()).or_fail(FailureReason::Internal)?;
-    let upstream = arguments.upstream.authority().cloned();
-    let upstream = upstream
-        .filter(|_| arguments.upstream.scheme_str() == Some("http"))
-        .ok_or_else(|| {
-            let message = format!(
-                "--upstream {} is not of the form http://host:port",
-                arguments.upstream
-            );
-            failure(FailureReason::InvalidArguments, message)
-        })?;
-    let measurements = Arc::new(Measurements::default());
-    let (inlet, log) = start_log(&arguments, &measurements)?.unzip();
-    let forwarder = Arc::new(Forwarder::new(
-        upstream,
-        Arc::clone(&measurements),
-        inlet,
-        arguments.sample,
-    ));
+    arguments.validate()?;
+    let (shared, log) = prepare(&arguments)?;
     let clients = bind(arguments.listen, "--listen").await?;
     let metrics = bind(arguments.metrics_listen, "--metrics-listen").await?;
     let at = |listener: &TcpListener| {
@@ -126,16 +77,20 @@ pub async fn run(arguments: Arguments) -> Result<(), FailureReport> {
     };
     info!(listen = at(&clients), metrics = at(&metrics), upstream = %arguments.upstream, "serving");
 
-    let metrics = tokio::spawn(server::serve_metrics(
-        metrics,
-        measurements,
-        arguments.version.clone(),
-    ));
+    let told = server::Told {
+        shared: Arc::clone(&shared),
+        fill: log.as_ref().map(log::Running::fill).unwrap_or_default(),
+        version: arguments.version.clone(),
+    };
+    let metrics = tokio::spawn(server::serve_metrics(metrics, told));
     let (phase, phases) = watch::channel(server::Phase::Serving);
-    let serving = tokio::spawn(server::serve(clients, forwarder, phases));
+    let mut serving = tokio::spawn(server::serve(clients, shared, phases));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        ended = &mut serving => {
+            return ended.or_fail(FailureReason::Internal)?.or_fail(FailureReason::Internal);
+        }
     }
     info!("told to stop: serving for another {:?}", arguments.drain);
     phase.send_replace(server::Phase::Draining);
@@ -147,40 +102,108 @@ pub async fn run(arguments: Arguments) -> Result<(), FailureReport> {
     {
         warn!("requests were still in flight after {:?}", arguments.finish);
     }
+    // It holds on to the log, which ends when nobody does.
+    metrics.abort();
+    let _ = metrics.await;
     if let Some(log) = log
         && tokio::time::timeout(arguments.finish, log.finished())
             .await
             .is_err()
     {
         warn!(
-            "the payload log was not written in {:?}; its last rows are lost",
+            "the payload log was not uploaded in {:?}: its last rows stay in --spool, and are uploaded at the next start where that folder is still there",
             arguments.finish
         );
     }
-    metrics.abort();
     info!("stopped");
     Ok(())
 }
 
+/// What serves, and the log that it feeds.
+fn prepare(arguments: &Arguments) -> Result<(Arc<Shared>, Option<log::Running>), FailureReport> {
+    let upstream = arguments::server("--upstream", &arguments.upstream)?;
+    let grpc_upstream = match &arguments.grpc_upstream {
+        Some(uri) => arguments::server("--grpc-upstream", uri)?,
+        None => upstream.clone(),
+    };
+    let measurements = Arc::new(Measurements::new(Measured {
+        predictions: arguments.count_predictions > 0.0,
+        mirror: arguments.mirror.is_some(),
+        tokens: arguments.protocol == Protocol::OpenAI,
+    }));
+    let signature = Arc::new(SignatureFile::new(arguments.signature.clone()));
+    let body_limit = usize::try_from(arguments.body_limit).unwrap_or(usize::MAX);
+    let mirror = match &arguments.mirror {
+        None => None,
+        Some(uri) => {
+            let settings = mirror::Settings {
+                to: arguments::server("--mirror", uri)?,
+                share: arguments.mirror_share,
+                protocol: arguments.protocol,
+                signature: Arc::clone(&signature),
+                body_limit,
+            };
+            Some(Arc::new(Mirror::new(settings, Arc::clone(&measurements))))
+        }
+    };
+    let (inlet, log) = start_log(arguments, signature, &measurements)?.unzip();
+    let is_logged = arguments.log_uri.is_some();
+    let shared = Shared {
+        settings: forward::Settings {
+            upstream,
+            grpc_upstream,
+            protocol: arguments.protocol,
+            timeout: arguments.timeout,
+            sample: if is_logged { arguments.sample } else { 0.0 },
+            count_predictions: arguments.count_predictions,
+        },
+        measurements,
+        log: inlet,
+        mirror,
+        admission: Admission::new(arguments.concurrency, arguments.queue, arguments.queue_wait),
+        circuit: Circuit::new(arguments.circuit_failures),
+        grpc_circuit: Circuit::new(arguments.circuit_failures),
+        budget: Budget::new(KEPT_BYTES.max(body_limit), body_limit),
+    };
+    Ok((Arc::new(shared), log))
+}
+
 fn start_log(
     arguments: &Arguments,
+    signature: Arc<SignatureFile>,
     measurements: &Arc<Measurements>,
 ) -> Result<Option<(log::Inlet, log::Running)>, FailureReport> {
-    let Some(uri) = &arguments.log_uri else {
-        return Ok(None);
+    let to = match &arguments.log_uri {
+        Some(uri) => Some(Destination {
+            uri: Address::parse(uri).or_fail(FailureReason::InvalidArguments)?,
+            spool: arguments.spool.clone().unwrap_or_else(|| usual_spool(uri)),
+            spool_limit: arguments.spool_limit,
+            flush_every: arguments.flush_every,
+        }),
+        None if arguments.count_predictions > 0.0 => None,
+        None => return Ok(None),
     };
     let settings = log::Settings {
-        to: Address::parse(uri).or_fail(FailureReason::InvalidArguments)?,
+        to,
         identity: Identity {
             model: arguments.model.clone(),
             version: arguments.version.clone(),
+            protocol: arguments.protocol,
+            redacted: arguments.redact.iter().cloned().collect(),
         },
-        signature: arguments.signature.clone(),
-        flush_every: arguments.flush_every,
+        signature,
     };
     log::start(settings, Arc::clone(measurements))
         .or_fail(FailureReason::Internal)
         .map(Some)
+}
+
+/// The spool of a log where none is named: each log has its own, so that nothing is uploaded to another's place.
+fn usual_spool(uri: &str) -> PathBuf {
+    let digest = Sha256::digest(uri.as_bytes());
+    let (name, _) = digest.split_first_chunk().expect("it has 32 bytes");
+    let name = u64::from_be_bytes(*name);
+    std::env::temp_dir().join(format!("windlass-payloads-{name:016x}"))
 }
 
 async fn bind(address: SocketAddr, argument: &str) -> Result<TcpListener, FailureReport> {

@@ -1,117 +1,223 @@
-//! Rows of the payload log, collected for one Parquet file.
+//! Rows of the payload log, collected for one batch of its spool.
+//!
+//! Columns, in this order: `request_id`, `timestamp`, `model`, `version`; the features and `prediction`; with OpenAI what
+//! is said beside, with Raw the sizes; `status` and `latency_ms`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{
-    ArrayRef, Float64Builder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, Float64Builder, Int64Builder, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::error::ArrowError;
 use jiff::Timestamp;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
-use uuid::Uuid;
 use windlass_api::agent::Signature;
 
-use super::payload::{Cell, Payload, categories};
+use super::arguments::Protocol;
+use super::payload::{Cell, Chat, Payload, categories, classes};
 use crate::profile::PREDICTION;
 
-/// What every row of a log says.
+/// Columns that every row has a value in.
+pub const ALWAYS: [&str; 4] = ["request_id", "timestamp", "model", "version"];
+
+/// What a log is of.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The model's name.
     pub model: String,
     /// The name of the ModelVersion.
     pub version: String,
+    /// The protocol that it is asked in.
+    pub protocol: Protocol,
+    /// Columns whose values are logged as null.
+    pub redacted: BTreeSet<String>,
 }
 
-/// Rows of one width.
+/// What is known of a request beside its bodies.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The request's id.
+    pub id: String,
+    /// When it came.
+    pub received: Timestamp,
+    /// The answer's status; absent where there was none.
+    pub status: Option<u16>,
+    /// From the request's head to the answer's end.
+    pub latency: Duration,
+    /// From the request's head to the first token of a streamed answer.
+    pub first_token: Option<Duration>,
+    /// Bytes of the request's body.
+    pub request_bytes: u64,
+    /// Bytes of the answer's body.
+    pub response_bytes: u64,
+}
+
+/// Rows of the same columns.
 #[derive(Debug)]
 pub struct Rows {
     identity: Identity,
     request_ids: Vec<String>,
     timestamps: Vec<i64>,
+    /// As the request names them.
+    names: Option<Vec<String>>,
     features: Vec<Column>,
-    prediction: Column,
+    prediction: Option<Column>,
+    beside: Vec<Column>,
+    status: Column,
+    latency: Column,
+    bytes: usize,
 }
 
-/// A feature's column.
+/// A column.
 #[derive(Debug)]
 struct Column {
     name: String,
     values: Values,
+    is_redacted: bool,
 }
 
 #[derive(Debug)]
 enum Values {
     Number(Float64Builder),
+    Integer(Int64Builder),
     Category {
         categories: Vec<String>,
         values: StringBuilder,
     },
 }
 
+impl Values {
+    fn numbers() -> Self {
+        Self::Number(Float64Builder::new())
+    }
+
+    fn integers() -> Self {
+        Self::Integer(Int64Builder::new())
+    }
+
+    fn categories(categories: &[String]) -> Self {
+        Self::Category {
+            categories: categories.to_vec(),
+            values: StringBuilder::new(),
+        }
+    }
+
+    fn texts() -> Self {
+        Self::categories(&[])
+    }
+}
+
 impl Column {
+    fn new(identity: &Identity, name: &str, values: Values) -> Self {
+        Self {
+            name: name.to_owned(),
+            values,
+            is_redacted: identity.redacted.contains(name),
+        }
+    }
+
     fn push(&mut self, cell: &Cell) {
+        let cell = if self.is_redacted { &Cell::Null } else { cell };
         match &mut self.values {
             Values::Number(values) => values.append_option(cell.number()),
+            Values::Integer(values) => values.append_null(),
             Values::Category { categories, values } => {
                 values.append_option(cell.category(categories));
             }
         }
     }
+
+    fn push_number(&mut self, number: Option<f64>) {
+        self.push(&number.map_or(Cell::Null, Cell::Number));
+    }
+
+    fn push_integer(&mut self, number: Option<i64>) {
+        if let Values::Integer(values) = &mut self.values {
+            values.append_option(number.filter(|_| !self.is_redacted));
+        }
+    }
+
+    fn push_text(&mut self, text: Option<&str>) {
+        if let Values::Category { values, .. } = &mut self.values {
+            values.append_option(text.filter(|_| !self.is_redacted));
+        }
+    }
 }
 
 impl Rows {
-    /// No rows yet; `width` values each, named by the signature, else `f0`, `f1`, ….
-    pub fn new(identity: &Identity, signature: Option<&Signature>, width: usize) -> Self {
-        let number = || Values::Number(Float64Builder::new());
-        let features = match signature {
-            Some(signature) => signature
+    /// No rows yet, of the columns of a payload: named by the signature, else by itself, else `f0`, `f1`, ….
+    pub fn new(identity: &Identity, signature: Option<&Signature>, payload: &Payload) -> Self {
+        let column = |name: &str, values| Column::new(identity, name, values);
+        let features: Vec<Column> = match (signature, &payload.names) {
+            (Some(signature), _) if signature.inputs.len() == payload.width => signature
                 .inputs
                 .iter()
                 .map(|feature| {
-                    let values = categories(&feature.encoding).map_or_else(number, |categories| {
-                        Values::Category {
-                            categories: categories.to_vec(),
-                            values: StringBuilder::new(),
-                        }
-                    });
-                    Column {
-                        name: feature.name.clone(),
-                        values,
-                    }
+                    let values = categories(&feature.encoding)
+                        .map_or_else(Values::numbers, Values::categories);
+                    column(&feature.name, values)
                 })
                 .collect(),
-            None => (0..width)
-                .map(|index| Column {
-                    name: format!("f{index}"),
-                    values: number(),
-                })
+            (_, Some(names)) => names
+                .iter()
+                .map(|name| column(name, Values::numbers()))
                 .collect(),
+            (_, None) => (0..payload.width)
+                .map(|index| column(&format!("f{index}"), Values::numbers()))
+                .collect(),
+        };
+        let classes = classes(signature);
+        let prediction = match identity.protocol {
+            Protocol::Raw => None,
+            Protocol::OpenAI if classes.is_empty() => Some(Values::texts()),
+            _ if classes.len() > 2 => Some(Values::categories(classes)),
+            _ => Some(Values::numbers()),
+        };
+        // A feature may have a name that the proxy has for its own column.
+        let own = |name: &str, values| {
+            let is_taken = features.iter().any(|feature| feature.name == name);
+            let free = if is_taken {
+                format!("windlass_{name}")
+            } else {
+                name.to_owned()
+            };
+            column(&free, values)
+        };
+        let beside = match identity.protocol {
+            Protocol::OpenInference | Protocol::V1 => Vec::new(),
+            Protocol::OpenAI => vec![
+                own("requested_model", Values::texts()),
+                own("messages", Values::texts()),
+                own("finish_reason", Values::texts()),
+                own("prompt_tokens", Values::integers()),
+                own("completion_tokens", Values::integers()),
+                own("first_token_ms", Values::numbers()),
+            ],
+            Protocol::Raw => vec![
+                own("request_bytes", Values::integers()),
+                own("response_bytes", Values::integers()),
+            ],
         };
         Self {
             identity: identity.clone(),
             request_ids: Vec::new(),
             timestamps: Vec::new(),
+            names: payload.names.clone(),
+            prediction: prediction.map(|values| column(PREDICTION, values)),
+            beside,
+            status: own("status", Values::integers()),
+            latency: own("latency_ms", Values::numbers()),
             features,
-            prediction: Column {
-                name: PREDICTION.to_owned(),
-                values: match signature.map(|signature| &signature.output.classes) {
-                    Some(classes) if classes.len() > 2 => Values::Category {
-                        categories: classes.clone(),
-                        values: StringBuilder::new(),
-                    },
-                    Some(_) | None => number(),
-                },
-            },
+            bytes: 0,
         }
     }
 
-    /// Values in a row.
-    pub fn width(&self) -> usize {
-        self.features.len()
+    /// Whether a payload has these columns.
+    pub fn fit(&self, payload: &Payload) -> bool {
+        self.features.len() == payload.width && self.names == payload.names
     }
 
     /// How many rows.
@@ -119,56 +225,66 @@ impl Rows {
         self.timestamps.len()
     }
 
-    /// The time of the earliest row.
-    pub fn first(&self) -> Timestamp {
-        time(self.timestamps.iter().min())
-    }
-
-    /// The time of the latest row.
-    pub fn last(&self) -> Timestamp {
-        time(self.timestamps.iter().max())
+    /// About how many bytes they take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Adds the rows of one request.
-    pub fn push(&mut self, payload: Payload, received: Timestamp) {
-        let Payload {
-            id,
-            rows,
-            predictions,
-        } = payload;
-        let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
-        let is_single = rows.len() == 1;
-        for (index, (row, prediction)) in rows.iter().zip(predictions).enumerate() {
-            self.request_ids.push(if is_single {
+    pub fn push(&mut self, payload: &Payload, facts: &Facts) {
+        let id = payload.id.as_ref().unwrap_or(&facts.id);
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+        for index in 0..payload.count {
+            self.request_ids.push(if payload.count == 1 {
                 id.clone()
             } else {
                 format!("{id}#{index}")
             });
-            self.timestamps.push(received.as_microsecond());
+            self.timestamps.push(facts.received.as_microsecond());
+            let row = &payload.cells[index * payload.width..][..payload.width];
             for (column, cell) in self.features.iter_mut().zip(row) {
                 column.push(cell);
+                self.bytes += 8 + cell.text().map_or(0, str::len);
             }
-            self.prediction.push(&prediction);
+            if let Some(column) = &mut self.prediction {
+                let cell = payload.predictions.get(index).unwrap_or(&Cell::Null);
+                column.push(cell);
+                self.bytes += cell.text().map_or(0, str::len);
+            }
+            self.push_beside(payload.chat.as_ref(), facts);
+            self.status.push_integer(facts.status.map(i64::from));
+            self.latency.push_number(Some(milliseconds(facts.latency)));
+            self.bytes += 2 * id.len() + 32;
         }
     }
 
-    /// The rows as a Parquet file.
-    ///
-    /// # Errors
-    /// When two columns cannot be told apart, or a row is not of the width that was said.
-    pub fn into_parquet(self) -> Result<Vec<u8>, ParquetError> {
-        let batch = self.into_batch()?;
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .build();
-        let mut content = Vec::new();
-        let mut writer = ArrowWriter::try_new(&mut content, batch.schema(), Some(properties))?;
-        writer.write(&batch)?;
-        writer.close()?;
-        Ok(content)
+    /// In the order of [`Rows::new`].
+    fn push_beside(&mut self, chat: Option<&Chat>, facts: &Facts) {
+        match self.beside.as_mut_slice() {
+            [model, messages, reason, prompt, completion, first] => {
+                let chat = chat.cloned().unwrap_or_default();
+                self.bytes += chat.messages.as_ref().map_or(0, String::len);
+                model.push_text(chat.model.as_deref());
+                messages.push_text(chat.messages.as_deref());
+                reason.push_text(chat.finish_reason.as_deref());
+                prompt.push_integer(chat.prompt_tokens);
+                completion.push_integer(chat.completion_tokens);
+                first.push_number(facts.first_token.map(|time| time.as_secs_f64() * 1000.0));
+            }
+            [request, response] => {
+                let bytes = |bytes: u64| i64::try_from(bytes).ok();
+                request.push_integer(bytes(facts.request_bytes));
+                response.push_integer(bytes(facts.response_bytes));
+            }
+            _ => {}
+        }
     }
 
-    fn into_batch(mut self) -> Result<RecordBatch, ParquetError> {
+    /// The rows as a batch.
+    ///
+    /// # Errors
+    /// When a row is not of the width that was said.
+    pub fn into_batch(mut self) -> Result<RecordBatch, ArrowError> {
         let count = self.len();
         let utc: Arc<str> = Arc::from("UTC");
         let same = |text: &str| {
@@ -176,15 +292,13 @@ impl Rows {
                 text, count,
             ))) as ArrayRef
         };
+        let [id, timestamp, model, version] = ALWAYS;
+        let time = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&utc)));
         let mut fields = vec![
-            Field::new("request_id", DataType::Utf8, false),
-            Field::new(
-                "timestamp",
-                DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&utc))),
-                false,
-            ),
-            Field::new("model", DataType::Utf8, false),
-            Field::new("version", DataType::Utf8, false),
+            Field::new(id, DataType::Utf8, false),
+            Field::new(timestamp, time, false),
+            Field::new(model, DataType::Utf8, false),
+            Field::new(version, DataType::Utf8, false),
         ];
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from(std::mem::take(&mut self.request_ids))),
@@ -195,23 +309,127 @@ impl Rows {
             same(&self.identity.model),
             same(&self.identity.version),
         ];
-        for Column { name, values } in self.features.into_iter().chain([self.prediction]) {
+        let rest = self.features.into_iter().chain(self.prediction);
+        let rest = rest.chain(self.beside).chain([self.status, self.latency]);
+        for Column { name, values, .. } in rest {
             let (kind, column): (DataType, ArrayRef) = match values {
                 Values::Number(mut values) => (DataType::Float64, Arc::new(values.finish())),
+                Values::Integer(mut values) => (DataType::Int64, Arc::new(values.finish())),
                 Values::Category { mut values, .. } => (DataType::Utf8, Arc::new(values.finish())),
             };
             fields.push(Field::new(name, kind, true));
             columns.push(column);
         }
-        Ok(RecordBatch::try_new(
-            Arc::new(Schema::new(fields)),
-            columns,
-        )?)
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
     }
 }
 
-fn time(microseconds: Option<&i64>) -> Timestamp {
-    microseconds
-        .and_then(|microseconds| Timestamp::from_microsecond(*microseconds).ok())
-        .unwrap_or_default()
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{Float64Type, Int64Type};
+
+    use super::*;
+
+    fn identity(protocol: Protocol, redacted: &[&str]) -> Identity {
+        Identity {
+            model: "m".to_owned(),
+            version: "m-1".to_owned(),
+            protocol,
+            redacted: redacted.iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
+
+    fn facts() -> Facts {
+        Facts {
+            id: "a".to_owned(),
+            received: Timestamp::UNIX_EPOCH,
+            status: Some(200),
+            latency: Duration::from_micros(1500),
+            first_token: None,
+            request_bytes: 7,
+            response_bytes: 9,
+        }
+    }
+
+    fn names(batch: &RecordBatch) -> Vec<String> {
+        let schema = batch.schema();
+        let fields = schema.fields().iter().skip(ALWAYS.len());
+        fields.map(|field| field.name().clone()).collect()
+    }
+
+    #[test]
+    fn what_is_redacted_is_null_and_the_rest_is_there() {
+        let payload = Payload {
+            count: 1,
+            width: 2,
+            names: Some(vec!["age".to_owned(), "status".to_owned()]),
+            cells: vec![Cell::Number(40.0), Cell::Number(3.0)],
+            predictions: vec![Cell::Number(0.5)],
+            ..Payload::default()
+        };
+        let identity = identity(Protocol::V1, &["age", "latency_ms"]);
+        let mut rows = Rows::new(&identity, None, &payload);
+        rows.push(&payload, &facts());
+        let batch = rows.into_batch().expect("a batch");
+        let expected = [
+            "age",
+            "status",
+            "prediction",
+            "windlass_status",
+            "latency_ms",
+        ];
+        assert_eq!(names(&batch), expected);
+        let number = |name: &str| batch[name].as_primitive::<Float64Type>();
+        assert!(number("age").is_null(0) && number("latency_ms").is_null(0));
+        assert!((number("status").value(0) - 3.0).abs() < 1e-9);
+        assert_eq!(
+            batch["windlass_status"]
+                .as_primitive::<Int64Type>()
+                .value(0),
+            200
+        );
+    }
+
+    #[test]
+    fn a_row_of_raw_has_sizes_and_no_prediction() {
+        let payload = Payload {
+            count: 1,
+            ..Payload::default()
+        };
+        let mut rows = Rows::new(&identity(Protocol::Raw, &[]), None, &payload);
+        rows.push(&payload, &facts());
+        let batch = rows.into_batch().expect("a batch");
+        let expected = ["request_bytes", "response_bytes", "status", "latency_ms"];
+        assert_eq!(names(&batch), expected);
+        assert_eq!(
+            batch["response_bytes"].as_primitive::<Int64Type>().value(0),
+            9
+        );
+    }
+
+    #[test]
+    fn a_chat_has_columns_of_its_own() {
+        let payload = Payload {
+            count: 1,
+            predictions: vec![Cell::Text("Hi".to_owned())],
+            chat: Some(Chat {
+                messages: Some("[]".to_owned()),
+                completion_tokens: Some(2),
+                ..Chat::default()
+            }),
+            ..Payload::default()
+        };
+        let mut rows = Rows::new(&identity(Protocol::OpenAI, &["messages"]), None, &payload);
+        rows.push(&payload, &facts());
+        let batch = rows.into_batch().expect("a batch");
+        assert!(batch["messages"].is_null(0));
+        assert_eq!(batch["prediction"].as_string::<i32>().value(0), "Hi");
+        assert_eq!(
+            batch["completion_tokens"]
+                .as_primitive::<Int64Type>()
+                .value(0),
+            2
+        );
+    }
 }

@@ -1,23 +1,34 @@
 //! The proxy's two ports.
+//!
+//! ```text
+//!   --listen ──> accept ──in turn──> a thread for each processor, with connections to the server of its own
+//! ```
+//!
+//! A request stays in the thread of its connection: nothing of it is handed from one processor to another.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tracing::debug;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
 
-use super::forward::Forwarder;
-use super::measurements::Measurements;
+use super::exposition::Format;
+use super::forward::{Forwarder, Shared};
+use super::spool::Fill;
 use crate::http::{accept, serve_answers};
+
+/// More threads than this only wait for each other.
+const MAX_THREADS: usize = 8;
 
 /// How far the proxy is on its way to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,23 +42,100 @@ pub enum Phase {
 }
 
 /// Serves clients until the phase is [`Phase::Finishing`] and the last answer is sent.
+///
+/// # Errors
+/// When there are no threads to be had.
 pub async fn serve(
     listener: TcpListener,
-    forwarder: Arc<Forwarder>,
+    shared: Arc<Shared>,
     mut phases: watch::Receiver<Phase>,
-) {
-    let connections = GracefulShutdown::new();
+) -> std::io::Result<()> {
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads: Vec<Thread> = (0..count.min(MAX_THREADS))
+        .map(|_| Thread::start(&shared, &phases))
+        .collect::<Result<_, _>>()?;
+    drop(shared);
+    let mut next = threads.iter().cycle();
     loop {
         let stream = tokio::select! {
             stream = accept(&listener) => stream,
             _ = phases.wait_for(|phase| *phase == Phase::Finishing) => break,
         };
+        // Each thread waits for its connections itself.
+        match (stream.into_std(), next.next()) {
+            (Ok(stream), Some(thread)) => {
+                let _ = thread.streams.send(stream);
+            }
+            (Err(problem), _) => debug!("a connection was not taken: {problem}"),
+            (Ok(_), None) => {}
+        }
+    }
+    drop(listener);
+    let join = move || {
+        for thread in threads {
+            drop(thread.streams);
+            if thread.handle.join().is_err() {
+                warn!("a thread of the proxy ended early");
+            }
+        }
+    };
+    let _ = tokio::task::spawn_blocking(join).await;
+    Ok(())
+}
+
+/// A thread that serves the connections that it is given.
+struct Thread {
+    streams: mpsc::UnboundedSender<std::net::TcpStream>,
+    handle: JoinHandle<()>,
+}
+
+impl Thread {
+    fn start(shared: &Arc<Shared>, phases: &watch::Receiver<Phase>) -> std::io::Result<Self> {
+        let (streams, given) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let forwarder = Arc::new(Forwarder::new(Arc::clone(shared)));
+        let phases = phases.clone();
+        let thread = std::thread::Builder::new().name("proxy".to_owned());
+        let handle =
+            thread.spawn(move || runtime.block_on(serve_given(given, forwarder, phases)))?;
+        Ok(Self { streams, handle })
+    }
+}
+
+async fn serve_given(
+    mut streams: mpsc::UnboundedReceiver<std::net::TcpStream>,
+    forwarder: Arc<Forwarder>,
+    mut phases: watch::Receiver<Phase>,
+) {
+    let connections = GracefulShutdown::new();
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // hyper counts the time between requests, too: a client may keep a connection for as long as it likes.
+        .header_read_timeout(None);
+    builder.http2().timer(TokioTimer::new());
+    loop {
+        let stream = tokio::select! {
+            stream = streams.recv() => stream,
+            _ = phases.wait_for(|phase| *phase == Phase::Finishing) => None,
+        };
+        let Some(stream) = stream else { break };
+        let Ok(stream) = TcpStream::from_std(stream) else {
+            continue;
+        };
         let (forwarder, phases) = (Arc::clone(&forwarder), phases.clone());
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let (forwarder, phases) = (Arc::clone(&forwarder), phases.clone());
             async move {
+                let is_http1 = request.version() < Version::HTTP_2;
                 let mut answer = forwarder.answer(request).await;
-                if let (Ok(response), true) = (&mut answer, *phases.borrow() != Phase::Serving) {
+                // HTTP/2 is told by its own frame, at the end.
+                if let (Ok(response), true) =
+                    (&mut answer, is_http1 && *phases.borrow() != Phase::Serving)
+                {
                     response
                         .headers_mut()
                         .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -55,11 +143,9 @@ pub async fn serve(
                 answer
             }
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            // hyper counts the time between requests, too: a client may keep a connection for as long as it likes.
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(stream), service);
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             if let Err(problem) = connection.await {
@@ -67,41 +153,42 @@ pub async fn serve(
             }
         });
     }
-    drop(listener);
     connections.shutdown().await;
 }
 
-/// Serves what was measured, until it is aborted.
-pub async fn serve_metrics(
-    listener: TcpListener,
-    measurements: Arc<Measurements>,
-    version: String,
-) {
-    serve_answers(listener, move |request| {
-        metrics(request, &measurements, &version)
-    })
-    .await;
+/// What the port for the operator and Prometheus tells.
+pub struct Told {
+    /// What is measured, and what is so at the moment.
+    pub shared: Arc<Shared>,
+    /// How full the log's spool is.
+    pub fill: Fill,
+    /// The name of the ModelVersion.
+    pub version: String,
 }
 
-fn metrics(
-    request: &Request<Incoming>,
-    measurements: &Measurements,
-    version: &str,
-) -> Response<Full<Bytes>> {
+/// Serves what was measured, until it is aborted.
+pub async fn serve_metrics(listener: TcpListener, told: Told) {
+    serve_answers(listener, move |request| metrics(request, &told)).await;
+}
+
+fn metrics(request: &Request<Incoming>, told: &Told) -> Response<Full<Bytes>> {
+    let measurements = &told.shared.measurements;
     let (status, kind, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/observations") => {
-            let observations = serde_json::to_string(&measurements.observations(version));
+            let observations = serde_json::to_string(&measurements.observations(&told.version));
             (
                 StatusCode::OK,
                 "application/json",
                 observations.expect("observations are plain data"),
             )
         }
-        (&Method::GET, "/metrics") => (
-            StatusCode::OK,
-            "text/plain; version=0.0.4",
-            measurements.prometheus(),
-        ),
+        (&Method::GET, "/metrics") => {
+            let accept = request.headers().get(header::ACCEPT);
+            let format = Format::of(accept.and_then(|accept| accept.to_str().ok()));
+            let now = told.shared.now(told.fill.bytes());
+            let text = measurements.metrics(format, now);
+            (StatusCode::OK, format.content_type(), text)
+        }
         (&Method::GET, "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
         _ => (
             StatusCode::NOT_FOUND,

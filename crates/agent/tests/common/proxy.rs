@@ -1,5 +1,6 @@
 //! A proxy in front of a small model server, over loopback.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::BufRead;
 use std::net::SocketAddr;
@@ -9,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::net::TcpListener;
 use windlass_api::agent::Observations;
@@ -22,9 +24,11 @@ use super::{Place, names};
 
 pub const INFER: &str = "/v2/models/flights/infer";
 
-/// A model server that says the sum of each row. `x-sleep`: milliseconds to wait; `x-status`: the status to say.
+/// A model server that says the sum of each row, and `more`. `x-sleep`: milliseconds to wait; `x-status`: the status to
+/// say; `x-grpc-status`: the one to say in the trailers.
 async fn answer(
     request: Request<Incoming>,
+    more: f64,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
     let header = |name: &str| {
         request
@@ -55,6 +59,23 @@ async fn answer(
         });
         return Ok(Response::new(BodyExt::boxed(StreamBody::new(parts))));
     }
+    if request.version() == Version::HTTP_2 {
+        return Ok(over_http2(request).await);
+    }
+    if path == "/v1/chat/completions" {
+        return Ok(chat());
+    }
+    let headers: BTreeMap<String, String> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
+        .collect();
+    let headers = serde_json::json!(headers);
     let body = request
         .into_body()
         .collect()
@@ -75,11 +96,27 @@ async fn answer(
                 .unwrap_or_default();
             let sums: Vec<f64> = data
                 .chunks(data.len() / rows)
-                .map(|row| row.iter().sum())
+                .map(|row| row.iter().sum::<f64>() + more)
                 .collect();
             serde_json::json!({"model_name": "flights", "outputs": [{"name": "p", "shape": [rows], "datatype": "FP64", "data": sums}]}).to_string()
         }
-        _ => format!("{{\"path\": \"{path}\", \"bytes\": {}}}", body.len()),
+        Ok(value) if status == 200 && value["instances"].is_array() => {
+            let instances = value["instances"].as_array().into_iter().flatten();
+            let sums: Vec<f64> = instances
+                .map(|row| {
+                    row.as_array()
+                        .into_iter()
+                        .flatten()
+                        .filter_map(serde_json::Value::as_f64)
+                        .sum()
+                })
+                .collect();
+            serde_json::json!({ "predictions": sums }).to_string()
+        }
+        _ => format!(
+            "{{\"path\": \"{path}\", \"bytes\": {}, \"headers\": {headers}}}",
+            body.len()
+        ),
     };
     let said = if compresses {
         Bytes::from_static(b"\x1f\x8b as gzip writes it")
@@ -92,15 +129,72 @@ async fn answer(
     Ok(response)
 }
 
+/// The same bytes back, its headers as they came, and a status in the trailers.
+async fn over_http2(request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.expect("a body").to_bytes();
+    let status = head.headers.get("x-grpc-status").cloned();
+    let mut trailers = HeaderMap::new();
+    trailers.insert(
+        "grpc-status",
+        status.unwrap_or(HeaderValue::from_static("0")),
+    );
+    trailers.insert("x-after", HeaderValue::from_static("all"));
+    let frames = [Ok(Frame::data(body)), Ok(Frame::trailers(trailers))];
+    let body = StreamBody::new(futures::stream::iter(frames));
+    let mut response = Response::new(BodyExt::boxed(body));
+    let headers = response.headers_mut();
+    headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+    for name in ["te", "grpc-timeout", "x-request-id", "traceparent"] {
+        if let Some(value) = head.headers.get(name) {
+            let name = HeaderName::try_from(format!("x-got-{name}")).expect("a name");
+            headers.insert(name, value.clone());
+        }
+    }
+    response
+}
+
+/// Three tokens, a tenth of a second apart, after as long.
+fn chat() -> Response<BoxBody<Bytes, Infallible>> {
+    let parts = futures::stream::unfold(0, |count| async move {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let event = match count {
+            0..3 => format!("{{\"choices\": [{{\"index\": 0, \"delta\": {{\"content\": \"{count} \"}}}}]}}"),
+            3 => "{\"choices\": [{\"index\": 0, \"delta\": {}, \"finish_reason\": \"stop\"}], \"usage\": {\"prompt_tokens\": 5, \"completion_tokens\": 3}}".to_owned(),
+            4 => "[DONE]".to_owned(),
+            _ => return None,
+        };
+        Some((
+            Ok(Frame::data(Bytes::from(format!("data: {event}\n\n")))),
+            count + 1,
+        ))
+    });
+    let mut response = Response::new(BodyExt::boxed(StreamBody::new(parts)));
+    let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
+    response.headers_mut().insert("content-type", kind);
+    response
+}
+
 pub async fn upstream() -> SocketAddr {
+    upstream_that_adds(0.0).await
+}
+
+/// A server whose answers are so much larger.
+pub async fn upstream_that_adds(more: f64) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    upstream_at(listener, more)
+}
+
+pub fn upstream_at(listener: TcpListener, more: f64) -> SocketAddr {
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(
-                hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service_fn(answer)),
-            );
+            tokio::spawn(async move {
+                let service = service_fn(move |request| answer(request, more));
+                let builder = auto::Builder::new(TokioExecutor::new());
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                let _ = connection.await;
+            });
         }
     });
     address
@@ -146,6 +240,14 @@ impl Proxy {
                 &[][..]
             } else {
                 &["--flush-every", "100ms"]
+            })
+            .args(if arguments.contains(&"--spool") {
+                Vec::new()
+            } else {
+                vec![
+                    "--spool".to_owned(),
+                    place.path("spool").to_string_lossy().into_owned(),
+                ]
             })
             .args(arguments)
             .env("HOSTNAME", "pod-a")

@@ -1,6 +1,12 @@
 //! The traffic through `windlass-agent proxy`.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod grpc;
+mod limits;
+mod mirror;
+mod tokens;
+mod traces;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};

@@ -1,11 +1,14 @@
 //! The payload log of `windlass-agent proxy`.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod protocols;
+mod spool;
 
 use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use common::proxy::{INFER, Proxy, logged, request, upstream};
 use common::{Place, names};
@@ -110,7 +113,9 @@ async fn payloads_are_logged_under_the_names_of_the_signature() {
             "version",
             "origin",
             "distance",
-            "prediction"
+            "prediction",
+            "status",
+            "latency_ms"
         ]
     );
     let (times, rows): (Vec<i64>, Vec<Flight>) = batches.iter().flat_map(flights).unzip();
@@ -126,6 +131,19 @@ async fn payloads_are_logged_under_the_names_of_the_signature() {
     assert_eq!(
         (rows[3].1.clone(), rows[3].2, rows[3].3),
         (jfk("LGA"), Some(7.0), None)
+    );
+    let status = batches
+        .iter()
+        .flat_map(|batch| batch["status"].as_primitive::<Int64Type>());
+    let status: Vec<Option<i64>> = status.collect();
+    assert_eq!(status, [Some(200), Some(200), Some(200), Some(500)]);
+    let latency = batches
+        .iter()
+        .flat_map(|batch| batch["latency_ms"].as_primitive::<Float64Type>());
+    assert!(
+        latency
+            .flatten()
+            .all(|latency| latency > 0.0 && latency < 20_000.0)
     );
     assert_eq!(rows[3].0.len(), 36, "a UUID: {}", rows[3].0);
     let files = names(&folder);
@@ -230,6 +248,8 @@ async fn a_log_that_hangs_never_holds_up_a_response() {
             "10ms",
             "--finish",
             "2s",
+            "--spool-limit",
+            "64Ki",
         ],
         &[
             ("AWS_ENDPOINT_URL", &endpoint),
@@ -256,9 +276,22 @@ async fn a_log_that_hangs_never_holds_up_a_response() {
     assert_eq!(observations.rows_logged, 0);
     proxy.terminate();
     proxy.end().await;
+    // What is past the spool's limit is dropped, and nothing else.
     assert!(
-        observations.rows_dropped >= 2 * (1500 - 1024),
+        (100..3000).contains(&observations.rows_dropped),
         "{observations:?}"
     );
+    let spooled = std::fs::read_dir(place.path("spool/flights-3"))
+        .expect("there")
+        .flatten()
+        .flat_map(|owner| {
+            names(&owner.path())
+                .into_iter()
+                .map(move |name| owner.path().join(name))
+        });
+    let bytes: u64 = spooled
+        .map(|file| std::fs::metadata(file).expect("there").len())
+        .sum();
+    assert!((1..=64 << 10).contains(&bytes), "{bytes} bytes");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
 }

@@ -1,0 +1,158 @@
+//! HTTP/2 and gRPC, on the same port.
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use crate::common::Place;
+use crate::common::proxy::{Proxy, request, upstream};
+
+const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+
+async fn connect(address: &str) -> SendRequest<Full<Bytes>> {
+    let stream = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("a connection");
+    let (client, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .expect("HTTP/2");
+    tokio::spawn(connection);
+    client
+}
+
+fn call(path: &str) -> http::request::Builder {
+    Request::post(format!("http://model{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+}
+
+async fn send(
+    client: &mut SendRequest<Full<Bytes>>,
+    request: http::request::Builder,
+    body: &'static str,
+) -> (Response<()>, Bytes, HeaderMap) {
+    let request = request.body(Full::from(body)).expect("a request");
+    let (head, body) = client
+        .send_request(request)
+        .await
+        .expect("an answer")
+        .into_parts();
+    let body = body.collect().await.expect("a body");
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    (Response::from_parts(head, ()), body.to_bytes(), trailers)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_pass_with_their_trailers_and_their_status_is_counted() {
+    let place = Place::new();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr();
+    let grpc = format!("http://{}", upstream().await);
+    let proxy = Proxy::start(
+        &place,
+        nobody.expect("an address"),
+        &["--grpc-upstream", &grpc],
+    );
+    let mut client = connect(&proxy.listen).await;
+    let sent = call(MODEL_INFER)
+        .header("grpc-timeout", "20S")
+        .header("x-request-id", "a");
+    let (head, body, trailers) = send(&mut client, sent, "some message").await;
+    assert_eq!(
+        (head.status().as_u16(), &body[..]),
+        (200, &b"some message"[..])
+    );
+    assert_eq!(
+        (&trailers["grpc-status"], &trailers["x-after"]),
+        (
+            &"0".parse().expect("a value"),
+            &"all".parse().expect("a value")
+        )
+    );
+    assert_eq!(head.headers()["x-got-te"], "trailers");
+    assert_eq!(head.headers()["x-got-x-request-id"], "a");
+    let left = head.headers()["x-got-grpc-timeout"]
+        .to_str()
+        .expect("a text");
+    let left: u64 = left
+        .strip_suffix('m')
+        .expect("milliseconds")
+        .parse()
+        .expect("a number");
+    assert!((15_000..20_000).contains(&left), "{left}");
+    // A status in the trailers is as good as any: 13 is an error, 5 is the client's, 8 is no error.
+    for status in ["13", "5", "8"] {
+        let sent = call(MODEL_INFER).header("x-grpc-status", status);
+        let (head, _, trailers) = send(&mut client, sent, "").await;
+        assert_eq!(
+            (head.status().as_u16(), &trailers["grpc-status"]),
+            (200, &status.parse().expect("a value"))
+        );
+    }
+    // Questions are not counted.
+    send(
+        &mut client,
+        call("/inference.GRPCInferenceService/ModelReady"),
+        "",
+    )
+    .await;
+    send(&mut client, call("/grpc.health.v1.Health/Check"), "").await;
+    let observations = proxy
+        .observe(|observations| observations.requests >= 4)
+        .await;
+    assert_eq!((observations.requests, observations.errors), (4, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_cannot_be_passed_on_is_told_so_as_grpc_has_it() {
+    let place = Place::new();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr();
+    let proxy = Proxy::start(
+        &place,
+        nobody.expect("an address"),
+        &["--circuit-failures", "1"],
+    );
+    let mut client = connect(&proxy.listen).await;
+    for why in ["did%20not%20answer", "is%20not%20answering"] {
+        let (head, body, _) = send(&mut client, call(MODEL_INFER), "").await;
+        assert_eq!((head.status().as_u16(), body.len()), (200, 0));
+        assert_eq!(head.headers()["grpc-status"], "14");
+        let message = head.headers()["grpc-message"].to_str().expect("a text");
+        let message = message.replace(' ', "%20");
+        assert!(message.contains(why), "{message}");
+    }
+    let observations = proxy
+        .observe(|observations| observations.requests == 2)
+        .await;
+    assert_eq!(observations.errors, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_over_http2_goes_to_a_server_of_http1() {
+    let place = Place::new();
+    let proxy = Proxy::start(&place, upstream().await, &["--log-uri", "pvc://logs/x"]);
+    let mut client = connect(&proxy.listen).await;
+    let body: &'static str = Box::leak(request("one", &[[1.0, 0.5]]).into_boxed_str());
+    let sent = Request::post("http://model/v2/models/flights/infer");
+    let (head, body, _) = send(&mut client, sent, body).await;
+    assert_eq!(head.status(), 200);
+    assert!(String::from_utf8_lossy(&body).contains("[1.5]"), "{body:?}");
+    let sent = Request::post("http://model/v2/models/flights/infer")
+        .header("cookie", "a=1")
+        .header("cookie", "b=2");
+    let (_, body, _) = send(&mut client, sent, "{}").await;
+    let said: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(
+        (&said["headers"]["host"], &said["headers"]["cookie"]),
+        (&"model".into(), &"a=1; b=2".into())
+    );
+    let observations = proxy
+        .observe(|observations| observations.rows_logged == 1)
+        .await;
+    assert_eq!((observations.requests, observations.errors), (2, 0));
+}
