@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test demo demo-down generate bench-operator bench-training bench-statistics bench-verify docs
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-rollouts demo demo-down generate bench-operator bench-training bench-statistics bench-verify docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -71,6 +71,10 @@ test: test-images-and-programs ## Everything: unit, planners, real API server, e
 	-@scripts/install-servers.sh > /dev/null
 	cargo test --locked --workspace --no-fail-fast -- --test-threads=2
 	python3 -m unittest discover demo/tests
+
+test-rollouts: images-and-programs ## Fifty random roll-outs on a real node under constant load: no request fails (some 20 minutes)
+	@$(TESTCLUSTER) which traefik > /dev/null
+	WINDLASS_ROLLOUTS=50 cargo test --locked --workspace --test traffic -- --nocapture
 
 # Kubernetes is built only where it is run.
 demo: $(if $(filter current,$(CLUSTER)),images,images-and-programs) ## Go round the loop once, on a real cluster, with real flights

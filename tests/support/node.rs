@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use windlass_testcluster::programs::Program;
-use windlass_testcluster::{Cluster, Options, Shape, check_machine_for_node};
+use windlass_testcluster::{Addition, Cluster, Options, Shape, check_machine_for_node};
 
 /// Seconds for pods to start and end on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(3);
@@ -78,8 +78,17 @@ impl Bench {
 
     /// The same, with another image for trainers.
     pub fn up_for(trainer: &str, name: &str, gpus: u32) -> Self {
-        let cluster = Cluster::up(&Options::new(name, Shape::Node).with_gpus(gpus))
-            .expect("the cluster comes up");
+        Self::up_on(trainer, &Options::new(name, Shape::Node).with_gpus(gpus))
+    }
+
+    /// The same, with something beside it.
+    pub fn up_with(name: &str, addition: Addition) -> Self {
+        let options = Options::new(name, Shape::Node).with_gpus(0).with(addition);
+        Self::up_on(TRAINER, &options)
+    }
+
+    fn up_on(trainer: &str, options: &Options) -> Self {
+        let cluster = Cluster::up(options).expect("the cluster comes up");
         let bench = Self { cluster };
         for name in IMAGES.into_iter().chain([trainer]) {
             bench.load(name);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kube::ResourceExt;
-use windlass_api::{Decimal, DriftMonitor, MetricGate, Mode, ModelDeployment, Protocol};
+use windlass_api::{Decimal, DriftMonitor, MetricGate, Mode, ModelDeployment, Protocol, Strategy};
 
 use crate::card::content::Record;
 use crate::card::content::data::job;
@@ -178,14 +178,19 @@ pub fn foreseen(record: &Record<'_>) -> Vec<String> {
         });
     }
     for deployment in deployments(record) {
-        let weights = deployment.spec.rollout.steps.iter();
-        let weights: Vec<String> = weights.map(|step| format!("{} %", step.weight)).collect();
-        let steps = match weights.as_slice() {
-            [] => "at once".to_owned(),
-            weights => format!("in steps of {}", weights.join(", ")),
+        let rollout = &deployment.spec.rollout;
+        let how = match rollout.strategy {
+            Strategy::Canary => {
+                let weights = rollout.steps.iter().filter_map(|step| step.weight);
+                let weights: Vec<String> = weights.map(|weight| format!("{weight} %")).collect();
+                format!("in steps of {}", weights.join(", "))
+            }
+            Strategy::BlueGreen => "at once, when all its pods are ready".to_owned(),
+            Strategy::Shadow => "at once, after it has answered copies of the requests".to_owned(),
+            Strategy::Recreate => "at once, when the old one is gone".to_owned(),
         };
         said.push(format!(
-            "In the ModelDeployment {} a new version takes traffic {steps}, and is taken back where it does worse.",
+            "In the ModelDeployment {} a new version takes traffic {how}, and is taken back where it does worse.",
             deployment.name_any()
         ));
     }
