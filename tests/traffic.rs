@@ -164,7 +164,9 @@ fn no_request_fails_through_roll_outs_that_are_promoted_given_up_and_killed() {
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: loader, namespace: {SPACE}}}\nspec:\n  securityContext: {{runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{type: RuntimeDefault}}}}\n  containers:\n  - name: loader\n    image: localhost/flights:dev\n    imagePullPolicy: IfNotPresent\n\
          \x20   command: [python3, -c, {LOADER:?}]\n    securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}\n"
     ));
-    Bench::until(PATIENCE, "the load comes", || bench.loaded().len() == 4);
+    Bench::until(PATIENCE, "the load comes", || {
+        bench.condition(SPACE, "pod/loader", "Ready").0 == "True" && bench.loaded().len() == 4
+    });
 
     let mut random = StdRng::seed_from_u64(7);
     let (mut serves, start) = (1, Instant::now());
