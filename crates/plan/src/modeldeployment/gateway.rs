@@ -219,7 +219,12 @@ pub fn taken(live: Option<&HttpRoute>, wanted: &HttpRoute) -> Taken {
             })
         };
         for type_ in ["Accepted", "ResolvedRefs"] {
-            if let Some(refused) = find(type_).filter(|condition| condition.status == "False") {
+            let refused = find(type_).filter(|condition| condition.status == "False");
+            // A Service that has just been made is not known yet.
+            if refused.is_some_and(|condition| condition.reason == "BackendNotFound") {
+                return Taken::NotYet;
+            }
+            if let Some(refused) = refused {
                 return Taken::Refused(format!("{}: {}", refused.reason, refused.message));
             }
         }

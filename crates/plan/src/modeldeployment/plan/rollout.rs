@@ -54,6 +54,8 @@ struct Sizes {
 enum Next<'a> {
     /// The pods of a stage are awaited before it begins.
     AwaitPods,
+    /// The Gateway is to know the pods of a stage before it begins.
+    AwaitGateway,
     /// The pods of a stage that has begun are no longer ready.
     AwaitPodsAnew,
     /// A stage begins.
@@ -99,6 +101,10 @@ impl Reconcile<'_> {
             Next::AwaitPods => {
                 self.make_room(&mut canary, target, plan);
                 let said = awaits(stable, sizes);
+                self.await_pods(&mut canary, said);
+            }
+            Next::AwaitGateway => {
+                let said = "its pods are ready; waiting until the Gateway knows them".to_owned();
                 self.await_pods(&mut canary, said);
             }
             // They are awaited for as long as at the stage's beginning.
@@ -207,17 +213,18 @@ impl Reconcile<'_> {
         let is_apart = self.deployment.spec.rollout.strategy != Strategy::Canary;
         let answers = replicas::answering(self.child(target)) > 0;
         let serves = replicas::answering(self.child(stable)) > 0;
-        match (is_apart, answers, serves) {
-            (false, false, _) => Split::All(stable),
-            (false, true, false) if self.routing().is_some() => Split::All(target),
-            (false, true, _) if canary.weight == 0 && self.routing().is_some() => {
-                Split::All(stable)
-            }
-            (false, true, _) | (true, ..) => Split::Between {
-                stable,
-                canary: target,
-                weight: canary.weight,
-            },
+        match (self.routing().is_some(), answers, serves) {
+            _ if is_apart => {}
+            (_, false, _) => return Split::All(stable),
+            (true, true, false) => return Split::All(target),
+            (true, true, true) => return self.by_gateway(stable, target, canary.weight),
+            (false, true, _) => {}
+        }
+        Split::Between {
+            stable,
+            canary: target,
+            weight: canary.weight,
+            is_known: true,
         }
     }
 
@@ -401,6 +408,7 @@ impl Reconcile<'_> {
                 Next::AwaitPodsAnew
             }
             (Some(_), _) if !is_ready => Next::RollBack(self.flaps(canary)),
+            (None, Some(_)) if !split.is_known() => Next::AwaitGateway,
             (None, Some(stage)) => Next::Begin(stage),
             (Some(started), Some(stage)) if self.now.duration_since(started) < stage.hold => {
                 Next::Hold(lasts(stage, started))

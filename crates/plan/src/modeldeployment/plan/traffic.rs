@@ -37,21 +37,23 @@ pub(super) enum Split<'a> {
         canary: &'a ModelVersion,
         /// The canary's, in percent.
         weight: i32,
+        /// Whether what divides the traffic knows its pods: until then it is sent nothing at all.
+        is_known: bool,
     },
 }
 
 impl<'a> Split<'a> {
     fn weights(self) -> Vec<(&'a ModelVersion, i32)> {
-        let all = match self {
+        match self {
             Self::Any => Vec::new(),
             Self::All(version) => vec![(version, 100)],
             Self::Between {
                 stable,
                 canary,
                 weight,
+                ..
             } => vec![(stable, 100 - weight), (canary, weight)],
-        };
-        all.into_iter().filter(|(_, weight)| *weight > 0).collect()
+        }
     }
 
     fn stable(self) -> Option<&'a ModelVersion> {
@@ -59,6 +61,26 @@ impl<'a> Split<'a> {
             Self::Any => None,
             Self::All(version) => Some(version),
             Self::Between { stable, .. } => Some(stable),
+        }
+    }
+
+    /// Whether whoever is to have some traffic can have it.
+    pub(super) fn is_known(self) -> bool {
+        !matches!(
+            self,
+            Self::Between {
+                is_known: false,
+                ..
+            }
+        )
+    }
+
+    fn known_canary(self) -> Option<&'a ModelVersion> {
+        match self {
+            Self::Between {
+                is_known: false, ..
+            } => None,
+            _ => self.canary(),
         }
     }
 
@@ -87,6 +109,31 @@ impl<'a> Reconcile<'a> {
             self.deployment.spec.rollout.strategy,
             Strategy::BlueGreen | Strategy::Shadow
         )
+    }
+
+    /// How a Gateway divides traffic that is to be divided so. It learns of the canary's pods first, with no traffic for them:
+    /// for a moment it may know a Service and none of its pods, and requests that go there fail.
+    pub(super) fn by_gateway<'s>(
+        &self,
+        stable: &'s ModelVersion,
+        canary: &'s ModelVersion,
+        weight: i32,
+    ) -> Split<'s> {
+        let between = |weight, is_known| Split::Between {
+            stable,
+            canary,
+            weight,
+            is_known,
+        };
+        let before = self.before.traffic.as_ref();
+        let weights = before.filter(|before| before.by == TrafficBy::Gateway);
+        match weights.and_then(|before| before.weights.get(&canary.name_any())) {
+            Some(0) if self.is_settled(between(0, false)) || self.has_rule(between(0, true)) => {
+                between(weight, true)
+            }
+            None | Some(0) => between(0, false),
+            Some(_) => between(weight, true),
+        }
     }
 
     /// Plans that traffic is divided so.
@@ -162,6 +209,8 @@ impl<'a> Reconcile<'a> {
         let weights: BTreeMap<String, i32> = split
             .weights()
             .into_iter()
+            // A Gateway gets to know a version before it sends it anything.
+            .filter(|(_, weight)| *weight > 0 || by == TrafficBy::Gateway)
             .map(|(version, weight)| (version.name_any(), weight))
             .collect();
         if weights.is_empty() {
@@ -189,7 +238,7 @@ impl<'a> Reconcile<'a> {
                     weight,
                 })
                 .collect(),
-            canary: split.canary().map(service),
+            canary: split.known_canary().map(service),
         };
         Some(gateway::route(
             self.deployment,
@@ -205,6 +254,18 @@ impl<'a> Reconcile<'a> {
             .routing()
             .and_then(|routing| gateway::problem(self.deployment, routing, &self.observed.gateway));
         found.map_or(Ok(()), Err)
+    }
+
+    /// Whether the route that is there has the rule of what goes to the canary whatever its weight.
+    fn has_rule(&self, split: Split<'_>) -> bool {
+        let has_any = self
+            .routing()
+            .is_some_and(|routing| !routing.canary_when.is_empty());
+        let live = self.observed.gateway.route.as_ref();
+        has_any
+            && live
+                .zip(self.route(split))
+                .is_some_and(|(live, wanted)| crate::compare::is_so(&wanted.spec, &live.spec))
     }
 
     /// Whether the Gateway has taken the traffic as it is to be divided; always where there is none.

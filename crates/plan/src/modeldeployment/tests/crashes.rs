@@ -31,7 +31,8 @@ fn roll(rollout: &Value, is_good: bool, killed_after: Option<usize>) -> (End, us
         .settle();
     world.add(version(2, '2', Some("Pass"))).settle();
     for _ in 0..6 {
-        world.all_ready().settle().route_is_taken().settle();
+        world.all_ready().settle().route_is_taken().wait(6).settle();
+        world.route_is_taken().settle().route_is_taken();
         world.traffic(1500, errors).wait(61).settle();
     }
     world

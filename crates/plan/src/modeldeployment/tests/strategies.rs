@@ -51,6 +51,12 @@ fn behind_a_gateway(more: &serde_json::Value) -> World {
     world
 }
 
+/// The canary's pods are ready, and the Gateway knows them.
+fn known(world: &mut World) -> &mut World {
+    world.all_ready().settle().route_is_taken().wait(6).settle();
+    world.route_is_taken().settle().route_is_taken()
+}
+
 #[test]
 fn a_gateway_divides_the_traffic_by_weight_and_pods_go_once_it_sends_them_nothing() {
     let mut world = behind_a_gateway(&json!({}));
@@ -68,6 +74,20 @@ fn a_gateway_divides_the_traffic_by_weight_and_pods_go_once_it_sends_them_nothin
         "no pod answers yet"
     );
     world.all_ready().settle();
+    assert_eq!(
+        world.routed(),
+        named_weights(&[("churn-v1", 100), ("churn-v2", 0)]),
+        "the Gateway gets to know it first"
+    );
+    world.route_is_taken().settle();
+    assert!(
+        world
+            .said(READY)
+            .contains("waiting until the Gateway knows"),
+        "{}",
+        world.said(READY)
+    );
+    world.wait(6).settle();
     assert_eq!(
         world.routed(),
         named_weights(&[("churn-v1", 90), ("churn-v2", 10)])
@@ -126,12 +146,8 @@ fn named_weights(all: &[(&str, i64)]) -> Vec<(String, i64)> {
 #[test]
 fn harm_behind_a_gateway_takes_the_traffic_away_before_the_pods() {
     let mut world = behind_a_gateway(&json!({}));
-    world
-        .add(version(2, '2', Some("Pass")))
-        .settle()
-        .all_ready()
-        .settle()
-        .route_is_taken();
+    world.add(version(2, '2', Some("Pass"))).settle();
+    known(&mut world);
     world.traffic(500, 250).settle();
     assert_eq!(world.canary(), None);
     assert_eq!(world.routed(), named_weights(&[("churn-v1", 100)]));
@@ -143,16 +159,18 @@ fn harm_behind_a_gateway_takes_the_traffic_away_before_the_pods() {
 #[test]
 fn a_canary_without_a_pod_that_answers_gets_no_traffic() {
     let mut world = behind_a_gateway(&json!({}));
-    world
-        .add(version(2, '2', Some("Pass")))
-        .settle()
-        .all_ready()
-        .settle()
-        .route_is_taken();
+    world.add(version(2, '2', Some("Pass"))).settle();
+    known(&mut world);
     assert_eq!(world.routed().len(), 2);
     world.ready(2, -1).settle();
     assert_eq!(world.routed(), named_weights(&[("churn-v1", 100)]));
     world.all_ready().settle();
+    assert_eq!(
+        world.routed(),
+        named_weights(&[("churn-v1", 100), ("churn-v2", 0)]),
+        "as if it were new"
+    );
+    known(&mut world);
     assert_eq!(
         world.routed(),
         named_weights(&[("churn-v1", 90), ("churn-v2", 10)])
@@ -162,11 +180,8 @@ fn a_canary_without_a_pod_that_answers_gets_no_traffic() {
 #[test]
 fn a_route_that_is_refused_is_told_and_nothing_rolls_on_it() {
     let mut world = behind_a_gateway(&json!({}));
-    world
-        .add(version(2, '2', Some("Pass")))
-        .settle()
-        .all_ready()
-        .settle();
+    world.add(version(2, '2', Some("Pass"))).settle();
+    known(&mut world);
     world
         .gateway_says("Accepted", "False")
         .traffic(1500, 0)
