@@ -188,12 +188,20 @@ fn create(mut record: Record, folder: &Path) -> Result<Record> {
         )?;
     }
     wait_until_ready(&record, folder)?;
-    start(&mut record, folder, place.controller_manager(&programs))?;
+    start(
+        &mut record,
+        folder,
+        place.controller_manager(&programs, &options),
+    )?;
     match options.shape {
         Shape::Api => {}
         Shape::Kwok => {
             start(&mut record, folder, place.scheduler(&programs))?;
-            start(&mut record, folder, kwok::component(folder, &programs)?)?;
+            start(
+                &mut record,
+                folder,
+                kwok::component(folder, &programs, &options)?,
+            )?;
             kwok::make_nodes(&admin(folder)?, &options)?;
         }
         Shape::Node => {

@@ -10,6 +10,7 @@ use crate::certificates::{Authority, Subject};
 use crate::paths;
 use crate::process::Component;
 use crate::programs::Program;
+use crate::record::Options;
 
 /// Native gang scheduling is beta in 1.37, and off by default.
 const NATIVE_GANGS: &str = "GenericWorkload";
@@ -203,7 +204,17 @@ impl Place<'_> {
         .within(self.entering.clone())
     }
 
-    pub fn controller_manager(&self, programs: &BTreeMap<Program, PathBuf>) -> Component {
+    pub fn controller_manager(
+        &self,
+        programs: &BTreeMap<Program, PathBuf>,
+        options: &Options,
+    ) -> Component {
+        // An endpoint of loopback is refused, and would be tried again and again.
+        let controllers = if options.pods_on_loopback {
+            "--controllers=*,-endpoints-controller,-endpointslice-controller,-endpointslice-mirroring-controller"
+        } else {
+            "--controllers=*"
+        };
         let kubeconfig = self.folder.join("controller-manager.kubeconfig");
         let kubeconfig = kubeconfig.display();
         let pki = |flag: &str, file: &str| format!("--{flag}={}", self.pki(file).display());
@@ -219,6 +230,7 @@ impl Place<'_> {
                 "--use-service-account-credentials=true".to_owned(),
                 "--leader-elect=false".to_owned(),
                 "--secure-port=0".to_owned(),
+                controllers.to_owned(),
                 self.gates(),
                 "--kube-api-qps=500".to_owned(),
                 "--kube-api-burst=1000".to_owned(),

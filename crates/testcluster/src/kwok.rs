@@ -18,7 +18,16 @@ use crate::record::Options;
 const STAGES: &str = include_str!("../assets/stages.yaml");
 
 /// kwok itself, for every node that says it is kwok's.
-pub fn component(folder: &Path, programs: &BTreeMap<Program, PathBuf>) -> Result<Component> {
+pub fn component(
+    folder: &Path,
+    programs: &BTreeMap<Program, PathBuf>,
+    options: &Options,
+) -> Result<Component> {
+    let pods = if options.pods_on_loopback {
+        "127.64.0.0/10"
+    } else {
+        "10.0.0.0/8"
+    };
     let stages = folder.join("stages.yaml");
     paths::write(&stages, STAGES)?;
     Ok(Component::new(
@@ -34,7 +43,7 @@ pub fn component(folder: &Path, programs: &BTreeMap<Program, PathBuf>) -> Result
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake".to_owned(),
             "--node-lease-duration-seconds=40".to_owned(),
             "--node-ip=10.0.0.1".to_owned(),
-            "--cidr=10.0.0.0/8".to_owned(),
+            format!("--cidr={pods}"),
         ],
     ))
 }

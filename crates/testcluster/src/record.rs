@@ -70,6 +70,10 @@ pub struct Options {
     pub gpus: u32,
     /// How many nodes kwok plays; only the KWOK shape has any.
     pub fake_nodes: u32,
+    /// Whether the pods that kwok plays have addresses of loopback, where a test can answer for them. Services have no
+    /// endpoints then: the API server takes none of loopback.
+    #[serde(default)]
+    pub pods_on_loopback: bool,
     /// What it has besides.
     #[serde(default)]
     pub with: BTreeSet<Addition>,
@@ -88,6 +92,7 @@ impl Options {
             audit_log: false,
             gpus: 8,
             fake_nodes: 10,
+            pods_on_loopback: false,
             with: BTreeSet::new(),
             feature_gates: BTreeSet::new(),
         }
@@ -111,6 +116,13 @@ impl Options {
     #[must_use]
     pub fn with_fake_nodes(mut self, fake_nodes: u32) -> Self {
         self.fake_nodes = fake_nodes;
+        self
+    }
+
+    /// The same, with pods of kwok's that have addresses of loopback.
+    #[must_use]
+    pub fn with_pods_on_loopback(mut self) -> Self {
+        self.pods_on_loopback = true;
         self
     }
 
