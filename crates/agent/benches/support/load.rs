@@ -1,11 +1,11 @@
 //! Load over loopback: plain HTTP/1.1, as little work in it as can be.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
 
 const CONNECTIONS: u32 = 64;
 
@@ -51,14 +51,7 @@ async fn connection(address: SocketAddr, request: &[u8], until: Instant) -> u32 
     stream.set_nodelay(true).expect("no delays");
     let (mut buffer, mut count) = (vec![0; 256 << 10], 0);
     while Instant::now() < until {
-        stream.write_all(request).await.expect("it is sent");
-        let (mut read, mut whole) = (0, None);
-        while whole.is_none_or(|whole| read < whole) {
-            let more = stream.read(&mut buffer[read..]).await.expect("it is read");
-            assert!(more > 0, "the connection ended");
-            read += more;
-            whole = whole.or_else(|| length(&buffer[..read]));
-        }
+        ask(&mut stream, request, &mut buffer).await;
         count += 1;
     }
     count
@@ -78,54 +71,64 @@ impl Latencies {
     }
 }
 
+/// How often it is seen which requests are due: a runtime's own timers are a millisecond coarse.
+const TICK: Duration = Duration::from_micros(100);
+
 /// How long answers take at so many requests a second, which 64 connections send in turn.
-///
-/// Each has a thread of its own that sleeps until its turn: a runtime's timers are a millisecond coarse.
 pub fn at_rate(address: SocketAddr, body: &str, rate: f64, run: Duration) -> Latencies {
     let request = request(body);
-    let start = Instant::now() + Duration::from_millis(200);
-    let every = Duration::from_secs_f64(f64::from(CONNECTIONS) / rate);
-    let mut all: Vec<Duration> = thread::scope(|scope| {
-        let connections: Vec<_> = (0..CONNECTIONS)
-            .map(|number| {
-                let (request, first) = (&request, start + every * number / CONNECTIONS);
-                let work = move || paced(address, request, (first, every, start + run));
-                thread::Builder::new()
-                    .stack_size(256 << 10)
-                    .spawn_scoped(scope, work)
-                    .expect("a thread")
-            })
-            .collect();
-        let connections = connections.into_iter();
-        connections
-            .flat_map(|one| one.join().expect("it ran"))
-            .collect()
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (turns, given): (Vec<_>, Vec<_>) =
+        (0..CONNECTIONS).map(|_| mpsc::unbounded_channel()).unzip();
+    let clock = thread::spawn(move || {
+        let (start, mut next) = (Instant::now(), 0_usize);
+        while start.elapsed() < run {
+            thread::sleep(TICK);
+            while (next as f64) < start.elapsed().as_secs_f64() * rate {
+                turns[next % turns.len()].send(()).expect("it is awaited");
+                next += 1;
+            }
+        }
     });
+    let connections = given
+        .into_iter()
+        .map(|turns| paced(address, &request, turns));
+    let mut all = runtime
+        .block_on(futures::future::join_all(connections))
+        .concat();
+    clock.join().expect("it ran");
     all.sort();
     Latencies(all)
 }
 
-fn paced(
+async fn paced(
     address: SocketAddr,
     request: &[u8],
-    (first, every, until): (Instant, Duration, Instant),
+    mut turns: mpsc::UnboundedReceiver<()>,
 ) -> Vec<Duration> {
-    let mut stream = TcpStream::connect(address).expect("a connection");
+    let stream = tokio::net::TcpStream::connect(address).await;
+    let mut stream = stream.expect("a connection");
     stream.set_nodelay(true).expect("no delays");
-    let (mut buffer, mut all, mut turn) = (vec![0; 16 << 10], Vec::new(), first);
-    while turn < until {
-        thread::sleep(turn.saturating_duration_since(Instant::now()));
+    let (mut buffer, mut all) = (vec![0; 16 << 10], Vec::new());
+    while turns.recv().await.is_some() {
         let sent = Instant::now();
-        stream.write_all(request).expect("it is sent");
-        let (mut read, mut whole) = (0, None);
-        while whole.is_none_or(|whole| read < whole) {
-            let more = stream.read(&mut buffer[read..]).expect("it is read");
-            assert!(more > 0, "the connection ended");
-            read += more;
-            whole = whole.or_else(|| length(&buffer[..read]));
-        }
+        ask(&mut stream, request, &mut buffer).await;
         all.push(sent.elapsed());
-        turn += every;
     }
     all
+}
+
+/// Sends a request and reads its answer to the end.
+async fn ask(stream: &mut tokio::net::TcpStream, request: &[u8], buffer: &mut [u8]) {
+    stream.write_all(request).await.expect("it is sent");
+    let (mut read, mut whole) = (0, None);
+    while whole.is_none_or(|whole| read < whole) {
+        let more = stream.read(&mut buffer[read..]).await.expect("it is read");
+        assert!(more > 0, "the connection ended");
+        read += more;
+        whole = whole.or_else(|| length(&buffer[..read]));
+    }
 }
