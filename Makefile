@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-rollouts demo demo-down generate bench-operator bench-rollouts bench-training bench-statistics bench-verify docs
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-verify docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -101,6 +101,11 @@ bench-training: packages build programs ## TrainingJobs in numbers: writes, 10,0
 
 bench-statistics: packages ## Statistics in numbers: how often intervals hold the truth, and how often a worse model passes
 	cargo bench --locked -p windlass-statistics --bench coverage
+
+bench-proxy: packages ## What the proxy costs: rates, latencies and memory, beside the bare server and KServe's agent
+	@# Built only for this, and not in the middle of it. Where they cannot be had, their lines say so.
+	-@$(TESTCLUSTER) which kserve-agent > /dev/null
+	MLSERVER="$$(scripts/install-servers.sh mlserver || true)" cargo bench --locked -p windlass-agent --bench proxy
 
 bench-verify: packages ## How fast a signed model of 2 GB is verified, and in how much memory
 	@# The agent that is measured is the one that the images have: a build for development, its hashing optimised.

@@ -3,7 +3,7 @@
 #
 #   ${XDG_CACHE_HOME:-~/.cache}/windlass/NAME-VERSION/{bin/python,complete}
 #
-#   scripts/install-servers.sh [mlflow] [kserve] [llama-cpp]     without a name all of them, some 1.4 GB
+#   scripts/install-servers.sh [mlflow] [kserve] [llama-cpp] [mlserver]     without a name those that tests speak to, some 1.4 GB
 #
 # From where this machine's pip gets its packages. Does nothing, quickly, where they are there already. It ends with 1 and
 # says why where one cannot be had; the others are installed all the same.
@@ -45,6 +45,11 @@ llama-cpp() {
   install llama-cpp 2026.10.11549 "gguf, xllamacpp" --only-binary :all: xllamacpp==2026.10.11549 gguf==0.19.0 numpy==2.4.6
 }
 
+# What the benchmark of the proxy stands in front of.
+mlserver() {
+  install mlserver 1.7.1 mlserver mlserver==1.7.1
+}
+
 mkdir -p "$cache/locks"
 exec 9>"$cache/locks/servers"
 flock 9
@@ -52,9 +57,9 @@ failed=0
 for name in "${@:-mlflow kserve llama-cpp}"; do
   for one in $name; do
     case $one in
-      mlflow | kserve | llama-cpp) "$one" || failed=1 ;;
+      mlflow | kserve | llama-cpp | mlserver) "$one" || failed=1 ;;
       *)
-        echo "'$one' is none of mlflow, kserve and llama-cpp" >&2
+        echo "'$one' is none of mlflow, kserve, llama-cpp and mlserver" >&2
         failed=1
         ;;
     esac

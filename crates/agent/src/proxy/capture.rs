@@ -1,6 +1,6 @@
 //! Looking at bodies as they stream past.
 //!
-//! A [`Tee`] passes each frame on at once and keeps a reference to it, so nothing waits.
+//! A [`Tee`] passes each frame on at once and keeps a copy of it, so nothing waits.
 //! What is kept is bounded twice: per body, and by a [`Budget`] over all that is kept anywhere in the proxy,
 //! the log's queue included. A body past either bound streams on and is not kept.
 
@@ -13,13 +13,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::measurements::Loss;
+use super::outcome::Loss;
 
 /// How much is left of a body that is not kept.
 const BEGINNING_BYTES: usize = 4 << 10;
-
-/// What is cheaper to copy than to hold on to.
-const SMALL_BYTES: usize = 8 << 10;
 
 /// How many bytes may be kept at once.
 #[derive(Clone, Debug)]
@@ -96,12 +93,8 @@ impl Captured {
         }
         if self.bytes + chunk.len() <= self.budget.of_a_body && self.budget.take(chunk.len()) {
             self.bytes += chunk.len();
-            // A small chunk is copied, so that it does not hold the connection's whole buffer.
-            self.chunks.push(if chunk.len() < SMALL_BYTES {
-                Bytes::copy_from_slice(chunk)
-            } else {
-                chunk.clone()
-            });
+            // A copy, because a reference would hold the connection's whole buffer, which the budget does not know of.
+            self.chunks.push(Bytes::copy_from_slice(chunk));
         } else {
             let beginning = self.chunks.first().unwrap_or(chunk);
             self.beginning =

@@ -13,8 +13,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::capture::{Budget, Captured, End, Observer, Tee};
 use super::log::{Entry, Inlet, Wanted};
-use super::measurements::{Measurements, Outcome};
+use super::measurements::Measurements;
 use super::mirror::{Head, Mirror, Original};
+use super::outcome::Outcome;
 use super::payload::Form;
 use super::refusal::{GRPC_STATUS, ResponseBody};
 use super::rows::Facts;

@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::Authority;
-use http::{Method, Request, Response, Version};
+use http::{Request, Response, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -24,7 +24,6 @@ use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
-use uuid::Builder;
 
 use super::admission::{Admission, Refused};
 use super::arguments::Protocol;
@@ -33,17 +32,15 @@ use super::circuit::{Attempt, Circuit};
 use super::deadline::Deadline;
 use super::exchange::Exchange;
 use super::log::{Inlet, Wanted};
-use super::measurements::{Measurements, Now, Outcome};
+use super::measurements::{Measurements, Now};
 use super::mirror::Mirror;
+use super::outcome::Outcome;
 use super::payload::Form;
 use super::refusal::{Refusal, ResponseBody};
+use super::request::{REQUEST_ID, inference, is_grpc, is_question, request_id};
 use super::trace::Trace;
-use super::upstream::{INFERENCE_HEADER_LENGTH, client, length_of, remove_hop_by_hop, uri};
+use super::upstream::{as_http1, client, remove_hop_by_hop, uri};
 use crate::report::chain;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// An id that is longer is made anew.
-const MAX_ID: usize = 128;
 
 type RequestBody = Tee<Incoming, Watch>;
 
@@ -164,6 +161,11 @@ impl Forwarder {
             match self.turn(arrival).await {
                 Ok(permit) => open.permit = permit,
                 Err(refusal) => return Err(unasked(exchange, refusal)),
+            }
+            // The server does not work on an answer that nobody waits for.
+            if arrival.deadline.at.is_some_and(|at| at <= Instant::now()) {
+                let refusal = (Refusal::DeadlineIsOver, too_late(arrival));
+                return Err(unasked(exchange, refusal));
             }
             attempt = circuit.attempt(Instant::now());
             if attempt.is_none() {
@@ -351,46 +353,6 @@ fn too_late(arrival: &Arrival) -> String {
     )
 }
 
-/// What HTTP/1.1 has otherwise than HTTP/2: the server's name is a header, and cookies are in one.
-fn as_http1(headers: &mut HeaderMap, authority: Option<&Authority>) {
-    if let (None, Some(authority)) = (headers.get(header::HOST), authority)
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
-        headers.insert(header::HOST, host);
-    }
-    let cookies: Vec<&[u8]> = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    if cookies.len() > 1
-        && let Ok(all) = HeaderValue::from_bytes(&cookies.join(b"; ".as_slice()))
-    {
-        headers.insert(header::COOKIE, all);
-    }
-}
-
-/// The request's id, which the server gets, too: the client's, else a new one.
-fn request_id(headers: &mut HeaderMap) -> HeaderValue {
-    let said = headers.get(REQUEST_ID).filter(|id| {
-        (1..=MAX_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
-    });
-    if let Some(id) = said {
-        return id.clone();
-    }
-    let id = Builder::from_random_bytes(rand::random()).into_uuid();
-    let id = HeaderValue::try_from(id.to_string()).expect("digits and dashes are a value");
-    headers.insert(REQUEST_ID, id.clone());
-    id
-}
-
-/// Whether the request is of gRPC, which is told from gRPC-Web by what follows.
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-}
-
 /// Keeps a request's body where it is wanted.
 struct Watch(Option<Arc<Mutex<Captured>>>);
 
@@ -410,188 +372,7 @@ impl Observer for Watch {
     }
 }
 
-/// The path of the Open Inference Protocol's service of gRPC.
-const INFERENCE_SERVICE: &str = "/inference.GRPCInferenceService/";
-
-/// Whether it is no request to the model, but a probe or a question about it.
-fn is_question<B>(request: &Request<B>, is_grpc: bool) -> bool {
-    if !is_grpc {
-        return matches!(
-            *request.method(),
-            Method::GET | Method::HEAD | Method::OPTIONS
-        );
-    }
-    let path = request.uri().path();
-    match path.strip_prefix(INFERENCE_SERVICE) {
-        Some(method) => !matches!(method, "ModelInfer" | "ModelStreamInfer"),
-        None => path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection."),
-    }
-}
-
-/// How the bodies are written; absent where they are not those of an inference.
-fn inference<B>(protocol: Protocol, request: &Request<B>, is_grpc: bool) -> Option<Form> {
-    let path = request.uri().path();
-    let is_post = request.method() == Method::POST && !is_grpc;
-    let is_inference = match protocol {
-        Protocol::OpenInference if is_grpc => {
-            let method = path.strip_prefix(INFERENCE_SERVICE);
-            return (method == Some("ModelInfer")).then_some(Form::Grpc);
-        }
-        Protocol::OpenInference => path.starts_with("/v2/models/") && path.ends_with("/infer"),
-        Protocol::V1 => path.starts_with("/v1/models/") && path.ends_with(":predict"),
-        Protocol::OpenAI => path.ends_with("/completions"),
-        Protocol::Raw if is_grpc => return Some(Form::Grpc),
-        Protocol::Raw => true,
-    };
-    (is_post && is_inference).then(|| Form::Json {
-        request: length_of(request.headers(), &INFERENCE_HEADER_LENGTH),
-        response: None,
-    })
-}
-
 /// True for a share of the requests, by chance.
 fn is_chosen(share: f64) -> bool {
     share >= 1.0 || (share > 0.0 && rand::random::<f64>() < share)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(method: &str, path: &str) -> Request<()> {
-        let request = Request::builder().method(method).uri(path);
-        request.body(()).expect("a request")
-    }
-
-    #[test]
-    fn an_inference_is_known_by_its_protocols_path() {
-        for (protocol, method, path, is_grpc, expected) in [
-            (
-                Protocol::OpenInference,
-                "POST",
-                "/v2/models/m/infer",
-                false,
-                true,
-            ),
-            (
-                Protocol::OpenInference,
-                "POST",
-                "/v2/models/m/versions/1/infer",
-                false,
-                true,
-            ),
-            (
-                Protocol::OpenInference,
-                "POST",
-                "/v2/repository/index",
-                false,
-                false,
-            ),
-            (
-                Protocol::OpenInference,
-                "POST",
-                "/inference.GRPCInferenceService/ModelInfer",
-                true,
-                true,
-            ),
-            (
-                Protocol::OpenInference,
-                "POST",
-                "/inference.GRPCInferenceService/ModelReady",
-                true,
-                false,
-            ),
-            (Protocol::V1, "POST", "/v1/models/m:predict", false, true),
-            (Protocol::V1, "POST", "/v1/models/m:explain", false, false),
-            (
-                Protocol::OpenAI,
-                "POST",
-                "/v1/chat/completions",
-                false,
-                true,
-            ),
-            (Protocol::OpenAI, "POST", "/v1/embeddings", false, false),
-            (Protocol::Raw, "POST", "/anything", false, true),
-        ] {
-            let found = inference(protocol, &request(method, path), is_grpc);
-            assert_eq!(found.is_some(), expected, "{protocol:?} {path}");
-        }
-    }
-
-    #[test]
-    fn probes_and_questions_are_no_requests_to_the_model() {
-        for (method, path, is_grpc, expected) in [
-            ("GET", "/v2/health/ready", false, true),
-            ("POST", "/v2/models/m/infer", false, false),
-            ("POST", "/grpc.health.v1.Health/Check", true, true),
-            (
-                "POST",
-                "/inference.GRPCInferenceService/ModelReady",
-                true,
-                true,
-            ),
-            (
-                "POST",
-                "/inference.GRPCInferenceService/ModelInfer",
-                true,
-                false,
-            ),
-            (
-                "POST",
-                "/tensorflow.serving.PredictionService/Predict",
-                true,
-                false,
-            ),
-        ] {
-            assert_eq!(
-                is_question(&request(method, path), is_grpc),
-                expected,
-                "{path}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_id_that_is_none_is_made_anew() {
-        let long = "x".repeat(MAX_ID + 1);
-        for (said, is_kept) in [
-            ("order-7", true),
-            ("", false),
-            ("a b", false),
-            (&*long, false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(REQUEST_ID, HeaderValue::from_str(said).expect("a value"));
-            let id = request_id(&mut headers);
-            assert_eq!(id == said, is_kept, "{said}");
-            assert_eq!(headers[REQUEST_ID], id);
-            assert!(is_kept || id.len() == 36, "{id:?}");
-        }
-    }
-
-    #[test]
-    fn grpc_is_known_by_its_content_type() {
-        for (kind, expected) in [
-            ("application/grpc", true),
-            ("application/grpc+proto", true),
-            ("application/grpc; charset=utf-8", true),
-            ("application/grpc-web", false),
-            ("application/json", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-            assert_eq!(is_grpc(&headers), expected, "{kind}");
-        }
-    }
-
-    #[test]
-    fn cookies_of_http2_are_joined_and_the_server_is_named() {
-        let mut headers = HeaderMap::new();
-        headers.append(header::COOKIE, HeaderValue::from_static("a=1"));
-        headers.append(header::COOKIE, HeaderValue::from_static("b=2"));
-        as_http1(&mut headers, Some(&Authority::from_static("model:80")));
-        assert_eq!(headers[header::COOKIE], "a=1; b=2");
-        assert_eq!(headers.get_all(header::COOKIE).iter().count(), 1);
-        assert_eq!(headers[header::HOST], "model:80");
-    }
 }

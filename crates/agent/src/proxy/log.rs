@@ -19,7 +19,8 @@ use tokio::time::timeout_at;
 use tracing::warn;
 
 use super::capture::Captured;
-use super::measurements::{Loss, Measurements};
+use super::measurements::Measurements;
+use super::outcome::Loss;
 use super::payload::{self, Bodies, Form, Payload, guessed_rows};
 use super::rows::{Facts, Identity, Rows};
 use super::signature::SignatureFile;

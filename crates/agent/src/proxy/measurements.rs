@@ -12,109 +12,11 @@ use windlass_api::agent::{Mirrored, Observations, Tokens};
 
 use super::exposition::{Exposition, Format};
 use super::histogram::{FINE_BOUNDS_MS, Histogram};
+use super::outcome::{Loss, Outcome};
 use super::trace::Trace;
 
 /// How long a warning of lost rows stands before it is said again.
 const SAID_FOR: Duration = Duration::from_mins(1);
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The client was given this status, or the one of gRPC that means the same.
-    Status(u16),
-    /// The answer did not come, or broke off: the server failed, or the client had gone before it answered.
-    Unanswered,
-}
-
-impl Outcome {
-    /// Classes as metrics name them, in the order of [`Outcome::class`].
-    const CLASSES: [&'static str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "unanswered"];
-
-    /// Of an answer of gRPC, by its code (`google.rpc.Code`).
-    pub fn of_grpc(code: u16) -> Self {
-        Self::Status(match code {
-            0 => 200,
-            1 => 499,
-            3 | 9 | 11 => 400,
-            4 => 504,
-            5 => 404,
-            6 | 10 => 409,
-            7 => 403,
-            8 => 429,
-            12 => 501,
-            14 => 503,
-            16 => 401,
-            // UNKNOWN, INTERNAL, DATA_LOSS, and what is no code.
-            _ => 500,
-        })
-    }
-
-    /// The status; absent where there was no answer.
-    pub fn status(self) -> Option<u16> {
-        match self {
-            Self::Status(status) => Some(status),
-            Self::Unanswered => None,
-        }
-    }
-
-    fn class(self) -> usize {
-        match self {
-            Self::Status(status) => usize::from((status / 100).clamp(1, 5)) - 1,
-            Self::Unanswered => 5,
-        }
-    }
-
-    fn is_error(self) -> bool {
-        matches!(self, Self::Unanswered | Self::Status(500..))
-    }
-}
-
-/// Why rows are not in the payload log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// A body was larger than what is kept of one, or as much as may be kept was kept already.
-    TooLarge,
-    /// A body broke off.
-    BrokenOff,
-    /// The log's thread was behind.
-    Behind,
-    /// The bodies are not what the protocol says.
-    Unreadable,
-    /// The spool was full, or its disk was.
-    SpoolFull,
-}
-
-impl Loss {
-    const ALL: [Self; 5] = [
-        Self::TooLarge,
-        Self::BrokenOff,
-        Self::Behind,
-        Self::Unreadable,
-        Self::SpoolFull,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::TooLarge => "too_large",
-            Self::BrokenOff => "broken_off",
-            Self::Behind => "behind",
-            Self::Unreadable => "unreadable",
-            Self::SpoolFull => "spool_full",
-        }
-    }
-
-    fn in_words(self) -> &'static str {
-        match self {
-            Self::TooLarge => "a body was too large, or too many were kept at once",
-            Self::BrokenOff => "a body broke off",
-            Self::Behind => "they came quicker than they could be read",
-            Self::Unreadable => "a request is not what --protocol and the model's signature say",
-            Self::SpoolFull => {
-                "the spool has no room: see --spool-limit, and whether --log-uri can be written to"
-            }
-        }
-    }
-}
 
 /// Which of the measurements are made at all.
 #[derive(Clone, Copy, Debug, Default)]
@@ -407,15 +309,6 @@ mod tests {
         }
         let observations = measurements.observations("v");
         assert_eq!((observations.requests, observations.errors), (7, 3));
-    }
-
-    #[test]
-    fn statuses_of_grpc_count_as_those_of_http_that_mean_the_same() {
-        let errors = (0..=16).filter(|code| Outcome::of_grpc(*code).is_error());
-        assert_eq!(errors.collect::<Vec<_>>(), [2, 4, 12, 13, 14, 15]);
-        assert_eq!(Outcome::of_grpc(0), Outcome::Status(200));
-        assert_eq!(Outcome::of_grpc(8), Outcome::Status(429));
-        assert_eq!(Outcome::of_grpc(99), Outcome::Status(500));
     }
 
     #[test]

@@ -23,8 +23,10 @@ mod histogram;
 mod log;
 mod measurements;
 mod mirror;
+mod outcome;
 mod payload;
 mod refusal;
+mod request;
 mod rows;
 mod server;
 mod signature;
@@ -59,7 +61,7 @@ use crate::address::Address;
 use crate::report::{OrFail, failure};
 
 /// How many bytes of bodies the proxy keeps at once for the log and the mirror.
-const KEPT_BYTES: usize = 8 << 20;
+const KEPT_BYTES: usize = 4 << 20;
 
 /// Serves until it is told to stop.
 pub async fn run(arguments: Arguments) -> Result<(), FailureReport> {

@@ -25,6 +25,7 @@ use tracing::{debug, warn};
 use super::exposition::Format;
 use super::forward::{Forwarder, Shared};
 use super::spool::Fill;
+use super::upstream::BUFFER;
 use crate::http::{accept, serve_answers};
 
 /// More threads than this only wait for each other.
@@ -115,7 +116,8 @@ async fn serve_given(
         .http1()
         .timer(TokioTimer::new())
         // hyper counts the time between requests, too: a client may keep a connection for as long as it likes.
-        .header_read_timeout(None);
+        .header_read_timeout(None)
+        .max_buf_size(BUFFER);
     builder.http2().timer(TokioTimer::new());
     loop {
         let stream = tokio::select! {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Uri;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use hyper::body::Body;
 use hyper_util::client::legacy::Client;
@@ -13,6 +13,10 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 /// How long a connection to the server stays open without a request: shorter than model servers' own limits,
 /// so that no request is sent on a connection that the server is about to close.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// The largest buffer of a connection over HTTP/1.1, for reading and for writing: more would not be quicker, and is memory
+/// for each of many connections. A message's head has to fit into it.
+pub const BUFFER: usize = 32 << 10;
 
 /// Where a message in JSON with binary tensors after it says where these begin (Open Inference Protocol, binary extension).
 pub const INFERENCE_HEADER_LENGTH: HeaderName =
@@ -50,6 +54,7 @@ where
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(1024)
         .http2_only(is_http2)
+        .http1_max_buf_size(BUFFER)
         .build(connector())
 }
 
@@ -79,4 +84,39 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
 /// A number in a header.
 pub fn length_of(headers: &HeaderMap, name: &HeaderName) -> Option<usize> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// What HTTP/1.1 has otherwise than HTTP/2: the server's name is a header, and cookies are in one.
+pub fn as_http1(headers: &mut HeaderMap, authority: Option<&Authority>) {
+    if let (None, Some(authority)) = (headers.get(header::HOST), authority)
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        headers.insert(header::HOST, host);
+    }
+    let cookies: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if cookies.len() > 1
+        && let Ok(all) = HeaderValue::from_bytes(&cookies.join(b"; ".as_slice()))
+    {
+        headers.insert(header::COOKIE, all);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_of_http2_are_joined_and_the_server_is_named() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_static("a=1"));
+        headers.append(header::COOKIE, HeaderValue::from_static("b=2"));
+        as_http1(&mut headers, Some(&Authority::from_static("model:80")));
+        assert_eq!(headers[header::COOKIE], "a=1; b=2");
+        assert_eq!(headers.get_all(header::COOKIE).iter().count(), 1);
+        assert_eq!(headers[header::HOST], "model:80");
+    }
 }

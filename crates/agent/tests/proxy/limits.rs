@@ -122,6 +122,17 @@ async fn an_answer_that_does_not_begin_in_time_is_a_504() {
         (1..200).contains(&left.parse::<u64>().expect("a number")),
         "{left}"
     );
+    // The server is not asked at all where nothing is left: it would be found to be away.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let elsewhere = Place::new();
+    let address = nobody.local_addr().expect("an address");
+    drop(nobody);
+    let away = Proxy::start(&elsewhere, address, &[]);
+    let sent = away
+        .client
+        .post(away.at(INFER))
+        .header("x-request-timeout-ms", 0);
+    assert_eq!(sent.send().await.expect("an answer").status(), 504);
     let observations = proxy
         .observe(|observations| observations.requests == 3)
         .await;

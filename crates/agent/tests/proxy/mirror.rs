@@ -16,8 +16,8 @@ async fn answers_of_both_versions_are_compared_row_by_row() {
     let place = Place::new();
     // Half a unit more: of 100 within a hundredth, of 1 not.
     let other = upstream_that_adds(0.5).await;
-    let (candidate, between) = (Place::new(), ["--version", "flights-4"]);
-    let candidate = Proxy::start(&candidate, other, &between[..0]);
+    let beside = Place::new();
+    let candidate = Proxy::start(&beside, other, &[]);
     let mirror = format!("http://{}", candidate.listen);
     let proxy = Proxy::start(&place, upstream().await, &["--mirror", &mirror]);
     let answer = proxy
