@@ -39,7 +39,7 @@ pub struct ModelDeploymentSpec {
     #[serde(default = "default_version")]
     #[x_kube(validation = Rule::new("type(self) == int ? self >= 1 : self == 'Latest'").message("must be Latest or the number of a version, from 1"))]
     pub version: IntOrString,
-    /// Pods that serve while nothing rolls. Never are fewer ready because of a roll-out.
+    /// Pods that serve while nothing rolls. Never are fewer ready because of a roll-out, unless `rollout.strategy` is `Recreate` or `rollout.surge` is `Auto`.
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
@@ -429,6 +429,9 @@ pub struct StableStatus {
     pub version: String,
     /// Since when all traffic goes to it.
     pub since: Timestamp,
+    /// Digest of its files: a record of this name with other files is another version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// The version that is being tried.
@@ -439,7 +442,7 @@ pub struct CanaryStatus {
     pub version: String,
     /// The step, from 0.
     pub step: i32,
-    /// The share of traffic that this step is to give it, in percent; 0 while its pods start.
+    /// The share of traffic that the step gives it, in percent; while the pods of a step start, that of the one before, and 0 before the first.
     pub weight: i32,
     /// When the roll-out started.
     pub started: Timestamp,
@@ -448,6 +451,12 @@ pub struct CanaryStatus {
     /// When all pods of the step were ready; absent while they start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_started: Option<Timestamp>,
+    /// How many of its pods were ready when the step began: fewer than that were lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_replicas: Option<i32>,
+    /// Digest of the strategy and the steps that it goes by: with others it begins anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps_digest: Option<String>,
     /// How often pods of this step were lost after it had begun.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub interruptions: i32,
@@ -463,7 +472,7 @@ pub struct CanaryStatus {
     /// Whether the canary's pods take the place of some of the stable version's, as `spec.rollout.surge` allows where there is no room for both.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_place: bool,
-    /// What the annotations `windlass.dev/promote` and `windlass.dev/abort` said before this roll-out began: of this one they say nothing.
+    /// What the annotations `windlass.dev/promote` and `windlass.dev/abort` say since before this roll-out began: of this one they say nothing, until they are taken off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2))]
     pub said_before: Vec<String>,
@@ -508,6 +517,9 @@ pub struct Counted {
 pub struct BakeStatus {
     /// Name of the ModelVersion that served before, and serves again if the new one does harm.
     pub version: String,
+    /// Digest of its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// Since when the new one serves.
     pub since: Timestamp,
     /// Until when the old one is kept.

@@ -97,6 +97,13 @@ impl Shares {
         [self.worse, self.within]
     }
 
+    /// All of the stable one so far, also what is not compared yet since the candidate has had nothing.
+    pub fn stable_so_far(&self) -> Proportion {
+        let mut all = self.stable;
+        all.merge(self.waiting[1]);
+        all
+    }
+
     /// Takes what was counted since the last look.
     pub fn take(&mut self, candidate: Proportion, stable: Proportion) {
         self.waiting[0].merge(candidate);

@@ -215,11 +215,13 @@ pub struct Evidence {
     version: String,
     started: Timestamp,
     step: i32,
+    checks: usize,
     /// Requests that failed; where that is judged.
     pub errors: Option<Comparison>,
     /// Requests that were slow; where that is judged.
     pub slow: Option<Comparison>,
-    /// How far apart the predictions are; where that is judged.
+    /// How far apart the predictions of this step are; where that is judged. From step to step the weights change: what both
+    /// sides had over all of them would be of other minutes.
     pub predictions: Option<Distance>,
     /// Rows that the candidate answers otherwise; where that is judged.
     pub disagreed: Option<Share>,
@@ -232,11 +234,13 @@ impl Evidence {
     pub fn resumed(rollout: &Rollout, canary: &CanaryStatus) -> Self {
         let checks = &rollout.analysis;
         let comparison = |limit: f64, allowed: f64| Comparison::new(limit, allowed);
-        let level = LEVEL_OF_HARM / float(checks.len().max(1) as u64);
+        let steps = stages(rollout).len().max(1);
+        let level = LEVEL_OF_HARM / float((checks.len().max(1) * steps) as u64);
         Self {
             version: canary.version.clone(),
             started: canary.started,
             step: judged_step(rollout, canary),
+            checks: checks.len(),
             errors: allowed_errors(checks)
                 .map(|allowed| comparison(allowed, allowed).resumed(canary.errors.as_ref())),
             slow: limit(checks, AnalysisMetric::LatencyP99)
@@ -263,6 +267,7 @@ impl Evidence {
             for comparison in [&mut now.errors, &mut now.slow].into_iter().flatten() {
                 comparison.next_step();
             }
+            now.predictions = self.predictions;
         }
         now
     }
@@ -279,6 +284,7 @@ impl Evidence {
         };
         self.started == other.started
             && self.version == other.version
+            && self.checks == other.checks
             && limits(self) == limits(other)
     }
 

@@ -158,9 +158,12 @@ impl<'a> Reconcile<'a> {
             .before
             .stable
             .as_ref()
-            .and_then(|stable| self.version(&stable.version))
-            // One that was registered anew is on record once its files are digested.
-            .filter(|version| version.digest().is_some());
+            // One that was registered anew is on record once its files are digested, if they are the same.
+            .and_then(|stable| {
+                let digest = self.version(&stable.version)?.digest()?;
+                let is_same = stable.digest.as_ref().is_none_or(|before| before == digest);
+                is_same.then(|| self.version(&stable.version)).flatten()
+            });
         let target = match (self.target(), stable) {
             (Ok(target), _) => target,
             // What served before goes on serving, whatever is wrong with what is asked for.
@@ -183,6 +186,10 @@ impl<'a> Reconcile<'a> {
             return Err(problem);
         }
         let made = self.made(target, &mut plan.status)?;
+        if stable.is_none() && self.is_tried_beside_what_serves(target) {
+            let problem = format!("{} is tried beside it", target.name_any());
+            return Err(self.without_record(Problem::new("VersionTried", problem)));
+        }
         match stable {
             None => return Ok((!self.first(target, &made, plan)).then_some(target)),
             Some(stable) if stable.name_any() == target.name_any() => {
@@ -210,6 +217,16 @@ impl<'a> Reconcile<'a> {
         Ok(None)
     }
 
+    /// Whether a version is a canary beside one that serves, whose record is gone for now: nobody may say of it by that that it
+    /// is good.
+    fn is_tried_beside_what_serves(&self, target: &ModelVersion) -> bool {
+        let canary = self.before.canary.as_ref();
+        let is_tried = canary.is_some_and(|canary| canary.version == target.name_any());
+        let stable = self.before.stable.as_ref();
+        let serving = stable.and_then(|stable| self.child_of(&stable.version));
+        is_tried && replicas::answering(serving) > 0
+    }
+
     /// All traffic goes to one version; that of the one before is kept while this one bakes.
     fn serve(
         &self,
@@ -225,13 +242,42 @@ impl<'a> Reconcile<'a> {
         // The traffic is elsewhere before pods go.
         self.direct(split, plan);
         let mut kept = vec![children::deployment_name(self.deployment, stable)];
-        kept.extend(baked);
-        // A version that was lately taken back in favour of this one goes once this one can take all.
-        if self.has_ready(stable, self.deployment.spec.replicas) || self.routing().is_none() {
+        if let Some(child) = baked {
+            self.keep_warm(made, plan);
+            kept.push(child);
+        }
+        // What was taken back in favour of this one goes once this one answers; where there is one place alone, before.
+        let answers = replicas::answering(self.child(stable)) > 0;
+        if answers || self.routing().is_none() || self.deployment.spec.replicas <= 1 {
             self.delete_others(split, &kept, plan);
         }
         self.delete_services(plan);
         self.refused_route(split).map_or(Ok(()), Err)
+    }
+
+    /// The version before, while it is kept, has as many pods as the one that serves: it may have to take its place.
+    fn keep_warm(&self, made: &Made, plan: &mut Plan<ModelDeploymentStatus>) {
+        let Some(bake) = &self.before.bake else {
+            return;
+        };
+        let wanted = self.deployment.spec.replicas;
+        let asked = self
+            .child_of(&bake.version)
+            .and_then(|child| child.spec.replicas);
+        let old = self.version(&bake.version).filter(|old| {
+            let digest = bake.digest.as_deref();
+            old.digest().is_some() && digest.is_none_or(|digest| old.digest() == Some(digest))
+        });
+        let made = plan
+            .status
+            .resolved
+            .as_ref()
+            .zip(old)
+            .and_then(|(resolved, old)| self.made_from(resolved, old).ok())
+            .unwrap_or_else(|| made.clone());
+        if let Some(old) = old.filter(|_| asked.is_some_and(|asked| asked < wanted)) {
+            self.apply(old, wanted, &made, plan);
+        }
     }
 
     /// What is wrong when the version that is asked for cannot serve and the record of the one that does was deleted.
@@ -299,12 +345,13 @@ impl<'a> Reconcile<'a> {
             Split::Any
         };
         self.direct(split, plan);
-        // Another version may be answering: one that was still starting, or that served and whose record is gone.
+        // Another version may be answering: one that was still starting, or that served and whose record is gone. It goes once
+        // this one is on record as the one that serves, and traffic goes to it.
         let others = self
             .observed
             .children
             .iter()
-            .filter(|child| !ready && replicas::answering(Some(child)) > 0)
+            .filter(|child| replicas::answering(Some(child)) > 0)
             .map(|child| child.name_any());
         let kept = others
             .chain([children::deployment_name(self.deployment, target)])
@@ -324,6 +371,7 @@ impl<'a> Reconcile<'a> {
             plan.status.stable = Some(StableStatus {
                 version: target.name_any(),
                 since: self.now,
+                digest: target.digest().map(str::to_owned),
             });
             plan.notes.push(Note::normal(
                 "Serving",

@@ -3,6 +3,8 @@
 use jiff::SignedDuration;
 use windlass_api::{GoDuration, Rollout, Strategy};
 
+use crate::digest;
+
 /// One stage of a roll-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stage {
@@ -36,6 +38,12 @@ pub fn stages(rollout: &Rollout) -> Vec<Stage> {
         }],
         Strategy::Recreate => Vec::new(),
     }
+}
+
+/// By what it is told whether a roll-out still goes through the same stages.
+pub fn stages_digest(rollout: &Rollout) -> String {
+    let routed = rollout.traffic.is_some();
+    digest::of(&(rollout.strategy, &rollout.steps, &rollout.preview, routed))
 }
 
 /// A duration of a spec, which the API server has checked.

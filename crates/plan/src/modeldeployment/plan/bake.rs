@@ -50,17 +50,16 @@ impl Reconcile<'_> {
         {
             return None;
         }
-        let limit = allowed_errors(&rollout.analysis).map(|allowed| {
-            let before = self.errors_of(&stable.name_any());
-            let had = if before.trials > 0 {
-                before.wilson(CONFIDENCE).upper
-            } else {
-                0.0
-            };
-            Decimal::from(format!("{:.5}", (had + allowed).clamp(LEAST_LIMIT, 0.999)).as_str())
+        // Where nothing is known of the version before, there is nothing that the new one could be held against.
+        let before = Some(self.errors_of(&stable.name_any())).filter(|before| before.trials > 0);
+        let judged = allowed_errors(&rollout.analysis).zip(before);
+        let limit = judged.map(|(allowed, before)| {
+            let most = before.wilson(CONFIDENCE).upper + allowed;
+            Decimal::from(format!("{:.5}", most.clamp(LEAST_LIMIT, 0.999)).as_str())
         });
         Some(BakeStatus {
             version: stable.name_any(),
+            digest: stable.digest().map(str::to_owned),
             since: self.now,
             until: self.now.checked_add(lasts).unwrap_or(Timestamp::MAX),
             limit,
@@ -77,7 +76,7 @@ impl Reconcile<'_> {
             .as_ref()
             .and_then(|evidence| evidence.errors);
         let compared = compared
-            .map(|errors| errors.rollout.stable)
+            .map(|errors| errors.rollout.stable_so_far())
             .unwrap_or_default();
         if compared.trials > 0 {
             return compared;
@@ -178,6 +177,7 @@ impl Reconcile<'_> {
         plan.status.stable = Some(StableStatus {
             version: old.clone(),
             since: self.now,
+            digest: bake.digest.clone(),
         });
         quarantine(
             Quarantined {

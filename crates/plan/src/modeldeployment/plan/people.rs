@@ -25,6 +25,13 @@ impl Reconcile<'_> {
             .collect()
     }
 
+    /// What was said before the roll-out began and still stands: what is taken off and put on again is said of this one.
+    pub(super) fn still_said(&self, before: &[String]) -> Vec<String> {
+        let now = self.said_so_far();
+        let stands = |said: &&String| now.contains(said);
+        before.iter().filter(stands).cloned().collect()
+    }
+
     /// Whether an annotation says this, and did not before the roll-out began.
     fn says(&self, canary: &CanaryStatus, name: &str, wanted: &str) -> bool {
         self.annotation(name) == Some(wanted)
@@ -38,9 +45,19 @@ impl Reconcile<'_> {
 
     /// What is said of a stage that waits for a person.
     pub(super) fn waits_for_a_person(&self, canary: &CanaryStatus) -> String {
+        let passage = self.passage(canary);
+        let stands = self.annotation(annotations::PROMOTE) == Some(&passage);
+        let off = if stands {
+            format!(
+                "take {} off, which was said before, and then: ",
+                annotations::PROMOTE
+            )
+        } else {
+            String::new()
+        };
         format!(
-            "it has passed, and waits for a person to let it go on: {}",
-            self.how_to(annotations::PROMOTE, &self.passage(canary))
+            "it has passed, and waits for a person to let it go on: {off}{}",
+            self.how_to(annotations::PROMOTE, &passage)
         )
     }
 

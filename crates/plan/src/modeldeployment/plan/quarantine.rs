@@ -21,7 +21,7 @@ impl Reconcile<'_> {
             .stable
             .as_ref()
             .is_some_and(|stable| stable.version == version.name_any());
-        !serves && self.was_taken_back(version) && !self.is_forced(version)
+        !serves && self.was_taken_back(version)
     }
 
     /// Whether it, or another version of its fingerprint, was taken back before.

@@ -25,7 +25,7 @@ use super::{Reconcile, replicas};
 use crate::modeldeployment::analysis::{self, Finding, Seen};
 use crate::modeldeployment::children;
 use crate::modeldeployment::gateway::Taken;
-use crate::modeldeployment::stages::Stage;
+use crate::modeldeployment::stages::{Stage, stages_digest};
 use crate::{Note, Plan, Problem, pods};
 
 /// How often a roll-out is looked at.
@@ -62,6 +62,8 @@ enum Next<'a> {
     Begin(&'a Stage),
     /// A stage goes on, and what is known so far.
     Hold(String),
+    /// A stage goes on, and what is so whatever was counted.
+    Say(String),
     /// A stage has passed, on this evidence.
     Pass(String),
     /// All stages have passed.
@@ -79,8 +81,13 @@ impl Reconcile<'_> {
     ) -> Result<(), Problem> {
         let Pair { stable, target, .. } = *pair;
         let mut canary = self.canary(stable, target, plan);
+        let rollout = &self.deployment.spec.rollout;
+        canary.in_place &= rollout.strategy == Strategy::Canary && rollout.surge == Surge::Auto;
+        canary.said_before = self.still_said(&canary.said_before);
+        let begins_anew = self.begins_anew(&mut canary);
         let split = self.split(&canary, stable, target);
-        let sizes = self.sizes(&canary, stable, target);
+        let least = if begins_anew { 0 } else { self.asked(target) };
+        let sizes = self.sizes(&canary, stable, target, least);
         // Pods that are asked for only now have the whole deadline before them.
         if canary.step_started.is_none() && self.asked(target) < sizes.canary {
             canary.since = self.now;
@@ -97,7 +104,7 @@ impl Reconcile<'_> {
         plan.look_again(Some(LOOK));
 
         let is_ready = sizes.canary > 0 && self.has_ready(target, sizes.canary);
-        match self.next(&canary, split, is_ready) {
+        match self.next(&canary, split, sizes, is_ready) {
             Next::AwaitPods => {
                 self.make_room(&mut canary, target, plan);
                 let said = awaits(stable, sizes);
@@ -118,6 +125,11 @@ impl Reconcile<'_> {
                 self.await_pods(&mut canary, said);
             }
             Next::Begin(stage) => self.begin(&mut canary, stage, sizes, plan),
+            Next::Say(said) => {
+                if self.stage(&canary).is_some() {
+                    canary.analysis = Some(said);
+                }
+            }
             // The status is written where it has another thing to say, or the evidence has moved by much.
             Next::Hold(said) => {
                 let before = canary.analysis.as_deref().unwrap_or_default();
@@ -132,7 +144,7 @@ impl Reconcile<'_> {
                 canary.interruptions = 0;
                 canary.since = self.now;
                 canary.analysis = Some(said);
-                let sizes = self.sizes(&canary, stable, target);
+                let sizes = self.sizes(&canary, stable, target, self.asked(target));
                 if let Some(stage) = self.stage(&canary)
                     && self.has_ready(target, sizes.canary)
                 {
@@ -192,6 +204,8 @@ impl Reconcile<'_> {
                     started: self.now,
                     since: self.now,
                     step_started: None,
+                    step_replicas: None,
+                    steps_digest: None,
                     interruptions: 0,
                     analysis: None,
                     errors: None,
@@ -201,6 +215,23 @@ impl Reconcile<'_> {
                 }
             }
         }
+    }
+
+    /// Brings a canary back to its beginning where it went by other stages than the spec has now; whether it did.
+    fn begins_anew(&self, canary: &mut CanaryStatus) -> bool {
+        let now = stages_digest(&self.deployment.spec.rollout);
+        let before = canary.steps_digest.replace(now);
+        let is_other = before.is_some() && before != canary.steps_digest;
+        if is_other {
+            canary.step = 0;
+            canary.weight = 0;
+            canary.since = self.now;
+            canary.step_started = None;
+            canary.interruptions = 0;
+            // What was said was of a step of those.
+            canary.said_before = self.said_so_far();
+        }
+        is_other
     }
 
     /// How traffic is divided at the stage that the status is at. Who has no pod that answers gets none.
@@ -229,7 +260,13 @@ impl Reconcile<'_> {
     }
 
     /// How many pods each side is to have.
-    fn sizes(&self, canary: &CanaryStatus, stable: &ModelVersion, target: &ModelVersion) -> Sizes {
+    fn sizes(
+        &self,
+        canary: &CanaryStatus,
+        stable: &ModelVersion,
+        target: &ModelVersion,
+        least: i32,
+    ) -> Sizes {
         let rollout = &self.deployment.spec.rollout;
         let all = self.deployment.spec.replicas;
         if rollout.strategy == Strategy::Recreate {
@@ -256,15 +293,19 @@ impl Reconcile<'_> {
             }
         });
         // A canary never shrinks on its way up.
-        let wanted = wanted.max(self.asked(target).min(all));
+        let wanted = wanted.max(least.min(all));
+        if !canary.in_place {
+            return Sizes {
+                stable: all,
+                canary: wanted,
+            };
+        }
+        // One by one: a pod goes for the next one that is to come. The last one stays to serve if the canary is taken back.
+        let stays = i32::from(all > 1);
+        let wanted = wanted.min((all - stays).max(1));
         let ready = replicas::ready(self.child(target));
         Sizes {
-            // One by one: a pod goes for the next one that is to come.
-            stable: if canary.in_place {
-                all - wanted.min(ready + 1).min(all)
-            } else {
-                all
-            },
+            stable: (all - wanted.min(ready + 1)).max(stays),
             canary: wanted,
         }
     }
@@ -310,6 +351,7 @@ impl Reconcile<'_> {
         plan: &mut Plan<ModelDeploymentStatus>,
     ) {
         canary.step_started = Some(self.now);
+        canary.step_replicas = Some(sizes.canary);
         canary.weight = stage.weight;
         canary.analysis = Some(lasts(stage, self.now));
         plan.notes.push(self.stage_started(canary, sizes));
@@ -391,7 +433,13 @@ impl Reconcile<'_> {
     }
 
     /// What comes next, told from how far the canary is, whether its pods are ready and how it does.
-    fn next(&self, canary: &CanaryStatus, split: Split<'_>, is_ready: bool) -> Next<'_> {
+    fn next(
+        &self,
+        canary: &CanaryStatus,
+        split: Split<'_>,
+        sizes: Sizes,
+        is_ready: bool,
+    ) -> Next<'_> {
         if let Some(why) = self.aborted(canary) {
             return Next::RollBack(why);
         }
@@ -403,7 +451,13 @@ impl Reconcile<'_> {
         };
         // A stage passes with all its pods or not at all, and so does the last one: also where there are fewer now.
         match (canary.step_started, self.stage(canary)) {
+            // Pods that are not asked for yet are not late.
+            (None, _) if sizes.canary == 0 => Next::AwaitPods,
             (None, _) if !is_ready => self.overdue(canary).map_or(Next::AwaitPods, Next::RollBack),
+            // More are asked for than the stage began with: none was lost.
+            (Some(_), _) if !is_ready && !self.has_lost_any(canary, sizes) => {
+                Next::Say(format!("waiting until {} pods are ready", sizes.canary))
+            }
             (Some(_), _) if !is_ready && canary.interruptions < MOST_INTERRUPTIONS => {
                 Next::AwaitPodsAnew
             }
@@ -411,7 +465,7 @@ impl Reconcile<'_> {
             (None, Some(_)) if !split.is_known() => Next::AwaitGateway,
             (None, Some(stage)) => Next::Begin(stage),
             (Some(started), Some(stage)) if self.now.duration_since(started) < stage.hold => {
-                Next::Hold(lasts(stage, started))
+                Next::Say(lasts(stage, started))
             }
             _ if self.is_taken(split) != Taken::Yes => {
                 Next::Hold(format!("{said}; the Gateway has not taken the route yet"))
@@ -434,6 +488,12 @@ impl Reconcile<'_> {
                 }
             }
         }
+    }
+
+    /// Whether fewer of its pods are ready than when its stage began, or than are asked for where those are fewer.
+    fn has_lost_any(&self, canary: &CanaryStatus, sizes: Sizes) -> bool {
+        let began = canary.step_replicas.unwrap_or(sizes.canary);
+        replicas::answering(self.child_of(&canary.version)) < began.min(sizes.canary)
     }
 
     /// Why the pods of a stage are not waited for any longer.
@@ -502,6 +562,7 @@ impl Reconcile<'_> {
         plan.status.stable = Some(StableStatus {
             version: name.clone(),
             since: self.now,
+            digest: target.digest().map(str::to_owned),
         });
         plan.status.last_rollout = Some(RolloutRecord {
             version: name.clone(),

@@ -69,7 +69,7 @@ impl<'a> Reconcile<'a> {
             };
             return Err(Problem::new(reason, format!("spec.version: {what}")));
         }
-        if self.is_quarantined(version) {
+        if self.is_quarantined(version) && !self.is_forced(version) {
             return Err(Problem::new(
                 "VersionQuarantined",
                 format!(

@@ -95,7 +95,8 @@ impl<'a> Split<'a> {
 impl<'a> Reconcile<'a> {
     /// The routing, where traffic is divided by a Gateway.
     pub(super) fn routing(&self) -> Option<&'a Routing> {
-        self.deployment.spec.rollout.traffic.as_ref()
+        let asked = self.deployment.spec.rollout.traffic.as_ref();
+        asked.filter(|_| self.observed.gateway.is_served)
     }
 
     /// Whether each version has a Service of its own.
@@ -228,6 +229,8 @@ impl<'a> Reconcile<'a> {
     fn route(&self, split: Split<'_>) -> Option<HttpRoute> {
         let routing = self.routing()?;
         split.stable()?;
+        // The host name of another stays another's; what is there stays as it is.
+        self.check_routing().ok()?;
         let service = |version: &ModelVersion| children::deployment_name(self.deployment, version);
         let division = Division {
             backends: split
@@ -250,8 +253,8 @@ impl<'a> Reconcile<'a> {
 
     /// What stands against traffic by a Gateway, before anything is done.
     pub(super) fn check_routing(&self) -> Result<(), Problem> {
-        let found = self
-            .routing()
+        let asked = self.deployment.spec.rollout.traffic.as_ref();
+        let found = asked
             .and_then(|routing| gateway::problem(self.deployment, routing, &self.observed.gateway));
         found.map_or(Ok(()), Err)
     }

@@ -36,7 +36,7 @@ fn answered(random: &mut Random, requests: u64, times: f64, sigma: f64) -> Traff
 }
 
 /// How many roll-outs are taken back, how many pass, and after how many requests to the canary in the middle.
-fn decided(times: f64, sigma: f64, seed: u64) -> (u64, u64, u64) {
+fn decided(times: f64, sigma: f64, number: u64) -> (u64, u64, u64) {
     let checks: Vec<Analysis> =
         serde_json::from_value(json!([{"metric": "LatencyP99", "maxRatio": "1.5"}]))
             .expect("a check");
@@ -48,7 +48,7 @@ fn decided(times: f64, sigma: f64, seed: u64) -> (u64, u64, u64) {
         "started": "2026-01-01T00:00:00Z", "since": "2026-01-01T00:00:00Z",
     }))
     .expect("a canary");
-    let mut random = Random::new(seed);
+    let mut random = Random::new(number);
     let (mut harmed, mut passed, mut after) = (0, 0, Vec::new());
     for _ in 0..RUNS {
         let mut evidence = Evidence::resumed(&rollout, &canary);

@@ -812,7 +812,7 @@ fn pods_that_may_not_be_made_are_told_in_the_api_server_s_words() {
 }
 
 #[test]
-fn steps_that_are_taken_away_under_way_leave_no_promotion_without_pods() {
+fn steps_that_are_taken_away_under_way_begin_anew_and_leave_no_promotion_without_pods() {
     let steps = json!({"replicas": 10, "rollout": {"minRequests": 100, "steps": [
         {"weight": 10, "hold": "60s"}, {"weight": 20, "hold": "60s"}, {"weight": 50, "hold": "60s"}]}});
     let mut world = World::rolling(steps);
@@ -820,7 +820,15 @@ fn steps_that_are_taken_away_under_way_leave_no_promotion_without_pods() {
     world.all_ready().settle();
     assert_eq!(world.status().canary.map(|canary| canary.step), Some(1));
     world.edit(|spec| spec.rollout.steps.truncate(1)).settle();
+    let canary = world.status().canary.expect("a canary");
+    assert_eq!(
+        (canary.step, canary.step_started.is_some()),
+        (0, true),
+        "it begins anew"
+    );
+    world.traffic(500, 0).wait(59).settle();
     assert_eq!(world.stable().as_deref(), Some("churn-1"));
+    world.step_passes();
     assert_eq!(
         children(&world),
         named(&[("churn-v1", 10), ("churn-v2", 10)]),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 use windlass_api::condition::{AVAILABLE, READY, STALLED};
-use windlass_api::{Action, RolloutOutcome, TrafficBy, annotations};
+use windlass_api::{Action, RolloutOutcome, Surge, TrafficBy, annotations};
 use windlass_statistics::proportion::Proportion;
 use windlass_statistics::sequential::Share;
 
@@ -457,9 +457,9 @@ fn a_person_may_take_a_canary_back_and_what_was_said_before_says_nothing() {
     world.annotate(annotations::ABORT, "").settle();
     world.annotate(annotations::ABORT, "churn-2").settle();
     assert_eq!(
-        world.canary().as_deref(),
-        Some("churn-2"),
-        "taken off and put on again it is the same"
+        world.canary(),
+        None,
+        "taken off and put on again it is said of this one"
     );
     let mut world = World::rolling(json!({}));
     world
@@ -609,4 +609,181 @@ fn a_version_that_does_harm_after_its_promotion_stays_where_nothing_is_left_to_g
     ));
     world.settle();
     assert_eq!(world.stable().as_deref(), Some("churn-2"));
+}
+
+#[test]
+fn an_autoscaler_that_asks_for_more_pods_loses_none() {
+    let rollout = json!({"steps": [{"weight": 50, "hold": "600s"}]});
+    let mut world = World::rolling(json!({ "rollout": rollout }));
+    world.all_ready().settle();
+    let began = world.status().canary.and_then(|canary| canary.step_started);
+    for replicas in 4..10 {
+        world.edit(|spec| spec.replicas = replicas).wait(5).settle();
+        assert!(
+            world
+                .said(READY)
+                .contains(&format!("waiting until {replicas} pods")),
+            "{}",
+            world.said(READY)
+        );
+        world.all_ready().settle();
+    }
+    let canary = world.status().canary.expect("it is not taken back");
+    assert_eq!((canary.interruptions, canary.step_started), (0, began));
+}
+
+#[test]
+fn another_strategy_in_mid_roll_out_begins_anew_and_keeps_what_serves() {
+    let steps = json!([{"weight": 10, "hold": "60s"}, {"weight": 50, "hold": "60s"}]);
+    let mut world = World::rolling(json!({"rollout": {"steps": steps, "surge": "Auto"}}));
+    world.step_passes().all_ready().settle();
+    assert_eq!(world.status().canary.map(|canary| canary.step), Some(1));
+    let preview = json!({"strategy": "BlueGreen", "preview": {"hold": "600s", "pause": true}});
+    world
+        .edit(|spec| spec.rollout = object(preview))
+        .settle()
+        .all_ready()
+        .settle();
+    assert_eq!(
+        world.stable().as_deref(),
+        Some("churn-1"),
+        "its preview has only begun"
+    );
+    assert_eq!(world.pinned().as_deref(), Some("churn-1"));
+    assert_eq!(world.status().canary.map(|canary| canary.weight), Some(0));
+    // And back: the pods of the preview get no more of the traffic than a first step.
+    world
+        .edit(|spec| spec.rollout = object(json!({"steps": steps})))
+        .settle();
+    assert_eq!(sizes(&world), named(&[("churn-v1", 3), ("churn-v2", 1)]));
+    world.all_ready().settle();
+    assert_eq!(world.status().canary.map(|canary| canary.weight), Some(10));
+}
+
+#[test]
+fn pods_that_change_places_do_so_only_while_that_is_allowed() {
+    let mut world = World::rolling(
+        json!({"rollout": {"surge": "Auto", "steps": [{"weight": 50, "hold": "60s"}]}}),
+    );
+    let deployment = Arc::make_mut(&mut world.observed.deployment);
+    let canary = deployment
+        .status
+        .as_mut()
+        .and_then(|status| status.canary.as_mut());
+    canary.expect("a canary").in_place = true;
+    world
+        .edit(|spec| spec.rollout.surge = Surge::Always)
+        .settle();
+    assert_eq!(sizes(&world)[0], ("churn-v1".to_owned(), 3));
+}
+
+#[test]
+fn a_record_of_the_same_name_with_other_files_is_another_version() {
+    let mut world = World::serving(json!({}));
+    let digest = "sha256:0000000000000000000000000000000000000000000000000000000000000009";
+    Arc::make_mut(&mut world.observed.versions[0])
+        .spec
+        .artifact
+        .digest = Some(digest.to_owned());
+    Arc::make_mut(&mut world.observed.versions[0]).status = None;
+    let before = world.observed.children.clone();
+    world.settle();
+    assert!(
+        world.said(STALLED).starts_with("True ServingRecordDeleted"),
+        "{}",
+        world.said(STALLED)
+    );
+    assert_eq!(
+        world.observed.children, before,
+        "what serves is left as it is"
+    );
+}
+
+#[test]
+fn the_host_name_of_another_stays_another_s() {
+    let mut world = behind_a_gateway(&json!({}));
+    let mut older = (*world.observed.deployment).clone();
+    older.metadata.name = Some("older".to_owned());
+    older.metadata.uid = Some("older".to_owned());
+    older.metadata.creation_timestamp = Some(object(json!("2020-01-01T00:00:00Z")));
+    if let Some(routing) = &mut older.spec.rollout.traffic {
+        routing.hostnames = vec!["older.example".to_owned()];
+    }
+    let younger = Arc::make_mut(&mut world.observed.deployment);
+    younger.metadata.creation_timestamp = Some(object(json!("2021-01-01T00:00:00Z")));
+    world.observed.gateway.others = vec![Arc::new(older)];
+    let before = world.observed.gateway.route.clone();
+    world
+        .edit(|spec| {
+            let routing = spec.rollout.traffic.as_mut().expect("a routing");
+            routing.hostnames = vec!["older.example".to_owned()];
+        })
+        .settle();
+    assert!(
+        world.said(STALLED).starts_with("True HostnameTaken"),
+        "{}",
+        world.said(STALLED)
+    );
+    assert_eq!(world.observed.gateway.route, before);
+}
+
+#[test]
+fn a_version_that_bakes_is_held_against_what_the_one_before_really_had() {
+    let mut world = preview(
+        "BlueGreen",
+        &json!({"preview": {"hold": "60s"}, "bake": "10m"}),
+    );
+    world
+        .add(version(2, '2', Some("Pass")))
+        .settle()
+        .all_ready()
+        .settle();
+    // In its preview the new one has no requests, and the old one fails three times in a hundred.
+    let nothing = crate::modeldeployment::Traffic::default();
+    world.served_alone(2000, 60, &nothing);
+    world.wait(61).settle();
+    assert_eq!(world.stable().as_deref(), Some("churn-2"));
+    let limit = world
+        .status()
+        .bake
+        .and_then(|bake| bake.limit)
+        .expect("a limit");
+    let limit = limit.value().expect("a number");
+    assert!((0.04..0.06).contains(&limit), "{limit}");
+    // Of one of which nothing is known nothing is said.
+    let mut world = preview("BlueGreen", &json!({"bake": "10m"}));
+    world
+        .add(version(2, '2', Some("Pass")))
+        .settle()
+        .all_ready()
+        .settle();
+    assert_eq!(world.status().bake.map(|bake| bake.limit), Some(None));
+}
+
+#[test]
+fn a_canary_is_not_promoted_because_the_record_of_what_serves_is_gone() {
+    let mut world = preview("BlueGreen", &json!({"preview": {"pause": true}}));
+    world
+        .add(version(2, '2', Some("Pass")))
+        .settle()
+        .all_ready()
+        .settle();
+    let record = world.observed.versions.remove(0);
+    world.settle();
+    assert_eq!(world.stable().as_deref(), Some("churn-1"));
+    assert!(
+        world.said(STALLED).starts_with("True ServingRecordDeleted"),
+        "{}",
+        world.said(STALLED)
+    );
+    assert_eq!(world.pinned().as_deref(), Some("churn-1"));
+    world.add(record).settle();
+    assert_eq!(world.canary().as_deref(), Some("churn-2"));
+}
+
+#[test]
+fn what_is_kept_warm_grows_with_what_serves() {
+    let mut world = baking();
+    world.edit(|spec| spec.replicas = 5).settle();
+    assert_eq!(sizes(&world), named(&[("churn-v1", 5), ("churn-v2", 5)]));
 }

@@ -452,6 +452,20 @@ impl World {
         self
     }
 
+    /// The stable version answers alone, with so many errors, and then the operator looks.
+    pub fn served_alone(&mut self, requests: u64, errors: u64, canary: &Traffic) -> &mut Self {
+        let sides = sides(&self.observed.deployment).expect("it rolls");
+        let mut all = sides.evidence.after(self.known.as_ref());
+        let stable = Traffic {
+            requests,
+            errors,
+            ..Traffic::default()
+        };
+        all.take(canary, &stable);
+        self.known = Some(all);
+        self
+    }
+
     /// Of rows that both answered, how many they answered alike.
     pub fn agreement(&mut self, compared: u64, agreed: u64) -> &mut Self {
         let sides = sides(&self.observed.deployment).expect("it rolls");
