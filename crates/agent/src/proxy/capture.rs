@@ -51,6 +51,8 @@ pub struct Captured {
     /// How many bytes have passed, kept or not.
     passed: u64,
     state: State,
+    /// Whether its end was seen.
+    is_whole: bool,
     budget: Budget,
 }
 
@@ -74,6 +76,7 @@ impl Captured {
             beginning: Bytes::new(),
             bytes: 0,
             passed: 0,
+            is_whole: false,
             state: State::Keeping,
             budget: budget.clone(),
         }
@@ -127,6 +130,12 @@ impl Captured {
             State::TooLarge => Some(Loss::TooLarge),
             State::BrokenOff => Some(Loss::BrokenOff),
         }
+    }
+
+    /// The same of a body whose end has to have been seen: a part of one is none.
+    pub fn loss_of_whole(&self) -> Option<Loss> {
+        let is_part = self.state == State::Keeping && !self.is_whole;
+        self.loss().or(is_part.then_some(Loss::BrokenOff))
     }
 
     /// Whether the body is counted and not kept.
@@ -249,8 +258,10 @@ impl Observer for Arc<std::sync::Mutex<Captured>> {
     fn trailers(&mut self, _: &HeaderMap) {}
 
     fn end(&mut self, end: End) {
-        if end != End::Whole {
-            let mut captured = self.lock().expect("no thread panics with it");
+        let mut captured = self.lock().expect("no thread panics with it");
+        if end == End::Whole {
+            captured.is_whole = true;
+        } else if !captured.is_whole {
             captured.give_back();
             captured.state = State::BrokenOff;
         }
@@ -270,6 +281,23 @@ impl Observer for Captured {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_a_body_is_no_body() {
+        let body = Arc::new(std::sync::Mutex::new(Captured::new(&Budget::new(10, 10))));
+        let loss = |body: &Arc<std::sync::Mutex<Captured>>| {
+            let captured = body.lock().expect("no thread panics with it");
+            captured.loss_of_whole()
+        };
+        let mut observer = Arc::clone(&body);
+        observer.data(&Bytes::from_static(b"12"));
+        assert_eq!(loss(&body), Some(Loss::BrokenOff));
+        observer.end(End::Whole);
+        assert_eq!(loss(&body), None);
+        // What is dropped afterwards was whole.
+        observer.end(End::Dropped);
+        assert_eq!(loss(&body), None);
+    }
 
     #[test]
     fn the_budget_is_given_back() {

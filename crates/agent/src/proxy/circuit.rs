@@ -70,6 +70,11 @@ impl Circuit {
 }
 
 impl Attempt<'_> {
+    /// Whether all others wait for how this one goes.
+    pub fn is_trial(&self) -> bool {
+        self.is_trial
+    }
+
     /// The server took the connection.
     pub fn succeeded(mut self) {
         self.is_trial = false;

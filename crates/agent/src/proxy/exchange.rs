@@ -152,7 +152,7 @@ impl Exchange {
         let loss = response.as_ref().and_then(Captured::loss);
         let (request, response) = (Arc::new(request), response.map(Arc::new));
         if let Some((mirror, head)) = self.mirror.take() {
-            if request.loss().is_some() {
+            if request.loss_of_whole().is_some() {
                 mirror.drop_copy();
             } else {
                 mirror.send(Original {
@@ -164,7 +164,7 @@ impl Exchange {
             }
         }
         let Some(log) = self.log.take() else { return };
-        if let Some(why) = request.loss().or(loss) {
+        if let Some(why) = request.loss_of_whole().or(loss) {
             log.lose(&request, self.wanted, why);
             return;
         }

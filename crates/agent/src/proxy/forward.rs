@@ -17,12 +17,13 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::Authority;
 use http::{Request, Response, Version};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use jiff::Timestamp;
+use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::admission::{Admission, Refused};
@@ -43,6 +44,9 @@ use super::upstream::{as_http1, client, remove_hop_by_hop, uri};
 use crate::report::chain;
 
 type RequestBody = Tee<Incoming, Watch>;
+
+/// How long a server may take to take a connection, where it is asked whether it does.
+const CONNECTS: Duration = Duration::from_secs(1);
 
 /// How requests are passed on.
 #[derive(Clone, Debug)]
@@ -207,6 +211,27 @@ impl Forwarder {
         attempt: Option<Attempt<'_>>,
         (server, client): (&Authority, &Client<HttpConnector, RequestBody>),
     ) -> Result<Response<ResponseBody>, (Refusal, String)> {
+        let attempt = match attempt {
+            // Others are refused until it is known: a connection says it at once, an answer may take long.
+            Some(attempt) if attempt.is_trial() => match connects(server).await {
+                Ok(()) => {
+                    attempt.succeeded();
+                    None
+                }
+                Err(why) => {
+                    attempt.failed(Instant::now());
+                    let refusal = Refusal::NoAnswer;
+                    if let Some(exchange) = exchange {
+                        exchange.finish_unasked(Outcome::Status(refusal.status().as_u16()));
+                    }
+                    return Err((
+                        refusal,
+                        format!("the model server at {server} does not take connections: {why}"),
+                    ));
+                }
+            },
+            attempt => attempt,
+        };
         let asked = client.request(Self::rewritten(request, arrival, exchange.as_ref(), server));
         let answered = match arrival.deadline.at {
             Some(at) => timeout_at(at, asked).await,
@@ -271,7 +296,11 @@ impl Forwarder {
         if exchange.is_some_and(|exchange| exchange.request.is_some() || exchange.may_stream) {
             head.headers.remove(header::ACCEPT_ENCODING);
         }
-        let watch = Watch(exchange.and_then(|exchange| exchange.request.clone()));
+        let mut watch = Watch(exchange.and_then(|exchange| exchange.request.clone()));
+        // Of a body without a byte nobody asks for the end.
+        if body.is_end_stream() {
+            watch.end(End::Whole);
+        }
         Request::from_parts(head, Tee::new(body, watch))
     }
 
@@ -375,4 +404,14 @@ impl Observer for Watch {
 /// True for a share of the requests, by chance.
 fn is_chosen(share: f64) -> bool {
     share >= 1.0 || (share > 0.0 && rand::random::<f64>() < share)
+}
+
+/// Whether a server takes a connection.
+async fn connects(server: &Authority) -> Result<(), String> {
+    let address = (server.host(), server.port_u16().unwrap_or(80));
+    match timeout(CONNECTS, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(problem)) => Err(problem.to_string()),
+        Err(_) => Err(format!("no answer within {CONNECTS:?}")),
+    }
 }

@@ -136,7 +136,7 @@ impl Running {
 /// Starts the log.
 ///
 /// # Errors
-/// When its spool cannot be made, or there is no thread to be had.
+/// When there is no thread to be had.
 pub fn start(
     settings: Settings,
     measurements: Arc<Measurements>,
@@ -150,18 +150,21 @@ pub fn start(
             let (seal, sealed) = mpsc::unbounded_channel();
             let version = &settings.identity.version;
             let spool = Spool::open(&to.spool, version, to.spool_limit, to.flush_every, seal);
-            let spool = spool.map_err(|problem| {
-                let message = format!("--spool {}: {problem}", to.spool.display());
-                std::io::Error::new(problem.kind(), message)
-            })?;
-            fill = spool.fill();
-            let uploader = Uploader {
-                to: to.uri,
-                measurements: Arc::clone(&measurements),
-                fill: fill.clone(),
-            };
-            threads.push(uploader.start(sealed)?);
-            Some(spool)
+            // Whatever is wrong with the log, requests are served.
+            let spool = spool.inspect_err(|problem| {
+                let folder = to.spool.display();
+                warn!("no payloads are logged: --spool {folder} cannot be written to: {problem}");
+            });
+            if let Ok(spool) = &spool {
+                fill = spool.fill();
+                let uploader = Uploader {
+                    to: to.uri,
+                    measurements: Arc::clone(&measurements),
+                    fill: fill.clone(),
+                };
+                threads.push(uploader.start(sealed)?);
+            }
+            spool.ok()
         }
     };
     let log = Log {
@@ -248,7 +251,12 @@ impl Log {
             let bins = predictions.filter_map(|prediction| payload::bin(prediction, classes));
             self.measurements.predicted(bins);
         }
-        if !entry.wanted.rows || self.spool.is_none() {
+        if !entry.wanted.rows {
+            return;
+        }
+        if self.spool.is_none() {
+            let rows = u64::try_from(payload.count).unwrap_or(u64::MAX);
+            self.measurements.dropped(rows, Loss::SpoolFull);
             return;
         }
         if self

@@ -7,8 +7,8 @@
 //!
 //! Nobody waits for a copy. Absent on purpose: requests of gRPC, and copies of copies.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -34,6 +34,8 @@ use crate::report::chain;
 const COPIES: usize = 64;
 /// How long a copy may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long no copies are made once nobody was there to take one.
+const SILENCE: Duration = Duration::from_secs(5);
 /// What a copy says of itself.
 const MIRRORED: HeaderName = HeaderName::from_static("x-windlass-mirrored");
 
@@ -46,6 +48,8 @@ pub struct Mirror {
     measurements: Arc<Measurements>,
     client: Client<HttpConnector, Full<Bytes>>,
     places: Arc<Semaphore>,
+    /// Before then there is nobody to send copies to: where nothing is tried, nothing has the name.
+    silent_until: Mutex<Option<Instant>>,
     body_limit: usize,
 }
 
@@ -96,13 +100,18 @@ impl Mirror {
             measurements,
             client: Client::builder(TokioExecutor::new()).build(connector()),
             places: Arc::new(Semaphore::new(COPIES)),
+            silent_until: Mutex::new(None),
             body_limit: settings.body_limit,
         }
     }
 
     /// The head of a request's copy; absent where it is not to be copied.
     pub fn head<B>(&self, request: &Request<B>, form: Form) -> Option<Head> {
-        let is_wanted = form != Form::Grpc && !request.headers().contains_key(MIRRORED);
+        let is_wanted = form != Form::Grpc
+            && !request.headers().contains_key(MIRRORED)
+            && self
+                .silent_until()
+                .is_none_or(|until| until <= Instant::now());
         (is_wanted && rand::random::<f64>() < self.share).then(|| {
             let mut headers = request.headers().clone();
             remove_hop_by_hop(&mut headers);
@@ -208,6 +217,8 @@ impl Mirror {
         *request.uri_mut() = uri(&self.to, head.path.clone());
         request.headers_mut().clone_from(&head.headers);
         let answer = self.client.request(request).await;
+        let is_nobody_there = matches!(&answer, Err(problem) if problem.is_connect());
+        *self.silent_until() = is_nobody_there.then(|| Instant::now() + SILENCE);
         let answer = answer.map_err(|problem| chain(&problem))?;
         let status = answer.status();
         let length = length_of(answer.headers(), &INFERENCE_HEADER_LENGTH);
@@ -221,6 +232,10 @@ impl Mirror {
             }
             Err(problem) => Err(problem.to_string()),
         }
+    }
+
+    fn silent_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.silent_until.lock().expect("no thread panics with it")
     }
 
     fn count(&self, set: impl FnOnce(&mut Mirrored)) {

@@ -20,11 +20,11 @@ impl Outcome {
             1 => 499,
             3 | 9 | 11 => 400,
             4 => 504,
-            5 => 404,
+            // NOT_FOUND; and UNIMPLEMENTED, which is said of a method that nobody has.
+            5 | 12 => 404,
             6 | 10 => 409,
             7 => 403,
             8 => 429,
-            12 => 501,
             14 => 503,
             16 => 401,
             // UNKNOWN, INTERNAL, DATA_LOSS, and what is no code.
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn statuses_of_grpc_count_as_those_of_http_that_mean_the_same() {
         let errors = (0..=16).filter(|code| Outcome::of_grpc(*code).is_error());
-        assert_eq!(errors.collect::<Vec<_>>(), [2, 4, 12, 13, 14, 15]);
+        assert_eq!(errors.collect::<Vec<_>>(), [2, 4, 13, 14, 15]);
         assert_eq!(Outcome::of_grpc(0), Outcome::Status(200));
         assert_eq!(Outcome::of_grpc(8), Outcome::Status(429));
         assert_eq!(Outcome::of_grpc(99), Outcome::Status(500));

@@ -11,7 +11,7 @@ use super::upstream::{INFERENCE_HEADER_LENGTH, length_of};
 /// Where a request's id is said.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// An id that is longer is made anew.
-const MAX_ID: usize = 128;
+pub const MAX_ID: usize = 128;
 
 /// The request's id, which the server gets, too: the client's, else a new one.
 pub fn request_id(headers: &mut HeaderMap) -> HeaderValue {

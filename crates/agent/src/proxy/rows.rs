@@ -18,6 +18,7 @@ use windlass_api::agent::Signature;
 
 use super::arguments::Protocol;
 use super::payload::{Cell, Chat, Payload, categories, classes};
+use super::request::MAX_ID;
 use crate::profile::PREDICTION;
 
 /// Columns that every row has a value in.
@@ -232,7 +233,9 @@ impl Rows {
 
     /// Adds the rows of one request.
     pub fn push(&mut self, payload: &Payload, facts: &Facts) {
-        let id = payload.id.as_ref().unwrap_or(&facts.id);
+        // It is written with each row: a long one would be more than all the rest.
+        let own = payload.id.as_ref().filter(|id| id.len() <= MAX_ID);
+        let id = own.unwrap_or(&facts.id);
         let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
         for index in 0..payload.count {
             self.request_ids.push(if payload.count == 1 {

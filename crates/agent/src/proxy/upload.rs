@@ -57,19 +57,18 @@ impl Uploader {
             .enable_all()
             .build()?;
         let run = async move {
-            let mut names = Names::default();
             while let Some(file) = sealed.recv().await {
-                self.take(&file, &mut names).await;
+                self.take(&file).await;
             }
         };
         let thread = std::thread::Builder::new().name("payload-upload".to_owned());
         thread.spawn(move || runtime.block_on(run))
     }
 
-    async fn take(&self, file: &Sealed, names: &mut Names) {
+    async fn take(&self, file: &Sealed) {
         match convert(&file.path) {
             Ok(Some(converted)) => {
-                let name = names.next(converted.first, converted.last);
+                let name = name(&file.path, converted.first, converted.last);
                 let folder = self.to.child(file.version());
                 let mut backoff = BACKOFF[0];
                 let content = bytes::Bytes::from(converted.content);
@@ -168,23 +167,15 @@ async fn write(folder: &Address, name: &str, content: bytes::Bytes) -> Result<()
     write().map_err(|problem| format!("writing to {} failed: {problem}", folder.uri()))
 }
 
-/// Names of files: by the time of their rows and by the pod, never one twice.
-#[derive(Debug, Default)]
-struct Names {
-    last: String,
-    again: u32,
-}
-
-impl Names {
-    fn next(&mut self, first: Timestamp, last: Timestamp) -> String {
-        let pod = std::env::var("HOSTNAME").unwrap_or_else(|_| "local".to_owned());
-        let name = format!("{}-{}-{pod}", first.as_millisecond(), last.as_millisecond());
-        if name == self.last {
-            self.again += 1;
-            return format!("{name}.{}.parquet", self.again);
-        }
-        self.again = 0;
-        self.last.clone_from(&name);
-        format!("{name}.parquet")
-    }
+/// The name of a file: by the time of its rows, by the pod, and by where it lay in the spool. So no two have one name, and one
+/// that is uploaded again has the same.
+fn name(spooled: &Path, first: Timestamp, last: Timestamp) -> String {
+    let pod = std::env::var("HOSTNAME").unwrap_or_else(|_| "local".to_owned());
+    let part = |path: Option<&Path>| {
+        let name = path.and_then(Path::file_stem).unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    let (owner, number) = (part(spooled.parent()), part(Some(spooled)));
+    let (first, last) = (first.as_millisecond(), last.as_millisecond());
+    format!("{first}-{last}-{pod}-{owner}-{number}.parquet")
 }

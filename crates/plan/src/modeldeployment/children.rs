@@ -199,11 +199,14 @@ pub fn version_deployment(
         .observe
         .as_ref()
         .and_then(|observe| observe.log_payloads.as_ref());
+    let grace = *spec
+        .termination_grace_period_seconds
+        .get_or_insert(GRACE_SECONDS);
     let mut proxy = pods::agent_container(
         &mut spec,
         pods::AGENT,
         agent,
-        arguments(deployment, version),
+        arguments(deployment, version, grace),
     );
     proxy.ports = Some(vec![
         port("http", PORT),
@@ -224,8 +227,6 @@ pub fn version_deployment(
     pods::mount_claims(&mut spec, &mut proxy, [], log.map(|log| &log.uri));
     spec.containers.insert(0, proxy);
     storage::run_as(&mut spec, agent.storage);
-    spec.termination_grace_period_seconds
-        .get_or_insert(GRACE_SECONDS);
     template::harden(&mut spec);
     reports::limit(&mut spec);
 
@@ -283,7 +284,7 @@ fn port(name: &str, number: i32) -> ContainerPort {
     }
 }
 
-fn arguments(deployment: &ModelDeployment, version: &ModelVersion) -> Vec<String> {
+fn arguments(deployment: &ModelDeployment, version: &ModelVersion, grace: i64) -> Vec<String> {
     let mut arguments = vec!["proxy".to_owned()];
     let mut add = |name: &str, value: String| flag(&mut arguments, name, value);
     add("listen", format!("0.0.0.0:{PORT}"));
@@ -303,6 +304,9 @@ fn arguments(deployment: &ModelDeployment, version: &ModelVersion) -> Vec<String
     add("protocol", deployment.spec.protocol.as_str().to_owned());
     add("signature", format!("{}/{SIGNATURE_FILE}", paths::MODEL));
     add("drain", format!("{DRAIN_SECONDS}s"));
+    // Half of what is left is for requests that are under way, half for the log; a second for the end itself.
+    let left = (grace - i64::from(DRAIN_SECONDS) - 1).max(2);
+    add("finish", format!("{}s", left / 2));
     let rollout = &deployment.spec.rollout;
     if rollout.strategy == Strategy::Shadow {
         // Where nothing is tried, nothing has this name.
