@@ -84,18 +84,7 @@ async fn main() -> Result<()> {
 
     let (start, began, cpu) = (mark(&bed.cluster), Instant::now(), operator.cpu()?);
     let before = durations(&operator)?;
-    let names: Vec<String> = (0..rolling).map(name).collect();
-    stream::iter(names)
-        .map(|name| {
-            let all = all.clone();
-            async move {
-                let patch = Patch::Merge(json!({"spec": {"version": 2}}));
-                all.patch(&name, &PatchParams::default(), &patch).await
-            }
-        })
-        .buffer_unordered(AT_ONCE)
-        .try_collect::<Vec<_>>()
-        .await?;
+    ask_for_the_second(&all, rolling).await?;
     until(&all, "were promoted", rolling, |one| serves(one, 2)).await?;
     let took = began.elapsed();
     settled(Duration::from_secs(3), PATIENCE, || async {
@@ -154,6 +143,23 @@ async fn main() -> Result<()> {
     figures.push(goal("memory: peak", peak, "B", "<= 80 MiB", peak <= most));
     ensure!(operator.stop()?.success(), "the operator did not stop well");
     print("rollouts", &figures)
+}
+
+/// Has so many of them roll, all at once.
+async fn ask_for_the_second(all: &Api<ModelDeployment>, rolling: usize) -> Result<()> {
+    let names: Vec<String> = (0..rolling).map(name).collect();
+    stream::iter(names)
+        .map(|name| {
+            let all = all.clone();
+            async move {
+                let patch = Patch::Merge(json!({"spec": {"version": 2}}));
+                all.patch(&name, &PatchParams::default(), &patch).await
+            }
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<Vec<_>>()
+        .await?;
+    Ok(())
 }
 
 fn name(number: usize) -> String {
