@@ -11,7 +11,7 @@ use windlass_statistics::histogram;
 use windlass_statistics::proportion::Proportion;
 use windlass_statistics::sequential::{Distance, Share, Shares};
 
-use super::evidence::{Comparison, Evidence, Traffic, limit};
+use super::evidence::{Comparison, Evidence, Traffic, float, limit};
 
 /// What the analysis of a step says.
 #[derive(Clone, Debug, PartialEq)]
@@ -302,11 +302,6 @@ fn ms(value: f64) -> String {
     } else {
         format!("{value:.0}")
     }
-}
-
-#[allow(clippy::cast_precision_loss)] // small counts
-fn float(count: u64) -> f64 {
-    count as f64
 }
 
 /// By how much the canary's share lies above the stable version's.

@@ -80,12 +80,7 @@ fn named_service(
     Service {
         metadata: pods::child_meta(deployment, name, "serving", &more),
         spec: Some(ServiceSpec {
-            selector: Some(
-                selector
-                    .into_iter()
-                    .map(|(key, value)| (key.to_owned(), value))
-                    .collect(),
-            ),
+            selector: selecting(selector).match_labels,
             ports: Some(vec![ServicePort {
                 name: Some("http".to_owned()),
                 port: PORT,

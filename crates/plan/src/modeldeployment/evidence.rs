@@ -110,7 +110,7 @@ impl Traffic {
 }
 
 #[allow(clippy::cast_precision_loss)] // counts of requests are far below 2^53
-fn float(count: u64) -> f64 {
+pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
 
@@ -233,7 +233,6 @@ impl Evidence {
     /// Nothing seen yet, or what the canary's status has.
     pub fn resumed(rollout: &Rollout, canary: &CanaryStatus) -> Self {
         let checks = &rollout.analysis;
-        let comparison = |limit: f64, allowed: f64| Comparison::new(limit, allowed);
         let steps = stages(rollout).len().max(1);
         let level = LEVEL_OF_HARM / float((checks.len().max(1) * steps) as u64);
         Self {
@@ -242,9 +241,9 @@ impl Evidence {
             step: judged_step(rollout, canary),
             checks: checks.len(),
             errors: allowed_errors(checks)
-                .map(|allowed| comparison(allowed, allowed).resumed(canary.errors.as_ref())),
+                .map(|allowed| Comparison::new(allowed, allowed).resumed(canary.errors.as_ref())),
             slow: limit(checks, AnalysisMetric::LatencyP99)
-                .map(|ratio| comparison(ratio, MORE_SLOW).resumed(canary.slow.as_ref())),
+                .map(|ratio| Comparison::new(ratio, MORE_SLOW).resumed(canary.slow.as_ref())),
             predictions: limit(checks, AnalysisMetric::PredictionDrift)
                 .map(|_| Distance::new(level, LEVEL_OF_PASS)),
             disagreed: disagreement(checks).map(Share::new),

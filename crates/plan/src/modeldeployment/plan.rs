@@ -112,6 +112,14 @@ impl<'a> Reconcile<'a> {
             .find(|version| version.name_any() == name)
     }
 
+    /// The version of this name, with the files that it had: one that was registered anew is on record once its files are
+    /// digested, if they are the same.
+    fn on_record(&self, name: &str, digest: Option<&str>) -> Option<&'a ModelVersion> {
+        let version = self.version(name)?;
+        let now = version.digest()?;
+        digest.is_none_or(|before| before == now).then_some(version)
+    }
+
     fn child(&self, version: &ModelVersion) -> Option<&'a Deployment> {
         let name = children::deployment_name(self.deployment, version);
         self.observed
@@ -158,12 +166,7 @@ impl<'a> Reconcile<'a> {
             .before
             .stable
             .as_ref()
-            // One that was registered anew is on record once its files are digested, if they are the same.
-            .and_then(|stable| {
-                let digest = self.version(&stable.version)?.digest()?;
-                let is_same = stable.digest.as_ref().is_none_or(|before| before == digest);
-                is_same.then(|| self.version(&stable.version)).flatten()
-            });
+            .and_then(|stable| self.on_record(&stable.version, stable.digest.as_deref()));
         let target = match (self.target(), stable) {
             (Ok(target), _) => target,
             // What served before goes on serving, whatever is wrong with what is asked for.
@@ -261,23 +264,17 @@ impl<'a> Reconcile<'a> {
             return;
         };
         let wanted = self.deployment.spec.replicas;
-        let asked = self
-            .child_of(&bake.version)
-            .and_then(|child| child.spec.replicas);
-        let old = self.version(&bake.version).filter(|old| {
-            let digest = bake.digest.as_deref();
-            old.digest().is_some() && digest.is_none_or(|digest| old.digest() == Some(digest))
-        });
-        let made = plan
-            .status
-            .resolved
-            .as_ref()
-            .zip(old)
-            .and_then(|(resolved, old)| self.made_from(resolved, old).ok())
-            .unwrap_or_else(|| made.clone());
-        if let Some(old) = old.filter(|_| asked.is_some_and(|asked| asked < wanted)) {
-            self.apply(old, wanted, &made, plan);
-        }
+        let child = self.child_of(&bake.version);
+        let asked = child.and_then(|child| child.spec.replicas);
+        let Some(old) = self
+            .on_record(&bake.version, bake.digest.as_deref())
+            .filter(|_| asked.is_some_and(|asked| asked < wanted))
+        else {
+            return;
+        };
+        let resolved = plan.status.resolved.as_ref();
+        let of_old = resolved.and_then(|resolved| self.made_from(resolved, old).ok());
+        self.apply(old, wanted, of_old.as_ref().unwrap_or(made), plan);
     }
 
     /// What is wrong when the version that is asked for cannot serve and the record of the one that does was deleted.

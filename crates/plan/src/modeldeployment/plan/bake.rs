@@ -3,17 +3,15 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use windlass_api::{
-    Action, BakeStatus, Decimal, ModelDeploymentStatus, ModelVersion, Quarantined, RolloutOutcome,
-    RolloutRecord, StableStatus, Strategy, condition, is_true,
+    Action, BakeStatus, Decimal, ModelDeploymentStatus, ModelVersion, StableStatus, Strategy,
+    condition, is_true,
 };
 use windlass_statistics::proportion::Proportion;
 
-use super::quarantine::quarantine;
 use super::{Reconcile, replicas};
 use crate::modeldeployment::analysis;
 use crate::modeldeployment::evidence::{self, allowed_errors};
 use crate::modeldeployment::stages::span;
-use crate::modelversion::fingerprint;
 use crate::{Note, Plan};
 
 /// How long the pods of a version that had all the traffic at once are kept at least: until every node and every client has
@@ -165,12 +163,7 @@ impl Reconcile<'_> {
         plan: &mut Plan<ModelDeploymentStatus>,
     ) {
         let (name, old) = (stable.name_any(), bake.version.clone());
-        self.note_event(plan, &name, Action::RolledBack, why);
-        let also = format!(
-            "its fingerprint, {}, is not tried again",
-            fingerprint(stable)
-        );
-        self.note_event(plan, &name, Action::Quarantined, &also);
+        self.condemn(stable, why, plan);
         let again = format!("{name} was taken back, and it serves again");
         self.note_event(plan, &old, Action::Promoted, &again);
         plan.status.bake = None;
@@ -178,21 +171,6 @@ impl Reconcile<'_> {
             version: old.clone(),
             since: self.now,
             digest: bake.digest.clone(),
-        });
-        quarantine(
-            Quarantined {
-                version: name.clone(),
-                fingerprint: fingerprint(stable).to_owned(),
-                reason: why.to_owned(),
-                time: self.now,
-            },
-            plan,
-        );
-        plan.status.last_rollout = Some(RolloutRecord {
-            version: name.clone(),
-            outcome: RolloutOutcome::RolledBack,
-            message: why.to_owned(),
-            time: self.now,
         });
         plan.notes.push(Note::warning(
             "RolledBack",

@@ -11,7 +11,6 @@ use crate::{Problem, digest, template};
 const FORMAT: &str = "windlass.dev/format";
 
 /// What the pods are made from.
-#[derive(Clone)]
 pub(super) struct Made {
     pub(super) server: PodTemplateSpec,
     pub(super) agent_image: String,

@@ -47,28 +47,8 @@ impl Reconcile<'_> {
         if self.routing().is_none() && self.child(target).is_some() {
             plan.steps.push(Step::Delete(Doomed::Deployment(doomed)));
         }
-        self.note_event(plan, &name, Action::RolledBack, why);
-        let also = format!(
-            "its fingerprint, {}, is not tried again",
-            fingerprint(target)
-        );
-        self.note_event(plan, &name, Action::Quarantined, &also);
+        self.condemn(target, why, plan);
         plan.status.canary = None;
-        quarantine(
-            Quarantined {
-                version: name.clone(),
-                fingerprint: fingerprint(target).to_owned(),
-                reason: why.to_owned(),
-                time: self.now,
-            },
-            plan,
-        );
-        plan.status.last_rollout = Some(RolloutRecord {
-            version: name.clone(),
-            outcome: RolloutOutcome::RolledBack,
-            message: why.to_owned(),
-            time: self.now,
-        });
         plan.notes.push(Note::warning(
             "RolledBack",
             format!(
@@ -77,11 +57,31 @@ impl Reconcile<'_> {
             ),
         ));
     }
-}
 
-/// Writes down that a version is not to be tried again.
-pub(super) fn quarantine(entry: Quarantined, plan: &mut Plan<ModelDeploymentStatus>) {
-    let all = &mut plan.status.quarantine;
-    all.push(entry);
-    all.drain(..all.len().saturating_sub(KEPT_QUARANTINE));
+    /// Writes down that a version was taken back, why, and that it is not to be tried again.
+    pub(super) fn condemn(
+        &self,
+        version: &ModelVersion,
+        why: &str,
+        plan: &mut Plan<ModelDeploymentStatus>,
+    ) {
+        let (name, fingerprint) = (version.name_any(), fingerprint(version).to_owned());
+        self.note_event(plan, &name, Action::RolledBack, why);
+        let also = format!("its fingerprint, {fingerprint}, is not tried again");
+        self.note_event(plan, &name, Action::Quarantined, &also);
+        let all = &mut plan.status.quarantine;
+        all.push(Quarantined {
+            version: name.clone(),
+            fingerprint,
+            reason: why.to_owned(),
+            time: self.now,
+        });
+        all.drain(..all.len().saturating_sub(KEPT_QUARANTINE));
+        plan.status.last_rollout = Some(RolloutRecord {
+            version: name,
+            outcome: RolloutOutcome::RolledBack,
+            message: why.to_owned(),
+            time: self.now,
+        });
+    }
 }

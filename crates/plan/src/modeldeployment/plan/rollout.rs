@@ -387,11 +387,14 @@ impl Reconcile<'_> {
             .unwrap_or(0)
     }
 
+    /// Whether a canary's share of the traffic is that of its pods.
+    fn is_by_pods(&self) -> bool {
+        self.deployment.spec.rollout.strategy == Strategy::Canary && self.routing().is_none()
+    }
+
     /// The share of the traffic that the canary has now, in percent: by the route, or by pods that answer.
     pub(super) fn canary_share(&self, canary: &CanaryStatus) -> i32 {
-        let is_by_pods =
-            self.routing().is_none() && self.deployment.spec.rollout.strategy == Strategy::Canary;
-        if !is_by_pods {
+        if !self.is_by_pods() {
             return canary.weight;
         }
         let of_canary = replicas::answering(self.child_of(&canary.version));
@@ -524,8 +527,7 @@ impl Reconcile<'_> {
     }
 
     fn stage_started(&self, canary: &CanaryStatus, sizes: Sizes) -> Note {
-        let strategy = self.deployment.spec.rollout.strategy;
-        let percent = if strategy == Strategy::Canary && self.routing().is_none() {
+        let percent = if self.is_by_pods() {
             share(sizes.canary, sizes.stable)
         } else {
             canary.weight
