@@ -153,16 +153,13 @@ impl Mirror {
 
     async fn compare(&self, original: Original, body: Bytes, place: OwnedSemaphorePermit) {
         let answered = tokio::time::timeout(TIMEOUT, self.ask(&original.head, body)).await;
-        let (length, answer) = match answered {
-            Ok(Ok((status, _, _))) if status.is_server_error() => {
-                return self.count(|counts| (counts.sent, counts.errors) = (1, 1));
-            }
-            Ok(Ok((_, length, answer))) => (length, answer),
-            Ok(Err(problem)) => {
-                debug!("a copy was not answered: {problem}");
-                return self.count(|counts| (counts.sent, counts.errors) = (1, 1));
-            }
-            Err(_) => return self.count(|counts| (counts.sent, counts.errors) = (1, 1)),
+        let answered = answered.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")));
+        let good = answered
+            .inspect_err(|problem| debug!("a copy was not answered: {problem}"))
+            .ok()
+            .filter(|(status, _, _)| !status.is_server_error());
+        let Some((_, length, answer)) = good else {
+            return self.count(|counts| (counts.sent, counts.errors) = (1, 1));
         };
         self.count(|counts| counts.sent = 1);
         let (Some(answer), Some(first)) = (
