@@ -11,7 +11,7 @@ use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
-use crate::runtime::kept::{Fact, OF_DEPLOYMENT, OF_GATEWAY, OF_MODEL, Ours, UNDER_WAY, so};
+use crate::runtime::kept::{ENTRANCE, Fact, OF_DEPLOYMENT, OF_MODEL, Ours, UNDER_WAY, so};
 use crate::runtime::scrape::counted_since;
 use crate::runtime::stores::{OurCache, Stores};
 use crate::trainingjob::versions_of;
@@ -94,20 +94,24 @@ impl Ours for ModelDeployment {
         let is_under_way =
             status.is_some_and(|status| status.canary.is_some() || status.bake.is_some());
         all.extend(is_under_way.then(|| so(UNDER_WAY)));
-        all.extend(gateway_of(self).map(|gateway| (OF_GATEWAY, gateway)));
+        all.extend(entrances(self).into_iter().map(|one| (ENTRANCE, one)));
         all
     }
 }
 
-/// The Gateway that traffic comes through, as its namespace and name.
-fn gateway_of(deployment: &ModelDeployment) -> Option<String> {
-    let gateway = &deployment.spec.rollout.traffic.as_ref()?.gateway_ref;
+/// By what its traffic is told from that of others: the Gateway, the path, and each host name, or that it has all.
+fn entrances(deployment: &ModelDeployment) -> Vec<String> {
+    let Some(routing) = &deployment.spec.rollout.traffic else {
+        return Vec::new();
+    };
+    let gateway = &routing.gateway_ref;
     let namespace = gateway.namespace.clone().or_else(|| deployment.namespace());
-    Some(format!(
-        "{}/{}",
-        namespace.unwrap_or_default(),
-        gateway.name
-    ))
+    let (namespace, name, path) = (namespace.unwrap_or_default(), &gateway.name, &routing.path);
+    let entrance = |hostname: &str| format!("{namespace}/{name} {hostname} {path}");
+    match &*routing.hostnames {
+        [] => vec![entrance("")],
+        some => some.iter().map(|hostname| entrance(hostname)).collect(),
+    }
 }
 
 /// What is known of the Gateway API for one.
@@ -116,9 +120,10 @@ fn gateway(deployment: &ModelDeployment, stores: &Stores) -> Gateway {
         deployment.namespace().unwrap_or_default(),
         deployment.name_any(),
     );
-    let mut others = gateway_of(deployment).map_or_else(Vec::new, |gateway| {
-        stores.model_deployments.everywhere(OF_GATEWAY, &gateway)
-    });
+    let mut others: Vec<_> = entrances(deployment)
+        .iter()
+        .flat_map(|entrance| stores.model_deployments.everywhere(ENTRANCE, entrance))
+        .collect();
     others.retain(|other| other.uid() != deployment.uid());
     let routes = stores.http_routes.as_ref();
     Gateway {

@@ -5,9 +5,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures::channel::mpsc::UnboundedReceiver;
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::Controller;
@@ -115,7 +114,10 @@ struct Running<K: Ours> {
     backoff: Backoff<K>,
 }
 
-async fn run<K: Planned>(context: Arc<Context>, triggers: UnboundedReceiver<ObjectRef<Packed<K>>>) {
+async fn run<K: Planned>(
+    context: Arc<Context>,
+    triggers: impl Stream<Item = ObjectRef<Packed<K>>> + Send + 'static,
+) {
     let store = K::cache(&context.stores).store.clone();
     let all: Vec<_> = store
         .state()

@@ -1,8 +1,7 @@
 //! How a cache keeps the objects of a kind.
 //!
-//! Children are kept as they are, less what nothing reads. Those that are many, our own and their Jobs and pods, are kept
-//! packed, which takes a twentieth of the memory that their types do: a `PodSpec` without a single field takes two
-//! kilobytes. Most of what is written of an object is written of the others of its kind as well; it is kept once, as a
+//! What there is a lot of, our own and what is made for them, is kept packed, less what nothing reads: that takes a
+//! twentieth of the memory that their types do, of which a `PodSpec` without a single field takes two kilobytes. Most of what is written of an object is written of the others of its kind as well; it is kept once, as a
 //! pattern for them.
 
 use std::any::TypeId;
@@ -12,14 +11,17 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock, Mutex};
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 use windlass_api::{condition, is_true};
+use windlass_plan::modeldeployment::HttpRoute;
 
 use super::index::labels_of;
 
@@ -34,8 +36,8 @@ pub const OF_MODEL: &str = "model";
 pub const BOUNDED: &str = "bounded";
 /// The ModelDeployment that it watches.
 pub const OF_DEPLOYMENT: &str = "deployment";
-/// The Gateway that its traffic comes through, as its namespace and name.
-pub const OF_GATEWAY: &str = "gateway";
+/// What no two may share: a Gateway, and a host name and a path there.
+pub const ENTRANCE: &str = "entrance";
 /// It has workers, or a canary, under way, or a version that bakes. Without a value.
 pub const UNDER_WAY: &str = "under way";
 /// It has steps that another may take over. Without a value.
@@ -68,6 +70,10 @@ pub trait Ours:
 
 impl Ours for Job {}
 impl Ours for Pod {}
+impl Ours for Deployment {}
+impl Ours for Service {}
+impl Ours for PodDisruptionBudget {}
+impl Ours for HttpRoute {}
 
 /// The form in which a cache keeps objects `K`.
 pub trait Form<K>: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static {

@@ -184,13 +184,13 @@ pub struct Stores {
     /// Pods of ours.
     pub pods: OurCache<Pod>,
     /// Services of ours.
-    pub services: Cache<Service>,
+    pub services: OurCache<Service>,
     /// Deployments of ours.
-    pub deployments: Cache<Deployment>,
+    pub deployments: OurCache<Deployment>,
     /// PodDisruptionBudgets of ours.
-    pub pod_disruption_budgets: Cache<PodDisruptionBudget>,
+    pub pod_disruption_budgets: OurCache<PodDisruptionBudget>,
     /// HTTPRoutes of ours, where the cluster serves them.
-    pub http_routes: Option<Cache<HttpRoute>>,
+    pub http_routes: Option<OurCache<HttpRoute>>,
     /// PodGroups of ours, where the cluster serves them.
     pub pod_groups: Option<Cache<PodGroup>>,
     /// PodGroups of Volcano's that are ours, where the cluster serves them.

@@ -3,15 +3,24 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::scheduler::{ScheduleRequest, scheduler};
+use tokio::time::Instant;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob, labels};
 use windlass_plan::modelversion::{PUBLICATION_ROLE, REGISTRATION_ROLE, RETENTION_ROLE};
 
 use super::kept::{BOUNDED, OF_DEPLOYMENT, OF_MODEL, Ours, Packed, STALLED};
 use super::stores::{OurCache, Stores};
+
+/// For how long news of what serves is gathered. When versions change places, a dozen pods come and go in no time: their
+/// number is looked at, and written down, once for all of them.
+const GATHERED: Duration = Duration::from_secs(1);
 
 /// What each controller is to look at.
 pub struct Triggers {
@@ -20,7 +29,7 @@ pub struct Triggers {
     /// ModelVersions.
     pub model_versions: UnboundedReceiver<ObjectRef<Packed<ModelVersion>>>,
     /// ModelDeployments.
-    pub model_deployments: UnboundedReceiver<ObjectRef<Packed<ModelDeployment>>>,
+    pub model_deployments: BoxStream<'static, ObjectRef<Packed<ModelDeployment>>>,
     /// DriftMonitors.
     pub drift_monitors: UnboundedReceiver<ObjectRef<Packed<DriftMonitor>>>,
     open: Arc<AtomicBool>,
@@ -39,6 +48,8 @@ pub struct Senders {
     training_jobs: Sender<TrainingJob>,
     model_versions: Sender<ModelVersion>,
     model_deployments: Sender<ModelDeployment>,
+    /// The same, of which the news is gathered.
+    serving: Sender<ModelDeployment>,
     drift_monitors: Sender<DriftMonitor>,
 }
 
@@ -84,7 +95,7 @@ impl Senders {
             }
             Some("serving") => label(labels::DEPLOYMENT)
                 .into_iter()
-                .for_each(|name| send(&self.model_deployments, name, &namespace)),
+                .for_each(|name| send(&self.serving, name, &namespace)),
             Some("drift") => label(labels::MONITOR)
                 .into_iter()
                 .for_each(|name| send(&self.drift_monitors, name, &namespace)),
@@ -182,12 +193,23 @@ impl Senders {
     }
 }
 
+/// Each once, however often it comes within [`GATHERED`] of its first time.
+fn gathered<K: Ours>(
+    news: impl Stream<Item = ObjectRef<Packed<K>>> + Send + 'static,
+) -> impl Stream<Item = ObjectRef<Packed<K>>> + Send + 'static {
+    scheduler(news.map(|message| ScheduleRequest {
+        message,
+        run_at: Instant::now() + GATHERED,
+    }))
+}
+
 /// The two ends, shut until [`Triggers::open`].
 pub fn channels() -> (Senders, Triggers) {
     let open = Arc::new(AtomicBool::new(false));
     let (training_jobs, for_training_jobs) = unbounded();
     let (model_versions, for_model_versions) = unbounded();
     let (model_deployments, for_model_deployments) = unbounded();
+    let (serving, for_serving) = unbounded();
     let (drift_monitors, for_drift_monitors) = unbounded();
     (
         Senders {
@@ -203,6 +225,10 @@ pub fn channels() -> (Senders, Triggers) {
                 open: open.clone(),
                 channel: model_deployments,
             },
+            serving: Sender {
+                open: open.clone(),
+                channel: serving,
+            },
             drift_monitors: Sender {
                 open: open.clone(),
                 channel: drift_monitors,
@@ -211,9 +237,35 @@ pub fn channels() -> (Senders, Triggers) {
         Triggers {
             training_jobs: for_training_jobs,
             model_versions: for_model_versions,
-            model_deployments: for_model_deployments,
+            model_deployments: stream::select(for_model_deployments, gathered(for_serving)).boxed(),
             drift_monitors: for_drift_monitors,
             open,
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_several_times_in_no_time_is_looked_at_once() {
+        let name = |name: &str| ObjectRef::<Packed<ModelDeployment>>::new(name).within("growth");
+        let (sender, receiver) = unbounded();
+        let mut gathered = std::pin::pin!(gathered(receiver));
+        let send = |one: &str| sender.unbounded_send(name(one)).expect("it is read");
+        ["a", "b", "a"].map(send);
+        let began = Instant::now();
+        let mut two = [gathered.next().await, gathered.next().await];
+        two.sort_by_key(|one| one.as_ref().map(|one| one.name.clone()));
+        assert_eq!(two, [Some(name("a")), Some(name("b"))]);
+        assert!(began.elapsed() >= GATHERED);
+        // Later news of it is news again, and is waited for no longer because more of it comes.
+        send("a");
+        tokio::time::sleep(GATHERED / 2).await;
+        send("a");
+        let began = Instant::now();
+        assert_eq!(gathered.next().await, Some(name("a")));
+        assert!(began.elapsed() < GATHERED * 3 / 4);
+    }
 }

@@ -39,7 +39,7 @@ pub struct HttpRoute {
 }
 
 /// What Gateways say of a route.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HttpRouteStatus {
     /// One for each Gateway and controller.
     #[serde(default)]
@@ -47,7 +47,7 @@ pub struct HttpRouteStatus {
 }
 
 /// What one Gateway says of a route.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RouteParent {
     /// Accepted, ResolvedRefs and others.
     #[serde(default)]
@@ -56,11 +56,14 @@ pub struct RouteParent {
 
 impl Serialize for HttpRoute {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        json!({
+        let mut object = json!({
             "apiVersion": Self::api_version(&()), "kind": Self::kind(&()),
             "metadata": self.metadata, "spec": self.spec,
-        })
-        .serialize(serializer)
+        });
+        if let Some(status) = &self.status {
+            object["status"] = json!(status);
+        }
+        object.serialize(serializer)
     }
 }
 
@@ -95,7 +98,7 @@ pub struct Gateway {
     pub is_served: bool,
     /// The route, where it is there.
     pub route: Option<Arc<HttpRoute>>,
-    /// Other ModelDeployments behind the same Gateway.
+    /// Other ModelDeployments behind the same Gateway, those at least that have a host name and the path of this one.
     pub others: Vec<Arc<ModelDeployment>>,
 }
 

@@ -33,6 +33,7 @@ use self::made::Made;
 use self::rollout::Pair;
 use self::traffic::Split;
 use super::children;
+use super::gateway;
 use super::observed::Observed;
 use super::stages::{Stage, stages};
 use crate::{Child, Doomed, Note, Plan, Problem, Step, digest, pods};
@@ -77,17 +78,24 @@ struct Reconcile<'a> {
     deployment: &'a ModelDeployment,
     before: &'a ModelDeploymentStatus,
     stages: Vec<Stage>,
+    /// What stands against traffic by a Gateway.
+    routing_problem: Option<Problem>,
     now: Timestamp,
 }
 
 impl<'a> Reconcile<'a> {
     fn new(observed: &'a Observed, before: &'a ModelDeploymentStatus, now: Timestamp) -> Self {
+        let deployment = &*observed.deployment;
+        let rollout = &deployment.spec.rollout;
+        let routing = rollout.traffic.as_ref();
         Self {
             observed,
             pods: pods::in_order(&observed.pods),
-            deployment: &observed.deployment,
+            deployment,
             before,
-            stages: stages(&observed.deployment.spec.rollout),
+            stages: stages(rollout),
+            routing_problem: routing
+                .and_then(|routing| gateway::problem(deployment, routing, &observed.gateway)),
             now,
         }
     }

@@ -230,7 +230,9 @@ impl<'a> Reconcile<'a> {
         let routing = self.routing()?;
         split.stable()?;
         // The host name of another stays another's; what is there stays as it is.
-        self.check_routing().ok()?;
+        if self.routing_problem.is_some() {
+            return None;
+        }
         let service = |version: &ModelVersion| children::deployment_name(self.deployment, version);
         let division = Division {
             backends: split
@@ -253,10 +255,7 @@ impl<'a> Reconcile<'a> {
 
     /// What stands against traffic by a Gateway, before anything is done.
     pub(super) fn check_routing(&self) -> Result<(), Problem> {
-        let asked = self.deployment.spec.rollout.traffic.as_ref();
-        let found = asked
-            .and_then(|routing| gateway::problem(self.deployment, routing, &self.observed.gateway));
-        found.map_or(Ok(()), Err)
+        self.routing_problem.clone().map_or(Ok(()), Err)
     }
 
     /// Whether the route that is there has the rule of what goes to the canary whatever its weight.
