@@ -12,6 +12,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -74,6 +75,7 @@ impl Ours for Deployment {}
 impl Ours for Service {}
 impl Ours for PodDisruptionBudget {}
 impl Ours for HttpRoute {}
+impl Ours for HorizontalPodAutoscaler {}
 
 /// The form in which a cache keeps objects `K`.
 pub trait Form<K>: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static {
