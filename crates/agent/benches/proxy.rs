@@ -1,8 +1,8 @@
-//! What the proxy costs: `windlass-agent proxy` in front of an echo server and of MLServer, on two processors at most, which
-//! the server, the proxy and the clients share.
+//! What the proxy costs: `windlass-agent proxy` in front of an echo server, of one that reads what it is asked and of
+//! MLServer, on two processors at most, which the server, the proxy and the clients share.
 //!
-//! `make bench-proxy` runs it and writes `target/bench/proxy.json`; `memory`, `echo` and `mlserver` as arguments leave the
-//! other parts out. In the same run, under the same load: the server without a proxy, a thread that passes bytes on unread,
+//! `make bench-proxy` runs it and writes `target/bench/proxy.json`; `memory`, `echo`, `sums` and `mlserver` as arguments
+//! leave the other parts out. In the same run, under the same load: the server without a proxy, a thread that passes bytes on unread,
 //! which is what a proxy costs at least, and KServe's agent, where it can be had. A rate is what 64 connections get through,
 //! each with one request at a time, the best of three runs. An added latency is the difference between two such
 //! distributions at one rate, half of what the proxy gets through: through the proxy, and straight to the server.
@@ -24,7 +24,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 
 use self::support::load::{Latencies, as_fast_as_it_goes, at_rate};
-use self::support::servers::{Agent, KserveAgent, MlServer, echo, forwarder};
+use self::support::servers::{Agent, KserveAgent, MlServer, echo, forwarder, sums};
 
 /// How long one run is.
 const RUN: Duration = Duration::from_secs(4);
@@ -40,6 +40,9 @@ fn main() {
     let echo = echo();
     if is_asked_for("echo") {
         figures.table(folder.path(), "echo server", echo, true);
+    }
+    if is_asked_for("sums") {
+        figures.table(folder.path(), "server that reads JSON", sums(), false);
     }
     if is_asked_for("mlserver") {
         match MlServer::start(folder.path()) {
@@ -145,12 +148,13 @@ impl Figures {
                 );
             }
         }
-        match KserveAgent::start(address) {
-            Ok(peer) => {
-                let name = format!("{server}, KServe's agent");
-                self.compare(&name, peer.address(), address, own, None);
+        // It logs over HTTP alone: to a server that takes all.
+        for (how, log) in [("no log", None), ("every payload logged", Some(echo()))] {
+            let name = format!("{server}, KServe's agent, {how}");
+            match KserveAgent::start(address, log) {
+                Ok(peer) => self.compare(&name, peer.address(), address, own, None),
+                Err(why) => self.skip(&name, &why),
             }
-            Err(why) => self.skip(&format!("{server}, KServe's agent"), &why),
         }
     }
 

@@ -8,15 +8,49 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// A server that answers each request with its own body, in one thread.
+/// A server that answers each request with its own body, in one thread: hyper's, which reads no body.
 pub fn echo() -> SocketAddr {
+    serve(service_fn(|request: Request<Incoming>| async {
+        Ok::<_, Infallible>(Response::new(request.into_body()))
+    }))
+}
+
+/// A server that reads each request of the Open Inference Protocol and answers with the sum of its numbers, in one thread:
+/// the least that a model server does.
+pub fn sums() -> SocketAddr {
+    serve(service_fn(|request: Request<Incoming>| async {
+        let body = request.into_body().collect().await.expect("a body");
+        let asked: Value = serde_json::from_slice(&body.to_bytes()).expect("JSON");
+        let data = asked["inputs"][0]["data"].as_array();
+        let sum: f64 = data.into_iter().flatten().filter_map(Value::as_f64).sum();
+        let output = json!({"name": "predict", "shape": [1], "datatype": "FP64", "data": [sum]});
+        let answer = json!({"model_name": "m", "outputs": [output]}).to_string();
+        let mut response = Response::new(Full::<Bytes>::from(answer));
+        let kind = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        Ok::<_, Infallible>(response)
+    }))
+}
+
+fn serve<S, B>(service: S) -> SocketAddr
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     listener.set_nonblocking(true).expect("set");
@@ -29,11 +63,8 @@ pub fn echo() -> SocketAddr {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).expect("no delays");
-                let service = service_fn(|request: Request<Incoming>| async {
-                    Ok::<_, Infallible>(Response::new(request.into_body()))
-                });
-                let connection =
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let stream = TokioIo::new(stream);
+                let connection = http1::Builder::new().serve_connection(stream, service.clone());
                 tokio::spawn(connection);
             }
         });
@@ -188,8 +219,8 @@ pub struct KserveAgent {
 }
 
 impl KserveAgent {
-    /// In front of a server; or why it cannot be had.
-    pub fn start(upstream: SocketAddr) -> Result<Self, String> {
+    /// In front of a server; or why it cannot be had. It sends each request and each answer to a log, where one is named.
+    pub fn start(upstream: SocketAddr, log: Option<SocketAddr>) -> Result<Self, String> {
         let program = kserve_agent()?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let probe = format!(
@@ -199,6 +230,7 @@ impl KserveAgent {
         let child = Command::new(program)
             .args(["--port", &address.port().to_string()])
             .args(["--component-port", &upstream.port().to_string()])
+            .args(log.map(|log| format!("--log-url=http://{log}/")))
             .env("SERVING_READINESS_PROBE", probe)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -1,8 +1,8 @@
 //! Looking at bodies as they stream past.
 //!
 //! A [`Tee`] passes each frame on at once and keeps a copy of it, so nothing waits.
-//! What is kept is bounded twice: per body, and by a [`Budget`] over all that is kept anywhere in the proxy,
-//! the log's queue included. A body past either bound streams on and is not kept.
+//! What is kept is bounded twice: per body, and by a [`Budget`] over all that is kept for the log, its queue included, and
+//! another one over all copies for the mirror. A body past either bound streams on and is not kept.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -44,9 +44,9 @@ impl Budget {
 /// What was kept of a body. Gives its bytes back to the budget when it is dropped.
 #[derive(Debug)]
 pub struct Captured {
-    chunks: Vec<Bytes>,
-    /// What is left for a guess of a body that was not kept.
-    beginning: Bytes,
+    /// In one piece, however small the chunks were: each of them would take more than its bytes.
+    content: Vec<u8>,
+    /// What the budget has given: the memory that the content takes, used or not.
     bytes: usize,
     /// How many bytes have passed, kept or not.
     passed: u64,
@@ -62,7 +62,7 @@ enum State {
     Keeping,
     /// It is only counted, as was asked for.
     Counting,
-    /// It was too much.
+    /// It was too much; what is left is its beginning, for a guess.
     TooLarge,
     /// It broke off.
     BrokenOff,
@@ -72,8 +72,7 @@ impl Captured {
     /// Nothing yet.
     pub fn new(budget: &Budget) -> Self {
         Self {
-            chunks: Vec::new(),
-            beginning: Bytes::new(),
+            content: Vec::new(),
             bytes: 0,
             passed: 0,
             is_whole: false,
@@ -89,38 +88,72 @@ impl Captured {
         captured
     }
 
-    fn keep(&mut self, chunk: &Bytes) {
+    /// The same content out of another budget; absent where that has no room, and where there is no content.
+    pub fn copy(&self, budget: &Budget) -> Option<Self> {
+        let mut copy = Self::new(budget);
+        copy.keep(self.content()?);
+        copy.is_whole = self.is_whole;
+        copy.content().is_some().then_some(copy)
+    }
+
+    /// A part of it passes.
+    pub fn keep(&mut self, chunk: &[u8]) {
         self.passed += chunk.len() as u64;
         if self.state != State::Keeping {
             return;
         }
-        if self.bytes + chunk.len() <= self.budget.of_a_body && self.budget.take(chunk.len()) {
-            self.bytes += chunk.len();
+        if self.has_room(self.content.len() + chunk.len()) {
             // A copy, because a reference would hold the connection's whole buffer, which the budget does not know of.
-            self.chunks.push(Bytes::copy_from_slice(chunk));
+            self.content.extend_from_slice(chunk);
         } else {
-            let beginning = self.chunks.first().unwrap_or(chunk);
-            self.beginning =
-                Bytes::copy_from_slice(&beginning[..beginning.len().min(BEGINNING_BYTES)]);
+            let room = BEGINNING_BYTES.saturating_sub(self.content.len());
+            let beginning = self.content.iter().take(BEGINNING_BYTES);
+            let beginning = beginning.chain(chunk.iter().take(room));
+            self.content = beginning.copied().collect();
             self.give_back();
             self.state = State::TooLarge;
         }
     }
 
+    /// Makes room for so many bytes, as far as the budget allows.
+    fn has_room(&mut self, length: usize) -> bool {
+        let of_a_body = self.budget.of_a_body;
+        if length <= self.bytes {
+            return true;
+        }
+        if length > of_a_body {
+            return false;
+        }
+        // By doubling, so that it is not copied for each of many chunks.
+        let capacity = length.max((2 * self.bytes).min(of_a_body));
+        if !self.budget.take(capacity - self.bytes) {
+            return false;
+        }
+        self.bytes = capacity;
+        self.content.reserve_exact(capacity - self.content.len());
+        true
+    }
+
+    /// Its end was seen: no more room is needed.
+    fn is_over(&mut self) {
+        self.is_whole = true;
+        if self.state == State::Keeping && self.bytes > self.content.len() {
+            self.content.shrink_to_fit();
+            let unused = self.bytes - self.content.len();
+            self.bytes = self.content.len();
+            self.budget.left.fetch_add(unused, Relaxed);
+        }
+    }
+
     fn give_back(&mut self) {
-        self.chunks.clear();
         self.budget
             .left
             .fetch_add(std::mem::take(&mut self.bytes), Relaxed);
     }
 
     /// The whole body; absent when it was too large to keep.
-    pub fn content(&self) -> Option<Bytes> {
-        match self.chunks.as_slice() {
-            _ if self.state != State::Keeping => None,
-            [one] => Some(one.clone()),
-            many => Some(many.concat().into()),
-        }
+    pub fn content(&self) -> Option<&[u8]> {
+        (self.state == State::Keeping).then_some(&self.content)
     }
 
     /// Why the body is not to be had; absent where it is, and where it was only to be counted.
@@ -150,7 +183,7 @@ impl Captured {
 
     /// The first part of the body, for a guess; may be empty.
     pub fn beginning(&self) -> &[u8] {
-        self.chunks.first().unwrap_or(&self.beginning)
+        &self.content
     }
 }
 
@@ -173,6 +206,8 @@ pub enum End {
 
 /// Is told of a body's frames and its end.
 pub trait Observer: Unpin {
+    /// Somebody reads the body.
+    fn read(&mut self) {}
     /// A part of the body passes.
     fn data(&mut self, chunk: &Bytes);
     /// What is said after the body.
@@ -215,6 +250,7 @@ impl<B: Body<Data = Bytes> + Unpin, O: Observer> Body for Tee<B, O> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.observer.read();
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
         match &frame {
             None => self.end(End::Whole),
@@ -260,8 +296,9 @@ impl Observer for Arc<std::sync::Mutex<Captured>> {
     fn end(&mut self, end: End) {
         let mut captured = self.lock().expect("no thread panics with it");
         if end == End::Whole {
-            captured.is_whole = true;
+            captured.is_over();
         } else if !captured.is_whole {
+            captured.content = Vec::new();
             captured.give_back();
             captured.state = State::BrokenOff;
         }
@@ -275,7 +312,11 @@ impl Observer for Captured {
 
     fn trailers(&mut self, _: &HeaderMap) {}
 
-    fn end(&mut self, _: End) {}
+    fn end(&mut self, end: End) {
+        if end == End::Whole {
+            self.is_over();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -303,15 +344,16 @@ mod tests {
     fn the_budget_is_given_back() {
         let budget = Budget::new(10, 10);
         let mut one = Captured::new(&budget);
-        one.keep(&Bytes::from_static(b"12345"));
-        one.keep(&Bytes::from_static(b"678"));
-        assert_eq!(one.content().as_deref(), Some(b"12345678".as_slice()));
+        one.keep(b"12345");
+        one.keep(b"678");
+        one.is_over();
+        assert_eq!(one.content(), Some(b"12345678".as_slice()));
         let mut two = Captured::new(&budget);
-        two.keep(&Bytes::from_static(b"123"));
+        two.keep(b"123");
         assert_eq!(two.content(), None);
         drop(one);
         let mut three = Captured::new(&budget);
-        three.keep(&Bytes::from_static(b"1234567890"));
+        three.keep(b"1234567890");
         assert!(three.content().is_some());
     }
 
@@ -319,20 +361,49 @@ mod tests {
     fn a_body_past_the_bound_is_not_kept() {
         let budget = Budget::new(usize::MAX, 1000);
         let mut captured = Captured::new(&budget);
-        captured.keep(&Bytes::from(vec![0; 1000]));
+        captured.keep(&[0; 1000]);
         assert!(captured.content().is_some());
-        captured.keep(&Bytes::from_static(b"1"));
+        captured.keep(b"1");
         assert!(captured.content().is_none());
-        assert_eq!(captured.chunks.len(), 0);
+        assert_eq!(captured.beginning().len(), 1000);
+        assert_eq!(budget.left.load(Relaxed), usize::MAX);
         assert_eq!(captured.loss(), Some(Loss::TooLarge));
         assert_eq!(captured.passed(), 1001);
+    }
+
+    #[test]
+    fn many_small_chunks_take_no_more_memory_than_the_budget_knows_of() {
+        let budget = Budget::new(100_000, 100_000);
+        let mut captured = Captured::new(&budget);
+        for _ in 0..10_000 {
+            captured.keep(b"1");
+            let given = 100_000 - budget.left.load(Relaxed);
+            assert!(captured.content.capacity() <= given, "{given}");
+        }
+        captured.is_over();
+        assert_eq!(captured.content().expect("it is kept").len(), 10_000);
+        assert_eq!(captured.content.capacity(), 10_000);
+        assert_eq!(budget.left.load(Relaxed), 90_000);
+    }
+
+    #[test]
+    fn a_copy_is_out_of_the_other_budget() {
+        let (budget, other) = (Budget::new(10, 10), Budget::new(10, 10));
+        let mut one = Captured::new(&budget);
+        one.keep(b"123456");
+        let copy = one.copy(&other).expect("there is room");
+        drop(one);
+        assert_eq!(budget.left.load(Relaxed), 10);
+        assert_eq!(other.left.load(Relaxed), 4);
+        assert_eq!(copy.content(), Some(b"123456".as_slice()));
+        assert!(copy.copy(&other).is_none());
     }
 
     #[test]
     fn what_is_only_counted_is_not_kept() {
         let budget = Budget::new(1, 1);
         let mut captured = Captured::counting(&budget);
-        captured.keep(&Bytes::from(vec![0; 1000]));
+        captured.keep(&[0; 1000]);
         assert_eq!((captured.passed(), captured.loss()), (1000, None));
         assert_eq!(captured.content(), None);
     }

@@ -1,5 +1,6 @@
 //! A request to the model, from its head to the end of its answer: what is measured, logged and mirrored of it.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -14,10 +15,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::capture::{Budget, Captured, End, Observer, Tee};
 use super::log::{Entry, Inlet, Wanted};
 use super::measurements::Measurements;
-use super::mirror::{Head, Mirror, Original};
+use super::mirror::{Head, Mirror};
 use super::outcome::Outcome;
 use super::payload::Form;
-use super::refusal::{GRPC_STATUS, ResponseBody};
+use super::refusal::{ResponseBody, UNKNOWN, grpc_status};
 use super::rows::Facts;
 use super::tokens::Stream;
 use super::trace::Trace;
@@ -25,12 +26,45 @@ use super::upstream::{INFERENCE_HEADER_LENGTH, length_of};
 
 /// How a client of gRPC that goes away is counted.
 const CANCELLED: u16 = 1;
-/// How an answer of gRPC without a status is counted.
-const UNKNOWN: u16 = 2;
+/// How far a request's body has come.
+#[derive(Debug, Default)]
+pub struct Sending {
+    is_read: AtomicBool,
+    is_whole: AtomicBool,
+    is_broken: AtomicBool,
+}
+
+impl Sending {
+    /// The server reads it.
+    pub fn read(&self) {
+        self.is_read.store(true, Relaxed);
+    }
+
+    /// It ended so.
+    pub fn end(&self, end: End) {
+        match end {
+            End::Whole => self.is_whole.store(true, Relaxed),
+            End::Broken => self.is_broken.store(true, Relaxed),
+            End::Dropped => {}
+        }
+    }
+
+    /// Whether the client broke it off.
+    fn is_broken(&self) -> bool {
+        self.is_broken.load(Relaxed)
+    }
+
+    /// Whether a part of it was sent, and the rest was awaited.
+    fn is_part(&self) -> bool {
+        self.is_read.load(Relaxed) && !self.is_whole.load(Relaxed)
+    }
+}
 
 /// A request to the model.
 ///
-/// It is counted once, whatever becomes of it: dropped halfway, it is counted as not answered.
+/// It is counted once, whatever becomes of it. Dropped halfway, because its client is gone: where the client still had to
+/// send some of it, it broke its own request off; where it waited for the answer, the server was too slow for it, and that is
+/// counted as not answered.
 pub struct Exchange {
     /// When its head came.
     pub started: Instant,
@@ -56,7 +90,9 @@ pub struct Exchange {
     pub may_stream: bool,
     /// What may be kept of bodies.
     pub budget: Budget,
-    /// What was kept of its own body.
+    /// How far its own body has come.
+    pub sending: Arc<Sending>,
+    /// What was kept of that.
     pub request: Option<Arc<Mutex<Captured>>>,
     /// Its turn at the server.
     pub permit: Option<OwnedSemaphorePermit>,
@@ -108,9 +144,14 @@ impl Exchange {
         Tee::new(body, self).boxed_unsync()
     }
 
-    /// It ended so.
+    /// It ended so, unless it was its client that broke it off.
     pub fn finish(mut self, outcome: Outcome) {
-        self.conclude(outcome);
+        let is_broken = self.sending.is_broken();
+        self.conclude(if is_broken {
+            Outcome::Cancelled
+        } else {
+            outcome
+        });
     }
 
     /// It ended so, before the server was asked: there is nothing to log.
@@ -148,19 +189,16 @@ impl Exchange {
             &mut *request.lock().expect("no thread panics with it"),
             Captured::counting(&self.budget),
         );
+        // An answer of gRPC may turn out to be none at its end.
+        let is_good = matches!(outcome, Outcome::Status(200..300));
         let response = self.response.take();
         let loss = response.as_ref().and_then(Captured::loss);
-        let (request, response) = (Arc::new(request), response.map(Arc::new));
         if let Some((mirror, head)) = self.mirror.take() {
             if request.loss_of_whole().is_some() {
                 mirror.drop_copy();
             } else {
-                mirror.send(Original {
-                    head,
-                    request: Arc::clone(&request),
-                    response: response.clone().filter(|_| loss.is_none()),
-                    form: self.form,
-                });
+                let response = response.as_ref().filter(|_| is_good && loss.is_none());
+                mirror.send(head, self.form, &request, response);
             }
         }
         let Some(log) = self.log.take() else { return };
@@ -176,22 +214,14 @@ impl Exchange {
                 latency,
                 first_token,
                 request_bytes: request.passed(),
-                response_bytes: response.as_ref().map_or(0, |response| response.passed()),
+                response_bytes: response.as_ref().map_or(0, Captured::passed),
             },
             form: self.form,
             request,
-            // An answer of gRPC may turn out to be none at its end.
-            response: response.filter(|_| matches!(outcome, Outcome::Status(200..300))),
+            response: response.filter(|_| is_good),
             wanted: self.wanted,
         });
     }
-}
-
-/// The outcome that the head or the trailers of an answer of gRPC say.
-fn grpc_status(headers: &HeaderMap) -> Option<Outcome> {
-    let code = headers.get(GRPC_STATUS)?;
-    let code = code.to_str().ok().and_then(|code| code.parse().ok());
-    Some(Outcome::of_grpc(code.unwrap_or(UNKNOWN)))
 }
 
 impl Observer for Exchange {
@@ -212,6 +242,7 @@ impl Observer for Exchange {
 
     fn end(&mut self, end: End) {
         let outcome = match (end, self.outcome) {
+            (End::Broken, _) if self.sending.is_broken() => Outcome::Cancelled,
             (End::Broken, _) => Outcome::Unanswered,
             (End::Whole | End::Dropped, Some(outcome)) => outcome,
             (End::Whole, None) => Outcome::of_grpc(UNKNOWN),
@@ -226,6 +257,11 @@ impl Observer for Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.conclude(Outcome::Unanswered);
+        let is_part = self.sending.is_part();
+        self.conclude(if is_part {
+            Outcome::Cancelled
+        } else {
+            Outcome::Unanswered
+        });
     }
 }

@@ -14,24 +14,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::uri::Authority;
-use http::{Request, Response, Version};
+use http::uri::{Authority, PathAndQuery};
+use http::{Request, Response, Uri, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
+use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error};
 use jiff::Timestamp;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::admission::{Admission, Refused};
 use super::arguments::Protocol;
 use super::capture::{Budget, Captured, End, Observer, Tee};
-use super::circuit::{Attempt, Circuit};
+use super::circuit::{self, Attempt, Circuit};
 use super::deadline::Deadline;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Sending};
+use super::line::{Line, Unanswered};
 use super::log::{Inlet, Wanted};
 use super::measurements::{Measurements, Now};
 use super::mirror::Mirror;
@@ -44,9 +44,8 @@ use super::upstream::{as_http1, client, remove_hop_by_hop, uri};
 use crate::report::chain;
 
 type RequestBody = Tee<Incoming, Watch>;
-
-/// How long a server may take to take a connection, where it is asked whether it does.
-const CONNECTS: Duration = Duration::from_secs(1);
+/// The connection to the server of a client's connection.
+pub type Upstream = Line<RequestBody>;
 
 /// How requests are passed on.
 #[derive(Clone, Debug)]
@@ -122,10 +121,11 @@ impl Forwarder {
         }
     }
 
-    /// Answers a request.
+    /// Answers a request of the client that has this line to the server.
     pub async fn answer(
         &self,
         mut request: Request<Incoming>,
+        line: &Upstream,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let started = Instant::now();
         let is_grpc = is_grpc(request.headers());
@@ -138,7 +138,7 @@ impl Forwarder {
         };
         let exchange = (!is_question(&request, is_grpc)).then(|| self.exchange(&request, &arrival));
         let id = arrival.id.clone();
-        let mut response = match self.pass_on(request, &arrival, exchange).await {
+        let mut response = match self.pass_on(request, &arrival, exchange, line).await {
             Ok(response) => response,
             Err((refusal, why)) => refusal.answer(is_grpc, &why),
         };
@@ -152,14 +152,8 @@ impl Forwarder {
         request: Request<Incoming>,
         arrival: &Arrival,
         mut exchange: Option<Exchange>,
+        line: &Upstream,
     ) -> Result<Response<ResponseBody>, (Refusal, String)> {
-        let shared = &*self.shared;
-        let settings = &shared.settings;
-        let (server, circuit, client) = if arrival.is_grpc {
-            (&settings.grpc_upstream, &shared.grpc_circuit, &self.grpc)
-        } else {
-            (&settings.upstream, &shared.circuit, &self.http)
-        };
         let mut attempt = None;
         if let Some(open) = &mut exchange {
             match self.turn(arrival).await {
@@ -171,16 +165,45 @@ impl Forwarder {
                 let refusal = (Refusal::DeadlineIsOver, too_late(arrival));
                 return Err(unasked(exchange, refusal));
             }
-            attempt = circuit.attempt(Instant::now());
-            if attempt.is_none() {
+            match self.attempt(arrival).await {
+                Ok(may_ask) => attempt = Some(may_ask),
+                Err(refusal) => return Err(unasked(exchange, refusal)),
+            }
+        }
+        self.ask(request, arrival, exchange, attempt, line).await
+    }
+
+    /// The server that a request is for.
+    fn server(&self, arrival: &Arrival) -> &Authority {
+        let settings = &self.shared.settings;
+        if arrival.is_grpc {
+            &settings.grpc_upstream
+        } else {
+            &settings.upstream
+        }
+    }
+
+    /// Whether the server is to be asked.
+    async fn attempt(&self, arrival: &Arrival) -> Result<Attempt<'_>, (Refusal, String)> {
+        let server = self.server(arrival);
+        let circuit = if arrival.is_grpc {
+            &self.shared.grpc_circuit
+        } else {
+            &self.shared.circuit
+        };
+        circuit.attempt(server).await.map_err(|refused| match refused {
+            circuit::Refused::IsOpen => {
                 let why = format!(
                     "the model server at {server} is not answering: it took no connections a moment ago, and is asked again in a second"
                 );
-                return Err(unasked(exchange, (Refusal::CircuitIsOpen, why)));
+                (Refusal::CircuitIsOpen, why)
             }
-        }
-        self.ask(request, arrival, exchange, attempt, (server, client))
-            .await
+            circuit::Refused::TakesNone(why) => {
+                let why =
+                    format!("the model server at {server} does not take connections: {why}");
+                (Refusal::NoAnswer, why)
+            }
+        })
     }
 
     /// A request's turn at the server.
@@ -209,30 +232,17 @@ impl Forwarder {
         arrival: &Arrival,
         exchange: Option<Exchange>,
         attempt: Option<Attempt<'_>>,
-        (server, client): (&Authority, &Client<HttpConnector, RequestBody>),
+        line: &Upstream,
     ) -> Result<Response<ResponseBody>, (Refusal, String)> {
-        let attempt = match attempt {
-            // Others are refused until it is known: a connection says it at once, an answer may take long.
-            Some(attempt) if attempt.is_trial() => match connects(server).await {
-                Ok(()) => {
-                    attempt.succeeded();
-                    None
-                }
-                Err(why) => {
-                    attempt.failed(Instant::now());
-                    let refusal = Refusal::NoAnswer;
-                    if let Some(exchange) = exchange {
-                        exchange.finish_unasked(Outcome::Status(refusal.status().as_u16()));
-                    }
-                    return Err((
-                        refusal,
-                        format!("the model server at {server} does not take connections: {why}"),
-                    ));
-                }
-            },
-            attempt => attempt,
+        let server = self.server(arrival);
+        let request = Self::rewritten(request, arrival, exchange.as_ref(), server);
+        let asked = async {
+            if arrival.is_grpc {
+                Ok(self.grpc.request(request).await?)
+            } else {
+                line.request(request, server, &self.http).await
+            }
         };
-        let asked = client.request(Self::rewritten(request, arrival, exchange.as_ref(), server));
         let answered = match arrival.deadline.at {
             Some(at) => timeout_at(at, asked).await,
             None => Ok(asked.await),
@@ -282,9 +292,13 @@ impl Forwarder {
         if head.version == Version::HTTP_2 && !arrival.is_grpc {
             as_http1(&mut head.headers, head.uri.authority());
         }
-        head.uri = uri(server, head.uri.path_and_query().cloned());
         head.version = Version::HTTP_11;
+        if head.uri.authority().is_some() || arrival.is_grpc {
+            let path = head.uri.path_and_query().cloned();
+            head.uri = Uri::from(path.unwrap_or(PathAndQuery::from_static("/")));
+        }
         if arrival.is_grpc {
+            head.uri = uri(server, head.uri.into_parts().path_and_query);
             head.version = Version::HTTP_2;
             head.headers.remove(header::HOST);
             // Without it a server of gRPC believes that there is something in between that takes trailers away.
@@ -296,7 +310,10 @@ impl Forwarder {
         if exchange.is_some_and(|exchange| exchange.request.is_some() || exchange.may_stream) {
             head.headers.remove(header::ACCEPT_ENCODING);
         }
-        let mut watch = Watch(exchange.and_then(|exchange| exchange.request.clone()));
+        let mut watch = Watch {
+            kept: exchange.and_then(|exchange| exchange.request.clone()),
+            sending: exchange.map(|exchange| Arc::clone(&exchange.sending)),
+        };
         // Of a body without a byte nobody asks for the end.
         if body.is_end_stream() {
             watch.end(End::Whole);
@@ -347,6 +364,7 @@ impl Forwarder {
             form: form.unwrap_or(Form::JSON),
             may_stream: settings.protocol == Protocol::OpenAI && form.is_some(),
             budget: budget.clone(),
+            sending: Arc::default(),
             request: captured,
             permit: None,
             response: None,
@@ -368,7 +386,7 @@ fn unasked(exchange: Option<Exchange>, refusal: (Refusal, String)) -> (Refusal, 
     refusal
 }
 
-fn unreachable(server: &Authority, problem: &Error) -> String {
+fn unreachable(server: &Authority, problem: &Unanswered) -> String {
     format!(
         "the model server at {server} did not answer: {}",
         chain(problem)
@@ -382,21 +400,33 @@ fn too_late(arrival: &Arrival) -> String {
     )
 }
 
-/// Keeps a request's body where it is wanted.
-struct Watch(Option<Arc<Mutex<Captured>>>);
+/// Sees how far a request's body comes, and keeps it where it is wanted.
+pub struct Watch {
+    kept: Option<Arc<Mutex<Captured>>>,
+    sending: Option<Arc<Sending>>,
+}
 
 impl Observer for Watch {
+    fn read(&mut self) {
+        if let Some(sending) = &self.sending {
+            sending.read();
+        }
+    }
+
     fn data(&mut self, chunk: &Bytes) {
-        if let Some(captured) = &mut self.0 {
-            captured.data(chunk);
+        if let Some(kept) = &mut self.kept {
+            kept.data(chunk);
         }
     }
 
     fn trailers(&mut self, _: &HeaderMap) {}
 
     fn end(&mut self, end: End) {
-        if let Some(captured) = &mut self.0 {
-            captured.end(end);
+        if let Some(sending) = &self.sending {
+            sending.end(end);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.end(end);
         }
     }
 }
@@ -404,14 +434,4 @@ impl Observer for Watch {
 /// True for a share of the requests, by chance.
 fn is_chosen(share: f64) -> bool {
     share >= 1.0 || (share > 0.0 && rand::random::<f64>() < share)
-}
-
-/// Whether a server takes a connection.
-async fn connects(server: &Authority) -> Result<(), String> {
-    let address = (server.host(), server.port_u16().unwrap_or(80));
-    match timeout(CONNECTS, TcpStream::connect(address)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(problem)) => Err(problem.to_string()),
-        Err(_) => Err(format!("no answer within {CONNECTS:?}")),
-    }
 }

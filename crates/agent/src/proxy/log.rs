@@ -6,15 +6,15 @@
 //! ```
 //!
 //! A response never waits for it: the queue is bounded, and what does not fit is counted. Parsing and writing are in a
-//! thread of their own, so that neither a large request nor a slow volume holds up a response. What it takes is on disk
-//! within [`SPOOL_AFTER`].
+//! thread of their own, so that neither a large request nor a slow volume holds up a response. That thread looks at its
+//! queue now and then ([`REST`]), and is not woken for each request. What it takes is on disk within [`SPOOL_AFTER`].
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout_at;
 use tracing::warn;
 
@@ -25,7 +25,7 @@ use super::payload::{self, Bodies, Form, Payload, guessed_rows};
 use super::rows::{Facts, Identity, Rows};
 use super::signature::SignatureFile;
 use super::spool::{Fill, Spool, SpoolError};
-use super::upload::Uploader;
+use super::upload::{BACKOFF, Uploader};
 use crate::address::Address;
 
 /// How many requests wait for the log at most. What they keep is bounded by the bytes of their bodies, too.
@@ -33,6 +33,10 @@ const QUEUE: usize = 8192;
 
 /// How long rows wait to be on disk: well within the second that a crash may cost.
 const SPOOL_AFTER: Duration = Duration::from_millis(400);
+
+/// How long the log's thread leaves its queue alone once it is empty. To be woken costs more than to read a row, for who
+/// wakes as for who is woken.
+const REST: Duration = Duration::from_millis(2);
 
 /// How many bytes of rows wait to be on disk at most.
 const BATCH_BYTES: usize = 1 << 20;
@@ -45,9 +49,9 @@ pub struct Entry {
     /// How the bodies are written.
     pub form: Form,
     /// The request's body.
-    pub request: Arc<Captured>,
+    pub request: Captured,
     /// The answer's body; absent when the answer was none, or an error.
-    pub response: Option<Arc<Captured>>,
+    pub response: Option<Captured>,
     /// What it is wanted for.
     pub wanted: Wanted,
 }
@@ -116,6 +120,7 @@ pub struct Destination {
 pub struct Running {
     threads: Vec<JoinHandle<()>>,
     fill: Fill,
+    end: watch::Sender<bool>,
 }
 
 impl Running {
@@ -124,8 +129,9 @@ impl Running {
         self.fill.clone()
     }
 
-    /// Waits for the end.
+    /// Waits for the end. Nothing is left alone any more: what could not be uploaded is tried once, and stays on disk.
     pub async fn finished(self) {
+        self.end.send_replace(true);
         let join = || self.threads.into_iter().all(|thread| thread.join().is_ok());
         if !matches!(tokio::task::spawn_blocking(join).await, Ok(true)) {
             warn!("the payload log ended early");
@@ -144,6 +150,7 @@ pub fn start(
     let (sender, receiver) = mpsc::channel(QUEUE);
     let mut threads = Vec::new();
     let mut fill = Fill::default();
+    let (end, is_ending) = watch::channel(false);
     let spool = match settings.to {
         None => None,
         Some(to) => {
@@ -161,6 +168,8 @@ pub fn start(
                     to: to.uri,
                     measurements: Arc::clone(&measurements),
                     fill: fill.clone(),
+                    backoff: BACKOFF,
+                    is_ending,
                 };
                 threads.push(uploader.start(sealed)?);
             }
@@ -185,7 +194,7 @@ pub fn start(
         sender,
         measurements,
     };
-    Ok((inlet, Running { threads, fill }))
+    Ok((inlet, Running { threads, fill, end }))
 }
 
 struct Log {
@@ -199,19 +208,24 @@ struct Log {
 
 impl Log {
     async fn run(mut self, mut entries: mpsc::Receiver<Entry>) {
+        let mut received = Vec::new();
         loop {
-            let received = match self.due() {
-                None => Ok(entries.recv().await),
-                Some(due) => timeout_at(due.into(), entries.recv()).await,
+            let all = entries.recv_many(&mut received, QUEUE);
+            let count = match self.due() {
+                None => Some(all.await),
+                Some(due) => timeout_at(due.into(), all).await.ok(),
             };
-            match received {
-                Ok(Some(entry)) => self.take(&entry),
-                Ok(None) => break,
-                Err(_) => {}
+            // Each gives back what it keeps once it is read, before all are.
+            received.drain(..).for_each(|entry| self.take(&entry));
+            if count == Some(0) {
+                break;
             }
             // Not only after a pause: under load there is none.
             if self.due().is_some_and(|due| due <= Instant::now()) {
                 self.do_what_is_due(Instant::now());
+            }
+            if entries.is_empty() {
+                tokio::time::sleep(REST).await;
             }
         }
         self.write();
@@ -270,15 +284,18 @@ impl Log {
             let rows = Rows::new(&self.identity, self.signature.get(), &payload);
             (rows, Instant::now())
         });
+        if rows.withholds() {
+            self.measurements.withheld(payload.count as u64);
+        }
         rows.push(&payload, &entry.facts);
     }
 
     fn read(&self, entry: &Entry) -> Option<Payload> {
         let request = entry.request.content().unwrap_or_default();
-        let response = entry.response.as_deref().and_then(Captured::content);
+        let response = entry.response.as_ref().and_then(Captured::content);
         let bodies = Bodies {
-            request: &request,
-            response: response.as_deref(),
+            request,
+            response,
             form: entry.form,
         };
         payload::parse(self.identity.protocol, bodies, self.signature.get())

@@ -2,55 +2,56 @@
 //!
 //! ```text
 //!   a request is over ──> a place is free? ──> the copy is sent ──> answers compared, row by row
+//!                         room for its bodies?
 //!                              │ no: count as dropped
 //! ```
 //!
-//! Nobody waits for a copy. Absent on purpose: requests of gRPC, and copies of copies.
+//! Nobody waits for a copy, and what copies keep is apart from what the log keeps: a version that hangs costs the other one
+//! no row. Absent on purpose: streams of gRPC and its other services, and copies of copies.
 
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http::{Method, Request, Version};
+use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tracing::debug;
 use windlass_api::agent::Mirrored;
 
 use super::arguments::Protocol;
-use super::capture::Captured;
+use super::capture::{Budget, Captured, End, Observer};
+use super::circuit::{Attempt, Circuit, Refused};
 use super::measurements::Measurements;
+use super::outcome::Outcome;
 use super::payload::{self, Bodies, Form};
+use super::refusal::grpc_status;
 use super::signature::SignatureFile;
-use super::upstream::{INFERENCE_HEADER_LENGTH, connector, length_of, remove_hop_by_hop, uri};
+use super::upstream::{INFERENCE_HEADER_LENGTH, client, length_of, remove_hop_by_hop, uri};
 use crate::report::chain;
 
 /// How many copies are under way at most.
 const COPIES: usize = 64;
 /// How long a copy may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long no copies are made once nobody was there to take one.
+/// How long no copies are made once nobody was there to take one: where nothing is tried, nothing has the name.
 const SILENCE: Duration = Duration::from_secs(5);
 /// What a copy says of itself.
 const MIRRORED: HeaderName = HeaderName::from_static("x-windlass-mirrored");
 
 /// What sends copies.
 pub struct Mirror {
-    to: Authority,
-    share: f64,
-    protocol: Protocol,
-    signature: Arc<SignatureFile>,
+    settings: Settings,
     measurements: Arc<Measurements>,
-    client: Client<HttpConnector, Full<Bytes>>,
+    http: Client<HttpConnector, Full<Bytes>>,
+    grpc: Client<HttpConnector, Full<Bytes>>,
     places: Arc<Semaphore>,
-    /// Before then there is nobody to send copies to: where nothing is tried, nothing has the name.
-    silent_until: Mutex<Option<Instant>>,
-    body_limit: usize,
+    circuit: Circuit,
 }
 
 /// The head of a copy.
@@ -61,17 +62,31 @@ pub struct Head {
     headers: HeaderMap,
 }
 
-/// A request that is over.
+/// A request that is over; its bodies are out of the mirror's own budget.
 #[derive(Debug)]
-pub struct Original {
-    /// Its head.
-    pub head: Head,
-    /// Its body.
-    pub request: Arc<Captured>,
+struct Original {
+    head: Head,
+    request: Arc<Captured>,
     /// Its answer's body, where that was good.
-    pub response: Option<Arc<Captured>>,
-    /// How the bodies are written.
-    pub form: Form,
+    response: Option<Captured>,
+    form: Form,
+}
+
+/// The answer to a copy.
+struct Answer {
+    outcome: Outcome,
+    /// The length of its JSON, where it says one.
+    length: Option<usize>,
+    body: Captured,
+}
+
+/// A body that is sent as it is kept, and not copied once more.
+struct Kept(Arc<Captured>);
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        self.0.content().unwrap_or_default()
+    }
 }
 
 /// Where copies go, and of which requests there are any.
@@ -85,34 +100,31 @@ pub struct Settings {
     pub protocol: Protocol,
     /// The model's signature.
     pub signature: Arc<SignatureFile>,
-    /// The largest answer that is read.
-    pub body_limit: usize,
+    /// What may be kept of copies and of the answers to them.
+    pub budget: Budget,
 }
 
 impl Mirror {
     /// Sends nothing yet.
     pub fn new(settings: Settings, measurements: Arc<Measurements>) -> Self {
         Self {
-            to: settings.to,
-            share: settings.share,
-            protocol: settings.protocol,
-            signature: settings.signature,
+            settings,
             measurements,
-            client: Client::builder(TokioExecutor::new()).build(connector()),
+            http: client(false),
+            grpc: client(true),
             places: Arc::new(Semaphore::new(COPIES)),
-            silent_until: Mutex::new(None),
-            body_limit: settings.body_limit,
+            circuit: Circuit::new(1, SILENCE),
         }
     }
 
     /// The head of a request's copy; absent where it is not to be copied.
     pub fn head<B>(&self, request: &Request<B>, form: Form) -> Option<Head> {
-        let is_wanted = form != Form::Grpc
+        // Of services of gRPC that are not known, calls may be streams.
+        let is_known = form != Form::Grpc || self.settings.protocol == Protocol::OpenInference;
+        let is_wanted = is_known
             && !request.headers().contains_key(MIRRORED)
-            && self
-                .silent_until()
-                .is_none_or(|until| until <= Instant::now());
-        (is_wanted && rand::random::<f64>() < self.share).then(|| {
+            && self.circuit.may_ask(Instant::now());
+        (is_wanted && rand::random::<f64>() < self.settings.share).then(|| {
             let mut headers = request.headers().clone();
             remove_hop_by_hop(&mut headers);
             for name in [
@@ -136,45 +148,61 @@ impl Mirror {
         self.count(|counts| counts.dropped = 1);
     }
 
-    /// Sends a copy of a request, unless too many are under way.
-    pub fn send(self: &Arc<Self>, original: Original) {
+    /// Sends a copy of a request, with the body of its answer where that was good, unless too much is under way.
+    pub fn send(
+        self: &Arc<Self>,
+        head: Head,
+        form: Form,
+        request: &Captured,
+        response: Option<&Captured>,
+    ) {
+        let budget = &self.settings.budget;
         let place = Arc::clone(&self.places).try_acquire_owned();
-        let (Ok(place), Some(body), Ok(runtime)) = (
+        let (Ok(place), Some(request), Ok(runtime)) = (
             place,
-            original.request.content(),
+            request.copy(budget),
             tokio::runtime::Handle::try_current(),
         ) else {
             self.drop_copy();
             return;
         };
+        let original = Original {
+            head,
+            request: Arc::new(request),
+            response: response.and_then(|response| response.copy(budget)),
+            form,
+        };
         let mirror = Arc::clone(self);
-        runtime.spawn(async move { mirror.compare(original, body, place).await });
+        runtime.spawn(async move { mirror.compare(original, place).await });
     }
 
-    async fn compare(&self, original: Original, body: Bytes, place: OwnedSemaphorePermit) {
-        let answered = tokio::time::timeout(TIMEOUT, self.ask(&original.head, body)).await;
-        let answered = answered.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")));
+    async fn compare(&self, original: Original, place: OwnedSemaphorePermit) {
+        let answered = match self.circuit.attempt(&self.settings.to).await {
+            Ok(attempt) => {
+                let asked = self.ask(&original, attempt);
+                let answered = tokio::time::timeout(TIMEOUT, asked).await;
+                answered.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")))
+            }
+            // Another one has found nobody there meanwhile.
+            Err(Refused::IsOpen) => return,
+            Err(Refused::TakesNone(why)) => Err(why),
+        };
         let good = answered
             .inspect_err(|problem| debug!("a copy was not answered: {problem}"))
             .ok()
-            .filter(|(status, _, _)| !status.is_server_error());
-        let Some((_, length, answer)) = good else {
+            .filter(|answer| !answer.outcome.is_error());
+        let Some(answer) = good else {
             return self.count(|counts| (counts.sent, counts.errors) = (1, 1));
         };
         self.count(|counts| counts.sent = 1);
-        let (Some(answer), Some(first)) = (
-            answer,
-            original.response.as_deref().and_then(Captured::content),
-        ) else {
-            return;
-        };
-        let (protocol, signature) = (self.protocol, Arc::clone(&self.signature));
+        let (protocol, signature) = (self.settings.protocol, Arc::clone(&self.settings.signature));
         // A large answer takes its time to be read: not in the way of requests.
         let agreed = tokio::task::spawn_blocking(move || {
             let request = original.request.content()?;
-            let read = |response: &[u8], form| {
+            let first = original.response.as_ref()?.content()?;
+            let read = |response, form| {
                 let bodies = Bodies {
-                    request: &request,
+                    request,
                     response: Some(response),
                     form,
                 };
@@ -183,11 +211,12 @@ impl Mirror {
             let form = match original.form {
                 Form::Json { request, .. } => Form::Json {
                     request,
-                    response: length,
+                    response: answer.length,
                 },
                 Form::Grpc => Form::Grpc,
             };
-            let (one, other) = (read(&first, original.form)?, read(&answer, form)?);
+            let one = read(first, original.form)?;
+            let other = read(answer.body.content()?, form)?;
             let classes = payload::classes(signature.get());
             let pairs = one.predictions.iter().zip(&other.predictions);
             let same: Vec<bool> = pairs
@@ -203,36 +232,57 @@ impl Mirror {
         drop(place);
     }
 
-    /// The status of an answer, the length of its JSON where it says one, and its body where that is not too large.
-    async fn ask(
-        &self,
-        head: &Head,
-        body: Bytes,
-    ) -> Result<(StatusCode, Option<usize>, Option<Bytes>), String> {
+    async fn ask(&self, original: &Original, attempt: Attempt<'_>) -> Result<Answer, String> {
+        let Head {
+            method,
+            path,
+            headers,
+        } = &original.head;
+        let body = Bytes::from_owner(Kept(Arc::clone(&original.request)));
         let mut request = Request::new(Full::new(body));
-        *request.method_mut() = head.method.clone();
-        *request.uri_mut() = uri(&self.to, head.path.clone());
-        request.headers_mut().clone_from(&head.headers);
-        let answer = self.client.request(request).await;
-        let is_nobody_there = matches!(&answer, Err(problem) if problem.is_connect());
-        *self.silent_until() = is_nobody_there.then(|| Instant::now() + SILENCE);
-        let answer = answer.map_err(|problem| chain(&problem))?;
-        let status = answer.status();
-        let length = length_of(answer.headers(), &INFERENCE_HEADER_LENGTH);
-        let body = Limited::new(answer.into_body(), self.body_limit)
-            .collect()
-            .await;
-        match body {
-            Ok(body) => Ok((status, length, Some(body.to_bytes()))),
-            Err(problem) if problem.is::<http_body_util::LengthLimitError>() => {
-                Ok((status, length, None))
-            }
-            Err(problem) => Err(problem.to_string()),
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = uri(&self.settings.to, path.clone());
+        request.headers_mut().clone_from(headers);
+        let is_grpc = original.form == Form::Grpc;
+        let client = if is_grpc {
+            *request.version_mut() = Version::HTTP_2;
+            let trailers = HeaderValue::from_static("trailers");
+            request.headers_mut().insert(header::TE, trailers);
+            &self.grpc
+        } else {
+            &self.http
+        };
+        let answer = client.request(request).await;
+        match &answer {
+            Err(problem) if problem.is_connect() => attempt.failed(Instant::now()),
+            Ok(_) | Err(_) => attempt.succeeded(),
         }
-    }
-
-    fn silent_until(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.silent_until.lock().expect("no thread panics with it")
+        let (head, mut body) = answer.map_err(|problem| chain(&problem))?.into_parts();
+        let mut said = grpc_status(&head.headers);
+        let mut kept = Captured::new(&self.settings.budget);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|problem| chain(&problem))?;
+            if let Some(chunk) = frame.data_ref() {
+                kept.data(chunk);
+                // Too large to be compared. The status of a call comes last.
+                if kept.loss().is_some() && !is_grpc {
+                    break;
+                }
+            } else if let Some(trailers) = frame.trailers_ref() {
+                said = said.or_else(|| grpc_status(trailers));
+            }
+        }
+        kept.end(End::Whole);
+        let outcome = if is_grpc && head.status.is_success() {
+            said.unwrap_or(Outcome::Unanswered)
+        } else {
+            Outcome::Status(head.status.as_u16())
+        };
+        Ok(Answer {
+            outcome,
+            length: length_of(&head.headers, &INFERENCE_HEADER_LENGTH),
+            body: kept,
+        })
     }
 
     fn count(&self, set: impl FnOnce(&mut Mirrored)) {

@@ -20,6 +20,7 @@ mod exchange;
 mod exposition;
 mod forward;
 mod histogram;
+mod line;
 mod log;
 mod measurements;
 mod mirror;
@@ -50,7 +51,7 @@ use windlass_api::agent::{FailureReason, FailureReport};
 use self::admission::Admission;
 pub use self::arguments::{Arguments, Protocol};
 use self::capture::Budget;
-use self::circuit::Circuit;
+use self::circuit::{Circuit, PAUSE};
 use self::forward::Shared;
 use self::log::Destination;
 use self::measurements::{Measured, Measurements};
@@ -60,7 +61,7 @@ use self::signature::SignatureFile;
 use crate::address::Address;
 use crate::report::{OrFail, failure};
 
-/// How many bytes of bodies the proxy keeps at once for the log and the mirror.
+/// How many bytes of bodies the proxy keeps at once for the log, and as many again for the mirror where there is one.
 const KEPT_BYTES: usize = 4 << 20;
 
 /// Serves until it is told to stop.
@@ -143,7 +144,8 @@ fn prepare(arguments: &Arguments) -> Result<(Arc<Shared>, Option<log::Running>),
                 share: arguments.mirror_share,
                 protocol: arguments.protocol,
                 signature: Arc::clone(&signature),
-                body_limit,
+                // At least for a copy and for both answers to it.
+                budget: Budget::new(KEPT_BYTES.max(body_limit.saturating_mul(3)), body_limit),
             };
             Some(Arc::new(Mirror::new(settings, Arc::clone(&measurements))))
         }
@@ -163,8 +165,8 @@ fn prepare(arguments: &Arguments) -> Result<(Arc<Shared>, Option<log::Running>),
         log: inlet,
         mirror,
         admission: Admission::new(arguments.concurrency, arguments.queue, arguments.queue_wait),
-        circuit: Circuit::new(arguments.circuit_failures),
-        grpc_circuit: Circuit::new(arguments.circuit_failures),
+        circuit: Circuit::new(arguments.circuit_failures, PAUSE),
+        grpc_circuit: Circuit::new(arguments.circuit_failures, PAUSE),
         budget: Budget::new(KEPT_BYTES.max(body_limit), body_limit),
     };
     Ok((Arc::new(shared), log))

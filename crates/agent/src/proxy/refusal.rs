@@ -1,11 +1,13 @@
-//! Answers of the proxy's own: JSON with a sentence, or a status of gRPC.
+//! Answers of the proxy's own: JSON with a sentence, or a status of gRPC; and where gRPC says that.
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::outcome::Outcome;
 
 /// The body of an answer to a client.
 pub type ResponseBody = UnsyncBoxBody<Bytes, hyper::Error>;
@@ -89,6 +91,16 @@ impl Refusal {
     }
 }
 
+/// The code of gRPC of an answer that says none.
+pub const UNKNOWN: u16 = 2;
+
+/// The outcome that the head or the trailers of an answer of gRPC say.
+pub fn grpc_status(headers: &HeaderMap) -> Option<Outcome> {
+    let code = headers.get(GRPC_STATUS)?;
+    let code = code.to_str().ok().and_then(|code| code.parse().ok());
+    Some(Outcome::of_grpc(code.unwrap_or(UNKNOWN)))
+}
+
 /// Where gRPC says how a call ended.
-pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");

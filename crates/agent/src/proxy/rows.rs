@@ -21,6 +21,12 @@ use super::payload::{Cell, Chat, Payload, categories, classes};
 use super::request::MAX_ID;
 use crate::profile::PREDICTION;
 
+/// What the prompt of a chat is redacted by, whatever column it is in.
+const PROMPT: &str = "prompt";
+
+/// The place of a chat's messages among what is said beside.
+const MESSAGES: usize = 1;
+
 /// Columns that every row has a value in.
 pub const ALWAYS: [&str; 4] = ["request_id", "timestamp", "model", "version"];
 
@@ -69,6 +75,8 @@ pub struct Rows {
     beside: Vec<Column>,
     status: Column,
     latency: Column,
+    /// Whether features are null because it is not known which of them is redacted.
+    withholds: bool,
     bytes: usize,
 }
 
@@ -152,8 +160,10 @@ impl Rows {
     /// No rows yet, of the columns of a payload: named by the signature, else by itself, else `f0`, `f1`, ….
     pub fn new(identity: &Identity, signature: Option<&Signature>, payload: &Payload) -> Self {
         let column = |name: &str, values| Column::new(identity, name, values);
+        let is_signed = signature.is_some_and(|signature| signature.inputs.len() == payload.width);
+        let is_named = payload.width > 0 && (is_signed || payload.names.is_some());
         let features: Vec<Column> = match (signature, &payload.names) {
-            (Some(signature), _) if signature.inputs.len() == payload.width => signature
+            (Some(signature), _) if is_signed => signature
                 .inputs
                 .iter()
                 .map(|feature| {
@@ -202,7 +212,7 @@ impl Rows {
                 own("response_bytes", Values::integers()),
             ],
         };
-        Self {
+        let mut rows = Self {
             identity: identity.clone(),
             request_ids: Vec::new(),
             timestamps: Vec::new(),
@@ -212,8 +222,47 @@ impl Rows {
             status: own("status", Values::integers()),
             latency: own("latency_ms", Values::numbers()),
             features,
+            withholds: false,
             bytes: 0,
+        };
+        rows.redact(is_named);
+        rows
+    }
+
+    /// Redacts what goes by another name, and whatever may be what is to be redacted.
+    ///
+    /// Where features have no names, a name that no column has may be that of any of them. What a chat's prompt is in is
+    /// redacted as a whole: the messages, and the column that has the last of them.
+    fn redact(&mut self, is_named: bool) {
+        let is_chat = self.identity.protocol == Protocol::OpenAI;
+        let all = self.features.iter().chain(&self.prediction);
+        let all = all.chain(&self.beside).chain([&self.status, &self.latency]);
+        let names: BTreeSet<&str> = all.map(|column| column.name.as_str()).collect();
+        let redacted = self.identity.redacted.iter().map(String::as_str);
+        let has_features = is_chat || !self.features.is_empty();
+        self.withholds = has_features
+            && !is_named
+            && redacted
+                .filter(|name| !(is_chat && *name == PROMPT))
+                .any(|name| !names.contains(name));
+        let mut prompt: Vec<&mut Column> = self.features.iter_mut().collect();
+        if is_chat {
+            prompt.extend(self.beside.get_mut(MESSAGES));
         }
+        let is_redacted = self.withholds
+            || is_chat
+                && (self.identity.redacted.contains(PROMPT)
+                    || prompt.iter().any(|column| column.is_redacted));
+        if is_redacted {
+            for column in prompt {
+                column.is_redacted = true;
+            }
+        }
+    }
+
+    /// Whether features are null because it is not known which of them is redacted.
+    pub fn withholds(&self) -> bool {
+        self.withholds
     }
 
     /// Whether a payload has these columns.
@@ -392,6 +441,82 @@ mod tests {
                 .value(0),
             200
         );
+    }
+
+    #[test]
+    fn features_without_names_are_withheld_where_one_of_them_may_be_redacted() {
+        let payload = Payload {
+            count: 1,
+            width: 2,
+            cells: vec![Cell::Number(40.0), Cell::Number(3.0)],
+            predictions: vec![Cell::Number(0.5)],
+            ..Payload::default()
+        };
+        let named = Payload {
+            names: Some(vec!["weight".to_owned(), "height".to_owned()]),
+            ..payload.clone()
+        };
+        let signature = r#"{"inputs": [{"name": "age", "type": "Number"}, {"name": "income", "type": "Number"}]}"#;
+        let signature: Signature = serde_json::from_str(signature).expect("a signature");
+        // What is redacted, the payload, its signature; which of the two is logged.
+        for (redacted, payload, signature, is_withheld, expected) in [
+            ("age", &payload, None, true, [false, false]),
+            ("age", &payload, Some(&signature), false, [false, true]),
+            ("f1", &payload, None, false, [true, false]),
+            ("prediction", &payload, None, false, [true, true]),
+            // The request says all names, and this is none of them.
+            ("age", &named, None, false, [true, true]),
+            ("weight", &named, None, false, [false, true]),
+        ] {
+            let mut rows = Rows::new(&identity(Protocol::V1, &[redacted]), signature, payload);
+            assert_eq!(rows.withholds(), is_withheld, "{redacted}");
+            rows.push(payload, &facts());
+            let batch = rows.into_batch().expect("a batch");
+            let is_logged = |index: usize| batch.column(ALWAYS.len() + index).is_valid(0);
+            assert_eq!([is_logged(0), is_logged(1)], expected, "{redacted}");
+            let prediction = batch[PREDICTION].is_valid(0);
+            assert_eq!(prediction, redacted != "prediction", "{redacted}");
+        }
+    }
+
+    #[test]
+    fn the_prompt_of_a_chat_is_redacted_wherever_it_is() {
+        let chat = |cells: Vec<Cell>| Payload {
+            count: 1,
+            width: cells.len(),
+            cells,
+            predictions: vec![Cell::Text("Hi".to_owned())],
+            chat: Some(Chat {
+                messages: Some("[Hello]".to_owned()),
+                ..Chat::default()
+            }),
+            ..Payload::default()
+        };
+        let signature = r#"{"inputs": [{"name": "question", "type": "Text"}]}"#;
+        let signature: Signature = serde_json::from_str(signature).expect("a signature");
+        let (with, without) = (chat(vec![Cell::Text("Hello".to_owned())]), chat(Vec::new()));
+        for (redacted, signature, messages, prediction) in [
+            ("prompt", Some(&signature), false, true),
+            ("messages", Some(&signature), false, true),
+            ("question", Some(&signature), false, true),
+            ("prediction", Some(&signature), true, false),
+            ("finish_reason", Some(&signature), true, true),
+            ("prompt", None, false, true),
+            // Not known to be the prompt's, and it may be.
+            ("question", None, false, true),
+            ("prediction", None, true, false),
+        ] {
+            let payload = if signature.is_some() { &with } else { &without };
+            let identity = identity(Protocol::OpenAI, &[redacted]);
+            let mut rows = Rows::new(&identity, signature, payload);
+            rows.push(payload, &facts());
+            let batch = rows.into_batch().expect("a batch");
+            assert_eq!(batch["messages"].is_valid(0), messages, "{redacted}");
+            assert_eq!(batch[PREDICTION].is_valid(0), prediction, "{redacted}");
+            if signature.is_some() {
+                assert_eq!(batch["question"].is_valid(0), messages, "{redacted}");
+            }
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use super::exposition::Format;
-use super::forward::{Forwarder, Shared};
+use super::forward::{Forwarder, Shared, Upstream};
 use super::spool::Fill;
 use super::upstream::BUFFER;
 use crate::http::{accept, serve_answers};
@@ -129,11 +129,13 @@ async fn serve_given(
             continue;
         };
         let (forwarder, phases) = (Arc::clone(&forwarder), phases.clone());
+        let line = Arc::new(Upstream::default());
         let service = service_fn(move |request: Request<Incoming>| {
             let (forwarder, phases) = (Arc::clone(&forwarder), phases.clone());
+            let line = Arc::clone(&line);
             async move {
                 let is_http1 = request.version() < Version::HTTP_2;
-                let mut answer = forwarder.answer(request).await;
+                let mut answer = forwarder.answer(request, &line).await;
                 // HTTP/2 is told by its own frame, at the end.
                 if let (Ok(response), true) =
                     (&mut answer, is_http1 && *phases.borrow() != Phase::Serving)

@@ -1,5 +1,6 @@
 //! The model server, as the proxy asks it: over HTTP/1.1, and over HTTP/2 for gRPC.
 
+use std::io;
 use std::time::Duration;
 
 use http::Uri;
@@ -9,10 +10,15 @@ use hyper::body::Body;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// How long a connection to the server stays open without a request: shorter than model servers' own limits,
 /// so that no request is sent on a connection that the server is about to close.
-const IDLE: Duration = Duration::from_secs(1);
+pub const IDLE: Duration = Duration::from_secs(1);
+
+/// How long a server may take to take a connection.
+pub const CONNECTS: Duration = Duration::from_secs(5);
 
 /// The largest buffer of a connection over HTTP/1.1, for reading and for writing: more would not be quicker, and is memory
 /// for each of many connections. A message's head has to fit into it.
@@ -39,8 +45,26 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 pub fn connector() -> HttpConnector {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(Duration::from_secs(5)));
+    connector.set_connect_timeout(Some(CONNECTS));
     connector
+}
+
+/// Connects to a server without a client.
+///
+/// # Errors
+/// When it takes no connection within the time.
+pub async fn connect(server: &Authority, within: Duration) -> io::Result<TcpStream> {
+    let host = server.host();
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let address = (bare.unwrap_or(host), server.port_u16().unwrap_or(80));
+    let late = |_| {
+        let why = format!("no answer within {within:?}");
+        Err(io::Error::new(io::ErrorKind::TimedOut, why))
+    };
+    let connected = timeout(within, TcpStream::connect(address)).await;
+    connected.unwrap_or_else(late)
 }
 
 /// A client over HTTP/1.1, or over HTTP/2 with prior knowledge.
@@ -69,6 +93,10 @@ pub fn uri(server: &Authority, path: Option<PathAndQuery>) -> Uri {
 
 /// Takes away what is about the connection.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // Mostly there is none, and to see that is cheaper than to look each of them up.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -108,6 +136,33 @@ pub fn as_http1(headers: &mut HeaderMap, authority: Option<&Authority>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_about_the_connection_goes_with_all_that_it_names() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "keep-alive, X-Mine"),
+            ("keep-alive", "5"),
+            ("x-mine", "1"),
+            ("te", "trailers"),
+            ("x-other", "2"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        remove_hop_by_hop(&mut headers);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-other"]);
+    }
+
+    #[tokio::test]
+    async fn an_address_of_ipv6_is_connected_to() {
+        let Ok(listener) = std::net::TcpListener::bind("[::1]:0") else {
+            // A machine without it.
+            return;
+        };
+        let server = listener.local_addr().expect("an address").to_string();
+        let server: Authority = server.parse().expect("an authority");
+        connect(&server, CONNECTS).await.expect("a connection");
+    }
 
     #[test]
     fn cookies_of_http2_are_joined_and_the_server_is_named() {

@@ -156,3 +156,36 @@ async fn json_over_http2_goes_to_a_server_of_http1() {
         .await;
     assert_eq!((observations.requests, observations.errors), (2, 0));
 }
+
+/// A call with one row of one number (2.0 in FP64), which is an answer as well: their tensors are written alike.
+const MESSAGE: &str =
+    "\0\0\0\0\x1b\x2a\x19\x0a\x01p\x12\x04FP64\x1a\x02\x01\x01\x2a\x0a\x3a\x08\0\0\0\0\0\0\0\x40";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_is_mirrored_and_the_status_in_the_trailers_counts() {
+    let place = Place::new();
+    let mirror = format!("http://{}", upstream().await);
+    let proxy = Proxy::start(&place, upstream().await, &["--mirror", &mirror]);
+    let mut client = connect(&proxy.listen).await;
+    for status in ["0", "13", "5"] {
+        let sent = call(MODEL_INFER).header("x-grpc-status", status);
+        let (_, body, _) = send(&mut client, sent, MESSAGE).await;
+        assert_eq!(body, MESSAGE);
+    }
+    // Of another service nothing is known: it may be a stream.
+    send(&mut client, call("/other.Service/Call"), "").await;
+    let observations = proxy
+        .observe(|observations| {
+            let sent = observations.mirror.map_or(0, |counts| counts.sent);
+            observations.requests == 4
+                && sent >= 3
+                && observations
+                    .mirror
+                    .is_some_and(|counts| counts.compared > 0)
+        })
+        .await;
+    let counts = observations.mirror.expect("it mirrors");
+    assert_eq!((counts.sent, counts.errors, counts.dropped), (3, 1, 0));
+    // Of the good answer alone.
+    assert_eq!((counts.compared, counts.agreed), (1, 1));
+}

@@ -17,6 +17,8 @@ use bytes::Bytes;
 use common::Place;
 use common::proxy::{INFER, Proxy, logged, request, upstream};
 use futures::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_stream_through_and_everything_else_is_as_it_was() {
@@ -124,6 +126,104 @@ async fn a_client_that_gives_up_on_a_slow_server_is_an_error() {
             .errors,
         1
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_breaks_its_own_request_off_is_no_error_of_the_model() {
+    let place = Place::new();
+    let limits = ["--circuit-failures", "1"];
+    let proxy = Proxy::start(&place, upstream().await, &limits);
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(&proxy.listen)
+            .await
+            .expect("a connection");
+        // Of a body of a hundred bytes only these come.
+        let part =
+            format!("POST {INFER} HTTP/1.1\r\nhost: m\r\ncontent-length: 100\r\n\r\n{{\"inputs\"");
+        stream.write_all(part.as_bytes()).await.expect("it is sent");
+        // The server is asked, and waits for the rest.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let observations = proxy
+        .observe(|observations| observations.requests == 3)
+        .await;
+    assert_eq!(observations.errors, 0);
+    let metrics = proxy
+        .client
+        .get(format!("http://{}/metrics", proxy.metrics));
+    let text = metrics.send().await.expect("an answer").text().await;
+    let text = text.expect("a body");
+    let line = "windlass_proxy_requests_total{code_class=\"cancelled\"} 3";
+    assert!(text.contains(line), "{text}");
+    // The circuit is closed.
+    let answer = proxy.infer(request("", &[[1.0, 2.0]])).await;
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_keeps_its_connection_to_the_server_and_gets_another_when_that_is_closed() {
+    let place = Place::new();
+    // Answers two requests over each connection and closes it, without saying so before.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let server = listener.local_addr().expect("an address");
+    let connections = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, SeqCst);
+            tokio::spawn(async move {
+                for _ in 0..2 {
+                    let mut buffer = [0; 4096];
+                    let mut read = Vec::new();
+                    while !read.ends_with(b"{}") {
+                        match stream.read(&mut buffer).await {
+                            Ok(more) if more > 0 => read.extend_from_slice(&buffer[..more]),
+                            _ => return,
+                        }
+                    }
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                    stream.write_all(answer).await.expect("it is sent");
+                }
+            });
+        }
+    });
+    let proxy = Proxy::start(&place, server, &[]);
+    for _ in 0..20 {
+        let answer = proxy.infer("{}").await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.text().await.expect("a body"), "ok");
+        // Long enough to see that the server has closed it.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(connections.load(SeqCst), 10, "two requests over each");
+    // Which is left unused is closed, not kept for as long as the client keeps its own.
+    let observations = proxy
+        .observe(|observations| observations.requests == 20)
+        .await;
+    assert_eq!(observations.errors, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_to_the_server_that_nobody_uses_is_closed() {
+    let place = Place::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let server = listener.local_addr().expect("an address");
+    let proxy = Proxy::start(&place, server, &[]);
+    let ask = proxy.infer("{}");
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut buffer = [0; 4096];
+        assert!(stream.read(&mut buffer).await.expect("it is read") > 0);
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        stream.write_all(answer).await.expect("it is sent");
+        let started = Instant::now();
+        // Up to its end: a body may follow its head.
+        while stream.read(&mut buffer).await.expect("it is read") > 0 {}
+        started.elapsed()
+    };
+    let (answer, open) = tokio::join!(ask, serve);
+    assert_eq!(answer.status(), 200);
+    assert!(open < Duration::from_secs(20), "{open:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -119,3 +119,38 @@ async fn a_share_is_copied_and_a_copy_is_not_copied_again() {
     );
     assert_eq!(counts.compared, counts.agreed);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_hangs_costs_the_other_one_no_row_of_its_log() {
+    let place = Place::new();
+    // Takes connections, and never answers.
+    let hangs = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mirror = at(hangs.local_addr().expect("an address"));
+    let arguments = ["--mirror", &mirror, "--log-uri", "pvc://logs/x"];
+    let proxy = Proxy::start(&place, upstream().await, &arguments);
+    // Copies of sixty of them would be all that is kept for the log.
+    let padding = "x".repeat(128 << 10);
+    let body = request("", &[[1.0, 2.0]]).replacen('{', &format!("{{\"pad\": \"{padding}\", "), 1);
+    let mut observations = proxy.observations().await;
+    for sent in 1..=100 {
+        let answer = proxy.infer(body.clone()).await;
+        assert_eq!(answer.status(), 200);
+        answer.bytes().await.expect("a body");
+        // The log itself keeps up.
+        if sent % 10 == 0 {
+            let is_read = |rows| rows >= sent;
+            observations = proxy
+                .observe(|observations| {
+                    is_read(observations.rows_logged + observations.rows_dropped)
+                })
+                .await;
+        }
+    }
+    assert_eq!(
+        (observations.rows_logged, observations.rows_dropped),
+        (100, 0)
+    );
+    // Copies are as many as there is room for.
+    let dropped = observations.mirror.expect("it mirrors").dropped;
+    assert!((40..100).contains(&dropped), "{dropped}");
+}
