@@ -9,7 +9,8 @@
 //! Each point has a namespace, an operator and a Lease of its own, so that several are tried beside each other. What each run
 //! showed on its way, and all objects in the end, are compared with a run in which nobody was killed; and that one with what
 //! `rollouts.rs` says. `make test-crashes` tries every point; otherwise it is all points of the shortest roll-out, and some
-//! of the others (`WINDLASS_CRASHES=all`, or how many of each; `WINDLASS_CRASH_SEED` chooses others).
+//! of the others. `WINDLASS_CRASHES` may be `all`, or how many of each of the others, or one write, such as `gateway:17`;
+//! `WINDLASS_CRASH_SEED` chooses others.
 //!
 //! Events are not compared: one that a crash loses is no reason to do anything again.
 
@@ -29,6 +30,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use futures::future::join_all;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
@@ -99,6 +101,7 @@ async fn a_roll_out_goes_on_from_where_the_operator_was_killed() -> Result<()> {
             return Ok(());
         }
     }
+    let (choice, mut random) = (Choice::of_environment()?, StdRng::seed_from_u64(seed()?));
     let options = Options::new("test-crashes", Shape::Kwok).with_pods_on_loopback();
     let bed = Bed::up(options).await?;
     gateway::install(&bed.cluster)?;
@@ -114,18 +117,26 @@ async fn a_roll_out_goes_on_from_where_the_operator_was_killed() -> Result<()> {
         bed: Arc::new(bed),
     };
 
-    let undisturbed = stream::iter(RollOut::ALL).map(|rollout| stage.run(rollout, None));
+    let rollouts = choice.rollouts();
+    let undisturbed = stream::iter(&rollouts).map(|rollout| stage.run(*rollout, None));
     let undisturbed: Vec<Result<Outcome>> = undisturbed.buffered(AT_ONCE).collect().await;
     let (mut expected, mut astray) = (BTreeMap::new(), Vec::new());
-    for (rollout, outcome) in RollOut::ALL.into_iter().zip(undisturbed) {
+    for (rollout, outcome) in rollouts.iter().zip(undisturbed) {
         let outcome = outcome.with_context(|| format!("{rollout:?}, nobody killed"))?;
         println!("{rollout:?} takes {} writes", outcome.writes);
-        astray.extend(strays(rollout, &outcome));
-        expected.insert(rollout, outcome);
+        astray.extend(strays(*rollout, &outcome));
+        expected.insert(*rollout, outcome);
     }
     assert!(astray.is_empty(), "nobody killed: {}", astray.join("\n"));
 
-    let (points, began) = (points(&expected)?, Instant::now());
+    let began = Instant::now();
+    let points: Vec<(RollOut, Point)> = expected
+        .iter()
+        .flat_map(|(rollout, outcome)| {
+            let points = choice.points(*rollout, outcome.writes, &mut random);
+            points.into_iter().map(|point| (*rollout, point))
+        })
+        .collect();
     let (all, done) = (points.len(), AtomicUsize::new(0));
     let tried = stream::iter(points).map(|(rollout, point)| {
         let (stage, expected, done) = (&stage, &expected[&rollout], &done);
@@ -137,9 +148,13 @@ async fn a_roll_out_goes_on_from_where_the_operator_was_killed() -> Result<()> {
         }
     });
     let mut tried: Vec<Tried> = tried.buffer_unordered(AT_ONCE).collect().await;
-    // The writes of a roll-out whose operator is killed are not always as many.
-    let more = RollOut::ALL.map(|rollout| stage.beyond(rollout, &expected[&rollout]));
-    tried.extend(futures::future::join_all(more).await.into_iter().flatten());
+    if choice == Choice::All {
+        // The writes of a roll-out whose operator is killed are not always as many.
+        let more = rollouts
+            .iter()
+            .map(|rollout| stage.beyond(*rollout, &expected[rollout]));
+        tried.extend(join_all(more).await.into_iter().flatten());
+    }
     let killed = tried.iter().filter(|tried| tried.is_reached).count();
     println!("killed at {killed} points in {:.0?}", began.elapsed());
     let wrong: Vec<String> = tried.into_iter().filter_map(|tried| tried.wrong).collect();
@@ -152,36 +167,63 @@ async fn a_roll_out_goes_on_from_where_the_operator_was_killed() -> Result<()> {
     Ok(())
 }
 
-/// Which points are tried: all of the shortest roll-out, and of the others all or some, spread over their course.
-fn points(expected: &BTreeMap<RollOut, Outcome>) -> Result<Vec<(RollOut, Point)>> {
-    let asked = std::env::var("WINDLASS_CRASHES").unwrap_or_else(|_| SOME.to_string());
-    let some: Option<usize> = match asked.as_str() {
-        "all" => None,
-        number => Some(
-            number
-                .parse()
-                .context("WINDLASS_CRASHES: all, or a number")?,
-        ),
-    };
-    let seed = std::env::var("WINDLASS_CRASH_SEED").unwrap_or_else(|_| "7".to_owned());
-    let seed = seed.parse().context("WINDLASS_CRASH_SEED: a number")?;
-    let mut random = StdRng::seed_from_u64(seed);
-    let mut points = Vec::new();
-    for (rollout, Outcome { writes, .. }) in expected {
-        let all = (1..=*writes).flat_map(|call| {
-            [When::Before, When::After].map(|when| (*rollout, Point { call, when }))
-        });
-        let all: Vec<_> = all.collect();
-        match some.filter(|_| *rollout != RollOut::ALL[0]) {
-            None => points.extend(all),
-            Some(some) => {
-                // One of each part of its course.
-                let parts = all.chunks(all.len().div_ceil(some.max(1)));
-                points.extend(parts.map(|part| part[random.random_range(0..part.len())]));
-            }
+/// Which points are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    /// Every one.
+    All,
+    /// All of the shortest roll-out, and so many of each other one, spread over its course.
+    Some(usize),
+    /// Both sides of one write.
+    One(RollOut, usize),
+}
+
+impl Choice {
+    fn of_environment() -> Result<Self> {
+        let Ok(asked) = std::env::var("WINDLASS_CRASHES") else {
+            return Ok(Self::Some(SOME));
+        };
+        let choice = match asked.split_once(':') {
+            None if asked == "all" => Some(Self::All),
+            None => asked.parse().map(Self::Some).ok(),
+            Some((word, call)) => RollOut::ALL
+                .into_iter()
+                .find(|rollout| rollout.word() == word)
+                .zip(call.parse().ok())
+                .map(|(rollout, call)| Self::One(rollout, call)),
+        };
+        choice.context("WINDLASS_CRASHES: all, a number, or such as gateway:17")
+    }
+
+    /// The roll-outs that there are points of.
+    fn rollouts(self) -> Vec<RollOut> {
+        match self {
+            Self::All | Self::Some(_) => RollOut::ALL.to_vec(),
+            Self::One(rollout, _) => vec![rollout],
         }
     }
-    Ok(points)
+
+    /// The points of a roll-out that takes so many writes.
+    fn points(self, rollout: RollOut, writes: usize, random: &mut StdRng) -> Vec<Point> {
+        let both = |call| [When::Before, When::After].map(|when| Point { call, when });
+        let all: Vec<Point> = (1..=writes).flat_map(both).collect();
+        match self {
+            Self::One(_, call) => both(call).to_vec(),
+            Self::Some(some) if rollout != RollOut::ALL[0] => {
+                // One of each part of its course.
+                let parts = all.chunks(all.len().div_ceil(some.max(1)));
+                parts
+                    .map(|part| part[random.random_range(0..part.len())])
+                    .collect()
+            }
+            Self::All | Self::Some(_) => all,
+        }
+    }
+}
+
+fn seed() -> Result<u64> {
+    let seed = std::env::var("WINDLASS_CRASH_SEED").unwrap_or_else(|_| "7".to_owned());
+    seed.parse().context("WINDLASS_CRASH_SEED: a number")
 }
 
 /// How a roll-out in which nobody is killed goes otherwise than `rollouts.rs` says.
@@ -226,7 +268,9 @@ impl Stage {
             ),
         };
         let what = format!("{rollout:?}, write {}: {how}", point.call);
-        let verdict = if wrong.is_some() { ": WRONG" } else { "" };
+        let verdict = wrong
+            .as_ref()
+            .map_or_else(String::new, |wrong| format!(": WRONG\n{wrong}"));
         println!("{what}{verdict}");
         Tried {
             is_reached,
@@ -263,7 +307,7 @@ impl Stage {
             rollout.objects(&namespace)
         );
         let bed = self.bed.clone();
-        tokio::task::spawn_blocking(move || bed.cluster.kubectl()?.apply(&objects)).await??;
+        tokio::task::spawn_blocking(move || bed.cluster.kubectl()?.create(&objects)).await??;
         let client = self.client.clone();
         let point = killed.map(|(point, _)| point);
         let between = Between::start(client, &namespace, Call::is_write, point).await?;

@@ -249,11 +249,16 @@ async fn pass(state: Arc<State>, request: Request<Incoming>) -> Result<Response<
         head.headers.remove(name);
     }
     let request = Request::from_parts(head, Body::from(body));
-    let mut answer = state.client.send(request).await?;
-    if matches!(fate, Fate::DiesAfter) {
-        state.shut(call);
-        return std::future::pending().await;
-    }
+    // The operator may give up waiting: what it has sent is passed on all the same, and it dies where it is to.
+    let sent = tokio::spawn(async move {
+        let answer = state.client.send(request).await;
+        if matches!(fate, Fate::DiesAfter) {
+            state.shut(call);
+            return std::future::pending().await;
+        }
+        answer
+    });
+    let mut answer = sent.await??;
     for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
         answer.headers_mut().remove(name);
     }
