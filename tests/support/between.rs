@@ -152,9 +152,7 @@ impl Between {
 
     /// Lets everything pass from now on.
     pub fn open(&self) {
-        let mut inner = self.state.inner();
-        inner.is_shut = false;
-        inner.point = None;
+        self.state.inner().is_shut = false;
     }
 
     /// The requests so far that count.
