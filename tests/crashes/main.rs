@@ -313,26 +313,10 @@ impl Stage {
         let between = Between::start(client, &namespace, Call::is_write, point).await?;
         let operator = Mutex::new(Some(self.operator(&between, &namespace).await?));
         let killed_at = Mutex::new(None);
-        let keep_running = async {
-            loop {
-                let is_killed = killed_at.lock().expect("no holder panics").is_some();
-                tokio::select! {
-                    call = between.reached(), if !is_killed => {
-                        *killed_at.lock().expect("no holder panics") = Some(call?);
-                    }
-                    // One that loses its Lease on a busy machine ends, and is started again as its pod would be.
-                    () = ended(&operator) => {}
-                }
-                let last = operator.lock().expect("no holder panics").take();
-                last.context("an operator")?.kill()?;
-                between.open();
-                let next = self.operator(&between, &namespace).await?;
-                *operator.lock().expect("no holder panics") = Some(next);
-            }
-        };
+        let keep_running = self.keep_running(&between, &namespace, &operator, &killed_at);
         let outcome = tokio::select! {
             end = self.follow(&namespace, &between, killed.map(|(_, end)| end)) => end,
-            failed = keep_running => failed.map(|never: Infallible| match never {}),
+            failed = keep_running => failed.map(|never| match never {}),
         };
         let end = outcome.with_context(|| {
             let operator = operator.lock().expect("no holder panics");
@@ -351,6 +335,31 @@ impl Stage {
             .delete(&namespace, &DeleteParams::default())
             .await?;
         Ok(outcome)
+    }
+
+    /// Kills the operator once the point is reached, and starts another where one has ended.
+    async fn keep_running(
+        &self,
+        between: &Between,
+        namespace: &str,
+        operator: &Mutex<Option<Operator>>,
+        killed_at: &Mutex<Option<Call>>,
+    ) -> Result<Infallible> {
+        loop {
+            let is_killed = killed_at.lock().expect("no holder panics").is_some();
+            tokio::select! {
+                call = between.reached(), if !is_killed => {
+                    *killed_at.lock().expect("no holder panics") = Some(call?);
+                }
+                // One that loses its Lease on a busy machine ends, and is started again as its pod would be.
+                () = ended(operator) => {}
+            }
+            let last = operator.lock().expect("no holder panics").take();
+            last.context("an operator")?.kill()?;
+            between.open();
+            let next = self.operator(between, namespace).await?;
+            *operator.lock().expect("no holder panics") = Some(next);
+        }
     }
 
     async fn operator(&self, between: &Between, namespace: &str) -> Result<Operator> {
