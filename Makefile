@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-verify docs
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-verify docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -75,6 +75,11 @@ test: test-images-and-programs ## Everything: unit, planners, real API server, e
 test-rollouts: images-and-programs ## Fifty random roll-outs on a real node under constant load: no request fails (some 20 minutes)
 	@$(TESTCLUSTER) which traefik > /dev/null
 	WINDLASS_ROLLOUTS=50 cargo test --locked --workspace --test traffic -- --nocapture
+
+test-crashes: packages build programs ## The operator killed before and after each of its writes in a roll-out (some 10 minutes)
+	@# For the CRDs of the Gateway API, which lie beside it.
+	@$(TESTCLUSTER) which traefik > /dev/null
+	WINDLASS_CRASHES=all cargo test --locked --workspace --test crashes -- --nocapture
 
 # Kubernetes is built only where it is run.
 demo: $(if $(filter current,$(CLUSTER)),images,images-and-programs) ## Go round the loop once, on a real cluster, with real flights

@@ -184,7 +184,9 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes the status, where it differs from what is there as it is written; whether it did.
+    /// Writes the status, where it differs from what is there as it is written; whether it did. It is written over no other
+    /// state than the one that it was planned on: an earlier write that was not answered in time may have come through,
+    /// and what it says happened would have happened twice, at two times.
     pub async fn status<K: Kind, S: Serialize>(
         &self,
         object: &K,
@@ -200,7 +202,10 @@ impl Writer<'_> {
         }
         let patch = json!({
             "apiVersion": K::api_version(&()), "kind": K::kind(&()),
-            "metadata": {"name": object.name_any(), "namespace": self.namespace, "uid": object.uid()},
+            "metadata": {
+                "name": object.name_any(), "namespace": self.namespace, "uid": object.uid(),
+                "resourceVersion": object.resource_version(),
+            },
             "status": wanted,
         });
         let parameters = PatchParams::apply(self.manager).force();

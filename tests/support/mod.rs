@@ -7,6 +7,7 @@
 )]
 
 pub mod audit;
+pub mod between;
 pub mod operator;
 pub mod prometheus;
 pub mod said;
@@ -113,6 +114,18 @@ impl Bed {
         self.kubeconfig(user, GROUP)
     }
 
+    /// The same, by way of another address than the API server's own.
+    fn kubeconfig_by(&self, user: &str, server: &str) -> Result<PathBuf> {
+        let path = self.kubeconfig_of(user)?;
+        let mut file: serde_json::Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+        let cluster = file
+            .pointer_mut("/clusters/0/cluster")
+            .context("a kubeconfig with a cluster")?;
+        *cluster = serde_json::json!({"server": server});
+        std::fs::write(&path, file.to_string())?;
+        Ok(path)
+    }
+
     fn kubeconfig(&self, user: &str, group: &str) -> Result<PathBuf> {
         let mut file: serde_json::Value =
             serde_json::from_slice(&std::fs::read(self.cluster.kubeconfig_path())?)?;
@@ -131,6 +144,18 @@ async fn client(kubeconfig: &Path) -> Result<Client> {
     let file = Kubeconfig::read_from(kubeconfig)?;
     let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
+}
+
+/// What lets an operator lead in a namespace other than its own.
+pub fn lets_lead_in(namespace: &str) -> String {
+    let group = "rbac.authorization.k8s.io";
+    format!(
+        "apiVersion: {group}/v1\nkind: Role\nmetadata: {{name: test-leases, namespace: {namespace}}}\n\
+         rules: [{{apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create, get, patch]}}]\n---\n\
+         apiVersion: {group}/v1\nkind: RoleBinding\nmetadata: {{name: test-leases, namespace: {namespace}}}\n\
+         roleRef: {{apiGroup: {group}, kind: Role, name: test-leases}}\n\
+         subjects: [{{kind: Group, name: {GROUP}, apiGroup: {group}}}]\n"
+    )
 }
 
 /// The group gets what the chart gives to the operator's service account.

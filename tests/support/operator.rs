@@ -17,6 +17,21 @@ use super::{Bed, NAMESPACE};
 /// The agent's image that the operator puts into pods; nothing pulls it here.
 pub const AGENT_IMAGE: &str = "localhost/windlass-agent:test";
 
+/// By what an operator finds the cluster, and where its Lease is.
+struct Place<'a> {
+    kubeconfig: PathBuf,
+    namespace: &'a str,
+}
+
+impl Place<'_> {
+    fn usual(bed: &Bed, user: &str) -> Result<Self> {
+        Ok(Self {
+            kubeconfig: bed.kubeconfig_of(user)?,
+            namespace: NAMESPACE,
+        })
+    }
+}
+
 /// A running operator. It is killed when this is dropped.
 pub struct Operator {
     process: Child,
@@ -29,11 +44,16 @@ pub struct Operator {
 impl Operator {
     /// Starts one, under a name that is the audit log's user too, and waits until its caches are filled.
     pub fn start(bed: &Bed, user: &str) -> Result<Self> {
-        Self::start_with(bed, user, &[])
+        Self::start_in(bed, user, &Place::usual(bed, user)?, &[])
     }
 
-    fn start_with(bed: &Bed, user: &str, variables: &[(&str, &str)]) -> Result<Self> {
-        let operator = Self::spawn(bed, user, variables)?;
+    fn start_in(
+        bed: &Bed,
+        user: &str,
+        place: &Place<'_>,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
+        let operator = Self::spawn(bed, user, place, variables)?;
         operator.until("ready", || {
             Ok(operator
                 .get("/readyz")
@@ -49,12 +69,31 @@ impl Operator {
 
     /// The same, with further variables in its environment.
     pub fn lead_with(bed: &Bed, user: &str, variables: &[(&str, &str)]) -> Result<Self> {
-        let operator = Self::start_with(bed, user, variables)?;
+        Self::lead_in(bed, user, &Place::usual(bed, user)?, variables)
+    }
+
+    /// The same, by way of an address that is not the API server's own ([`super::between`]), with its Lease in this
+    /// namespace.
+    pub fn lead_by(bed: &Bed, user: &str, server: &str, namespace: &str) -> Result<Self> {
+        let place = Place {
+            kubeconfig: bed.kubeconfig_by(user, server)?,
+            namespace,
+        };
+        Self::lead_in(bed, user, &place, &[])
+    }
+
+    fn lead_in(
+        bed: &Bed,
+        user: &str,
+        place: &Place<'_>,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
+        let operator = Self::start_in(bed, user, place, variables)?;
         operator.until("leading", || Ok(operator.leads()))?;
         Ok(operator)
     }
 
-    fn spawn(bed: &Bed, user: &str, variables: &[(&str, &str)]) -> Result<Self> {
+    fn spawn(bed: &Bed, user: &str, place: &Place<'_>, variables: &[(&str, &str)]) -> Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
@@ -68,9 +107,9 @@ impl Operator {
                 "--identity",
                 user,
                 "--namespace",
-                NAMESPACE,
+                place.namespace,
             ])
-            .env("KUBECONFIG", bed.kubeconfig_of(user)?)
+            .env("KUBECONFIG", &place.kubeconfig)
             .env("WINDLASS_AGENT_IMAGE", AGENT_IMAGE)
             .env("WINDLASS_PRESETS", bed.folder.join("presets.yaml"))
             // kwok's pods have addresses that may be those of somebody.

@@ -8,7 +8,7 @@ use windlass_api::{
 use super::Reconcile;
 use crate::modeldeployment::children;
 use crate::modelversion::fingerprint;
-use crate::{Child, Doomed, Note, Plan, Step};
+use crate::{Child, Note, Plan, Step};
 
 /// Records of quarantine that are kept.
 const KEPT_QUARANTINE: usize = 50;
@@ -32,7 +32,8 @@ impl Reconcile<'_> {
             .any(|entry| entry.fingerprint == fingerprint(version))
     }
 
-    /// Takes the canary away, and writes down why.
+    /// Writes down that the canary is taken back, and why. The next look takes its pods away, once it is written: whoever
+    /// dies in between would find it half gone, and make it anew.
     pub(super) fn roll_back(
         &self,
         stable: &ModelVersion,
@@ -41,12 +42,9 @@ impl Reconcile<'_> {
         plan: &mut Plan<ModelDeploymentStatus>,
     ) {
         let name = target.name_any();
-        // The steps so far would keep the canary: it goes instead, unless a route may still send it something.
+        // The steps so far would make more of it.
         let doomed = children::deployment_name(self.deployment, target);
         plan.steps.retain(|step| !matches!(step, Step::Apply(Child::Deployment(child)) if child.name_any() == doomed));
-        if self.routing().is_none() && self.child(target).is_some() {
-            plan.steps.push(Step::Delete(Doomed::Deployment(doomed)));
-        }
         self.condemn(target, why, plan);
         plan.status.canary = None;
         plan.notes.push(Note::warning(
