@@ -74,7 +74,7 @@ test: test-images-and-programs ## Everything: unit, planners, real API server, e
 
 test-rollouts: images-and-programs ## Fifty random roll-outs on a real node under constant load: no request fails (some 20 minutes)
 	@$(TESTCLUSTER) which traefik > /dev/null
-	WINDLASS_ROLLOUTS=50 cargo test --locked --workspace --test traffic -- --nocapture
+	WINDLASS_ROLLOUTS=50 cargo test --locked --workspace --test rollouts no_request_fails -- --nocapture
 
 # Kubernetes is built only where it is run.
 demo: $(if $(filter current,$(CLUSTER)),images,images-and-programs) ## Go round the loop once, on a real cluster, with real flights
