@@ -74,7 +74,7 @@ test: test-images-and-programs ## Everything: unit, planners, real API server, e
 
 test-rollouts: images-and-programs ## Fifty random roll-outs on a real node under constant load: no request fails (some 20 minutes)
 	@$(TESTCLUSTER) which traefik > /dev/null
-	WINDLASS_ROLLOUTS=50 cargo test --locked --workspace --test traffic -- --nocapture
+	WINDLASS_ROLLOUTS=50 cargo test --locked --workspace --test rollouts no_request_fails -- --nocapture
 
 test-crashes: packages build programs ## The operator killed before and after each of its writes in a roll-out (some 10 minutes)
 	@# For the CRDs of the Gateway API, which lie beside it.

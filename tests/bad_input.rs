@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use node::{Bench, OUTPUT, PATIENCE, STORE, model_deployment, obstacle, training_job};
+use node::{Bench, LIGHTGBM, OUTPUT, PATIENCE, STORE, model_deployment, obstacle, training_job};
 
 /// Seconds that a condition may take from when its cause can be seen, where a dozen pods start on two busy cores. What
 /// it took is printed: on a machine with nothing else to do, less than 10.
@@ -226,14 +226,6 @@ fn an_output_that_was_never_written(bench: &Bench) {
         &["output"],
     );
 }
-
-/// Trains a model that the real server loads.
-const LIGHTGBM: &str = "import os, json, numpy, lightgbm\n\
-out = os.environ['WINDLASS_OUTPUT']\n\
-rows = numpy.array([[0.0], [1.0]] * 50)\n\
-data = lightgbm.Dataset(rows, rows[:, 0])\n\
-lightgbm.train({'objective': 'binary', 'min_data_in_leaf': 1, 'verbose': -1}, data, 2).save_model(out + '/model.bst')\n\
-json.dump({'inputs': [{'name': 'age', 'type': 'Number'}]}, open(out + '/signature.json', 'w'))";
 
 fn labels_that_are_garbage(bench: &Bench) {
     bench.namespace("labels");

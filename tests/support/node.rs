@@ -261,6 +261,14 @@ pub const STORE: &str = "{AWS_ACCESS_KEY_ID: key, AWS_SECRET_ACCESS_KEY: verysec
 /// An output on the claim.
 pub const OUTPUT: &str = "  output: {uri: \"pvc://data/models\", format: Plain}";
 
+/// Trains a model that the real server loads.
+pub const LIGHTGBM: &str = "import os, json, numpy, lightgbm\n\
+out = os.environ['WINDLASS_OUTPUT']\n\
+rows = numpy.array([[0.0], [1.0]] * 50)\n\
+data = lightgbm.Dataset(rows, rows[:, 0])\n\
+lightgbm.train({'objective': 'binary', 'min_data_in_leaf': 1, 'verbose': -1}, data, 2).save_model(out + '/model.bst')\n\
+json.dump({'inputs': [{'name': 'age', 'type': 'Number'}]}, open(out + '/signature.json', 'w'))";
+
 /// A server of the Open Inference Protocol that is ready only if the model says so.
 const SERVER: &str = "import http.server, os\n\
 class Handler(http.server.BaseHTTPRequestHandler):\n    def do_GET(self):\n        good = open(os.environ['WINDLASS_MODEL_DIRECTORY'] + '/model').read() == 'good'\n        self.send_response(200 if good else 503)\n        self.send_header('Content-Length', '0')\n        self.end_headers()\n    def log_message(self, *words):\n        pass\n\

@@ -249,6 +249,10 @@ pub fn server_sidecar(
     variables.extend(server.env.take().unwrap_or_default());
     server.env = Some(variables);
     server.restart_policy = Some("Always".to_owned());
+    // Why it ended stands in its last words; servers write no file with it.
+    server
+        .termination_message_policy
+        .get_or_insert_with(|| "FallbackToLogsOnError".to_owned());
     mount_empty(spec, &mut server, volume, folder, true);
     spec.init_containers.get_or_insert_default().push(server);
 }

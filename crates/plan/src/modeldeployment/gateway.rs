@@ -228,7 +228,9 @@ pub fn taken(live: Option<&HttpRoute>, wanted: &HttpRoute) -> Taken {
                 return Taken::NotYet;
             }
             if let Some(refused) = refused {
-                return Taken::Refused(format!("{}: {}", refused.reason, refused.message));
+                // Not every implementation says more than the reason.
+                let both = format!("{}: {}", refused.reason, refused.message);
+                return Taken::Refused(both.trim_end_matches([':', ' ']).to_owned());
             }
         }
         is_taken |= find("Accepted").is_some_and(|condition| condition.status == "True");
@@ -370,6 +372,11 @@ mod tests {
             taken(Some(&live(2, "ResolvedRefs", "False")), &wanted),
             refused
         );
+        let mut silent = live(2, "Accepted", "False");
+        let said = silent.status.as_mut().expect("it has one");
+        said.parents[0].conditions[0].message.clear();
+        let reason = Taken::Refused("NotAllowedByListeners".to_owned());
+        assert_eq!(taken(Some(&silent), &wanted), reason);
         // What is there is not what is wanted: another's edit, or an older state.
         let other = route(&deployment, &routing, &division(50), 8080);
         assert_eq!(

@@ -48,16 +48,15 @@ pub fn hindrance(pod: &Pod) -> Option<Problem> {
     problem(pod).or_else(|| tried_in_vain(pod))
 }
 
-/// What came of the last try of a container that the pod's own wait for, and that is being tried again.
+/// What came of the last try of a container that is being tried again, of a pod that is not ready: one that the others wait
+/// for, or a server that ends each time that it loads its model.
 fn tried_in_vain(pod: &Pod) -> Option<Problem> {
     let tried = |status: &ContainerStatus| {
         let ended = status.last_state.as_ref()?.terminated.as_ref()?;
         let is_failed = ended.exit_code != 0 && is_unfinished(status);
         is_failed.then(|| ended_so(pod, status, CRASHES, Some(ended), None))
     };
-    let init = pod.status.as_ref()?.init_container_statuses.as_ref()?;
-    let waits = is_initializing(pod);
-    init.iter().filter(|_| waits).find_map(tried)
+    statuses(pod).filter(|_| !is_ready(pod)).find_map(tried)
 }
 
 /// How a container ended last.
@@ -77,27 +76,22 @@ fn ended_so(
         _ => (reason, ended.or(waits).unwrap_or_default()),
     };
     let message = format!(
-        "pod {}, container {}, image {}: {said}",
+        "pod {}, container {}, image {}: {}",
         pod.name_any(),
         status.name,
-        status.image
+        status.image,
+        said.trim_end()
     );
     Problem::new(reason, message)
 }
 
-/// Whether the pod's own containers wait for those that come before them.
-fn is_initializing(pod: &Pod) -> bool {
-    let own = pod
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
         .status
         .as_ref()
-        .and_then(|status| status.container_statuses.as_ref());
-    own.into_iter().flatten().any(|status| {
-        let waiting = status
-            .state
-            .as_ref()
-            .and_then(|state| state.waiting.as_ref());
-        waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some("PodInitializing"))
-    })
+        .and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Whether it has not ended well.
@@ -209,6 +203,33 @@ mod tests {
             assert_eq!(is_said, expected, "{state}");
             // It may go well this time.
             assert_eq!(problem(&pod), None, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_ended_is_what_keeps_a_pod_until_it_is_ready() {
+        for (ready, expected) in [("False", true), ("True", false)] {
+            let pod: Pod = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "p"},
+                "status": {
+                    "phase": "Running",
+                    "conditions": [{"type": "Ready", "status": ready}],
+                    "initContainerStatuses": [{
+                        "name": "server", "image": "server:1", "imageID": "", "ready": false, "restartCount": 2,
+                        "state": {"running": {}},
+                        "lastState": {"terminated": {"exitCode": 1, "message": "no such layer\n"}},
+                    }],
+                    "containerStatuses": [{
+                        "name": "windlass-agent", "image": "agent:1", "imageID": "", "ready": false, "restartCount": 0,
+                        "state": {"running": {}},
+                    }],
+                },
+            }))
+            .expect("a pod");
+            let said = hindrance(&pod).map(|problem| problem.message);
+            let expected = expected
+                .then(|| "pod p, container server, image server:1: no such layer".to_owned());
+            assert_eq!(said, expected, "ready: {ready}");
         }
     }
 

@@ -137,10 +137,11 @@ pub fn classes(signature: Option<&Signature>) -> &[String] {
     signature.map_or(&[], |signature| &signature.output.classes)
 }
 
-/// Cuts an answer's values into one for each row, by the rules of [`Output`](windlass_api::agent::Output).
+/// Cuts an answer's values into one for each row, by the rules of [`Output`](windlass_api::agent::Output); none where they
+/// are not that many.
 fn predictions(cells: &[Cell], rows: usize, classes: &[String]) -> Vec<Cell> {
     if cells.is_empty() || !cells.len().is_multiple_of(rows) {
-        return vec![Cell::Null; rows];
+        return Vec::new();
     }
     cells
         .chunks(cells.len() / rows)
@@ -189,17 +190,21 @@ fn cells_of(raw: Raw) -> Vec<Cell> {
     }
 }
 
+/// The bin of answers that are no number, such as NaN: beyond those of all numbers and classes.
+const NO_NUMBER: i32 = i32::MAX;
+
 /// The bin that a prediction is counted in: of more than two classes the class's code, else the number's bin.
 pub fn bin(prediction: &Cell, classes: &[String]) -> Option<i32> {
-    if classes.len() > 2 {
-        let code = match prediction {
-            Cell::Number(code) => place_of(*code).filter(|code| *code < classes.len()),
-            Cell::Text(text) => classes.iter().position(|class| class == text),
-            Cell::Null => None,
-        };
-        return code.and_then(|code| i32::try_from(code).ok());
-    }
-    prediction.number().and_then(prediction_bin)
+    let code = match prediction {
+        Cell::Null => return Some(NO_NUMBER),
+        Cell::Number(number) if classes.len() <= 2 => {
+            return Some(prediction_bin(*number).unwrap_or(NO_NUMBER));
+        }
+        Cell::Text(_) if classes.len() <= 2 => return None,
+        Cell::Number(code) => place_of(*code).filter(|code| *code < classes.len()),
+        Cell::Text(text) => classes.iter().position(|class| class == text),
+    };
+    code.and_then(|code| i32::try_from(code).ok())
 }
 
 /// Whether two answers to one row are the same: the same class, or numbers that differ by no more than 1% of the larger
@@ -213,6 +218,8 @@ pub fn agree(one: &Cell, other: &Cell, classes: &[String]) -> Option<bool> {
             _ => one.total_cmp(other).is_eq(),
         }),
         (Cell::Text(one), Cell::Text(other)) => Some(one == other),
+        // One that gives no number at all answers otherwise than one that does.
+        (Cell::Null, other) | (other, Cell::Null) => (*other != Cell::Null).then_some(false),
         (Cell::Text(text), Cell::Number(_)) | (Cell::Number(_), Cell::Text(text))
             if classes.len() > 2 =>
         {
@@ -280,7 +287,7 @@ mod tests {
         );
         assert_eq!(of(&[0.3, 0.4], &["no", "yes"]), [Number(0.3), Number(0.4)]);
         assert_eq!(of(&[0.9, 0.1, 0.2, 0.8], &[]), [Number(0.9), Number(0.2)]);
-        assert_eq!(of(&[0.9, 0.1, 0.2], &[]), [Null, Null]);
+        assert_eq!(of(&[0.9, 0.1, 0.2], &[]), []);
         let named = predictions(&[text("yes"), text("no")], 2, &names(&["no", "yes"]));
         assert_eq!(named, [Number(1.0), Number(0.0)]);
     }
@@ -307,7 +314,11 @@ mod tests {
             bin(&Number(0.7), &names(&["no", "yes"])),
             prediction_bin(0.7)
         );
-        assert_eq!(bin(&Null, &[]), None);
+        for none in [Null, Number(f64::NAN), Number(f64::INFINITY)] {
+            assert_eq!(bin(&none, &[]), Some(NO_NUMBER));
+        }
+        assert_eq!(bin(&Null, &classes), Some(NO_NUMBER));
+        assert_eq!(bin(&text("x"), &[]), None);
     }
 
     #[test]
@@ -323,7 +334,9 @@ mod tests {
             (Number(1.0), Number(2.0), &three, Some(false)),
             (Number(1.0), text("b"), &three, Some(true)),
             (text("a"), text("b"), &[], Some(false)),
-            (Null, Number(1.0), &[], None),
+            (Null, Number(1.0), &[], Some(false)),
+            (Number(1.0), Null, &three, Some(false)),
+            (Null, Null, &[], None),
             (text("a"), Number(1.0), &[], None),
         ] {
             assert_eq!(agree(&one, &other, classes), same, "{one:?} {other:?}");

@@ -188,10 +188,8 @@ impl Reconcile<'_> {
 
     fn rolling(&self, canary: &CanaryStatus) -> Said {
         let held_up = self
-            .pods_of(&canary.version)
-            .find_map(pods::hindrance)
-            .map(|problem| format!("; {}", problem.message))
-            .unwrap_or_default();
+            .hindrance(canary)
+            .map_or_else(String::new, |why| format!("; {why}"));
         let said = canary.analysis.clone().unwrap_or_default();
         let version = &canary.version;
         let in_place = if canary.in_place {

@@ -16,12 +16,13 @@ const KEPT_QUARANTINE: usize = 50;
 impl Reconcile<'_> {
     pub(super) fn is_quarantined(&self, version: &ModelVersion) -> bool {
         // What serves is good, whatever else has its fingerprint.
-        let serves = self
-            .before
-            .stable
-            .as_ref()
-            .is_some_and(|stable| stable.version == version.name_any());
-        !serves && self.was_taken_back(version)
+        !self.is_stable(version) && self.was_taken_back(version)
+    }
+
+    /// Whether a version is the one that serves.
+    pub(super) fn is_stable(&self, version: &ModelVersion) -> bool {
+        let stable = self.before.stable.as_ref();
+        stable.is_some_and(|stable| stable.version == version.name_any())
     }
 
     /// Whether it, or another version of its fingerprint, was taken back before.

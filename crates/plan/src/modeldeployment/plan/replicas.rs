@@ -10,6 +10,9 @@ use super::conditions::NEVER_READY;
 use crate::Problem;
 use crate::modeldeployment::children;
 
+/// The reason of a Deployment whose pods the API server refuses.
+pub(super) const NOT_CREATED: &str = "PodsNotCreated";
+
 /// Pods that answer, as was last seen: a Deployment that has just been changed serves on.
 pub(super) fn answering(child: Option<&Deployment>) -> i32 {
     child
@@ -69,7 +72,7 @@ pub(super) fn problem(child: &Deployment, deployment: &ModelDeployment) -> Optio
     if let Some(refused) = found("ReplicaFailure", "True") {
         let why = refused.message.as_deref().unwrap_or("no reason is given");
         return Some(Problem::new(
-            "PodsNotCreated",
+            NOT_CREATED,
             format!("the pods of Deployment {name} cannot be made: {why}"),
         ));
     }

@@ -113,7 +113,7 @@ impl Reconcile<'_> {
         let is_ready = sizes.canary > 0 && self.has_ready(target, sizes.canary);
         match self.next(&canary, split, sizes, is_ready) {
             Next::AwaitPods => {
-                self.make_room(&mut canary, target, plan);
+                self.make_room(&mut canary, plan);
                 let said = awaits(stable, sizes);
                 self.await_pods(&mut canary, said);
             }
@@ -335,12 +335,7 @@ impl Reconcile<'_> {
     }
 
     /// Lets the canary's pods take the place of others, where they find no room and may.
-    fn make_room(
-        &self,
-        canary: &mut CanaryStatus,
-        target: &ModelVersion,
-        plan: &mut Plan<ModelDeploymentStatus>,
-    ) {
+    fn make_room(&self, canary: &mut CanaryStatus, plan: &mut Plan<ModelDeploymentStatus>) {
         let may = self.deployment.spec.rollout.surge == Surge::Auto && !canary.in_place;
         if !may || self.now.duration_since(canary.since) < NO_ROOM {
             return;
@@ -348,12 +343,7 @@ impl Reconcile<'_> {
         let unscheduled = self
             .pods_of(&canary.version)
             .find_map(|pod| pods::unschedulable(pod).map(str::to_owned));
-        let refused = || {
-            let child = self.child(target)?;
-            let problem = replicas::problem(child, self.deployment)?;
-            (problem.reason == "PodsNotCreated").then_some(problem.message)
-        };
-        if let Some(why) = unscheduled.or_else(refused) {
+        if let Some(why) = unscheduled.or_else(|| self.not_made(canary)) {
             canary.in_place = true;
             canary.since = self.now;
             plan.notes.push(Note::warning(
@@ -537,6 +527,19 @@ impl Reconcile<'_> {
         replicas::answering(self.child_of(&canary.version)) < began.min(sizes.canary)
     }
 
+    /// What keeps the canary's pods from being ready, as far as can be told: one of them, or that they are not made at all.
+    pub(super) fn hindrance(&self, canary: &CanaryStatus) -> Option<String> {
+        let of_pods = self.pods_of(&canary.version).find_map(pods::hindrance);
+        let of_pods = of_pods.map(|problem| problem.message);
+        of_pods.or_else(|| self.not_made(canary))
+    }
+
+    /// Why no pods of the canary are made.
+    fn not_made(&self, canary: &CanaryStatus) -> Option<String> {
+        let problem = replicas::problem(self.child_of(&canary.version)?, self.deployment)?;
+        (problem.reason == replicas::NOT_CREATED).then_some(problem.message)
+    }
+
     /// Why the pods of a stage are not waited for any longer.
     fn overdue(&self, canary: &CanaryStatus) -> Option<String> {
         let seconds = children::deadline_seconds(self.deployment);
@@ -544,9 +547,8 @@ impl Reconcile<'_> {
             return None;
         }
         let why = self
-            .pods_of(&canary.version)
-            .find_map(pods::hindrance)
-            .map_or_else(|| NEVER_READY.to_owned(), |problem| problem.message);
+            .hindrance(canary)
+            .unwrap_or_else(|| NEVER_READY.to_owned());
         Some(format!(
             "its pods were not ready within {}: {why}",
             replicas::deadline(self.deployment)
@@ -556,9 +558,8 @@ impl Reconcile<'_> {
     /// What is said of a canary whose pods come and go.
     fn flaps(&self, canary: &CanaryStatus) -> String {
         let why = self
-            .pods_of(&canary.version)
-            .find_map(pods::hindrance)
-            .map_or_else(String::new, |problem| format!(": {}", problem.message));
+            .hindrance(canary)
+            .map_or_else(String::new, |why| format!(": {why}"));
         format!(
             "its pods were lost again and again, {} times in one step{why}",
             canary.interruptions + 1

@@ -45,15 +45,20 @@ impl<'a> Reconcile<'a> {
                 ),
             ));
         }
-        if version
-            .status
-            .as_ref()
-            .and_then(|status| status.validation.as_ref())
-            .is_some_and(|found| found.verdict == Verdict::Fail)
-        {
+        let verdict = verdict(version);
+        if verdict == Some(Verdict::Fail) {
             return Err(Problem::new(
                 "VersionRejected",
                 format!("spec.version: the validation of {name} failed; name another version"),
+            ));
+        }
+        // What serves already has been found good before.
+        if version.spec.validation.is_some() && verdict.is_none() && !self.is_stable(version) {
+            return Err(Problem::new(
+                "VersionNotValidated",
+                format!(
+                    "spec.version: the validation of {name} has come to no verdict yet; its conditions say how that stands"
+                ),
             ));
         }
         if !is_approved(version) {

@@ -286,7 +286,7 @@ impl<'a> Reconcile<'a> {
         Some(Problem::new(
             "RouteRefused",
             format!(
-                "spec.rollout.traffic.gatewayRef: the Gateway {gateway} does not take the HTTPRoute {}: {why}; what served before serves on where the Gateway still sends it",
+                "spec.rollout.traffic.gatewayRef: the Gateway {gateway} does not take the HTTPRoute {}: {why}. What served before serves on where the Gateway still sends it; which namespaces and host names it takes is told by its spec.listeners",
                 self.deployment.name_any()
             ),
         ))

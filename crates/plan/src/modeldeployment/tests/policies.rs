@@ -380,6 +380,7 @@ fn a_version_that_cannot_be_had_is_named_and_what_served_serves_on() {
         (2, "VersionQuarantined"),
         (4, "VersionRetiring"),
         (5, "VersionNotRegistered"),
+        (6, "VersionNotValidated"),
     ];
     for (number, reason) in rows {
         let mut world = World::rolling(json!({}));
@@ -388,12 +389,18 @@ fn a_version_that_cannot_be_had_is_named_and_what_served_serves_on() {
         status.retiring = Some(object(json!({"since": at(0)})));
         let mut unregistered = version(5, '5', None);
         Arc::make_mut(&mut unregistered).spec.artifact.digest = None;
+        let mut unjudged = version(6, '6', None);
+        Arc::make_mut(&mut unjudged).spec.validation = Some(object(json!({
+            "dataset": {"uri": "pvc://data/holdout", "label": "late"},
+            "metrics": [{"name": "rocAuc", "min": "0.5"}],
+        })));
         world
             .traffic(500, 250)
             .settle()
             .add(version(3, '3', Some("Fail")))
             .add(retiring)
-            .add(unregistered);
+            .add(unregistered)
+            .add(unjudged);
         world
             .edit(|spec| spec.version = IntOrString::Int(number))
             .settle();
@@ -809,6 +816,22 @@ fn pods_that_may_not_be_made_are_told_in_the_api_server_s_words() {
         said.starts_with("True PodsNotCreated") && said.ends_with("exceeded quota: pods=1"),
         "{said}"
     );
+}
+
+#[test]
+fn a_canary_whose_pods_may_not_be_made_says_so_and_is_taken_back_for_it() {
+    let mut world = World::rolling(json!({}));
+    does_not_get_on(&mut world, 2, "ReplicaFailure", "True", "FailedCreate");
+    world.reconcile();
+    let said = world.said(READY);
+    assert!(
+        said.contains("churn-2 is tried") && said.ends_with("exceeded quota: pods=1"),
+        "{said}"
+    );
+    world.wait(301).reconcile();
+    let last = world.status().last_rollout.expect("one ended");
+    assert_eq!(last.outcome, RolloutOutcome::RolledBack);
+    assert!(last.message.ends_with("exceeded quota: pods=1"), "{last:?}");
 }
 
 #[test]
