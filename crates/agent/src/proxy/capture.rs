@@ -365,7 +365,7 @@ mod tests {
         assert!(captured.content().is_some());
         captured.keep(b"1");
         assert!(captured.content().is_none());
-        assert_eq!(captured.beginning().len(), 1000);
+        assert_eq!(captured.beginning().len(), 1001);
         assert_eq!(budget.left.load(Relaxed), usize::MAX);
         assert_eq!(captured.loss(), Some(Loss::TooLarge));
         assert_eq!(captured.passed(), 1001);
