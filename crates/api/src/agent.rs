@@ -535,6 +535,10 @@ pub struct Mirrored {
 pub struct Tokens {
     /// Requests by the time to their first token, in the buckets of the latencies.
     pub first_token_counts: Vec<u64>,
+    /// Answers of two tokens or more by the mean time of a token after the first, in the same buckets; empty where the proxy
+    /// is an older one, which does not tell it.
+    #[serde(default)]
+    pub time_per_token_counts: Vec<u64>,
     /// Tokens, or, where the server does not say how many, events that carried some.
     pub tokens: u64,
     /// Seconds, in all, from the first token of each answer to its last.

@@ -33,17 +33,19 @@ pub struct Measured {
 #[derive(Debug, Default)]
 pub struct Measurements {
     measured: Measured,
-    classes: [AtomicU64; 6],
+    classes: [AtomicU64; Outcome::CLASSES.len()],
     errors: AtomicU64,
     refused: AtomicU64,
     latency: Histogram,
     rows_logged: AtomicU64,
     rows_dropped: [AtomicU64; Loss::ALL.len()],
+    rows_withheld: AtomicU64,
     said: Mutex<Option<Instant>>,
     uploads_failed: AtomicU64,
     predictions: Mutex<BTreeMap<i32, u64>>,
     mirror: Mutex<Mirrored>,
     first_token: Histogram,
+    token_time: Histogram,
     tokens: AtomicU64,
     token_nanoseconds: AtomicU64,
 }
@@ -107,9 +109,20 @@ impl Measurements {
         }
     }
 
+    /// Counts rows whose features are not in the payload log, since it is not known which of them is redacted.
+    pub fn withheld(&self, rows: u64) {
+        self.rows_withheld.fetch_add(rows, Relaxed);
+    }
+
     /// Counts an upload that has to be tried again.
     pub fn upload_failed(&self) {
         self.uploads_failed.fetch_add(1, Relaxed);
+    }
+
+    /// Uploads that had to be tried again.
+    #[cfg(test)]
+    pub fn uploads_failed(&self) -> u64 {
+        self.uploads_failed.load(Relaxed)
     }
 
     /// Counts predictions by their bins.
@@ -134,6 +147,11 @@ impl Measurements {
     pub fn streamed(&self, first: Duration, tokens: u64, over: Duration, trace: Option<Trace>) {
         self.first_token.observe(first, trace);
         self.tokens.fetch_add(tokens, Relaxed);
+        // The first is over at the beginning: the time is that of those after it.
+        let after = u32::try_from(tokens.saturating_sub(1)).unwrap_or(u32::MAX);
+        if let Some(each) = over.checked_div(after) {
+            self.token_time.observe(each, trace);
+        }
         let nanoseconds = u64::try_from(over.as_nanos()).unwrap_or(u64::MAX);
         self.token_nanoseconds.fetch_add(nanoseconds, Relaxed);
     }
@@ -145,7 +163,7 @@ impl Measurements {
             .sum()
     }
 
-    fn token_time(&self) -> Duration {
+    fn token_seconds(&self) -> Duration {
         Duration::from_nanos(self.token_nanoseconds.load(Relaxed))
     }
 
@@ -161,8 +179,9 @@ impl Measurements {
         let mirror = || *self.mirror.lock().expect("no thread panics with it");
         let tokens = || Tokens {
             first_token_counts: self.first_token.fine_counts(),
+            time_per_token_counts: self.token_time.fine_counts(),
             tokens: self.tokens.load(Relaxed),
-            seconds: self.token_time().as_secs(),
+            seconds: self.token_seconds().as_secs(),
         };
         Observations {
             version: version.to_owned(),
@@ -235,6 +254,12 @@ impl Measurements {
             dropped,
         );
         text.counter(
+            "windlass_proxy_payload_rows_withheld",
+            "Rows logged without their features: without a signature it is not known which of these is redacted.",
+            None,
+            [("", self.rows_withheld.load(Relaxed))],
+        );
+        text.counter(
             "windlass_proxy_payload_uploads_failed",
             "Uploads of the payload log that had to be tried again.",
             None,
@@ -274,9 +299,14 @@ impl Measurements {
 
     fn write_tokens(&self, text: &mut Exposition) {
         text.histogram(
-            "windlass_proxy_first_token_seconds",
+            "windlass_proxy_time_to_first_token_seconds",
             "Time from a request's head to the first token of its streamed answer.",
             &self.first_token,
+        );
+        text.histogram(
+            "windlass_proxy_time_per_output_token_seconds",
+            "Mean time of a token after the first, of each streamed answer of two tokens or more.",
+            &self.token_time,
         );
         text.counter(
             "windlass_proxy_tokens",
@@ -288,7 +318,7 @@ impl Measurements {
             "windlass_proxy_token_seconds",
             "Time from the first token of each streamed answer to its last, in all.",
             None,
-            [("", self.token_time().as_secs_f64())],
+            [("", self.token_seconds().as_secs_f64())],
         );
     }
 }
@@ -303,12 +333,12 @@ mod tests {
         for outcome in [200, 404, 429, 499, 500, 503]
             .map(Outcome::Status)
             .into_iter()
-            .chain([Outcome::Unanswered])
+            .chain([Outcome::Unanswered, Outcome::Cancelled])
         {
             measurements.count(outcome, Duration::from_millis(1), None);
         }
         let observations = measurements.observations("v");
-        assert_eq!((observations.requests, observations.errors), (7, 3));
+        assert_eq!((observations.requests, observations.errors), (8, 3));
     }
 
     #[test]
@@ -357,6 +387,37 @@ mod tests {
         let tokens = observations.tokens.expect("tokens");
         assert_eq!((tokens.tokens, tokens.seconds), (10, 2));
         assert_eq!(tokens.first_token_counts.iter().sum::<u64>(), 2);
+        assert_eq!(tokens.time_per_token_counts.iter().sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn the_time_of_a_token_is_that_of_those_after_the_first() {
+        let measurements = Measurements::new(Measured {
+            tokens: true,
+            ..Measured::default()
+        });
+        let (first, over) = (Duration::from_millis(80), Duration::from_millis(400));
+        measurements.streamed(first, 5, over, None);
+        // Of one token there is none after the first.
+        measurements.streamed(first, 1, Duration::ZERO, None);
+        let tokens = measurements.observations("v").tokens.expect("tokens");
+        let bucket = FINE_BOUNDS_MS.partition_point(|bound| *bound < 100.0);
+        assert_eq!(tokens.time_per_token_counts[bucket], 1);
+        assert_eq!(tokens.time_per_token_counts.iter().sum::<u64>(), 1);
+        let text = measurements.metrics(Format::Classical, Now::default());
+        for line in [
+            "windlass_proxy_time_to_first_token_seconds_bucket{le=\"0.05\"} 0",
+            "windlass_proxy_time_to_first_token_seconds_bucket{le=\"0.1\"} 2",
+            "windlass_proxy_time_per_output_token_seconds_bucket{le=\"0.05\"} 0",
+            "windlass_proxy_time_per_output_token_seconds_bucket{le=\"0.1\"} 1",
+            "windlass_proxy_time_per_output_token_seconds_count 1",
+            "windlass_proxy_tokens_total 6",
+        ] {
+            assert!(
+                text.lines().any(|there| there == line),
+                "{line} is not in\n{text}"
+            );
+        }
     }
 
     #[test]
@@ -365,6 +426,8 @@ mod tests {
         measurements.count(Outcome::Status(502), Duration::from_millis(2), None);
         measurements.refused();
         measurements.dropped(3, Loss::Behind);
+        measurements.withheld(2);
+        measurements.count(Outcome::Cancelled, Duration::from_millis(2), None);
         let now = Now {
             waiting: 4,
             is_open: true,
@@ -373,8 +436,10 @@ mod tests {
         let text = measurements.metrics(Format::Classical, now);
         for line in [
             "windlass_proxy_requests_total{code_class=\"5xx\"} 1",
+            "windlass_proxy_requests_total{code_class=\"cancelled\"} 1",
             "windlass_proxy_requests_refused_total 1",
-            "windlass_proxy_request_duration_seconds_count 1",
+            "windlass_proxy_request_duration_seconds_count 2",
+            "windlass_proxy_payload_rows_withheld_total 2",
             "windlass_proxy_payload_rows_dropped_total{reason=\"behind\"} 3",
             "windlass_proxy_requests_waiting 4",
             "windlass_proxy_circuit_open 1",

@@ -7,17 +7,23 @@ pub enum Outcome {
     Status(u16),
     /// The answer did not come, or broke off: the server failed, or the client had gone before it answered.
     Unanswered,
+    /// The client broke its own request off: nothing is said about the server.
+    Cancelled,
 }
+
+/// What a request that its client broke off is logged with, as nginx has it.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 impl Outcome {
     /// Classes as metrics name them, in the order of [`Outcome::class`].
-    pub const CLASSES: [&'static str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "unanswered"];
+    pub const CLASSES: [&'static str; 7] =
+        ["1xx", "2xx", "3xx", "4xx", "5xx", "unanswered", "cancelled"];
 
     /// Of an answer of gRPC, by its code (`google.rpc.Code`).
     pub fn of_grpc(code: u16) -> Self {
         Self::Status(match code {
             0 => 200,
-            1 => 499,
+            1 => return Self::Cancelled,
             3 | 9 | 11 => 400,
             4 => 504,
             // NOT_FOUND; and UNIMPLEMENTED, which is said of a method that nobody has.
@@ -36,6 +42,7 @@ impl Outcome {
     pub fn status(self) -> Option<u16> {
         match self {
             Self::Status(status) => Some(status),
+            Self::Cancelled => Some(CLIENT_CLOSED_REQUEST),
             Self::Unanswered => None,
         }
     }
@@ -45,6 +52,7 @@ impl Outcome {
         match self {
             Self::Status(status) => usize::from((status / 100).clamp(1, 5)) - 1,
             Self::Unanswered => 5,
+            Self::Cancelled => 6,
         }
     }
 
@@ -113,7 +121,15 @@ mod tests {
         let errors = (0..=16).filter(|code| Outcome::of_grpc(*code).is_error());
         assert_eq!(errors.collect::<Vec<_>>(), [2, 4, 13, 14, 15]);
         assert_eq!(Outcome::of_grpc(0), Outcome::Status(200));
+        assert_eq!(Outcome::of_grpc(1), Outcome::Cancelled);
         assert_eq!(Outcome::of_grpc(8), Outcome::Status(429));
         assert_eq!(Outcome::of_grpc(99), Outcome::Status(500));
+    }
+    #[test]
+    fn what_a_client_broke_off_is_no_error_and_is_logged_as_499() {
+        let cancelled = Outcome::Cancelled;
+        assert!(!cancelled.is_error());
+        assert_eq!(cancelled.status(), Some(499));
+        assert_eq!(Outcome::CLASSES[cancelled.class()], "cancelled");
     }
 }

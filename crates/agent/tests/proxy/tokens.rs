@@ -39,6 +39,15 @@ async fn tokens_and_the_time_to_the_first_are_counted_as_they_stream_past() {
         tokens.first_token_counts[early..late].iter().sum::<u64>(),
         5
     );
+    // Three tokens over 0.2 s.
+    let early = bounds.partition_point(|bound| *bound < 90.0);
+    let late = bounds.partition_point(|bound| *bound < 200.0);
+    assert_eq!(
+        tokens.time_per_token_counts[early..late]
+            .iter()
+            .sum::<u64>(),
+        5
+    );
     assert_eq!(observations.predictions, None);
 }
 
