@@ -11,15 +11,22 @@
 
 mod analysis;
 mod children;
+mod comparison;
 mod evidence;
 mod gateway;
+mod levels;
 mod observed;
+mod pace;
 mod plan;
+mod readings;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
-pub use evidence::{Evidence, Traffic, bake, sides};
+pub use evidence::{Evidence, bake, sides};
 pub use gateway::{GROUP as GATEWAY_GROUP, Gateway, HttpRoute, VERSION as GATEWAY_VERSION};
 pub use observed::Observed;
 pub use plan::{plan, refused};
+pub use readings::{Answer, KEPT as KEPT_READINGS, Query, Reading, Readings, queries};
+pub use traffic::Traffic;

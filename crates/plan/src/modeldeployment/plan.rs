@@ -16,6 +16,7 @@ mod replicas;
 mod rollout;
 mod target;
 mod traffic;
+mod words;
 
 use std::collections::BTreeSet;
 
