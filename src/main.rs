@@ -25,7 +25,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use windlass_plan::presets::Presets;
 
-use crate::runtime::utilization::Prometheus;
+use crate::runtime::prometheus::Prometheus;
 use crate::runtime::{Context, health::Health, lease, metrics::Metrics};
 
 /// How long the cluster may take to say what it serves; the pod is started again after that.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, ModelDeploymentStatus, labels};
-use windlass_plan::modeldeployment::{Autoscalers, Gateway, Observed, plan, refused};
+use windlass_plan::modeldeployment::{Autoscalers, Gateway, Observed, Readings, plan, refused};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
@@ -58,6 +58,7 @@ impl Planned for ModelDeployment {
             pods,
             traffic,
             evidence: context.scraper.evidence(&self),
+            readings: readings(&self, context),
             bake: context.scraper.bake(&self),
             monitors: stores
                 .drift_monitors
@@ -97,6 +98,14 @@ impl Ours for ModelDeployment {
         all.extend(is_under_way.then(|| so(UNDER_WAY)));
         all.extend(entrances(self).into_iter().map(|one| (ENTRANCE, one)));
         all
+    }
+}
+
+/// What is known of the queries that the roll-out is judged by.
+fn readings(deployment: &ModelDeployment, context: &Context) -> Readings {
+    match &context.prometheus {
+        Some(_) => context.answers.of(deployment),
+        None => Readings::NoPrometheus,
     }
 }
 

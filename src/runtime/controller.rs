@@ -22,7 +22,7 @@ use super::kept::{Form, Ours, Packed};
 use super::metrics::Metrics;
 use super::stores::{OurCache, Stores};
 use super::triggers::Triggers;
-use super::{Context, progress, rooms, scrape, utilization};
+use super::{Context, progress, readings, rooms, scrape, utilization};
 
 /// Reconciles of one kind at once.
 const CONCURRENCY: u16 = 8;
@@ -77,6 +77,7 @@ pub async fn run_all(context: Arc<Context>, triggers: Triggers) {
         scrape::run(context.clone()).boxed(),
         progress::run(context.clone()).boxed(),
         utilization::run(context.clone()).boxed(),
+        readings::run(context.clone()).boxed(),
         rooms::run(context).boxed(),
     ]
     .into_iter()

@@ -16,6 +16,8 @@ pub mod lease;
 pub mod metrics;
 mod named;
 pub mod progress;
+pub mod prometheus;
+pub mod readings;
 pub mod rooms;
 pub mod scrape;
 pub mod stores;
@@ -35,11 +37,13 @@ use events::Events;
 use lease::Term;
 use metrics::Metrics;
 use progress::Said;
+use prometheus::Prometheus;
+use readings::Answers;
 use rooms::Rooms;
 use scrape::Scraper;
 use stores::Stores;
 use triggers::{Senders, Triggers};
-use utilization::{Prometheus, Utilizations};
+use utilization::Utilizations;
 
 /// What the operator was started with.
 pub struct Settings {
@@ -55,7 +59,7 @@ pub struct Settings {
     pub ask_trainers: bool,
     /// The cache of inputs on the nodes.
     pub input_cache: Option<InputCache>,
-    /// Who knows how far GPUs are used.
+    /// Who knows how far GPUs are used, and what roll-outs ask.
     pub prometheus: Option<Prometheus>,
     /// Its address.
     pub prometheus_url: Option<String>,
@@ -93,14 +97,16 @@ pub struct Context {
     pub ask_trainers: bool,
     /// The cache of inputs on the nodes.
     pub input_cache: Option<InputCache>,
-    /// Who knows how far GPUs are used.
+    /// Who knows how far GPUs are used, and what roll-outs ask.
     pub prometheus: Option<Prometheus>,
     /// Its address, for others that ask it.
     pub prometheus_url: Option<String>,
     /// Whether an adapter serves metrics of pods.
     pub has_metrics_of_pods: bool,
-    /// What it said.
+    /// What it said of GPUs.
     pub utilizations: Utilizations,
+    /// What it said to roll-outs.
+    pub answers: Answers,
     /// What room the nodes have.
     pub rooms: Rooms,
     /// For news that no watch brings.
@@ -137,6 +143,7 @@ impl Context {
             prometheus_url: settings.prometheus_url,
             has_metrics_of_pods: settings.served.metrics_of_pods,
             utilizations: Utilizations::default(),
+            answers: Answers::default(),
             rooms: Rooms::default(),
             senders,
         });

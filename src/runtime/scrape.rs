@@ -49,6 +49,8 @@ pub struct Scraper {
 struct Seen {
     /// Since when is counted: the start of the roll-out's step.
     since: Timestamp,
+    /// When it was asked first since then.
+    asked: Timestamp,
     first: Observations,
     last: Observations,
 }
@@ -75,7 +77,10 @@ impl Scraper {
                 .get(labels::VERSION)
                 .cloned()
                 .unwrap_or_default();
-            add(all.entry(version).or_default(), &seen.first, &seen.last);
+            let traffic = all.entry(version).or_default();
+            add(traffic, &seen.first, &seen.last);
+            let first = traffic.since.map_or(seen.asked, |at| at.min(seen.asked));
+            traffic.since = Some(first);
         }
         all
     }
@@ -143,6 +148,7 @@ impl Scraper {
                     pod,
                     Seen {
                         since,
+                        asked: Timestamp::now(),
                         first: now.clone(),
                         last: now,
                     },
@@ -164,10 +170,6 @@ impl Scraper {
 
 /// Adds what a proxy has counted between two looks.
 fn add(traffic: &mut Traffic, first: &Observations, last: &Observations) {
-    let counts = last.latency_counts.iter().enumerate().map(|(at, count)| {
-        let before = first.latency_counts.get(at).copied().unwrap_or(0);
-        count.saturating_sub(before)
-    });
     let predictions = last
         .predictions
         .iter()
@@ -178,15 +180,34 @@ fn add(traffic: &mut Traffic, first: &Observations, last: &Observations) {
             (more > 0).then_some((*bin, more))
         });
     let [now, before] = [last, first].map(|seen| seen.mirror.unwrap_or_default());
+    let [tokens, tokens_before] = [last, first].map(|seen| seen.tokens.clone().unwrap_or_default());
     traffic.merge(&Traffic {
+        since: None,
         requests: last.requests.saturating_sub(first.requests),
         errors: last.errors.saturating_sub(first.errors),
         bounds_ms: last.latency_bounds_ms.clone(),
-        counts: counts.collect(),
+        counts: more(&last.latency_counts, &first.latency_counts),
+        first_token: more(
+            &tokens.first_token_counts,
+            &tokens_before.first_token_counts,
+        ),
+        per_token: more(
+            &tokens.time_per_token_counts,
+            &tokens_before.time_per_token_counts,
+        ),
         predictions: predictions.collect(),
         compared: now.compared.saturating_sub(before.compared),
         agreed: now.agreed.saturating_sub(before.agreed),
     });
+}
+
+/// What was counted bucket by bucket since before.
+fn more(now: &[u64], before: &[u64]) -> Vec<u64> {
+    let before = before.iter().chain(std::iter::repeat(&0));
+    now.iter()
+        .zip(before)
+        .map(|(now, before)| now.saturating_sub(*before))
+        .collect()
 }
 
 /// A client for agents: pods come and go, so that one connection each is kept at most.

@@ -11,20 +11,16 @@
 //! Absent on purpose: a query for each job, a series for each GPU in an answer, and any judgement on what is answered.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
-use http_body_util::{BodyExt, Limited};
-use kube::client::Body;
-use kube::{Client, Config, ResourceExt};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use kube::ResourceExt;
 use serde::Deserialize;
 use windlass_api::TrainingJob;
 use windlass_plan::trainingjob::{GpuUse, Threshold, Utilization};
 
 use super::Context;
+use super::prometheus::{Prometheus, PrometheusError, Sample, Values};
 
 /// The pause between two queries, and so how many there are at most: thirty a minute, whatever jobs ask for.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -34,8 +30,6 @@ const EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins
 const PATIENCE: u32 = 5;
 /// A job that was not looked at for so long is, and after twice that is forgotten: it may be gone.
 const RENEWED: Duration = Duration::from_mins(10);
-/// How long Prometheus may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes that an answer may have: some 60,000 pods.
 const MAX_BYTES: usize = 16 << 20;
 
@@ -173,7 +167,7 @@ pub async fn run(context: Arc<Context>) {
         tokio::time::sleep(PAUSE).await;
         let mut news = Vec::new();
         if let Some(threshold) = context.utilizations.due(&mut asked, Instant::now()) {
-            let answer = prometheus.ask(&threshold).await;
+            let answer = ask(prometheus, &threshold).await;
             context.metrics.asked_prometheus(answer.is_ok());
             match answer {
                 Ok(answer) => {
@@ -191,104 +185,6 @@ pub async fn run(context: Arc<Context>) {
         for (namespace, name) in news {
             context.senders.training_job_named(&namespace, &name);
         }
-    }
-}
-
-/// The administrator's Prometheus, or what speaks as it does (Thanos, Mimir, VictoriaMetrics).
-#[derive(Clone)]
-pub struct Prometheus(Client);
-
-/// Why it did not answer.
-#[derive(Debug, thiserror::Error)]
-enum PrometheusError {
-    /// The request failed.
-    #[error("asking Prometheus: {0}")]
-    Request(#[from] kube::Error),
-    /// It did not answer in time.
-    #[error("asking Prometheus: no answer within {TIMEOUT:?}")]
-    Timeout,
-    /// The answer broke off, or is too long.
-    #[error("reading Prometheus' answer: {0}")]
-    Body(Box<dyn std::error::Error + Send + Sync>),
-    /// It is no answer of Prometheus'.
-    #[error("Prometheus answered {status} with something else than a vector ({error}): {start}")]
-    Unreadable {
-        status: http::StatusCode,
-        error: String,
-        start: String,
-    },
-    /// It said no.
-    #[error("Prometheus refused the query: {0}")]
-    Refused(String),
-    /// A part is missing.
-    #[error("Prometheus answered in part: {0}")]
-    Partial(String),
-}
-
-impl Prometheus {
-    /// A client. Files are read again as they change.
-    pub fn new(
-        url: &str,
-        token_file: Option<&Path>,
-        ca_file: Option<&Path>,
-    ) -> anyhow::Result<Self> {
-        let wrong = || {
-            format!(
-                "--prometheus-url: {url:?} must be http://HOST:PORT or https://HOST:PORT, with the path under which Prometheus is served if it has one"
-            )
-        };
-        let address: http::Uri = url.parse().with_context(wrong)?;
-        ensure!(
-            matches!(address.scheme_str(), Some("http" | "https"))
-                && address.host().is_some()
-                && address.query().is_none(),
-            wrong()
-        );
-        ensure!(
-            address
-                .authority()
-                .is_none_or(|one| !one.as_str().contains('@')),
-            "--prometheus-url must not hold a password: put a token into the file that --prometheus-token-file names"
-        );
-        for (flag, file) in [
-            ("--prometheus-token-file", token_file),
-            ("--prometheus-ca-file", ca_file),
-        ] {
-            if let Some(file) = file {
-                std::fs::read(file)
-                    .with_context(|| format!("{flag}: reading {}", file.display()))?;
-            }
-        }
-        let mut config = Config::new(address);
-        config.root_cert_file = ca_file.map(PathBuf::from);
-        config.auth_info.token_file = token_file.map(|file| file.display().to_string());
-        config.connect_timeout = Some(Duration::from_secs(5));
-        config.default_retry = false;
-        let client = Client::try_from(config).with_context(|| {
-            format!("--prometheus-url: {url} cannot be used; for https, --prometheus-ca-file names a file of the certificates to trust")
-        })?;
-        Ok(Self(client))
-    }
-
-    async fn ask(&self, threshold: &Threshold) -> Result<Answer, PrometheusError> {
-        let query = query(threshold);
-        let query = utf8_percent_encode(&query, NON_ALPHANUMERIC);
-        let request = http::Request::get(format!("/api/v1/query?query={query}"))
-            .body(Body::empty())
-            .expect("what is encoded can stand in an address");
-        let answer = async {
-            let response = self.0.send(request).await?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), MAX_BYTES)
-                .collect()
-                .await
-                .map_err(PrometheusError::Body)?
-                .to_bytes();
-            read(status, &body)
-        };
-        tokio::time::timeout(TIMEOUT, answer)
-            .await
-            .map_err(|_| PrometheusError::Timeout)?
     }
 }
 
@@ -318,31 +214,6 @@ fn query(threshold: &Threshold) -> String {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "status", rename_all = "lowercase")]
-enum Said {
-    Success {
-        data: Data,
-        #[serde(default)]
-        warnings: Vec<String>,
-    },
-    Error {
-        error: String,
-    },
-}
-
-#[derive(Deserialize)]
-struct Data {
-    result: Vec<Sample>,
-}
-
-#[derive(Deserialize)]
-struct Sample {
-    metric: Labels,
-    /// Seconds, and the number as text.
-    value: (f64, String),
-}
-
-#[derive(Deserialize)]
 struct Labels {
     #[serde(default)]
     namespace: String,
@@ -359,26 +230,18 @@ enum Use {
     Idle,
 }
 
-fn read(status: http::StatusCode, body: &[u8]) -> Result<Answer, PrometheusError> {
-    let unreadable = |error: String| PrometheusError::Unreadable {
-        status,
-        error,
-        start: String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned(),
-    };
-    let said: Said = serde_json::from_slice(body).map_err(|error| unreadable(error.to_string()))?;
-    let (data, warnings) = match said {
-        Said::Success { data, warnings } => (data, warnings),
-        Said::Error { error } => return Err(PrometheusError::Refused(error)),
-    };
-    if !warnings.is_empty() {
-        return Err(PrometheusError::Partial(warnings.join("; ")));
-    }
+/// Asks how far GPUs are used.
+async fn ask(prometheus: &Prometheus, threshold: &Threshold) -> Result<Answer, PrometheusError> {
+    counted(prometheus.query(&query(threshold), MAX_BYTES).await?)
+}
+
+fn counted(values: Values<Labels>) -> Result<Answer, PrometheusError> {
     let mut answer = Answer::new();
-    for Sample { metric, value } in data.result {
+    for Sample { metric, value } in values.0 {
         let count: i64 = value
             .1
             .parse()
-            .map_err(|_| unreadable(format!("{:?} is no count", value.1)))?;
+            .map_err(|_| PrometheusError::NoCount(value.1))?;
         let of = answer.entry((metric.namespace, metric.pod)).or_default();
         match metric.use_ {
             Use::Used => of.used = count,
@@ -390,6 +253,7 @@ fn read(status: http::StatusCode, body: &[u8]) -> Result<Answer, PrometheusError
 
 #[cfg(test)]
 mod tests {
+    use super::super::prometheus::read;
     use super::*;
 
     fn threshold(minutes: u64, below: &str) -> Threshold {
@@ -534,62 +398,24 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_by_pod_and_anything_else_is_an_error_that_says_what_it_was() {
-        let ok = http::StatusCode::OK;
-        let body = r#"{"status":"success","data":{"resultType":"vector","result":[
-            {"metric":{"namespace":"growth","pod":"a-0","use":"used"},"value":[1.5,"1"]},
-            {"metric":{"namespace":"growth","pod":"a-0","use":"idle"},"value":[1.5,"7"]},
-            {"metric":{"pod":"x","use":"idle"},"value":[1.5,"2"]}]}}"#;
-        let read_ok = read(ok, body.as_bytes()).expect("an answer");
-        let of = |namespace: &str, pod: &str| read_ok[&(namespace.to_owned(), pod.to_owned())];
-        assert_eq!(of("growth", "a-0"), GpuUse { used: 1, idle: 7 });
-        assert_eq!(of("", "x"), GpuUse { used: 0, idle: 2 });
-        let rows = [
-            (
-                r#"{"status":"error","errorType":"bad_data","error":"parse error"}"#,
-                "refused the query: parse error",
-            ),
-            (
-                r#"{"status":"success","warnings":["a store is away"],"data":{"resultType":"vector","result":[]}}"#,
-                "in part: a store is away",
-            ),
-            ("<html>sign in</html>", "<html>sign in</html>"),
-            (
-                r#"{"status":"success","data":{"result":[{"metric":{"use":"idle"},"value":[1,"NaN"]}]}}"#,
-                "\"NaN\" is no count",
-            ),
-        ];
-        for (body, expected) in rows {
-            let error = read(ok, body.as_bytes())
-                .err()
-                .map(|error| error.to_string());
-            assert!(
-                error.as_ref().is_some_and(|error| error.contains(expected)),
-                "{body}: {error:?}"
+    fn an_answer_is_read_by_pod_and_what_is_no_count_is_an_error() {
+        let of = |samples: &str| {
+            let body = format!(
+                r#"{{"status":"success","data":{{"resultType":"vector","result":[{samples}]}}}}"#
             );
-        }
-    }
-
-    #[tokio::test]
-    async fn an_address_that_cannot_be_meant_is_refused_with_what_is() {
-        for (url, expected) in [
-            ("prometheus:9090", "must be http://HOST:PORT"),
-            ("ftp://prometheus", "must be http://HOST:PORT"),
-            ("http://prometheus/?x=1", "must be http://HOST:PORT"),
-            ("http://a:b@prometheus", "--prometheus-token-file"),
-            ("", "must be http://HOST:PORT"),
-        ] {
-            let error = Prometheus::new(url, None, None).err();
-            let error = error.map(|error| format!("{error:#}")).unwrap_or_default();
-            assert!(error.contains(expected), "{url}: {error}");
-        }
-        let missing = Path::new("/nowhere/token");
-        let error = Prometheus::new("http://prometheus", Some(missing), None).err();
-        let error = error.map(|error| format!("{error:#}")).unwrap_or_default();
-        assert!(
-            error.contains("--prometheus-token-file: reading /nowhere/token"),
-            "{error}"
-        );
-        assert!(Prometheus::new("http://prometheus.monitoring:9090/prefix", None, None).is_ok());
+            read(http::StatusCode::OK, body.as_bytes()).and_then(counted)
+        };
+        let answer = of(
+            r#"{"metric":{"namespace":"growth","pod":"a-0","use":"used"},"value":[1.5,"1"]},
+            {"metric":{"namespace":"growth","pod":"a-0","use":"idle"},"value":[1.5,"7"]},
+            {"metric":{"pod":"x","use":"idle"},"value":[1.5,"2"]}"#,
+        )
+        .expect("an answer");
+        let of_pod = |namespace: &str, pod: &str| answer[&(namespace.to_owned(), pod.to_owned())];
+        assert_eq!(of_pod("growth", "a-0"), GpuUse { used: 1, idle: 7 });
+        assert_eq!(of_pod("", "x"), GpuUse { used: 0, idle: 2 });
+        let error = of(r#"{"metric":{"use":"idle"},"value":[1,"NaN"]}"#).err();
+        let error = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("\"NaN\", which is no count"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::quantities::where_decimal;
+use crate::quantities::{where_decimal, where_decimals, where_duration};
 use crate::{
     Autoscaling, Decimal, GoDuration, Limits, Observe, PodTemplate, Protocol, RolloutEvent, Signer,
     Storage,
@@ -129,7 +129,7 @@ pub struct Rollout {
     /// What must hold, canary against stable in the same minutes, for a step to pass. With BlueGreen and Recreate the new version has no traffic before it has all of it, and is judged by its errors while `bake` lasts.
     #[serde(default = "default_analysis")]
     #[schemars(length(max = 8))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.metric == a.metric))").message("must name each metric once"))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.metric == a.metric && (a.metric != 'Prometheus' || (has(a.query) && has(b.query) && a.query == b.query))))").message("must name each metric once, and each query of Prometheus"))]
     pub analysis: Vec<Analysis>,
     /// Requests that the canary must have answered in a step before it is judged. Low traffic extends a step; it never passes one. The last step lasts until it is shown that the canary is no worse, however many requests that takes.
     #[serde(default = "default_min_requests", rename = "minRequests")]
@@ -186,21 +186,14 @@ fn default_steps() -> Vec<RolloutStep> {
 }
 
 fn default_analysis() -> Vec<Analysis> {
-    let check = |metric| Analysis {
-        metric,
-        not_worse_than: None,
-        max_ratio: None,
-        max: None,
-        min: None,
-    };
     vec![
         Analysis {
             not_worse_than: Some("0.01".into()),
-            ..check(AnalysisMetric::ErrorRate)
+            ..Analysis::of(AnalysisMetric::ErrorRate)
         },
         Analysis {
             max_ratio: Some("1.5".into()),
-            ..check(AnalysisMetric::LatencyP99)
+            ..Analysis::of(AnalysisMetric::LatencyP99)
         },
     ]
 }
@@ -351,29 +344,60 @@ pub struct RolloutStep {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.metric == 'ErrorRate' ? has(self.notWorseThan) && !has(self.maxRatio) && !has(self.max) && !has(self.min) : true").message("ErrorRate takes notWorseThan: by how much, in absolute terms, the canary's share of errors may lie above the stable version's").field_path(".notWorseThan"),
-    validation = Rule::new("self.metric == 'LatencyP99' ? has(self.maxRatio) && !has(self.notWorseThan) && !has(self.max) && !has(self.min) : true").message("LatencyP99 takes maxRatio: how many times the stable version's latency the canary's may be").field_path(".maxRatio"),
+    validation = Rule::new("self.metric in ['LatencyP99', 'TimeToFirstToken', 'TimePerOutputToken'] ? has(self.maxRatio) && !has(self.notWorseThan) && !has(self.max) && !has(self.min) : true").message("LatencyP99, TimeToFirstToken and TimePerOutputToken take maxRatio: how many times the stable version's time the canary's may be").field_path(".maxRatio"),
     validation = Rule::new("self.metric == 'PredictionDrift' ? has(self.max) && !has(self.notWorseThan) && !has(self.maxRatio) && !has(self.min) : true").message("PredictionDrift takes max: how far apart the predictions of both may be, from 0 to 1").field_path(".max"),
-    validation = Rule::new("self.metric == 'Agreement' ? has(self.min) && !has(self.notWorseThan) && !has(self.maxRatio) && !has(self.max) : true").message("Agreement takes min: the share of rows that both have to answer alike, between 0 and 1").field_path(".min")
+    validation = Rule::new("self.metric == 'Agreement' ? has(self.min) && !has(self.notWorseThan) && !has(self.maxRatio) && !has(self.max) : true").message("Agreement takes min: the share of rows that both have to answer alike, between 0 and 1").field_path(".min"),
+    validation = Rule::new("self.metric == 'Prometheus' ? has(self.query) && (has(self.max) || has(self.min)) && !has(self.notWorseThan) && !has(self.maxRatio) : true").message("Prometheus takes query, and max or min or both: between what its answer must lie").field_path(".query"),
+    validation = Rule::new("self.metric == 'Prometheus' || (!has(self.query) && !has(self.interval) && !has(self.count))").message("query, interval and count are of metric Prometheus alone").field_path(".query"),
+    validation = Rule::new(where_decimals("self.metric == 'PredictionDrift' && has(self.max)", &["self.max"], "double(self.max) > 0.0 && double(self.max) < 1.0")).message("must lie between 0 and 1, such as \"0.2\"").field_path(".max"),
+    validation = Rule::new(where_decimals("self.metric == 'Agreement' && has(self.min)", &["self.min"], "double(self.min) > 0.0 && double(self.min) < 1.0")).message("must lie between 0 and 1, such as \"0.95\"").field_path(".min"),
+    validation = Rule::new(where_decimals("has(self.max) && has(self.min)", &["self.max", "self.min"], "double(self.min) <= double(self.max)")).message("min must not lie above max").field_path(".min")
 )]
 pub struct Analysis {
-    /// `ErrorRate`: share of requests answered with 5xx. `LatencyP99`: the latency that 99% of the requests stay under. `PredictionDrift`: how far apart the predictions of both are, as the largest difference of their cumulated distributions (Kolmogorov and Smirnov's distance). `Agreement`: share of rows that both answer alike, with strategy Shadow.
+    /// `ErrorRate`: share of requests answered with 5xx. `LatencyP99`: the latency that 99% of the requests stay under. `TimeToFirstToken`, `TimePerOutputToken`: with protocol OpenAI, of answers that are streamed, the time until the first token, and the mean time of each that follows (the inverse of tokens per second), judged as LatencyP99. `PredictionDrift`: how far apart the predictions of both are, as the largest difference of their cumulated distributions (Kolmogorov and Smirnov's distance). `Agreement`: share of rows that both answer alike, with strategy Shadow. `Prometheus`: what a query answers, of the Prometheus that the administrator gave the operator.
     pub metric: AnalysisMetric,
     /// ErrorRate: how far the canary's share may lie above the stable version's, from 0 to 1. The smaller, the more requests the last step takes until it is shown that it holds: where nothing fails, about 4 divided by it. With 0, which nothing can show, only a canary with fewer errors is promoted; with 1 errors are not judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(where_decimal("double(self) >= 0.0 && double(self) <= 1.0")).message("must lie between 0 and 1, such as \"0.01\""))]
     pub not_worse_than: Option<Decimal>,
-    /// LatencyP99: how many times the stable version's the canary's may be, to within a tenth. It is compared how many of the canary's requests take longer than this many times the stable version's 99th percentile, and how many of the stable version's take longer than that itself; half a percentage point more is allowed. It takes some 1,000 requests to the canary until it is shown that it holds.
+    /// LatencyP99, TimeToFirstToken, TimePerOutputToken: how many times the stable version's the canary's may be, to within a tenth. It is compared how many of the canary's requests take longer than this many times the stable version's 99th percentile, and how many of the stable version's take longer than that itself; half a percentage point more is allowed. It takes some 1,000 requests to the canary until it is shown that it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0")).message("must be above 0, such as \"1.5\""))]
     pub max_ratio: Option<Decimal>,
-    /// PredictionDrift: the largest distance, from 0 (alike) to 1. It takes some thousand predictions of both until it is shown that it holds: about 40 divided by the square of it.
+    /// PredictionDrift: the largest distance, from 0 (alike) to 1. It takes some thousand predictions of both until it is shown that it holds: about 40 divided by the square of it. Prometheus: the largest value that is good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0 && double(self) < 1.0")).message("must lie between 0 and 1, such as \"0.2\""))]
     pub max: Option<Decimal>,
-    /// Agreement: the least share of rows that both answer alike: the same class, or numbers that differ by no more than 1% of the larger one.
+    /// Agreement: the least share of rows that both answer alike: the same class, or numbers that differ by no more than 1% of the larger one. Prometheus: the least value that is good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0 && double(self) < 1.0")).message("must lie between 0 and 1, such as \"0.95\""))]
     pub min: Option<Decimal>,
+    /// Prometheus: a query in PromQL that answers one number. `{{ namespace }}` and `{{ name }}` stand for the ModelDeployment's, `{{ stable }}` and `{{ canary }}` for the names of both ModelVersions, which pods have as label `windlass.dev/version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub query: Option<String>,
+    /// Prometheus: how often it is asked, at least 5s; 30s where this is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(where_duration("self", "duration(self) >= duration('5s')")).message("must be at least 5s"))]
+    pub interval: Option<GoDuration>,
+    /// Prometheus: how many answers one after the other have to be good in a step until it passes, and how many bad until the canary is taken back; 3 where this is not given. In between the step goes on. A value against a limit is no test: the noisier the query, the more answers it takes until they say anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 20))]
+    pub count: Option<i32>,
+}
+
+impl Analysis {
+    /// One of a metric, with no limit yet.
+    pub const fn of(metric: AnalysisMetric) -> Self {
+        Self {
+            metric,
+            not_worse_than: None,
+            max_ratio: None,
+            max: None,
+            min: None,
+            query: None,
+            interval: None,
+            count: None,
+        }
+    }
 }
 
 /// What is compared.
@@ -383,10 +407,16 @@ pub enum AnalysisMetric {
     ErrorRate,
     /// The latency that 99% of the requests stay under.
     LatencyP99,
+    /// The time until the first token of a streamed answer.
+    TimeToFirstToken,
+    /// The mean time of each token that follows.
+    TimePerOutputToken,
     /// How far apart the predictions of both are.
     PredictionDrift,
     /// Share of rows that both answer alike.
     Agreement,
+    /// What a query answers.
+    Prometheus,
 }
 
 /// What is so with a ModelDeployment.
@@ -479,12 +509,30 @@ pub struct CanaryStatus {
     /// What the analysis says, in words; written where it has another thing to say, and not as requests are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<String>,
-    /// What the comparison of errors had come to when this was written, which it is whenever that has moved by much; after a restart of the operator it goes on from there.
+    /// When what is compared, below, was written down last: as a step begins and ends, and in between now and then where it has moved by much. After a restart of the operator it goes on from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Timestamp>,
+    /// What the comparison of errors had come to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<SharesSeen>,
     /// The same of requests that were slow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow: Option<SharesSeen>,
+    /// Of answers whose first token was slow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_first_tokens: Option<SharesSeen>,
+    /// Of answers whose further tokens were slow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_tokens: Option<SharesSeen>,
+    /// The canary's errors while the stable version had no requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alone: Option<ShareSeen>,
+    /// Rows that the canary answers otherwise than the stable version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disagreed: Option<ShareSeen>,
+    /// How far apart the predictions are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predictions: Option<DistanceSeen>,
     /// Whether the canary's pods take the place of some of the stable version's, as `spec.rollout.surge` allows where there is no room for both.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_place: bool,
@@ -506,6 +554,35 @@ pub struct SharesSeen {
     pub rollout: Compared,
     /// In this step.
     pub step: Compared,
+    /// Natural logarithm of the evidence that the canary has become worse in the course of the roll-out, by bets that begin at every look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Decimal>,
+}
+
+/// How a share compares with a limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ShareSeen {
+    /// What the share may be.
+    pub limit: Decimal,
+    /// What was counted.
+    pub seen: Counted,
+    /// Natural logarithm of the evidence that the share lies above the limit.
+    pub worse: Decimal,
+    /// Of the evidence that it does not.
+    pub within: Decimal,
+}
+
+/// How far apart two distributions are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DistanceSeen {
+    /// The chance that it is ever said to be larger than it is.
+    pub level: Decimal,
+    /// How often it was looked at: each look is worth a part of the chance to be wrong.
+    pub looks: i32,
+    /// What all looks have in common: the distance is this at least.
+    pub lower: Decimal,
+    /// And this at most.
+    pub upper: Decimal,
 }
 
 /// Two shares of requests, counted in the same minutes.
@@ -515,7 +592,7 @@ pub struct Compared {
     pub canary: Counted,
     /// Of the stable version.
     pub stable: Counted,
-    /// Natural logarithm of the evidence that the canary is worse by more than is allowed: it is taken back once that is past the logarithm of one over this metric's part of the one percent of good canaries that may be taken back. With two metrics: from 5.6 on over the whole roll-out, and in a step from 6.7 and the logarithm of the number of steps on.
+    /// Natural logarithm of the evidence that the canary is worse by more than is allowed: it is taken back once that is past the logarithm of one over this metric's part of the one percent of good canaries that may be taken back. With two metrics: from 6.0 on over the whole roll-out, and in a step from 6.9 and the logarithm of the number of steps on.
     pub worse: Decimal,
     /// Of the evidence that it is not: in the last step it may be promoted from 3.0 on.
     pub within: Decimal,
@@ -546,6 +623,9 @@ pub struct BakeStatus {
     /// The share of errors that the new one may have, where that is judged: what the old one had, and what is allowed beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Decimal>,
+    /// When the errors, below, were written down last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Timestamp>,
     /// Requests since then and those that failed, when this was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<Counted>,

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use simulation::rollouts::{
-    LEVELS, Traffic, bound, by_peeking, by_threshold, decide, ever_wrong, median,
+    LEVELS, Traffic, bound, by_peeking, by_threshold, decide, ever_wrong, found_late, median,
 };
 use simulation::{areas, coverage, coverage_of, coverage_paired, metrics, passes};
 use windlass_statistics::fairness::Disparity;
@@ -159,6 +159,7 @@ fn rollouts(tell: &mut impl FnMut(String, f64, &str, bool)) {
             pass <= 0.05,
         );
     }
+    late(tell);
     // What others do, on the same traffic.
     let of = |canary| Traffic {
         canary,
@@ -194,6 +195,37 @@ fn rollouts(tell: &mut impl FnMut(String, f64, &str, bool)) {
     let peeked = by_peeking(of(0.01), 100, 0.05, RUNS, 36);
     let name = "peer: z test at 5%, 100 looks: no difference, significant";
     tell(name.to_owned(), peeked, "printed", true);
+}
+
+/// Harm that begins after so many good requests of one step.
+fn late(tell: &mut impl FnMut(String, f64, &str, bool)) {
+    let traffic = Traffic {
+        canary: 0.01,
+        stable: 0.01,
+        ratio: 4,
+    };
+    for good in [2_000, 20_000] {
+        let [all, begun] = found_late(traffic, (good, 0.04), LEVELS[0], RUNS / 10, 37);
+        let of = format!("roll-out: 4% against 1% of errors after {good} good requests");
+        let (slow, soon) = (median(&all.0), median(&begun.0));
+        let name = format!("{of}: requests, by all that was seen");
+        tell(name, slow, "printed", true);
+        let holds = soon <= slow || good < 10_000;
+        let name = format!("{of}: requests, by bets that begin late");
+        tell(name, soon, "no more", holds);
+        let wrong = begun.1;
+        let name = format!("{of}: called worse before");
+        tell(name, wrong, "<= 0.01", wrong <= 0.01);
+    }
+    // Worse by just what is allowed, for good.
+    let worst = Traffic {
+        canary: 0.015,
+        ..traffic
+    };
+    let [_, (_, wrong)] = found_late(worst, (20_000, 0.015), LEVELS[0], RUNS / 10, 38);
+    let name =
+        "roll-out: worse by what is allowed, 1,000 looks, bets that begin late: ever called worse";
+    tell(name.to_owned(), wrong, "<= 0.01", wrong <= 0.01);
 }
 
 fn write(figures: &[Value]) {

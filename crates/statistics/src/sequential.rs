@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   counts since the last look ──take──> two bets ──decision──> Fail, Pass, Inconclusive   (at any look)
-//!     of two sides: Shares; of one, against a limit: Share; of values in bins: Distance, which has an interval
+//!     of two sides: Shares, and Late for what begins in the midst of them; of one, against a limit: Share;
+//!     of values in bins: Distance, which has an interval
 //! ```
 //!
 //! Each hypothesis is bet against, by what was seen before: what the bet makes of 1 is an e-process. It exceeds 1/α with a
@@ -10,6 +11,7 @@
 //! notion de collectif"; Grünwald, de Heide & Koolen 2024, "Safe testing").
 
 mod distance;
+mod late;
 mod share;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,7 @@ use crate::gate::Decision;
 use crate::proportion::Proportion;
 
 pub use distance::Distance;
+pub use late::Late;
 pub use share::Share;
 
 /// Before anything is seen a share is taken to be one in thirty, which thirty trials outweigh.
@@ -41,8 +44,8 @@ const BISECTIONS: usize = 60;
 /// side, and that how many there are does not depend on how they end; from look to look both may change, as long as the
 /// hypothesis holds. Errors that come in clusters (one request that is tried ten times over) are worth as much less.
 ///
-/// What is bet is learnt from all that was seen: a candidate that was good for long and then is not is found late. Where a
-/// change is to be found soon, begin anew.
+/// What is bet is learnt from all that was seen: a candidate that was good for long and then is not is found late, and
+/// [`Late`] finds it sooner.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shares {
     /// By how much the candidate's may lie above the stable one's, in [0, 1).
@@ -106,18 +109,12 @@ impl Shares {
 
     /// Takes what was counted since the last look.
     pub fn take(&mut self, candidate: Proportion, stable: Proportion) {
-        self.waiting[0].merge(candidate);
-        self.waiting[1].merge(stable);
-        let [candidate, stable] = self.waiting;
-        // One side alone says nothing of a difference; nor is there a share that lies above another by all.
-        if candidate.trials == 0 || stable.trials == 0 || self.allowed >= 1.0 {
+        let Some(both) = compared(&mut self.waiting, self.allowed, [candidate, stable]) else {
             return;
-        }
-        self.waiting = [NONE; 2];
-        let both = [candidate, stable];
+        };
         let [p, q] = [self.candidate, self.stable].map(guess);
         if p > q + self.allowed {
-            self.worse += self.gain(both, [p, q]);
+            self.worse += gain(self.allowed, both, [p, q]);
         }
         let mut all = self.candidate;
         all.merge(self.stable);
@@ -128,9 +125,9 @@ impl Shares {
         } else {
             [p.min(q), q]
         };
-        self.within += self.gain(both, alternative);
-        self.candidate.merge(candidate);
-        self.stable.merge(stable);
+        self.within += gain(self.allowed, both, alternative);
+        self.candidate.merge(both[0]);
+        self.stable.merge(both[1]);
     }
 
     /// What is decided: that it is worse, at one level, or that it is not, at another.
@@ -148,48 +145,64 @@ impl Shares {
         all.merge(self.stable);
         let same = guess(all);
         let [p, q] = [self.candidate, self.stable].map(|seen| seen.value().unwrap_or(same));
-        let null = self.nearest([1.0, per_trial], [same; 2]);
+        let null = nearest(self.allowed, [1.0, per_trial], [same; 2]);
         let of = |share: f64, null: f64| {
             share * (same / null).ln() + (1.0 - share) * ((1.0 - same) / (1.0 - null)).ln()
         };
         let rate = of(p, null[0]) + per_trial * of(q, null[1]);
         (rate > 0.0).then(|| (missing / rate).max(0.0))
     }
+}
 
-    /// What a bet on an alternative gains of trials.
-    fn gain(&self, [candidate, stable]: [Proportion; 2], alternative: [f64; 2]) -> f64 {
-        let trials = [float(candidate.trials), float(stable.trials)];
-        let null = self.nearest(trials, alternative);
-        let of = |counts: Proportion, share: f64, null: f64| {
-            let (hits, misses) = (
-                float(counts.successes),
-                float(counts.trials - counts.successes),
-            );
-            hits * (share / null).ln() + misses * ((1.0 - share) / (1.0 - null)).ln()
-        };
-        of(candidate, alternative[0], null[0]) + of(stable, alternative[1], null[1])
+/// What both sides have had since they were compared last, with what is new; nothing where one has had none, or nothing can
+/// be compared.
+fn compared(
+    waiting: &mut [Proportion; 2],
+    allowed: f64,
+    counted: [Proportion; 2],
+) -> Option<[Proportion; 2]> {
+    for (waiting, counted) in waiting.iter_mut().zip(counted) {
+        waiting.merge(counted);
     }
+    // One side alone says nothing of a difference; nor is there a share that lies above another by all.
+    if waiting.iter().any(|side| side.trials == 0) || allowed >= 1.0 {
+        return None;
+    }
+    Some(std::mem::replace(waiting, [NONE; 2]))
+}
 
-    /// The point of p = q + allowed that is nearest to an alternative, at these numbers of trials.
-    fn nearest(&self, trials: [f64; 2], [p, q]: [f64; 2]) -> [f64; 2] {
-        // The divergence is convex in q: its slope has one root.
-        let slope = |at: f64| {
-            let above = at + self.allowed;
-            trials[0] * (above - p) / (above * (1.0 - above))
-                + trials[1] * (at - q) / (at * (1.0 - at))
-        };
-        let (mut low, mut high) = (EDGE, 1.0 - self.allowed - EDGE);
-        for _ in 0..BISECTIONS {
-            let middle = f64::midpoint(low, high);
-            if slope(middle) > 0.0 {
-                high = middle;
-            } else {
-                low = middle;
-            }
+/// What a bet on an alternative to p ≤ q + allowed gains of trials.
+fn gain(allowed: f64, [candidate, stable]: [Proportion; 2], alternative: [f64; 2]) -> f64 {
+    let trials = [float(candidate.trials), float(stable.trials)];
+    let null = nearest(allowed, trials, alternative);
+    let of = |counts: Proportion, share: f64, null: f64| {
+        let (hits, misses) = (
+            float(counts.successes),
+            float(counts.trials - counts.successes),
+        );
+        hits * (share / null).ln() + misses * ((1.0 - share) / (1.0 - null)).ln()
+    };
+    of(candidate, alternative[0], null[0]) + of(stable, alternative[1], null[1])
+}
+
+/// The point of p = q + allowed that is nearest to an alternative, at these numbers of trials.
+fn nearest(allowed: f64, trials: [f64; 2], [p, q]: [f64; 2]) -> [f64; 2] {
+    // The divergence is convex in q: its slope has one root.
+    let slope = |at: f64| {
+        let above = at + allowed;
+        trials[0] * (above - p) / (above * (1.0 - above)) + trials[1] * (at - q) / (at * (1.0 - at))
+    };
+    let (mut low, mut high) = (EDGE, 1.0 - allowed - EDGE);
+    for _ in 0..BISECTIONS {
+        let middle = f64::midpoint(low, high);
+        if slope(middle) > 0.0 {
+            high = middle;
+        } else {
+            low = middle;
         }
-        let at = f64::midpoint(low, high);
-        [at + self.allowed, at]
     }
+    let at = f64::midpoint(low, high);
+    [at + allowed, at]
 }
 
 /// What the logarithms of two e-values decide: of harm first.
@@ -205,7 +218,11 @@ fn decision([worse, within]: [f64; 2], level_of_harm: f64, level_of_pass: f64) -
 
 /// A share as what was seen makes it likely.
 fn guess(seen: Proportion) -> f64 {
-    let [hits, all] = [float(seen.successes), float(seen.trials)];
+    likely([float(seen.successes), float(seen.trials)])
+}
+
+/// The same of hits and trials that need not be whole.
+fn likely([hits, all]: [f64; 2]) -> f64 {
     (hits + PRIOR[0]) / (all + PRIOR[0] + PRIOR[1])
 }
 

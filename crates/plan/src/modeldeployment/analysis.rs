@@ -2,16 +2,22 @@
 //!
 //! Harm stops a roll-out at once; good is only said when enough was seen, and in the last step only of what has been shown to
 //! be no worse. Between the two the step goes on. All of it is looked at again and again: it is decided by tests that may be
-//! ([`windlass_statistics::sequential`]). The one in a hundred of good canaries that may be taken back is shared out between
-//! the metrics that are judged, in equal parts.
+//! ([`windlass_statistics::sequential`]), and the one in a hundred of good canaries that may be taken back is shared out
+//! between them ([`super::levels`]).
 
+use jiff::Timestamp;
 use windlass_api::{Analysis, AnalysisMetric};
 use windlass_statistics::gate::Decision;
 use windlass_statistics::histogram;
 use windlass_statistics::proportion::Proportion;
 use windlass_statistics::sequential::{Distance, Share, Shares};
 
-use super::evidence::{Comparison, Evidence, Traffic, float, limit};
+use super::comparison::{Comparison, Slow};
+use super::evidence::{Evidence, limit};
+use super::levels::{LEVEL_OF_HARM, LEVEL_OF_PASS, Levels, decides_at};
+use super::pace::Pace;
+use super::readings::{self, Asked, Names, Readings};
+use super::traffic::{Traffic, float};
 
 /// What the analysis of a step says.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +39,14 @@ pub struct Seen<'a> {
     pub stable: &'a Traffic,
     /// How they compare; absent before both were asked.
     pub evidence: Option<&'a Evidence>,
+    /// What queries of Prometheus answered.
+    pub readings: &'a Readings,
+    /// Of whom.
+    pub names: Names<'a>,
+    /// When the step began.
+    pub since: Timestamp,
+    /// When it is looked at.
+    pub now: Timestamp,
     /// How many steps there are.
     pub steps: usize,
     /// Whether it is the last step, after which the canary takes all.
@@ -41,37 +55,42 @@ pub struct Seen<'a> {
     pub is_over: bool,
 }
 
-/// The chance that a canary is called worse that is not, by any of the metrics.
-pub const LEVEL_OF_HARM: f64 = 0.01;
-/// Of a metric's part of it, what is for the whole roll-out; the rest is for its steps, in equal parts.
-const OF_ROLLOUT: f64 = 0.75;
-/// The chance that one is called no worse that is, at the end of one.
-pub const LEVEL_OF_PASS: f64 = 0.05;
-/// Requests after which harm is acted upon where nothing else says how sure it is.
-const MIN_FOR_HARM: u64 = 20;
-/// Confidence in a canary that is compared with nothing: it is looked at again and again.
-const ALONE: f64 = 0.999;
+impl Seen<'_> {
+    /// How fast something comes of which so many were counted in this step.
+    fn pace(&self, count: u64) -> Pace {
+        Pace {
+            count,
+            since: self.canary.since.unwrap_or(self.since),
+            now: self.now,
+        }
+    }
+}
 
 /// Judges a canary against the stable version.
 pub fn judge(checks: &[Analysis], seen: &Seen<'_>, min_requests: u64) -> Finding {
     let mut said = Vec::new();
-    let mut enough = seen.is_over || seen.canary.requests >= min_requests;
+    let requests = seen.canary.requests;
+    let mut enough = seen.is_over || requests >= min_requests;
     if !enough {
+        let left = float(min_requests.saturating_sub(requests));
         said.push(format!(
-            "the canary has answered {} of {min_requests} requests that a step needs",
-            seen.canary.requests
+            "the canary has answered {requests} of {min_requests} requests that a step needs ({})",
+            seen.pace(requests).until(left)
         ));
     }
     let judged = Judged {
         seen,
-        level: LEVEL_OF_HARM / float(checks.len().max(1) as u64),
+        levels: Levels::of(checks, seen.steps),
     };
-    for check in checks {
+    for (number, check) in checks.iter().enumerate() {
         let finding = match check.metric {
             AnalysisMetric::ErrorRate => judged.errors(checks),
-            AnalysisMetric::LatencyP99 => judged.latency(checks),
+            AnalysisMetric::LatencyP99
+            | AnalysisMetric::TimeToFirstToken
+            | AnalysisMetric::TimePerOutputToken => judged.time(check),
             AnalysisMetric::PredictionDrift => judged.predictions(checks),
             AnalysisMetric::Agreement => judged.agreement(checks),
+            AnalysisMetric::Prometheus => judged.reading(number, check),
         };
         match finding {
             Finding::Harm(why) => return Finding::Harm(why),
@@ -96,23 +115,28 @@ struct Told<'a> {
     words: fn(&Shares) -> String,
     /// What the share is of, such as `errors`.
     of: &'a str,
+    /// How fast what is counted comes.
+    pace: Pace,
 }
 
 struct Judged<'a> {
     seen: &'a Seen<'a>,
-    /// The part of [`LEVEL_OF_HARM`] that each metric has.
-    level: f64,
+    levels: Levels,
 }
 
 impl Judged<'_> {
     fn errors(&self, checks: &[Analysis]) -> Finding {
-        let Some(allowed) = super::evidence::allowed_errors(checks) else {
+        if super::evidence::allowed_errors(checks).is_none() {
             return Finding::Good("errors are not judged".to_owned());
-        };
-        let errors = self.seen.evidence.and_then(|evidence| evidence.errors);
+        }
+        let evidence = self.seen.evidence;
+        let errors = evidence.and_then(|evidence| evidence.errors);
         let known = errors.map_or(0, |errors| errors.rollout.stable.trials);
-        if self.seen.canary.requests > 0 && self.seen.stable.requests == 0 && known == 0 {
-            return alone(self.seen.canary, allowed);
+        let requests = self.seen.canary.requests;
+        let is_alone = requests > 0 && self.seen.stable.requests == 0 && known == 0;
+        let alone = evidence.and_then(|evidence| evidence.alone);
+        if let Some(alone) = alone.filter(|alone| is_alone && alone.seen.trials > 0) {
+            return self.alone(&alone);
         }
         let told = Told {
             words: |shares| {
@@ -123,6 +147,7 @@ impl Judged<'_> {
                 )
             },
             of: "errors",
+            pace: self.seen.pace(requests),
         };
         match errors.filter(|_| known > 0) {
             Some(errors) => self.shares(&errors, &told),
@@ -130,30 +155,59 @@ impl Judged<'_> {
         }
     }
 
-    fn latency(&self, checks: &[Analysis]) -> Finding {
-        let allowed = limit(checks, AnalysisMetric::LatencyP99).unwrap_or(f64::INFINITY);
-        let p99 =
-            |traffic: &Traffic| histogram::quantile(&traffic.bounds_ms, &traffic.counts, 0.99);
-        let words = match (p99(self.seen.canary), p99(self.seen.stable)) {
+    /// Where the stable version has had no request (it may have no pods left), nothing is held in its favour.
+    fn alone(&self, errors: &Share) -> Finding {
+        let words = format!(
+            "errors {}, and none of the stable version's to compare them with ({} is allowed)",
+            counts(errors.seen),
+            errors.limit
+        );
+        match errors.decision(self.levels.alone, LEVEL_OF_PASS) {
+            Decision::Fail => Finding::Harm(words),
+            Decision::Pass => Finding::Good(words),
+            Decision::Inconclusive => {
+                let share = errors.seen.value().unwrap_or(0.0);
+                let pace = self.seen.pace(self.seen.canary.requests);
+                let wanted = wanted(errors.trials_to_pass(LEVEL_OF_PASS), "requests", pace);
+                if self.seen.is_last || share > errors.limit {
+                    Finding::Wait(format!("{words}: that is not shown yet; {wanted}"))
+                } else {
+                    Finding::Good(words)
+                }
+            }
+        }
+    }
+
+    /// How long something of a request takes.
+    fn time(&self, check: &Analysis) -> Finding {
+        let of = match check.metric {
+            AnalysisMetric::TimeToFirstToken => "p99 time to the first token",
+            AnalysisMetric::TimePerOutputToken => "p99 time of each token",
+            _ => "p99 latency",
+        };
+        let allowed = limit(std::slice::from_ref(check), check.metric).unwrap_or(f64::INFINITY);
+        let times = [self.seen.canary, self.seen.stable].map(|side| side.times(check.metric));
+        let [new, old] = times
+            .each_ref()
+            .map(|times| histogram::quantile(&times.bounds_ms, &times.counts, 0.99));
+        let slow = self.seen.evidence.and_then(|one| one.slow(check.metric));
+        let words = match (new, old) {
             (Some(new), Some(old)) => {
                 format!(
-                    "p99 latency {} against {} ms ({allowed} times is allowed)",
+                    "{of} {} against {} ms ({allowed} times is allowed)",
                     ms(new),
                     ms(old)
                 )
             }
-            (Some(new), None)
-                if self
-                    .seen
-                    .evidence
-                    .is_none_or(|evidence| evidence.slow_from().is_none()) =>
-            {
+            (Some(new), None) if slow.is_none_or(|slow| slow.slow_from().is_none()) => {
                 return Finding::Good(format!(
-                    "p99 latency {} ms, and none of the stable version's to compare it with",
+                    "{of} {} ms, and none of the stable version's to compare it with",
                     ms(new)
                 ));
             }
-            _ => return Finding::Wait("no latency measured yet".to_owned()),
+            _ => {
+                return Finding::Wait(format!("no {} measured yet", of.trim_start_matches("p99 ")));
+            }
         };
         let told = Told {
             words: |shares| {
@@ -164,14 +218,15 @@ impl Judged<'_> {
                 )
             },
             of: "slow requests",
+            pace: self.seen.pace(times[0].all()),
         };
-        let slow = self.seen.evidence.and_then(|evidence| evidence.slow);
-        let Some(slow) = slow.filter(|slow| slow.rollout.stable.trials > 0) else {
+        let is_known = |slow: &&Slow| slow.shares.rollout.stable.trials > 0;
+        let Some(slow) = slow.filter(is_known) else {
             return Finding::Wait(format!(
                 "{words}: too few requests of the stable version to tell which are slow"
             ));
         };
-        match self.shares(&slow, &told) {
+        match self.shares(&slow.shares, &told) {
             Finding::Harm(why) => Finding::Harm(format!("{words}: {why}")),
             Finding::Wait(why) => Finding::Wait(format!("{words}: {why}")),
             Finding::Good(_) => Finding::Good(words),
@@ -179,27 +234,13 @@ impl Judged<'_> {
     }
 
     /// What is so with two shares that are compared.
-    fn shares(&self, Comparison { rollout, step, .. }: &Comparison, told: &Told<'_>) -> Finding {
-        let points = step.allowed * 100.0;
-        let steps = float(self.seen.steps.max(1) as u64);
-        let of_step = self.level * (1.0 - OF_ROLLOUT) / steps;
-        let all = [
-            (rollout, self.level * OF_ROLLOUT, ""),
-            (step, of_step, " in this step"),
-        ];
-        for (shares, level, where_) in all {
-            if shares.decision(level, LEVEL_OF_PASS) == Decision::Fail {
-                return Finding::Harm(format!(
-                    "{}{where_}: the share of {} is higher by more than the {points:.1} percentage points that are allowed (by {:.1}; of canaries that are no worse, one in {:.0} at most would seem so)",
-                    (told.words)(shares),
-                    told.of,
-                    higher(shares) * 100.0,
-                    1.0 / self.level
-                ));
-            }
+    fn shares(&self, compared: &Comparison, told: &Told<'_>) -> Finding {
+        if let Some(why) = self.harm(compared, told) {
+            return Finding::Harm(why);
         }
-        let words = (told.words)(step);
-        match step.decision(of_step, LEVEL_OF_PASS) {
+        let step = &compared.step;
+        let (words, points) = ((told.words)(step), step.allowed * 100.0);
+        match step.decision(self.levels.step, LEVEL_OF_PASS) {
             Decision::Pass | Decision::Fail => Finding::Good(words),
             Decision::Inconclusive if higher(step) > step.allowed => Finding::Wait(format!(
                 "{words}: the share of {} lies higher by {:.1} percentage points ({points:.1} are allowed), which may be chance",
@@ -209,9 +250,10 @@ impl Judged<'_> {
             // Only who is to take all the traffic has to have shown that it is no worse.
             Decision::Inconclusive if !self.seen.is_last => Finding::Good(words),
             Decision::Inconclusive => {
-                let wanted = step.trials_to_pass(LEVEL_OF_PASS).map_or_else(
-                    || "more requests decide it".to_owned(),
-                    |wanted| format!("about {wanted:.0} more requests to the canary would show it"),
+                let wanted = wanted(
+                    step.trials_to_pass(LEVEL_OF_PASS),
+                    "requests to the canary",
+                    told.pace,
                 );
                 Finding::Wait(format!(
                     "{words}: that the share of {} is higher by no more than {points:.1} percentage points is not shown yet; {wanted}",
@@ -221,13 +263,55 @@ impl Judged<'_> {
         }
     }
 
+    /// Why a canary is worse by what is compared.
+    fn harm(&self, compared: &Comparison, told: &Told<'_>) -> Option<String> {
+        let Comparison {
+            rollout,
+            step,
+            late,
+            ..
+        } = compared;
+        let levels = &self.levels;
+        let all = [
+            (
+                rollout,
+                rollout.evidence()[0],
+                levels.rollout,
+                "is higher",
+                "",
+            ),
+            (
+                step,
+                step.evidence()[0],
+                levels.step,
+                "is higher",
+                " in this step",
+            ),
+            (
+                step,
+                late.evidence(),
+                levels.late,
+                "has become higher",
+                " in this step",
+            ),
+        ];
+        let (shares, _, _, is, place) = all
+            .into_iter()
+            .find(|(_, evidence, level, ..)| *evidence >= decides_at(*level))?;
+        Some(format!(
+            "{}{place}: the share of {} {is} by more than the {:.1} percentage points that are allowed (by {:.1}; of canaries that are no worse, one in {:.0} at most would seem so)",
+            (told.words)(shares),
+            told.of,
+            shares.allowed * 100.0,
+            higher(shares) * 100.0,
+            1.0 / levels.metric
+        ))
+    }
+
     fn predictions(&self, checks: &[Analysis]) -> Finding {
         let allowed = limit(checks, AnalysisMetric::PredictionDrift).unwrap_or(1.0);
-        let Some(distance) = self
-            .seen
-            .evidence
-            .and_then(|evidence| evidence.predictions.as_ref())
-        else {
+        let evidence = self.seen.evidence;
+        let Some(distance) = evidence.and_then(|evidence| evidence.predictions.as_ref()) else {
             return Finding::Wait("no predictions seen yet".to_owned());
         };
         self.distance(distance, allowed)
@@ -235,20 +319,25 @@ impl Judged<'_> {
 
     fn distance(&self, distance: &Distance, allowed: f64) -> Finding {
         let [canary, stable] = distance.counts();
+        let (value, interval) = (distance.value(), distance.interval());
         let words = format!(
-            "predictions lie {:.2} apart ({allowed} is allowed), of {canary} and {stable}",
-            distance.value()
+            "predictions lie {value:.2} apart ({allowed} is allowed), of {canary} and {stable}"
         );
-        let interval = distance.interval();
         if interval.lower > allowed {
             let at_least = interval.lower;
             return Finding::Harm(format!("{words}: by {at_least:.2} at least"));
         }
-        if interval.upper <= allowed || (!self.seen.is_last && distance.value() <= allowed) {
+        if interval.upper <= allowed || (!self.seen.is_last && value <= allowed) {
             return Finding::Good(words);
         }
+        // Intervals become narrower with the root of what they are of.
+        let least = float(canary.min(stable));
+        let times = ((interval.upper - value) / (allowed - value)).powi(2);
+        let missing = (value < allowed && least > 0.0).then(|| least * (times - 1.0).max(0.0));
+        let seen = self.seen.canary.predictions.values().sum();
+        let wanted = wanted(missing, "predictions of both", self.seen.pace(seen));
         Finding::Wait(format!(
-            "{words}: that it is no more is not shown yet (it may be {:.2}); more predictions of both decide it",
+            "{words}: that it is no more is not shown yet (it may be {:.2}); {wanted}",
             interval.upper
         ))
     }
@@ -268,14 +357,41 @@ impl Judged<'_> {
             "{agreed}/{} rows answered alike ({least} is asked for)",
             share.seen.trials
         );
-        match share.decision(self.level, LEVEL_OF_PASS) {
+        match share.decision(self.levels.metric, LEVEL_OF_PASS) {
             Decision::Fail => Finding::Harm(format!("{words}: that is too few")),
             Decision::Pass => Finding::Good(words),
             Decision::Inconclusive => {
-                Finding::Wait(format!("{words}: which may be chance; more rows decide it"))
+                let pace = self.seen.pace(self.seen.stable.compared);
+                let wanted = wanted(share.trials_to_pass(LEVEL_OF_PASS), "rows", pace);
+                Finding::Wait(format!("{words}: which may be chance; {wanted}"))
             }
         }
     }
+
+    /// What a query of Prometheus says.
+    fn reading(&self, number: usize, check: &Analysis) -> Finding {
+        let asked = Asked {
+            readings: self.seen.readings,
+            names: self.seen.names,
+            since: self.seen.since,
+            now: self.seen.now,
+        };
+        readings::judge(number, check, &asked)
+    }
+}
+
+/// What is missing until something is shown, and when that will be there.
+fn wanted(missing: Option<f64>, of: &str, pace: Pace) -> String {
+    missing.map_or_else(
+        || format!("as it is it would never be: other {of} decide it"),
+        |missing| {
+            let missing = missing.ceil();
+            format!(
+                "about {missing:.0} more {of} would show it ({})",
+                pace.until(missing)
+            )
+        },
+    )
 }
 
 /// What is so with a version that serves alone, by the share of its errors: whether it does harm, and why.
@@ -307,346 +423,4 @@ fn ms(value: f64) -> String {
 /// By how much the canary's share lies above the stable version's.
 fn higher(shares: &Shares) -> f64 {
     shares.candidate.value().unwrap_or(0.0) - shares.stable.value().unwrap_or(0.0)
-}
-
-/// Where the stable version has had no request (it may have no pods left), nothing is held in its favour.
-fn alone(canary: &Traffic, allowed: f64) -> Finding {
-    let seen = Proportion {
-        successes: canary.errors,
-        trials: canary.requests,
-    };
-    let words = format!(
-        "errors {}/{}, and none of the stable version's to compare them with",
-        canary.errors, canary.requests
-    );
-    if seen.wilson(ALONE).lower > allowed && canary.requests >= MIN_FOR_HARM {
-        Finding::Harm(words)
-    } else if seen.value().is_some_and(|share| share > allowed) {
-        Finding::Wait(words)
-    } else {
-        Finding::Good(words)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn traffic(requests: u64, errors: u64, slow: u64) -> Traffic {
-        Traffic {
-            requests,
-            errors,
-            bounds_ms: vec![10.0, 100.0, 1000.0],
-            counts: vec![requests - slow, 0, slow, 0],
-            ..Traffic::default()
-        }
-    }
-
-    fn check(metric: AnalysisMetric) -> Analysis {
-        Analysis {
-            metric,
-            not_worse_than: None,
-            max_ratio: None,
-            max: None,
-            min: None,
-        }
-    }
-
-    fn checks() -> Vec<Analysis> {
-        vec![
-            Analysis {
-                not_worse_than: Some("0.01".into()),
-                ..check(AnalysisMetric::ErrorRate)
-            },
-            Analysis {
-                max_ratio: Some("1.5".into()),
-                ..check(AnalysisMetric::LatencyP99)
-            },
-        ]
-    }
-
-    /// Nothing compared yet, and latencies of the stable version as these.
-    fn evidence(checks: &[Analysis], stable: &Traffic) -> Evidence {
-        let rollout =
-            serde_json::json!({"steps": [{"weight": 10}, {"weight": 50}], "analysis": checks});
-        let canary = serde_json::json!({
-            "version": "m-2", "step": 1, "weight": 50,
-            "started": "2026-01-01T00:00:00Z", "since": "2026-01-01T00:00:00Z",
-        });
-        let of = |value| serde_json::from_value(value).expect("a roll-out");
-        let canary = serde_json::from_value(canary).expect("a canary");
-        let mut evidence = Evidence::resumed(&of(rollout), &canary);
-        let before = Traffic {
-            bounds_ms: stable.bounds_ms.clone(),
-            counts: stable.counts.iter().map(|count| count * 2).collect(),
-            ..Traffic::default()
-        };
-        evidence.take(&Traffic::default(), &before);
-        evidence
-    }
-
-    /// As many looks as there are dozens of requests.
-    fn take(evidence: &mut Evidence, canary: &Traffic, stable: &Traffic) {
-        let looks = (canary.requests / 12).max(1);
-        for look in 0..looks {
-            let part = |all: u64| all * (look + 1) / looks - all * look / looks;
-            let of = |traffic: &Traffic| Traffic {
-                requests: part(traffic.requests),
-                errors: part(traffic.errors),
-                counts: traffic.counts.iter().map(|count| part(*count)).collect(),
-                ..traffic.clone()
-            };
-            evidence.take(&of(canary), &of(stable));
-        }
-    }
-
-    fn found(
-        checks: &[Analysis],
-        evidence: &Evidence,
-        canary: &Traffic,
-        stable: &Traffic,
-        is_last: bool,
-    ) -> Finding {
-        let seen = Seen {
-            canary,
-            stable,
-            evidence: Some(evidence),
-            steps: 2,
-            is_last,
-            is_over: false,
-        };
-        judge(checks, &seen, 100)
-    }
-
-    fn judged(canary: &Traffic, stable: &Traffic, is_last: bool) -> Finding {
-        let mut evidence = evidence(&checks(), stable);
-        take(&mut evidence, canary, stable);
-        found(&checks(), &evidence, canary, stable, is_last)
-    }
-
-    #[test]
-    fn who_is_to_take_all_has_to_have_shown_that_it_is_no_worse() {
-        for (what, canary, stable, expected) in [
-            (
-                "too few to show it",
-                traffic(200, 0, 0),
-                traffic(500, 0, 0),
-                "Wait",
-            ),
-            ("enough", traffic(800, 0, 0), traffic(2000, 0, 0), "Good"),
-            (
-                "worse by what is allowed",
-                traffic(2000, 40, 0),
-                traffic(8000, 80, 0),
-                "Wait",
-            ),
-            ("alone", traffic(800, 0, 0), traffic(0, 0, 0), "Good"),
-            (
-                "alone, and wrong",
-                traffic(50, 25, 0),
-                traffic(0, 0, 0),
-                "Harm",
-            ),
-        ] {
-            let found = format!("{:?}", judged(&canary, &stable, true));
-            assert!(found.starts_with(expected), "{what}: {found}");
-        }
-        let Finding::Wait(said) = judged(&traffic(200, 0, 0), &traffic(500, 0, 0), true) else {
-            panic!("it is not shown yet");
-        };
-        assert!(
-            said.contains("more requests to the canary would show it"),
-            "{said}"
-        );
-    }
-
-    #[test]
-    fn good_steps_do_not_hide_harm_in_the_one_that_follows() {
-        let (canary, stable) = (traffic(300, 25, 0), traffic(300, 0, 0));
-        let mut evidence = evidence(&checks(), &stable);
-        let before = traffic(100_000, 100, 0);
-        take(&mut evidence, &before, &before);
-        let errors = evidence.errors.as_mut().expect("they are judged");
-        errors.step = Shares::new(0.01);
-        take(&mut evidence, &canary, &stable);
-        let found = found(&checks(), &evidence, &canary, &stable, true);
-        let Finding::Harm(said) = &found else {
-            panic!("{found:?}");
-        };
-        assert!(
-            said.starts_with("errors 25/300 against 0/300 of the stable version in this step"),
-            "{said}"
-        );
-    }
-
-    #[test]
-    fn one_for_all_is_not_judged() {
-        let all = [Analysis {
-            not_worse_than: Some("1".into()),
-            ..check(AnalysisMetric::ErrorRate)
-        }];
-        let (canary, stable) = (traffic(200, 200, 0), traffic(200, 0, 0));
-        let evidence = evidence(&all, &stable);
-        let found = found(&all, &evidence, &canary, &stable, true);
-        assert_eq!(found, Finding::Good("errors are not judged".to_owned()));
-    }
-
-    #[test]
-    fn predictions_that_lie_far_apart_are_harm_and_near_ones_have_to_be_shown_to_be() {
-        let checks = [Analysis {
-            max: Some("0.2".into()),
-            ..check(AnalysisMetric::PredictionDrift)
-        }];
-        let of = |first: u64, second: u64| Traffic {
-            predictions: [(1, first), (2, second)].into(),
-            ..traffic(first + second, 0, 0)
-        };
-        for (what, canary, stable, is_last, expected) in [
-            ("none", of(0, 0), of(0, 0), true, "Wait"),
-            ("far apart", of(100, 900), of(900, 100), false, "Harm"),
-            ("few, and alike", of(100, 100), of(100, 100), false, "Good"),
-            (
-                "few, in the last step",
-                of(100, 100),
-                of(100, 100),
-                true,
-                "Wait",
-            ),
-            (
-                "many, and alike",
-                of(3000, 3000),
-                of(3000, 3000),
-                true,
-                "Good",
-            ),
-            (
-                "a bit more than allowed",
-                of(200, 100),
-                of(120, 180),
-                false,
-                "Wait",
-            ),
-        ] {
-            let mut evidence = evidence(&checks, &stable);
-            evidence.take(&canary, &stable);
-            let found = format!("{:?}", found(&checks, &evidence, &canary, &stable, is_last));
-            assert!(found.starts_with(expected), "{what}: {found}");
-        }
-    }
-
-    #[test]
-    fn answers_that_differ_are_harm_in_a_shadow() {
-        let checks = [Analysis {
-            min: Some("0.9".into()),
-            ..check(AnalysisMetric::Agreement)
-        }];
-        for (agreed, expected) in [(0, "Wait"), (500, "Harm"), (900, "Wait"), (980, "Good")] {
-            let stable = Traffic {
-                compared: if agreed == 0 { 0 } else { 1000 },
-                agreed,
-                ..traffic(1000, 0, 0)
-            };
-            let mut evidence = evidence(&checks, &stable);
-            for _ in 0..10 {
-                let part = Traffic {
-                    compared: stable.compared / 10,
-                    agreed: agreed / 10,
-                    ..Traffic::default()
-                };
-                evidence.take(&Traffic::default(), &part);
-            }
-            let found = format!("{:?}", found(&checks, &evidence, &stable, &stable, true));
-            assert!(found.starts_with(expected), "{agreed}: {found}");
-        }
-    }
-
-    #[test]
-    fn who_is_slower_than_is_allowed_is_taken_back_and_who_is_not_has_to_show_it() {
-        let stable = traffic(4000, 0, 0);
-        for (what, canary, expected) in [
-            ("one in ten", traffic(300, 0, 30), "Harm"),
-            ("too few to show it", traffic(300, 0, 0), "Wait"),
-            ("none of many", traffic(2000, 0, 0), "Good"),
-        ] {
-            let found = judged(&canary, &stable, true);
-            assert!(
-                format!("{found:?}").starts_with(expected),
-                "{what}: {found:?}"
-            );
-        }
-        let Finding::Harm(said) = judged(&traffic(300, 0, 30), &stable, false) else {
-            panic!("it is slow");
-        };
-        assert!(
-            said.starts_with("p99 latency 910 against 9.90 ms (1.5 times is allowed): 30/300 requests were slow against 0/4000"),
-            "{said}"
-        );
-    }
-
-    #[test]
-    fn a_canary_is_judged_by_evidence() {
-        let rows: Vec<(&str, Traffic, Traffic, &str)> = vec![
-            (
-                "no request yet",
-                traffic(0, 0, 0),
-                traffic(500, 0, 0),
-                "Wait",
-            ),
-            (
-                "too few requests, none wrong",
-                traffic(50, 0, 0),
-                traffic(500, 0, 0),
-                "Wait",
-            ),
-            (
-                "enough requests, none wrong",
-                traffic(200, 0, 0),
-                traffic(500, 0, 0),
-                "Good",
-            ),
-            (
-                "one error in two hundred",
-                traffic(200, 1, 0),
-                traffic(500, 0, 0),
-                "Good",
-            ),
-            (
-                "every second request fails",
-                traffic(40, 20, 0),
-                traffic(500, 0, 0),
-                "Harm",
-            ),
-            (
-                "as many errors as the stable version",
-                traffic(200, 20, 0),
-                traffic(500, 50, 0),
-                "Good",
-            ),
-            (
-                "two of two fail: too few to know",
-                traffic(2, 2, 0),
-                traffic(500, 0, 0),
-                "Wait",
-            ),
-            (
-                "slow in one of ten requests",
-                traffic(200, 0, 20),
-                traffic(500, 0, 0),
-                "Harm",
-            ),
-            (
-                "slow as the stable version is",
-                traffic(200, 0, 20),
-                traffic(500, 0, 50),
-                "Good",
-            ),
-        ];
-        for (name, canary, stable, expected) in rows {
-            let finding = judged(&canary, &stable, false);
-            assert!(
-                format!("{finding:?}").starts_with(expected),
-                "{name}: {finding:?}"
-            );
-        }
-    }
 }

@@ -9,204 +9,49 @@
 //! All that is compared was answered in the same minutes. What is kept here outlives a restart of the operator by what a
 //! status has of it.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use windlass_api::{
-    Analysis, AnalysisMetric, BakeStatus, CanaryStatus, Compared, Counted, Decimal,
-    ModelDeployment, ModelDeploymentStatus, Rollout, SharesSeen,
+    Analysis, AnalysisMetric, BakeStatus, CanaryStatus, Decimal, ModelDeployment,
+    ModelDeploymentStatus, Rollout, ShareSeen,
 };
 use windlass_statistics::proportion::Proportion;
-use windlass_statistics::sequential::{Distance, Share, Shares};
+use windlass_statistics::sequential::{Distance, Share};
 
-use super::analysis::{LEVEL_OF_HARM, LEVEL_OF_PASS};
+use super::comparison::{Comparison, Recorded, Slow};
+use super::levels::{LEVEL_OF_PASS, Levels};
 use super::stages::stages;
+use super::traffic::Traffic;
 
 /// By how much more of the canary's requests may be slow, as a share: how near to the 99th percentile the comparison of
 /// latencies is.
 pub const MORE_SLOW: f64 = 0.005;
-/// The share of the stable version's requests that are slow.
-const SLOW: f64 = 0.01;
-/// Requests of the stable version before its latencies are known well enough to say which are slow.
-const KNOWN: u64 = 200;
-/// Requests after which older ones count half: what is slow follows the load.
-const FORGETS: u64 = 20_000;
-/// By how much the logarithm of the evidence moves until it is written down: what a restart of the operator loses at most.
-const MOVED: f64 = 1.5;
+/// The metrics that are judged by how many requests are slow.
+pub const OF_TIME: [AnalysisMetric; 3] = [
+    AnalysisMetric::LatencyP99,
+    AnalysisMetric::TimeToFirstToken,
+    AnalysisMetric::TimePerOutputToken,
+];
+/// The least share that may be a limit: one below is no limit that a count could be held to.
+pub const LEAST_LIMIT: f64 = 0.001;
+/// How long what was written down stands at least, unless something is decided: what a restart of the operator loses at most.
+const STANDS: SignedDuration = SignedDuration::from_mins(5);
+/// The same as a part of the time that it goes on, where that is more.
+const STANDS_FOR: i32 = 10;
 
-/// What the proxies of one version have answered in a span of time.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Traffic {
-    /// Requests answered.
-    pub requests: u64,
-    /// Of these, with an error.
-    pub errors: u64,
-    /// Upper bounds of the latency buckets, milliseconds.
-    pub bounds_ms: Vec<f64>,
-    /// Requests in each bucket; one longer than the bounds.
-    pub counts: Vec<u64>,
-    /// Predictions by bin; none where they are not counted.
-    pub predictions: BTreeMap<i32, u64>,
-    /// Of copies that were sent to the candidate: rows that could be compared.
-    pub compared: u64,
-    /// Of these, rows with the same answer.
-    pub agreed: u64,
+/// Whether what was written down may be written again, of what goes on since then.
+pub fn is_due(recorded: Option<Timestamp>, since: Timestamp, now: Timestamp) -> bool {
+    has_stood(STANDS, recorded, since, now)
 }
 
-impl Traffic {
-    /// Takes what another proxy of the same version has answered, or the same one later.
-    pub fn merge(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.errors += other.errors;
-        if !other.counts.is_empty() {
-            // Of proxies of two kinds the later one's buckets are kept.
-            if self.bounds_ms != other.bounds_ms {
-                self.bounds_ms.clone_from(&other.bounds_ms);
-                self.counts = vec![0; other.counts.len()];
-            }
-            for (count, more) in self.counts.iter_mut().zip(&other.counts) {
-                *count += more;
-            }
-        }
-        for (bin, count) in &other.predictions {
-            *self.predictions.entry(*bin).or_default() += count;
-        }
-        self.compared += other.compared;
-        self.agreed += other.agreed;
-    }
-
-    fn failed(&self) -> Proportion {
-        Proportion {
-            // More of them failed than there were is of a proxy that answers while it counts.
-            successes: self.errors.min(self.requests),
-            trials: self.requests,
-        }
-    }
-
-    /// Requests that took longer than this; of a bucket that lies across it none.
-    fn slower_than(&self, limit_ms: f64) -> Proportion {
-        // The lower bound of a bucket is the upper one of the bucket before.
-        let lower = std::iter::once(&0.0).chain(&self.bounds_ms);
-        let slow = lower
-            .zip(&self.counts)
-            .filter(|(lower, _)| **lower >= limit_ms);
-        Proportion {
-            successes: slow.map(|(_, count)| count).sum(),
-            trials: self.counts.iter().sum(),
-        }
-    }
-
-    /// The upper bound of the bucket above which at most one in a hundred lies; none where that is the open one.
-    fn slow_from(&self) -> Option<f64> {
-        let all: u64 = self.counts.iter().sum();
-        let mut above = all;
-        let mut buckets = self.bounds_ms.iter().zip(&self.counts);
-        let found = buckets.find(|(_, count)| {
-            above -= **count;
-            all > 0 && float(above) <= SLOW * float(all)
-        });
-        found.map(|(bound, _)| *bound)
-    }
-}
-
-#[allow(clippy::cast_precision_loss)] // counts of requests are far below 2^53
-pub(super) fn float(count: u64) -> f64 {
-    count as f64
-}
-
-/// One share of both sides, compared.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Comparison {
-    /// What was asked for in the spec, by which it is told whether it is still the same question.
-    pub limit: f64,
-    /// Over the whole roll-out: harm that is small shows itself in time.
-    pub rollout: Shares,
-    /// In this step alone: what a step does harm by is not hidden behind the good steps before it.
-    pub step: Shares,
-}
-
-impl Comparison {
-    /// Nothing seen yet.
-    pub const fn new(limit: f64, allowed: f64) -> Self {
-        Self {
-            limit,
-            rollout: Shares::new(allowed),
-            step: Shares::new(allowed),
-        }
-    }
-
-    /// Takes what the canary and the stable version have had since the last look.
-    pub fn take(&mut self, canary: Proportion, stable: Proportion) {
-        self.rollout.take(canary, stable);
-        self.step.take(canary, stable);
-    }
-
-    fn next_step(&mut self) {
-        self.step = Shares::new(self.step.allowed);
-    }
-
-    /// Goes on from what a status has, where that is of the same question.
-    #[allow(clippy::float_cmp)] // both are of the same text
-    fn resumed(self, written: Option<&SharesSeen>) -> Self {
-        let of = |compared: &Compared| {
-            let evidence = [compared.worse.value().ok()?, compared.within.value().ok()?];
-            let (canary, stable) = (counts(compared.canary)?, counts(compared.stable)?);
-            let allowed = self.rollout.allowed;
-            Some(Shares::resumed(allowed, canary, stable, evidence))
-        };
-        written
-            .filter(|written| written.limit.value().is_ok_and(|limit| limit == self.limit))
-            .and_then(|written| {
-                Some(Self {
-                    limit: self.limit,
-                    rollout: of(&written.rollout)?,
-                    step: of(&written.step)?,
-                })
-            })
-            .unwrap_or(self)
-    }
-
-    /// As a status has it.
-    fn written(&self) -> SharesSeen {
-        let of = |shares: &Shares| {
-            let [worse, within] = shares.evidence();
-            Compared {
-                canary: counted(shares.candidate),
-                stable: counted(shares.stable),
-                worse: number(worse),
-                within: number(within),
-            }
-        };
-        SharesSeen {
-            limit: Decimal::from(self.limit.to_string().as_str()),
-            rollout: of(&self.rollout),
-            step: of(&self.step),
-        }
-    }
-
-    /// Whether it has moved by much since it was written down.
-    fn has_moved(&self, written: &SharesSeen) -> bool {
-        let by = |now: f64, before: &Decimal| (now - before.value().unwrap_or(0.0)).abs();
-        let [worse, within] = self.step.evidence();
-        by(worse, &written.step.worse).max(by(within, &written.step.within)) >= MOVED
-    }
-}
-
-fn counts(counted: Counted) -> Option<Proportion> {
-    let trials = u64::try_from(counted.requests).ok()?;
-    let successes = u64::try_from(counted.hits).ok()?.min(trials);
-    Some(Proportion { successes, trials })
-}
-
-fn counted(counts: Proportion) -> Counted {
-    Counted {
-        requests: i64::try_from(counts.trials).unwrap_or(i64::MAX),
-        hits: i64::try_from(counts.successes).unwrap_or(i64::MAX),
-    }
-}
-
-fn number(value: f64) -> Decimal {
-    Decimal::from(format!("{value:.4}").as_str())
+/// Whether what was written down has stood for as long as this, and for a tenth of the time since then.
+pub fn has_stood(
+    least: SignedDuration,
+    recorded: Option<Timestamp>,
+    since: Timestamp,
+    now: Timestamp,
+) -> bool {
+    let stands = (now.duration_since(since) / STANDS_FOR).max(least);
+    recorded.is_none_or(|at| now.duration_since(at) >= stands)
 }
 
 /// All that is compared in a roll-out.
@@ -216,38 +61,54 @@ pub struct Evidence {
     started: Timestamp,
     step: i32,
     checks: usize,
+    levels: Levels,
     /// Requests that failed; where that is judged.
     pub errors: Option<Comparison>,
-    /// Requests that were slow; where that is judged.
-    pub slow: Option<Comparison>,
+    /// Requests of which something was slow; of each metric of time that is judged.
+    pub slow: Vec<Slow>,
+    /// The canary's requests that failed while the stable version had none.
+    pub alone: Option<Share>,
     /// How far apart the predictions of this step are; where that is judged. From step to step the weights change: what both
     /// sides had over all of them would be of other minutes.
     pub predictions: Option<Distance>,
     /// Rows that the candidate answers otherwise; where that is judged.
     pub disagreed: Option<Share>,
-    /// The stable version's latencies before this look: what is slow is told before it is counted.
-    latencies: Traffic,
 }
 
 impl Evidence {
     /// Nothing seen yet, or what the canary's status has.
     pub fn resumed(rollout: &Rollout, canary: &CanaryStatus) -> Self {
         let checks = &rollout.analysis;
-        let steps = stages(rollout).len().max(1);
-        let level = LEVEL_OF_HARM / float((checks.len().max(1) * steps) as u64);
+        let levels = Levels::of(checks, stages(rollout).len());
+        let allowed = allowed_errors(checks);
+        let slow = OF_TIME.into_iter().filter_map(|metric| {
+            let shares = Comparison::new(limit(checks, metric)?, MORE_SLOW);
+            let written = match metric {
+                AnalysisMetric::TimeToFirstToken => &canary.slow_first_tokens,
+                AnalysisMetric::TimePerOutputToken => &canary.slow_tokens,
+                _ => &canary.slow,
+            };
+            Some(Slow::new(metric, shares.resumed(written.as_ref())))
+        });
         Self {
             version: canary.version.clone(),
             started: canary.started,
             step: judged_step(rollout, canary),
             checks: checks.len(),
-            errors: allowed_errors(checks)
+            levels,
+            errors: allowed
                 .map(|allowed| Comparison::new(allowed, allowed).resumed(canary.errors.as_ref())),
-            slow: limit(checks, AnalysisMetric::LatencyP99)
-                .map(|ratio| Comparison::new(ratio, MORE_SLOW).resumed(canary.slow.as_ref())),
-            predictions: limit(checks, AnalysisMetric::PredictionDrift)
-                .map(|_| Distance::new(level, LEVEL_OF_PASS)),
-            disagreed: disagreement(checks).map(Share::new),
-            latencies: Traffic::default(),
+            slow: slow.collect(),
+            alone: allowed.map(|allowed| {
+                let share = Share::new(allowed.max(LEAST_LIMIT));
+                Recorded::resumed(share, canary.alone.as_ref())
+            }),
+            predictions: limit(checks, AnalysisMetric::PredictionDrift).map(|_| {
+                let distance = Distance::new(levels.distance, LEVEL_OF_PASS);
+                Recorded::resumed(distance, canary.predictions.as_ref())
+            }),
+            disagreed: disagreement(checks)
+                .map(|most| Recorded::resumed(Share::new(most), canary.disagreed.as_ref())),
         }
     }
 
@@ -260,10 +121,11 @@ impl Evidence {
         };
         let mut now = Self {
             step: self.step,
+            levels: self.levels,
             ..known.clone()
         };
         if known.step != self.step {
-            for comparison in [&mut now.errors, &mut now.slow].into_iter().flatten() {
+            for comparison in now.comparisons() {
                 comparison.next_step();
             }
             now.predictions = self.predictions;
@@ -271,12 +133,19 @@ impl Evidence {
         now
     }
 
+    fn comparisons(&mut self) -> impl Iterator<Item = &mut Comparison> {
+        let slow = self.slow.iter_mut().map(|slow| &mut slow.shares);
+        self.errors.iter_mut().chain(slow)
+    }
+
     #[allow(clippy::float_cmp)] // both are of the same text
     fn is_of(&self, other: &Self) -> bool {
         let limits = |evidence: &Self| {
-            let of = |comparison: &Option<Comparison>| comparison.map(|one| one.limit);
+            let slow = evidence.slow.iter();
             (
-                [of(&evidence.errors), of(&evidence.slow)],
+                evidence.errors.map(|one| one.limit),
+                slow.map(|one| (one.metric, one.shares.limit))
+                    .collect::<Vec<_>>(),
                 evidence.predictions.is_some(),
                 evidence.disagreed.map(|share| share.limit),
             )
@@ -292,21 +161,11 @@ impl Evidence {
         if let Some(errors) = &mut self.errors {
             errors.take(canary.failed(), stable.failed());
         }
-        if let Some(slow) = &mut self.slow {
-            let known: u64 = self.latencies.counts.iter().sum();
-            // What is slow is told by what was before this look: by what is in it, it would be told by what is to be judged.
-            if let Some(limit) = self.latencies.slow_from().filter(|_| known >= KNOWN) {
-                slow.take(
-                    canary.slower_than(limit * slow.limit),
-                    stable.slower_than(limit),
-                );
-            }
-            self.latencies.merge(stable);
-            if known > FORGETS {
-                for count in &mut self.latencies.counts {
-                    *count /= 2;
-                }
-            }
+        if let Some(alone) = self.alone.as_mut().filter(|_| stable.requests == 0) {
+            alone.take(canary.failed());
+        }
+        for slow in &mut self.slow {
+            slow.take(canary, stable);
         }
         if let Some(predictions) = &mut self.predictions {
             predictions.take([&canary.predictions, &stable.predictions]);
@@ -320,34 +179,56 @@ impl Evidence {
         }
     }
 
-    /// The latency above which a request of the stable version's is slow, milliseconds.
-    pub fn slow_from(&self) -> Option<f64> {
-        self.latencies.slow_from()
+    /// What is slow, of a metric of time.
+    pub fn slow(&self, metric: AnalysisMetric) -> Option<&Slow> {
+        self.slow.iter().find(|slow| slow.metric == metric)
     }
 
     /// Puts into a canary's status what is to be known of it after a restart. A step that only begins has none of its own.
-    pub fn write(&self, rollout: &Rollout, canary: &mut CanaryStatus) {
-        let is_same = self.step == judged_step(rollout, canary);
-        let written = |comparison: &Option<Comparison>| {
-            comparison.map(|mut comparison| {
-                if !is_same {
-                    comparison.next_step();
-                }
-                comparison.written()
-            })
-        };
-        canary.errors = written(&self.errors);
-        canary.slow = written(&self.slow);
+    pub fn write(&self, rollout: &Rollout, canary: &mut CanaryStatus, now: Timestamp) {
+        let mut begun = self.clone();
+        if self.step != judged_step(rollout, canary) {
+            begun.comparisons().for_each(Comparison::next_step);
+            begun.predictions = None;
+        }
+        let slow = |metric| begun.slow(metric).map(|slow| slow.shares.written());
+        canary.recorded = Some(now);
+        canary.errors = begun.errors.as_ref().map(Recorded::written);
+        canary.slow = slow(AnalysisMetric::LatencyP99);
+        canary.slow_first_tokens = slow(AnalysisMetric::TimeToFirstToken);
+        canary.slow_tokens = slow(AnalysisMetric::TimePerOutputToken);
+        // Most canaries are never alone.
+        let alone = begun.alone.filter(|alone| alone.seen.trials > 0);
+        canary.alone = alone.as_ref().map(Recorded::written);
+        canary.disagreed = begun.disagreed.as_ref().map(Recorded::written);
+        canary.predictions = begun.predictions.as_ref().map(Recorded::written);
     }
 
     /// Whether the evidence has moved by much since it was written down.
     pub fn has_moved(&self, canary: &CanaryStatus) -> bool {
-        let pairs = [(&self.errors, &canary.errors), (&self.slow, &canary.slow)];
-        pairs.into_iter().any(|(now, written)| {
-            now.as_ref()
-                .zip(written.as_ref())
-                .is_some_and(|(now, written)| now.has_moved(written))
-        })
+        let slow = |metric| self.slow(metric).map(|slow| &slow.shares);
+        let nothing = self.alone.map(|alone| Share::new(alone.limit).written());
+        self.moved(self.errors.as_ref(), canary.errors.as_ref())
+            || self.moved(slow(AnalysisMetric::LatencyP99), canary.slow.as_ref())
+            || self.moved(
+                slow(AnalysisMetric::TimeToFirstToken),
+                canary.slow_first_tokens.as_ref(),
+            )
+            || self.moved(
+                slow(AnalysisMetric::TimePerOutputToken),
+                canary.slow_tokens.as_ref(),
+            )
+            || self.moved(
+                self.alone.as_ref(),
+                canary.alone.as_ref().or(nothing.as_ref()),
+            )
+            || self.moved(self.disagreed.as_ref(), canary.disagreed.as_ref())
+            || self.moved(self.predictions.as_ref(), canary.predictions.as_ref())
+    }
+
+    fn moved<R: Recorded>(&self, now: Option<&R>, written: Option<&R::Form>) -> bool {
+        now.zip(written)
+            .is_some_and(|(now, written)| now.has_moved(written, &self.levels))
     }
 }
 
@@ -381,22 +262,31 @@ pub fn sides(deployment: &ModelDeployment) -> Option<Sides<'_>> {
 /// The errors of a version that bakes, as far as its status knows; absent where they are not judged.
 pub fn bake(status: &ModelDeploymentStatus) -> Option<Share> {
     let bake = status.bake.as_ref()?;
-    let limit = bake.limit.as_ref()?.value().ok()?;
-    let worse = bake.worse.as_ref().and_then(|worse| worse.value().ok());
-    let seen = bake.errors.and_then(counts).unwrap_or_default();
-    Some(Share::resumed(limit, seen, [worse.unwrap_or(0.0), 0.0]))
+    let share = Share::new(bake.limit.as_ref()?.value().ok()?);
+    Some(Recorded::resumed(share, seen(bake).as_ref()))
 }
 
-/// Whether the evidence has moved by much since it was written down.
-pub fn has_share_moved(share: &Share, bake: &BakeStatus) -> bool {
-    let written = bake.worse.as_ref().and_then(|worse| worse.value().ok());
-    (share.evidence()[0] - written.unwrap_or(0.0)).abs() >= MOVED
+/// What the status of a version that bakes has of its errors.
+fn seen(bake: &BakeStatus) -> Option<ShareSeen> {
+    Some(ShareSeen {
+        limit: bake.limit.clone()?,
+        seen: bake.errors?,
+        worse: bake.worse.clone()?,
+        // That it is good is not asked while it bakes.
+        within: Decimal::from("0"),
+    })
 }
 
-/// Puts into a status what is to be known after a restart.
-pub fn write_share(share: &Share, bake: &mut BakeStatus) {
-    bake.errors = Some(counted(share.seen));
-    bake.worse = Some(number(share.evidence()[0]));
+/// Puts the errors of a version that bakes into its status, where they have moved by much and it is time.
+pub fn record_bake(share: &Share, bake: &mut BakeStatus, now: Timestamp) {
+    let nothing = || Share::new(share.limit).written();
+    let written = seen(bake).unwrap_or_else(nothing);
+    if share.has_moved(&written, &Levels::of_one())
+        && is_due(Some(bake.recorded.unwrap_or(bake.since)), bake.since, now)
+    {
+        let ShareSeen { seen, worse, .. } = share.written();
+        (bake.recorded, bake.errors, bake.worse) = (Some(now), Some(seen), Some(worse));
+    }
 }
 
 /// By how much the canary's share of errors may lie above the stable version's, where that is judged.
@@ -417,9 +307,13 @@ pub fn limit(checks: &[Analysis], metric: AnalysisMetric) -> Option<f64> {
     let check = checks.iter().find(|check| check.metric == metric)?;
     let limit = match metric {
         AnalysisMetric::ErrorRate => &check.not_worse_than,
-        AnalysisMetric::LatencyP99 => &check.max_ratio,
+        AnalysisMetric::LatencyP99
+        | AnalysisMetric::TimeToFirstToken
+        | AnalysisMetric::TimePerOutputToken => &check.max_ratio,
         AnalysisMetric::PredictionDrift => &check.max,
         AnalysisMetric::Agreement => &check.min,
+        // There may be several, each with two.
+        AnalysisMetric::Prometheus => &None,
     };
     limit.as_ref()?.value().ok()
 }
@@ -453,6 +347,10 @@ mod tests {
         }
     }
 
+    fn now() -> Timestamp {
+        Timestamp::from_second(99).expect("a time")
+    }
+
     fn trials(evidence: &Evidence) -> [u64; 2] {
         let errors = evidence.errors.expect("they are judged");
         [errors.rollout, errors.step].map(|shares| shares.candidate.trials)
@@ -479,16 +377,16 @@ mod tests {
         assert_eq!(trials(&other), [0, 0]);
 
         let mut status = canary(7, 1);
-        next.write(&rollout, &mut status);
+        next.write(&rollout, &mut status, now());
         let resumed = Evidence::resumed(&rollout, &status);
         assert_eq!(trials(&resumed), [50, 10]);
         assert!(!resumed.has_moved(&status));
         assert_eq!(trials(&Evidence::resumed(&stricter, &status)), [0, 0]);
         // A step that only begins has none of its own.
         let mut before = canary(7, 0);
-        evidence.write(&rollout, &mut before);
+        evidence.write(&rollout, &mut before, now());
         let mut begun = canary(7, 1);
-        evidence.write(&rollout, &mut begun);
+        evidence.write(&rollout, &mut begun, now());
         let requests = |status: &CanaryStatus| {
             let errors = status.errors.as_ref().expect("written");
             [&errors.rollout, &errors.step].map(|one| one.canary.requests)
@@ -502,31 +400,77 @@ mod tests {
         let mut evidence = Evidence::resumed(&rollout, &canary(7, 0));
         evidence.take(&traffic(50, 0, 50), &traffic(150, 0, 0));
         evidence.take(&traffic(50, 0, 50), &traffic(150, 0, 0));
-        let slow = evidence.slow.expect("it is judged");
+        let slow = &evidence.slow[0].shares;
         assert_eq!(slow.rollout.candidate.trials, 0, "not known yet");
-        assert_eq!(evidence.slow_from(), Some(3.0));
+        assert_eq!(evidence.slow[0].slow_from(), Some(3.0));
         evidence.take(&traffic(50, 0, 10), &traffic(150, 0, 3));
-        let slow = evidence.slow.expect("it is judged");
+        let slow = &evidence.slow[0].shares;
         // 1.5 times 3 ms is a bound; what lies in the bucket that ends there is not slow.
         assert_eq!(slow.rollout.candidate.successes, 10);
         assert_eq!(slow.rollout.stable.successes, 3);
     }
 
     #[test]
-    fn what_lies_across_the_limit_is_not_slow() {
-        let traffic = Traffic {
-            counts: vec![1, 2, 4, 8],
-            ..traffic(15, 0, 0)
+    fn what_was_counted_of_every_metric_goes_on_after_a_restart() {
+        let rollout: Rollout = serde_json::from_value(json!({
+            "strategy": "Shadow",
+            "analysis": [
+                {"metric": "ErrorRate", "notWorseThan": "0.01"}, {"metric": "TimeToFirstToken", "maxRatio": "1.5"},
+                {"metric": "TimePerOutputToken", "maxRatio": "2"}, {"metric": "PredictionDrift", "max": "0.2"},
+                {"metric": "Agreement", "min": "0.95"},
+            ],
+        }))
+        .expect("a roll-out");
+        let mut status = canary(7, 0);
+        let mut evidence = Evidence::resumed(&rollout, &status);
+        let of = |slow: u64| Traffic {
+            first_token: vec![100 - slow, 0, 0, slow],
+            per_token: vec![100, 0, 0, 0],
+            predictions: [(1, 60), (2, 40)].into(),
+            compared: 50,
+            agreed: 49,
+            ..traffic(100, 1, 0)
         };
-        for (limit, expected) in [
-            (0.0, 15),
-            (3.0, 14),
-            (3.1, 12),
-            (4.5, 12),
-            (99.0, 8),
-            (101.0, 0),
+        evidence.take(&of(0), &Traffic::default());
+        (0..6).for_each(|_| evidence.take(&of(20), &of(0)));
+        evidence.write(&rollout, &mut status, now());
+        assert!(status.slow.is_none(), "latency is not judged");
+        let resumed = Evidence::resumed(&rollout, &status);
+        let close = |a: [f64; 2], b: [f64; 2]| {
+            let far = a.iter().zip(b).any(|(a, b)| (a - b).abs() > 1e-3);
+            assert!(!far, "{a:?} {b:?}");
+        };
+        for (a, b) in evidence.slow.iter().zip(&resumed.slow) {
+            assert_eq!(a.shares.rollout.candidate, b.shares.rollout.candidate);
+            close(a.shares.step.evidence(), b.shares.step.evidence());
+            let late = [a, b].map(|one| one.shares.late.evidence());
+            close([late[0], 0.0], [late[1], 0.0]);
+        }
+        assert!(resumed.slow[0].shares.late.evidence() > 1.0);
+        for share in [|of: &Evidence| of.alone, |of: &Evidence| of.disagreed] {
+            let [a, b] = [&evidence, &resumed].map(|of| share(of).expect("it is judged"));
+            assert_eq!((a.limit, a.seen), (b.limit, b.seen));
+            close(a.evidence(), b.evidence());
+        }
+        assert_eq!(resumed.alone.expect("it is judged").seen.trials, 100);
+        let [a, b] = [&evidence, &resumed].map(|of| of.predictions.clone().expect("it is judged"));
+        assert!(a.looks() > 0 && b.looks() > a.looks(), "{a:?} {b:?}");
+        assert!((a.interval().upper - b.interval().upper).abs() < 1e-3);
+        assert!(!resumed.has_moved(&status));
+    }
+
+    #[test]
+    fn what_was_written_down_stands_for_a_time_that_grows_with_the_step() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        for (recorded, now, expected) in [
+            (None, 0, true),
+            (Some(0), 299, false),
+            (Some(0), 300, true),
+            (Some(36_000), 36_301, false),
+            (Some(36_000), 40_001, true),
         ] {
-            assert_eq!(traffic.slower_than(limit).successes, expected, "{limit} ms");
+            let due = is_due(recorded.map(at), at(0), at(now));
+            assert_eq!(due, expected, "{recorded:?} {now}");
         }
     }
 }

@@ -12,19 +12,26 @@
 mod analysis;
 mod autoscaling;
 mod children;
+mod comparison;
 mod evidence;
 mod gateway;
+mod levels;
 mod observed;
+mod pace;
 mod plan;
+mod readings;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 pub use autoscaling::{
     Autoscalers, CUSTOM_METRICS_GROUP, KEDA_GROUP, KEDA_VERSION, ScaledObject,
     trim as trim_autoscaler,
 };
-pub use evidence::{Evidence, Traffic, bake, sides};
+pub use evidence::{Evidence, bake, sides};
 pub use gateway::{GROUP as GATEWAY_GROUP, Gateway, HttpRoute, VERSION as GATEWAY_VERSION};
 pub use observed::Observed;
 pub use plan::{plan, refused};
+pub use readings::{Answer, KEPT as KEPT_READINGS, Query, Reading, Readings, queries};
+pub use traffic::Traffic;

@@ -9,8 +9,10 @@ use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion};
 use windlass_statistics::sequential::Share;
 
 use super::autoscaling::Autoscalers;
-use super::evidence::{Evidence, Traffic};
+use super::evidence::Evidence;
 use super::gateway::Gateway;
+use super::readings::Readings;
+use super::traffic::Traffic;
 use crate::presets::Presets;
 
 /// What is known of a ModelDeployment and all that belongs to it.
@@ -30,6 +32,8 @@ pub struct Observed {
     pub traffic: BTreeMap<String, Traffic>,
     /// How the sides of a roll-out compare.
     pub evidence: Option<Evidence>,
+    /// What queries of Prometheus answered, of those that the roll-out is judged by.
+    pub readings: Readings,
     /// The errors of the version that serves, while it bakes; absent where they are not judged.
     pub bake: Option<Share>,
     /// The DriftMonitors that watch it.

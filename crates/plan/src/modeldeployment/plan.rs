@@ -18,6 +18,7 @@ mod rollout;
 mod scaling;
 mod target;
 mod traffic;
+mod words;
 
 use std::collections::BTreeSet;
 

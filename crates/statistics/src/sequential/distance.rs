@@ -42,6 +42,27 @@ impl Distance {
         }
     }
 
+    /// Goes on after so many looks, with the interval that they had in common, and without what they counted: a look is of
+    /// what comes from now on, and worth what is left to it. `looks` may be more than there were, and not fewer.
+    pub fn resumed(self, looks: u32, interval: Interval) -> Self {
+        Self {
+            looks,
+            lower: interval.lower,
+            upper: interval.upper,
+            ..self
+        }
+    }
+
+    /// The chance that the lower end ever lies above the distance, and that the upper one ever lies below.
+    pub const fn levels(&self) -> [f64; 2] {
+        self.levels
+    }
+
+    /// How often it was looked at.
+    pub const fn looks(&self) -> u32 {
+        self.looks
+    }
+
     /// Takes what was counted of both sides since the last look, by bin.
     pub fn take(&mut self, counted: [&BTreeMap<i32, u64>; 2]) {
         for (side, counted) in self.sides.iter_mut().zip(counted) {
@@ -116,6 +137,23 @@ mod tests {
         let interval = distance.interval();
         assert!((interval.lower - (0.5 - radius(0.01))).abs() < 1e-12);
         assert!((interval.upper - (0.5 + radius(0.05)).min(1.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_was_written_down_goes_on_with_what_is_left_of_the_chance_to_be_wrong() {
+        let of = |a: u64, b: u64| BTreeMap::from([(1, a), (2, b)]);
+        let mut before = Distance::new(0.01, 0.05);
+        before.take([&of(4000, 6000), &of(4000, 6000)]);
+        let mut resumed = Distance::new(0.01, 0.05).resumed(before.looks(), before.interval());
+        assert_eq!(resumed.interval(), before.interval());
+        let mut fresh = Distance::new(0.01, 0.05);
+        for one in [&mut resumed, &mut fresh] {
+            one.take([&of(50, 50), &of(50, 50)]);
+        }
+        assert_eq!((resumed.looks(), fresh.looks()), (2, 1));
+        // The second look is worth a quarter of the first; what was known before is known.
+        assert_eq!(resumed.interval(), before.interval());
+        assert!(fresh.interval().upper > before.interval().upper);
     }
 
     #[test]

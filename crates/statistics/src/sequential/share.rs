@@ -76,6 +76,18 @@ impl Share {
     pub fn decision(&self, level_of_harm: f64, level_of_pass: f64) -> Decision {
         super::decision(self.evidence(), level_of_harm, level_of_pass)
     }
+
+    /// About how many more trials it takes until [`Decision::Pass`], if they go on as they did; absent where they never would.
+    pub fn trials_to_pass(&self, level: f64) -> Option<f64> {
+        let missing = -level.ln() - self.within;
+        let share = guess(self.seen);
+        if share >= self.limit {
+            return None;
+        }
+        let rate = share * (share / self.limit).ln()
+            + (1.0 - share) * ((1.0 - share) / (1.0 - self.limit)).ln();
+        Some((missing / rate).max(0.0))
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +113,23 @@ mod tests {
         ] {
             assert_eq!(share.decision(0.01, 0.05), expected, "{what}: {share:?}");
         }
+    }
+
+    #[test]
+    fn how_many_more_it_takes_is_about_so_many() {
+        let mut share = after(0.05, 10, 0, 10);
+        let wanted = share.trials_to_pass(0.001).expect("a number");
+        let mut more = 0.0;
+        while share.decision(0.01, 0.001) != Decision::Pass {
+            share.take(Proportion {
+                successes: 0,
+                trials: 10,
+            });
+            more += 10.0;
+        }
+        assert!((0.7..1.4).contains(&(wanted / more)), "{wanted} {more}");
+        assert_eq!(share.trials_to_pass(0.001), Some(0.0));
+        assert_eq!(after(0.05, 50, 1, 10).trials_to_pass(0.05), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use windlass_statistics::gate::Decision;
 use windlass_statistics::normal;
 use windlass_statistics::proportion::Proportion;
 use windlass_statistics::random::Random;
-use windlass_statistics::sequential::Shares;
+use windlass_statistics::sequential::{Late, Shares};
 
 /// By how much the canary's share of errors may lie above the stable version's.
 pub const ALLOWED: f64 = 0.005;
@@ -101,6 +101,47 @@ pub fn ever_wrong(traffic: Traffic, requests: u64, runs: u32, seed: u64) -> [f64
         }
     }
     wrong.map(|wrong| share(wrong, runs))
+}
+
+/// Requests to the canary from when its share of errors becomes `then` until it is called worse at a level, by all that was
+/// seen and by bets that begin at every look; those of roll-outs where it was called so before are apart, as shares of all.
+pub fn found_late(
+    traffic: Traffic,
+    (good, then): (u64, f64),
+    level: f64,
+    runs: u32,
+    seed: u64,
+) -> [(Vec<u64>, f64); 2] {
+    let mut random = Random::new(seed);
+    let mut found = [const { Vec::new() }; 2];
+    let mut early = [0; 2];
+    for _ in 0..runs {
+        let (mut all, mut late) = (Shares::new(ALLOWED), Late::new(ALLOWED));
+        let mut at = [None; 2];
+        let mut seen = 0;
+        while seen < good + MOST && at.contains(&None) {
+            let is_good = seen < good;
+            let canary = if is_good { traffic.canary } else { then };
+            let (canary, stable) = look(&mut random, Traffic { canary, ..traffic });
+            seen += canary.trials;
+            all.take(canary, stable);
+            late.take(canary, stable);
+            for (at, evidence) in at.iter_mut().zip([all.evidence()[0], late.evidence()]) {
+                if evidence >= -level.ln() {
+                    at.get_or_insert(seen);
+                }
+            }
+        }
+        for ((at, found), early) in at.iter().zip(&mut found).zip(&mut early) {
+            match at {
+                Some(at) if *at <= good => *early += 1,
+                Some(at) => found.push(at - good),
+                None => {}
+            }
+        }
+    }
+    let [all, late] = found;
+    [(all, share(early[0], runs)), (late, share(early[1], runs))]
 }
 
 /// As progressive delivery does it elsewhere: at each of so many checks, the share of errors of the last requests is held

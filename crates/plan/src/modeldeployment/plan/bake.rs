@@ -10,7 +10,7 @@ use windlass_statistics::proportion::Proportion;
 
 use super::{Reconcile, replicas};
 use crate::modeldeployment::analysis;
-use crate::modeldeployment::evidence::{self, allowed_errors};
+use crate::modeldeployment::evidence::{LEAST_LIMIT, allowed_errors, record_bake};
 use crate::modeldeployment::stages::span;
 use crate::{Note, Plan};
 
@@ -19,8 +19,6 @@ use crate::{Note, Plan};
 const LEAST: SignedDuration = SignedDuration::from_secs(30);
 /// Confidence in the share of errors that the version before had.
 const CONFIDENCE: f64 = 0.95;
-/// The least share of errors that may be the limit: one below is no limit that a count could be held to.
-const LEAST_LIMIT: f64 = 0.001;
 
 /// What a look at a version that bakes comes to.
 pub(super) enum Watched {
@@ -61,6 +59,7 @@ impl Reconcile<'_> {
             since: self.now,
             until: self.now.checked_add(lasts).unwrap_or(Timestamp::MAX),
             limit,
+            recorded: None,
             errors: None,
             worse: None,
         })
@@ -126,10 +125,9 @@ impl Reconcile<'_> {
             return Watched::TakenBack;
         }
         if let Some(share) = &self.observed.bake
-            && evidence::has_share_moved(share, bake)
             && let Some(bake) = &mut plan.status.bake
         {
-            evidence::write_share(share, bake);
+            record_bake(share, bake, self.now);
         }
         Watched::Serves(Some(old.name_any()))
     }

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::SignedDuration;
 use kube::ResourceExt;
 use windlass_api::{
     Action, CanaryStatus, ModelDeploymentStatus, ModelVersion, RolloutOutcome, RolloutRecord,
@@ -21,11 +21,13 @@ use windlass_api::{
 use super::conditions::NEVER_READY;
 use super::made::Made;
 use super::traffic::Split;
+use super::words::{began, held, lasts};
 use super::{Reconcile, replicas};
 use crate::modeldeployment::analysis::{self, Finding, Seen};
 use crate::modeldeployment::children;
-use crate::modeldeployment::evidence::Evidence;
+use crate::modeldeployment::evidence::{Evidence, is_due};
 use crate::modeldeployment::gateway::Taken;
+use crate::modeldeployment::readings::Names;
 use crate::modeldeployment::stages::{Stage, stages_digest};
 use crate::{Note, Plan, Problem, pods};
 
@@ -61,8 +63,8 @@ pub(super) enum Next<'a> {
     AwaitPodsAnew,
     /// A stage begins.
     Begin(&'a Stage),
-    /// A stage goes on, and what is known so far.
-    Hold(String),
+    /// A stage goes on: what is known so far, and what is awaited beside evidence, where that is something.
+    Hold { said: String, awaits: String },
     /// A stage goes on, and what is so whatever was counted.
     Say(String),
     /// A stage has passed, on this evidence.
@@ -137,12 +139,9 @@ impl Reconcile<'_> {
                     canary.analysis = Some(said);
                 }
             }
-            // The status is written where it has another thing to say, or the evidence has moved by much.
-            Next::Hold(said) => {
-                let before = canary.analysis.as_deref().unwrap_or_default();
-                let is_other = without_numbers(before) != without_numbers(&said);
-                if self.has_moved(&canary) || (is_other && self.may_say(&canary)) {
-                    canary.analysis = Some(said);
+            Next::Hold { said, awaits } => {
+                if self.is_news(&canary, &said, &awaits) {
+                    canary.analysis = Some(held(said, &awaits));
                 }
             }
             Next::Pass(said) => {
@@ -175,9 +174,10 @@ impl Reconcile<'_> {
             Next::Resume => self.resume(&mut canary, plan),
         }
         // Where something is written anyway, it is too: after a restart of the operator it goes on from there.
-        let is_written = self.before.canary.as_ref() != Some(&canary) || self.has_moved(&canary);
+        let is_written = self.before.canary.as_ref() != Some(&canary)
+            || (self.has_moved(&canary) && is_due(canary.recorded, began(&canary), self.now));
         if let Some(evidence) = self.evidence(&canary).filter(|_| is_written) {
-            evidence.write(&self.deployment.spec.rollout, &mut canary);
+            evidence.write(&self.deployment.spec.rollout, &mut canary, self.now);
         }
         plan.status.canary = Some(canary);
         self.refused_route(split).map_or(Ok(()), Err)
@@ -222,8 +222,14 @@ impl Reconcile<'_> {
                     steps_digest: None,
                     interruptions: 0,
                     analysis: None,
+                    recorded: None,
                     errors: None,
                     slow: None,
+                    slow_first_tokens: None,
+                    slow_tokens: None,
+                    alone: None,
+                    disagreed: None,
+                    predictions: None,
                     in_place: false,
                     failure: None,
                     said_before: self.said_so_far(),
@@ -397,11 +403,6 @@ impl Reconcile<'_> {
         evidence.is_some_and(|evidence| evidence.has_moved(canary))
     }
 
-    /// Whether what is said of the canary is known: its pods have been asked in this stage, or there is nothing to ask.
-    fn may_say(&self, canary: &CanaryStatus) -> bool {
-        self.observed.traffic.contains_key(&canary.version) || !self.is_analysed()
-    }
-
     /// How many pods a version's Deployment asks for.
     fn asked(&self, version: &ModelVersion) -> i32 {
         self.child(version)
@@ -425,7 +426,7 @@ impl Reconcile<'_> {
     }
 
     /// Whether the canary is compared with the stable version before it takes all the traffic: only where both have some.
-    fn is_analysed(&self) -> bool {
+    pub(super) fn is_analysed(&self) -> bool {
         match self.deployment.spec.rollout.strategy {
             Strategy::Canary | Strategy::Shadow => true,
             Strategy::BlueGreen | Strategy::Recreate => false,
@@ -442,10 +443,20 @@ impl Reconcile<'_> {
             let traffic = self.observed.traffic.get(version);
             traffic.cloned().unwrap_or_default()
         };
+        let meta = &self.deployment.metadata;
         let seen = Seen {
             canary: &of(&canary.version),
             stable: &stable.map(|stable| of(&stable.version)).unwrap_or_default(),
             evidence: self.evidence(canary),
+            readings: &self.observed.readings,
+            names: Names {
+                namespace: meta.namespace.as_deref().unwrap_or_default(),
+                name: meta.name.as_deref().unwrap_or_default(),
+                stable: stable.map_or("", |stable| &stable.version),
+                canary: &canary.version,
+            },
+            since: began(canary),
+            now: self.now,
             steps: self.stages.len(),
             is_last: usize::try_from(canary.step).is_ok_and(|at| at + 1 >= self.stages.len()),
             is_over: self.stage(canary).is_none(),
@@ -498,9 +509,10 @@ impl Reconcile<'_> {
             (Some(started), Some(stage)) if self.now.duration_since(started) < stage.hold => {
                 Next::Say(lasts(stage, started))
             }
-            _ if self.is_taken(split) != Taken::Yes => {
-                Next::Hold(format!("{said}; the Gateway has not taken the route yet"))
-            }
+            _ if self.is_taken(split) != Taken::Yes => Next::Hold {
+                said,
+                awaits: "the Gateway has not taken the route yet".to_owned(),
+            },
             (_, stage) => {
                 let is_let_pass = self.is_let_pass(canary);
                 let said = if is_let_pass {
@@ -512,10 +524,14 @@ impl Reconcile<'_> {
                     // It goes on being judged until it takes all.
                     None if is_good || is_let_pass => Next::Promote,
                     Some(stage) if is_let_pass || (is_good && !stage.pause) => Next::Pass(said),
-                    Some(_) if is_good => {
-                        Next::Hold(format!("{said}; {}", self.waits_for_a_person(canary)))
-                    }
-                    None | Some(_) => Next::Hold(said),
+                    Some(_) if is_good => Next::Hold {
+                        said,
+                        awaits: self.waits_for_a_person(canary),
+                    },
+                    None | Some(_) => Next::Hold {
+                        said,
+                        awaits: String::new(),
+                    },
                 }
             }
         }
@@ -625,19 +641,6 @@ fn awaits(stable: &ModelVersion, sizes: Sizes) -> String {
         return format!("waiting until the pods of {} are gone", stable.name_any());
     }
     format!("waiting until {} pods are ready", sizes.canary)
-}
-
-/// What is said of a stage that has begun.
-fn lasts(stage: &Stage, started: Timestamp) -> String {
-    let end = started + stage.hold;
-    let end = end.round(Unit::Second).unwrap_or(end);
-    format!("the step lasts until {end} at least")
-}
-
-/// What is said, whatever was counted.
-fn without_numbers(said: &str) -> String {
-    let is_counted = |letter: &char| letter.is_ascii_digit() || *letter == '.';
-    said.chars().filter(|letter| !is_counted(letter)).collect()
 }
 
 /// How many pods a canary of this weight has, beside all of the stable version's.

@@ -1,10 +1,13 @@
 //! Latencies whose true distributions are known, judged by the very code that judges a roll-out, look by look.
 
+use jiff::Timestamp;
 use serde_json::json;
 use windlass_api::{Analysis, CanaryStatus, Rollout};
 use windlass_statistics::random::Random;
 
+use super::judgement::NAMES;
 use crate::modeldeployment::analysis::{Finding, Seen, judge};
+use crate::modeldeployment::readings::Readings;
 use crate::modeldeployment::{Evidence, Traffic};
 
 /// Requests to the canary between two looks, and of the stable version's for each of them.
@@ -63,6 +66,10 @@ fn decided(times: f64, sigma: f64, number: u64) -> (u64, u64, u64) {
                 canary: &new,
                 stable: &old,
                 evidence: Some(&evidence),
+                readings: &Readings::NoPrometheus,
+                names: NAMES,
+                since: Timestamp::UNIX_EPOCH,
+                now: Timestamp::UNIX_EPOCH,
                 steps: 1,
                 is_last: true,
                 is_over: false,

@@ -2,10 +2,12 @@
 
 mod crashes;
 mod held;
+mod judgement;
 mod latencies;
 mod pods;
 mod policies;
 mod properties;
+mod restarts;
 mod scaling;
 mod strategies;
 mod world;

@@ -8,10 +8,11 @@ use kube::ResourceExt;
 use serde_json::json;
 use windlass_api::condition::{AVAILABLE, READY, RECONCILING, STALLED};
 use windlass_api::{ModelVersion, RolloutOutcome};
+use windlass_statistics::random::Random;
 
 use super::world::World;
 use crate::fixtures::{assert_restricted, at, given, object, readable, steps, version, waiting};
-use crate::modeldeployment::refused;
+use crate::modeldeployment::{Answer, refused};
 use crate::{Child, Problem, Step};
 
 fn in_format(mut version: Arc<ModelVersion>, format: &str) -> Arc<ModelVersion> {
@@ -221,10 +222,93 @@ fn only_a_canary_that_has_shown_that_it_is_no_worse_takes_all_and_the_status_is_
     world.observed.traffic.clear();
     world.wait(1).settle();
     assert_eq!(world.writes, writes, "nor what is not known for a moment");
-    world.traffic(900, 0).wait(1).settle();
-    assert!(world.writes > writes, "evidence that has moved is");
+    world.traffic_of(300, [6, 4]).wait(10).settle();
+    assert_eq!(world.writes, writes, "nor evidence, so soon");
+    world.traffic_of(300, [6, 4]).wait(300).settle();
+    assert_eq!(world.writes, writes + 1, "which is in time");
     world.traffic(3000, 0).settle();
     assert_eq!(world.stable().as_deref(), Some("churn-2"));
+}
+
+#[test]
+fn a_step_takes_one_write_at_most_for_what_is_compared_in_it_however_often_it_is_looked_at() {
+    let mut random = Random::new(61);
+    let mut world = World::rolling(json!({"rollout": {
+        "steps": [{"weight": 10, "hold": "5m"}, {"weight": 50, "hold": "5m"}], "minRequests": 10,
+    }}));
+    let mut looks = 0;
+    while world.canary().is_some() && looks < 3000 {
+        let errors = [(); 2].map(|()| u64::from(random.uniform() < 0.3));
+        world.all_ready().traffic_of(30, errors).wait(2).settle();
+        looks += 1;
+    }
+    println!("{} writes in {looks} looks", world.told);
+    assert_eq!(world.stable().as_deref(), Some("churn-2"));
+    assert!(looks >= 300, "{looks}");
+    assert!(world.told <= 2, "{}", world.told);
+}
+
+#[test]
+fn a_query_decides_by_answers_in_a_row_alone_and_what_is_no_answer_is_told_and_waits() {
+    use Answer::{Failed, Nothing, Refused, Several, Value};
+    let query = "errors{version=\"churn-2\"}";
+    let mut world = World::rolling(json!({"rollout": {
+        "steps": [{"weight": 10, "hold": "60s"}, {"weight": 50, "hold": "60s"}],
+        "analysis": [{
+            "metric": "Prometheus", "query": "errors{version=\"{{ canary }}\"}", "max": "0.01", "count": 2,
+        }],
+    }}));
+    world.all_ready().settle().traffic(500, 0).wait(90).settle();
+    assert!(
+        world.said(READY).contains("was given no Prometheus"),
+        "{}",
+        world.said(READY)
+    );
+    for (answer, part) in [
+        (
+            Refused("1:7: parse error".to_owned()),
+            "is refused by Prometheus: 1:7: parse error",
+        ),
+        (
+            Failed("connection refused".to_owned()),
+            "has no answer: connection refused",
+        ),
+        (Nothing, "answers nothing"),
+        (Several(3), "answers 3 series"),
+        (Value(f64::NAN), "answers NaN"),
+        (
+            Value(0.5),
+            "answers 0.5 (0.01 or less is good), 1 of 2 times one after the other",
+        ),
+    ] {
+        let answers = [answer.clone()];
+        world.wait(31).answered(query, &answers).wait(10).settle();
+        assert_eq!(
+            world.status().canary.map(|canary| canary.step),
+            Some(0),
+            "{answer:?}"
+        );
+        let said = world.said(READY);
+        assert!(said.contains("spec.rollout.analysis[0].query "), "{said}");
+        assert!(said.contains(part), "{said}");
+    }
+    world.answered(query, &[Value(0.01), Value(0.0)]).settle();
+    assert_eq!(world.status().canary.map(|canary| canary.step), Some(1));
+    // What was answered in the step before says nothing in the next one.
+    world.all_ready().settle().traffic(500, 0).wait(61);
+    world
+        .answered(query, &[Value(0.0), Failed(String::new())])
+        .settle();
+    assert_eq!(world.canary().as_deref(), Some("churn-2"));
+    world.answered(query, &[Value(0.02), Value(0.02)]).settle();
+    assert_eq!(world.stable().as_deref(), Some("churn-1"));
+    assert!(
+        world
+            .said(READY)
+            .contains("answers 0.02 (0.01 or less is good), 2 times one after the other"),
+        "{}",
+        world.said(READY)
+    );
 }
 
 #[test]

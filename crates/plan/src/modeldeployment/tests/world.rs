@@ -8,12 +8,14 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use windlass_api::{
-    ModelDeployment, ModelDeploymentStatus, ModelVersion, annotations, condition, is_true, labels,
+    CanaryStatus, ModelDeployment, ModelDeploymentStatus, ModelVersion, annotations, condition,
+    is_true, labels,
 };
 
 use crate::fixtures::{as_kept, at, is_so, object, pod, presets, said, version};
 use crate::modeldeployment::{
-    Autoscalers, Evidence, Gateway, HttpRoute, Observed, Traffic, plan, sides,
+    Answer, Autoscalers, Evidence, Gateway, HttpRoute, Observed, Reading, Readings, Traffic, plan,
+    sides,
 };
 use crate::{Child, Doomed, Plan, Step, pods};
 
@@ -34,6 +36,8 @@ pub struct World {
     may_fall: bool,
     /// Statuses that were written, and steps that changed something.
     pub writes: usize,
+    /// Statuses that were written though the roll-out is where it was: of what is said and what was compared.
+    pub told: usize,
 }
 
 pub fn deployment(spec: Value) -> ModelDeployment {
@@ -64,6 +68,7 @@ impl World {
             services: Vec::new(),
             traffic: BTreeMap::new(),
             evidence: None,
+            readings: Readings::NoPrometheus,
             bake: None,
             monitors: Vec::new(),
             gateway: Gateway::default(),
@@ -81,6 +86,7 @@ impl World {
             may_fall: false,
             now: 0,
             writes: 0,
+            told: 0,
         }
     }
 
@@ -232,6 +238,17 @@ impl World {
                     self.weights.push(now);
                 }
             }
+            let before = self.status().canary;
+            let is_told = plan
+                .status
+                .canary
+                .as_ref()
+                .zip(before.as_ref())
+                .is_some_and(|(now, before)| {
+                    let place = |one: &CanaryStatus| (one.step, one.step_started, one.since);
+                    now != before && place(now) == place(before)
+                });
+            self.told += usize::from(is_told);
             Arc::make_mut(&mut self.observed.deployment).status = Some(plan.status);
             self.writes += 1;
         }
@@ -452,7 +469,7 @@ impl World {
         .into();
         // It came little by little, and is more of what came before.
         let mut all = sides.evidence.after(self.known.as_ref());
-        if all.slow_from().is_none() {
+        if all.slow.iter().any(|slow| slow.slow_from().is_none()) {
             // The stable version's latencies are known before.
             let latencies = Traffic {
                 requests: 0,
@@ -488,6 +505,18 @@ impl World {
         };
         all.take(canary, &stable);
         self.known = Some(all);
+        self
+    }
+
+    /// What the query of this text answered in the last minutes, the newest last, each half a minute before the next.
+    pub fn answered(&mut self, query: &str, answers: &[Answer]) -> &mut Self {
+        let places = (0..answers.len()).rev();
+        let reading = |(answer, place): (&Answer, usize)| Reading {
+            at: at(self.now - 30 * i64::try_from(place).expect("small")),
+            answer: answer.clone(),
+        };
+        let all = answers.iter().zip(places).map(reading).collect();
+        self.observed.readings = Readings::Of([(query.to_owned(), all)].into());
         self
     }
 
