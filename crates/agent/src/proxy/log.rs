@@ -216,7 +216,9 @@ impl Log {
                 Some(due) => timeout_at(due.into(), all).await.ok(),
             };
             // Each gives back what it keeps once it is read, before all are.
-            received.drain(..).for_each(|entry| self.take(&entry));
+            for entry in received.drain(..) {
+                self.take(&entry);
+            }
             if count == Some(0) {
                 break;
             }

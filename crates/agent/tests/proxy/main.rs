@@ -196,7 +196,6 @@ async fn a_client_keeps_its_connection_to_the_server_and_gets_another_when_that_
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(connections.load(SeqCst), 10, "two requests over each");
-    // Which is left unused is closed, not kept for as long as the client keeps its own.
     let observations = proxy
         .observe(|observations| observations.requests == 20)
         .await;
