@@ -104,7 +104,13 @@ mod tests {
     #[test]
     fn an_adapter_that_goes_is_no_news_and_one_that_comes_is() {
         let without = Served {
-            schedulers: Schedulers::default(),
+            schedulers: Schedulers {
+                kueue: false,
+                native: gang::native(&[]),
+                kai: false,
+                volcano: false,
+                device_claims: DeviceClaims::NotServed,
+            },
             routes: false,
             keda: true,
             metrics_of_pods: false,
