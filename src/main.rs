@@ -52,8 +52,8 @@ struct Arguments {
     ask_trainers: bool,
     #[command(flatten)]
     input_cache: input_cache::Arguments,
-    /// A Prometheus that has DCGM's metrics, such as http://prometheus.monitoring:9090: who holds GPUs and does not use
-    /// them is told so. Without it, nobody is.
+    /// A Prometheus, such as http://prometheus.monitoring:9090. With DCGM's metrics, who holds GPUs and does not use them is
+    /// told so; with the agents', KEDA is pointed to it for ModelDeployments that are scaled by concurrency or latency.
     #[arg(long, env = "WINDLASS_PROMETHEUS_URL")]
     prometheus_url: Option<String>,
     /// A file with the bearer token for Prometheus.
@@ -122,6 +122,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 ask_trainers: arguments.ask_trainers,
                 input_cache: arguments.input_cache.cache(),
                 prometheus: prometheus.clone(),
+                prometheus_url: arguments.prometheus_url.clone(),
                 presets: presets.clone(),
                 served: apis,
                 metrics: metrics.clone(),

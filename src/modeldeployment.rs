@@ -6,14 +6,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, ModelDeploymentStatus, labels};
-use windlass_plan::modeldeployment::{Gateway, Observed, plan, refused};
+use windlass_plan::modeldeployment::{Autoscalers, Gateway, Observed, plan, refused};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
 use crate::runtime::kept::{Fact, OF_DEPLOYMENT, OF_GATEWAY, OF_MODEL, Ours, UNDER_WAY, so};
 use crate::runtime::scrape::counted_since;
-use crate::runtime::stores::{OurCache, Stores};
+use crate::runtime::stores::{OurCache, Stores, is_owned_by};
 use crate::trainingjob::versions_of;
 
 impl Planned for ModelDeployment {
@@ -63,6 +63,7 @@ impl Planned for ModelDeployment {
                 .drift_monitors
                 .labelled(&namespace, OF_DEPLOYMENT, &name),
             gateway: gateway(&self, stores),
+            autoscalers: autoscalers(&self, context),
             claims: stores.claims.within(&namespace),
             presets: context.presets.clone(),
             agent_image: context.agent_image.clone(),
@@ -125,5 +126,24 @@ fn gateway(deployment: &ModelDeployment, stores: &Stores) -> Gateway {
         is_served: routes.is_some(),
         route: routes.and_then(|routes| routes.get(&namespace, &name)),
         others,
+    }
+}
+
+/// What is known of autoscalers for one; another's of its name is none of ours.
+fn autoscalers(deployment: &ModelDeployment, context: &Context) -> Autoscalers {
+    let (stores, uid) = (&context.stores, deployment.uid().unwrap_or_default());
+    let (namespace, name) = (
+        deployment.namespace().unwrap_or_default(),
+        deployment.name_any(),
+    );
+    let horizontal = stores.autoscalers.get(&namespace, &name);
+    let scaled = stores.scaled_objects.as_ref();
+    let scaled = scaled.and_then(|cache| cache.get(&namespace, &name));
+    Autoscalers {
+        has_keda: stores.scaled_objects.is_some(),
+        has_adapter: context.has_metrics_of_pods,
+        prometheus: context.prometheus_url.clone(),
+        horizontal: horizontal.filter(|one| is_owned_by(&**one, &uid)),
+        scaled: scaled.filter(|one| is_owned_by(&**one, &uid)),
     }
 }

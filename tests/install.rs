@@ -11,7 +11,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use serde_json::Value;
-use windlass_plan::presets::Presets;
+use windlass_api::Protocol;
+use windlass_plan::presets::{Presets, Wanted};
 use windlass_testcluster::process::wait_for;
 use windlass_testcluster::programs::{Program, ensure};
 use windlass_testcluster::{Cluster, Kubectl, Options, Shape};
@@ -183,6 +184,18 @@ fn the_operator_is_as_safe_as_is_said() {
             }
         }
     }
+    // Of users' roles, which the cluster's own view, edit and admin take in, nobody holds any by the chart.
+    let bound = objects.iter().filter(|((kind, _, name), _)| {
+        (kind == "ClusterRole" || kind == "Role") && name == "windlass"
+    });
+    let pairs: usize = bound
+        .flat_map(|(_, role)| role["rules"].as_array().unwrap())
+        .map(|rule| rule["verbs"].as_array().unwrap().len())
+        .sum();
+    assert!(
+        pairs <= 35,
+        "the operator has {pairs} pairs of rule and verb"
+    );
     let deployment = &objects[&key("Deployment", "windlass")]["spec"];
     assert_eq!(deployment["replicas"], 2);
     let pod = &deployment["template"]["spec"];
@@ -221,9 +234,15 @@ fn the_operator_can_read_the_presets_of_the_chart() {
         .unwrap()
     };
     let shipped = presets(&[]);
+    let wanted = |name, format, protocol| Wanted {
+        field: "spec",
+        name,
+        format,
+        protocol,
+    };
     for format in shipped.presets["mlserver"].formats.keys() {
-        let template = shipped
-            .template("spec.runtime", Some("mlserver"), format)
+        let (_, template) = shipped
+            .template(wanted(Some("mlserver"), format, Protocol::OpenInference))
             .unwrap();
         let pod = windlass_plan::template::parse("presets.mlserver.template", &template)
             .unwrap()
@@ -237,6 +256,98 @@ fn the_operator_can_read_the_presets_of_the_chart() {
             "{format}"
         );
     }
+    // Which server it is without a word of it.
+    for (format, protocol, name, image) in [
+        (
+            "MLflow",
+            Protocol::OpenInference,
+            "mlserver",
+            "docker.io/seldonio/mlserver:",
+        ),
+        (
+            "SKLearn",
+            Protocol::OpenInferenceGRPC,
+            "mlserver",
+            "docker.io/seldonio/mlserver:",
+        ),
+        (
+            "XGBoost",
+            Protocol::OpenInference,
+            "mlserver",
+            "docker.io/seldonio/mlserver:",
+        ),
+        (
+            "ONNX",
+            Protocol::OpenInference,
+            "onnx",
+            "docker.io/openvino/model_server:",
+        ),
+        (
+            "ONNX",
+            Protocol::V1,
+            "onnx",
+            "docker.io/openvino/model_server:",
+        ),
+        (
+            "PyTorch",
+            Protocol::OpenInference,
+            "triton",
+            "nvcr.io/nvidia/tritonserver:",
+        ),
+        (
+            "TorchScript",
+            Protocol::OpenInferenceGRPC,
+            "triton",
+            "nvcr.io/nvidia/tritonserver:",
+        ),
+        (
+            "TensorRT",
+            Protocol::OpenInference,
+            "triton",
+            "nvcr.io/nvidia/tritonserver:",
+        ),
+        (
+            "Safetensors",
+            Protocol::OpenAI,
+            "vllm",
+            "docker.io/vllm/vllm-openai:",
+        ),
+        (
+            "HuggingFace",
+            Protocol::OpenAI,
+            "vllm",
+            "docker.io/vllm/vllm-openai:",
+        ),
+    ] {
+        let (found, template) = shipped.template(wanted(None, format, protocol)).unwrap();
+        assert_eq!(found, name, "{format}");
+        let pod = windlass_plan::template::parse("presets", &template).unwrap();
+        let server = pod.spec.unwrap().containers.remove(0);
+        assert!(server.image.unwrap().starts_with(image), "{format}");
+        // By which a number of pods can follow the CPU.
+        let requests = server.resources.and_then(|it| it.requests).unwrap();
+        assert!(requests.contains_key("cpu"), "{format}");
+        let read_only = server.security_context.unwrap().read_only_root_filesystem;
+        assert_eq!(read_only, Some(true), "{format}");
+    }
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let pinned = presets(&[
+        "--set",
+        &format!("triton.image.digest={digest}"),
+        "--set-json",
+        r#"triton.resources={"limits":{"nvidia.com/gpu":2}}"#,
+    ]);
+    let server = &pinned.presets["triton"].template.0["spec"]["containers"][0];
+    assert_eq!(
+        (
+            &server["image"],
+            &server["resources"]["limits"]["nvidia.com/gpu"]
+        ),
+        (
+            &format!("nvcr.io/nvidia/tritonserver@{digest}").into(),
+            &2.into()
+        )
+    );
 
     let other = presets(&[
         "--set",

@@ -109,6 +109,14 @@ impl Writer<'_> {
                         self.apply(&**budget, &stores.pod_disruption_budgets)
                             .await?;
                     }
+                    Child::HorizontalPodAutoscaler(autoscaler) => {
+                        self.apply(&**autoscaler, &stores.autoscalers).await?;
+                    }
+                    Child::ScaledObject(scaled) => {
+                        if let Some(cache) = &stores.scaled_objects {
+                            self.apply(&**scaled, cache).await?;
+                        }
+                    }
                     Child::HttpRoute(route) => {
                         if let Some(cache) = &stores.http_routes {
                             self.apply(&**route, cache).await?;
@@ -149,6 +157,14 @@ impl Writer<'_> {
                 }
                 Step::Delete(Doomed::Service(name)) => {
                     self.delete(name, &background, &stores.services).await?;
+                }
+                Step::Delete(Doomed::HorizontalPodAutoscaler(name)) => {
+                    self.delete(name, &background, &stores.autoscalers).await?;
+                }
+                Step::Delete(Doomed::ScaledObject(name)) => {
+                    if let Some(cache) = &stores.scaled_objects {
+                        self.delete(name, &background, cache).await?;
+                    }
                 }
                 Step::Delete(Doomed::HttpRoute(name)) => {
                     if let Some(cache) = &stores.http_routes {

@@ -259,7 +259,9 @@ fn is_deleted<S>(plan: &Plan<S>, name: &str) -> bool {
             | Doomed::PodGroup(_)
             | Doomed::Deployment(_)
             | Doomed::Service(_)
-            | Doomed::HttpRoute(_),
+            | Doomed::HttpRoute(_)
+            | Doomed::HorizontalPodAutoscaler(_)
+            | Doomed::ScaledObject(_),
         )
         | Step::Apply(_)
         | Step::Create(_) => false,

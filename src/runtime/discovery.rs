@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use kube::Client;
 use windlass_plan::gpus::claims::DeviceClaims;
-use windlass_plan::modeldeployment::{GATEWAY_GROUP, GATEWAY_VERSION};
+use windlass_plan::modeldeployment::{
+    CUSTOM_METRICS_GROUP, GATEWAY_GROUP, GATEWAY_VERSION, KEDA_GROUP, KEDA_VERSION,
+};
 use windlass_plan::trainingjob::{Schedulers, gang};
 
 /// How often the cluster is asked again.
@@ -19,6 +21,22 @@ pub struct Served {
     pub schedulers: Schedulers,
     /// Whether it has HTTPRoutes of the Gateway API.
     pub routes: bool,
+    /// Whether it has ScaledObjects of KEDA's.
+    pub keda: bool,
+    /// Whether an adapter serves metrics of pods.
+    pub metrics_of_pods: bool,
+}
+
+impl Served {
+    /// Whether it is another than before, as far as anybody has to begin anew for it. An adapter is gone whenever its pods
+    /// are: nothing is done for that.
+    fn is_other_than(&self, before: &Self) -> bool {
+        let same = Self {
+            metrics_of_pods: self.metrics_of_pods || before.metrics_of_pods,
+            ..self.clone()
+        };
+        same != *before
+    }
 }
 
 /// Asks the cluster what it serves.
@@ -55,6 +73,8 @@ pub async fn served(client: &Client) -> Result<Served, kube::Error> {
     Ok(Served {
         schedulers,
         routes: serves(GATEWAY_GROUP, GATEWAY_VERSION),
+        keda: serves(KEDA_GROUP, KEDA_VERSION),
+        metrics_of_pods: groups.iter().any(|one| one.name == CUSTOM_METRICS_GROUP),
     })
 }
 
@@ -63,7 +83,7 @@ pub async fn changed(client: &Client, before: &Served) {
     loop {
         tokio::time::sleep(AGAIN).await;
         match served(client).await {
-            Ok(now) if now != *before => {
+            Ok(now) if now.is_other_than(before) => {
                 tracing::info!(
                     ?before,
                     ?now,
@@ -74,5 +94,37 @@ pub async fn changed(client: &Client, before: &Served) {
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "asking the cluster what it serves"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adapter_that_goes_is_no_news_and_one_that_comes_is() {
+        let without = Served {
+            schedulers: Schedulers {
+                kueue: false,
+                native: gang::native(&[]),
+                kai: false,
+                volcano: false,
+                device_claims: DeviceClaims::NotServed,
+            },
+            routes: false,
+            keda: true,
+            metrics_of_pods: false,
+        };
+        let with = Served {
+            metrics_of_pods: true,
+            ..without.clone()
+        };
+        let no_keda = Served {
+            keda: false,
+            ..with.clone()
+        };
+        assert!(with.is_other_than(&without));
+        assert!(!without.is_other_than(&with));
+        assert!(no_keda.is_other_than(&with) && with.is_other_than(&no_keda));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -20,7 +21,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
-use windlass_plan::modeldeployment::HttpRoute;
+use windlass_plan::modeldeployment::{HttpRoute, ScaledObject};
 use windlass_plan::trainingjob::{KueueWorkload, VolcanoPodGroup};
 
 use super::index::Index;
@@ -189,6 +190,10 @@ pub struct Stores {
     pub deployments: Cache<Deployment>,
     /// PodDisruptionBudgets of ours.
     pub pod_disruption_budgets: Cache<PodDisruptionBudget>,
+    /// HorizontalPodAutoscalers of ours.
+    pub autoscalers: Cache<HorizontalPodAutoscaler>,
+    /// ScaledObjects of ours, where the cluster serves them.
+    pub scaled_objects: Option<Cache<ScaledObject>>,
     /// HTTPRoutes of ours, where the cluster serves them.
     pub http_routes: Option<Cache<HttpRoute>>,
     /// PodGroups of ours, where the cluster serves them.
@@ -217,6 +222,10 @@ impl Stores {
         self.services.store.wait_until_ready().await?;
         self.deployments.store.wait_until_ready().await?;
         self.pod_disruption_budgets.store.wait_until_ready().await?;
+        self.autoscalers.store.wait_until_ready().await?;
+        if let Some(scaled) = &self.scaled_objects {
+            scaled.store.wait_until_ready().await?;
+        }
         self.claims.cache.store.wait_until_ready().await?;
         self.service_accounts.cache.store.wait_until_ready().await?;
         if let Some(routes) = &self.http_routes {

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use windlass_api::labels;
 use windlass_plan::gpus::claims::{self, DeviceClaims};
+use windlass_plan::modeldeployment::trim_autoscaler;
 use windlass_plan::trainingjob::KueueWorkload;
 use windlass_plan::{jobs, pods};
 
@@ -67,7 +68,12 @@ type Touch<K> = fn(&Senders, &K, &Stores);
 /// Builds the stores and the watches that fill them.
 pub fn start(
     client: &Client,
-    Served { schedulers, routes }: &Served,
+    Served {
+        schedulers,
+        routes,
+        keda,
+        metrics_of_pods: _,
+    }: &Served,
     metrics: Metrics,
 ) -> (
     Stores,
@@ -96,6 +102,8 @@ pub fn start(
         services: starting.children(|_| {}, Some(|_| true)),
         deployments: starting.children(|_| {}, None),
         pod_disruption_budgets: starting.children(|budget| budget.status = None, None),
+        autoscalers: starting.children(trim_autoscaler, None),
+        scaled_objects: keda.then(|| starting.children(|_| {}, None)),
         http_routes: routes.then(|| starting.children(|_| {}, None)),
         pod_groups: (schedulers.native.is_ok()).then(|| starting.children(|_| {}, Some(|_| true))),
         workloads: schedulers.kueue.then(|| starting.workloads()),

@@ -9,6 +9,7 @@ mod support;
 
 mod accounts;
 mod approval;
+mod autoscaling;
 mod leading;
 mod lineage;
 mod mending;

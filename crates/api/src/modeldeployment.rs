@@ -8,7 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quantities::where_decimal;
-use crate::{Address, Decimal, GoDuration, PodTemplate, Protocol, RolloutEvent, Signer, Storage};
+use crate::{
+    Autoscaling, Decimal, GoDuration, Limits, Observe, PodTemplate, Protocol, RolloutEvent, Signer,
+    Storage,
+};
 
 /// What a user says of how a model serves.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -29,7 +32,10 @@ use crate::{Address, Decimal, GoDuration, PodTemplate, Protocol, RolloutEvent, S
     validation = Rule::new("self.spec.model == oldSelf.spec.model").message("spec.model is immutable: make a new ModelDeployment").field_path(".spec.model")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.runtime) != has(self.template)").message("give one of spec.runtime (a preset of the chart's) and spec.template (a pod of your own), not both").field_path(".runtime"))]
+#[x_kube(
+    validation = Rule::new("!has(self.runtime) || !has(self.template)").message("give one of spec.runtime (a preset of the chart's) and spec.template (a pod of your own), not both; with neither, a preset is chosen by the model's format").field_path(".runtime"),
+    validation = Rule::new("!has(self.autoscaling) || self.replicas == oldSelf.replicas || (self.replicas >= self.autoscaling.minReplicas && self.replicas <= self.autoscaling.maxReplicas)").message("must lie between spec.autoscaling.minReplicas and spec.autoscaling.maxReplicas, as long as there is spec.autoscaling").field_path(".replicas")
+)]
 pub struct ModelDeploymentSpec {
     /// Name of the model whose versions serve. Immutable.
     #[schemars(length(max = 40))]
@@ -39,11 +45,14 @@ pub struct ModelDeploymentSpec {
     #[serde(default = "default_version")]
     #[x_kube(validation = Rule::new("type(self) == int ? self >= 1 : self == 'Latest'").message("must be Latest or the number of a version, from 1"))]
     pub version: IntOrString,
-    /// Pods that serve while nothing rolls. Never are fewer ready because of a roll-out, unless `rollout.strategy` is `Recreate` or `rollout.surge` is `Auto`.
+    /// Pods that serve while nothing rolls. Never are fewer ready because of a roll-out, unless `rollout.strategy` is `Recreate` or `rollout.surge` is `Auto`. With `autoscaling` it is what the autoscaler asks for now: leave it out of the manifest then.
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
-    /// Name of a runtime preset of the chart's, such as `mlserver`. One of this and `template`.
+    /// Changes `replicas` by the load. It never begins a roll-out nor holds one up: stable version and canary follow it, each by its share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+    /// Name of a runtime preset of the chart's, such as `mlserver`. Without this and without `template`, the first preset is taken that serves the model's format over `protocol`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub runtime: Option<String>,
@@ -53,6 +62,9 @@ pub struct ModelDeploymentSpec {
     /// The inference protocol: `OpenInference` (V2, over HTTP), `OpenInferenceGRPC` (the same over gRPC; that it is ready is still asked over HTTP), `V1` (TensorFlow Serving and KServe), or `OpenAI` (completions; answers may be streamed).
     #[serde(default)]
     pub protocol: Protocol,
+    /// What a pod takes on at a time, and for how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
     /// What is recorded of the traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observe: Option<Observe>,
@@ -65,10 +77,14 @@ pub struct ModelDeploymentSpec {
     /// How a new version replaces the old one.
     #[serde(default)]
     pub rollout: Rollout,
-    /// Seconds that pods of a version may take to become ready, until the roll-out counts as failed.
+    /// Seconds that pods of a version may take to become ready, until the roll-out counts as failed. What `startupDeadlineSeconds` gives comes on top.
     #[serde(default = "default_progress_deadline")]
     #[schemars(range(min = 5, max = 86_400))]
     pub progress_deadline_seconds: i32,
+    /// Seconds that the model server may take to load the model, once its container runs, until its start-up probe fails: for models that take long to load. Without it, as many as `progressDeadlineSeconds`. A `startupProbe` of `template`'s own counts before it. A change makes new pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 5, max = 86_400))]
+    pub startup_deadline_seconds: Option<i32>,
 }
 
 fn default_version() -> IntOrString {
@@ -83,31 +99,6 @@ fn default_progress_deadline() -> i32 {
     600
 }
 
-/// What is recorded of the traffic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Observe {
-    /// Requests and answers, as Parquet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log_payloads: Option<LogPayloads>,
-}
-
-/// The payload log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-pub struct LogPayloads {
-    /// Share of the requests that are logged, from 0 to 1.
-    #[serde(default = "default_sample")]
-    #[x_kube(validation = Rule::new(where_decimal("double(self) >= 0.0 && double(self) <= 1.0")).message("must lie between 0 and 1, such as \"0.1\""))]
-    pub sample: Decimal,
-    /// A folder or prefix (`pvc://` or `s3://`); files lie below it, in a folder for each version.
-    #[x_kube(validation = Rule::new("!self.startsWith('https://')").message("must be pvc:// or s3://: a log cannot be written to https://"))]
-    pub uri: Address,
-}
-
-fn default_sample() -> Decimal {
-    "1".into()
-}
-
 /// How a new version replaces the old one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -117,6 +108,8 @@ fn default_sample() -> Decimal {
     validation = Rule::new("self.strategy != 'Recreate' || !has(self.bake) || self.bake == '0s'").message("with strategy Recreate the old version's pods are gone when the new one serves: nothing can be kept warm").field_path(".bake"),
     validation = Rule::new("self.strategy == 'Canary' || !has(self.traffic)").message("traffic is divided step by step by strategy Canary only").field_path(".traffic"),
     validation = Rule::new("self.strategy == 'Canary' || self.surge == 'Always'").message("the pods of a version can take the place of another's one by one by strategy Canary only; where both do not fit at all, use Recreate").field_path(".surge"),
+    validation = Rule::new("self.strategy != 'Recreate' || !has(self.onFailure) || self.onFailure == 'Rollback'").message("with strategy Recreate nothing would serve while a roll-out that has failed waits for a person").field_path(".onFailure"),
+    validation = Rule::new("self.strategy == 'Shadow' || !has(self.mirrorShare)").message("copies of requests are sent by strategy Shadow only").field_path(".mirrorShare"),
     validation = Rule::new("self.strategy == 'Shadow' || !has(self.analysis) || !self.analysis.exists(a, a.metric == 'Agreement')").message("Agreement is known by strategy Shadow only, where both versions answer the same requests").field_path(".analysis")
 )]
 pub struct Rollout {
@@ -145,6 +138,17 @@ pub struct Rollout {
     /// How long the old version's pods are kept after the new one has taken all the traffic. Errors of the new one, or a DriftMonitor that finds that it drifts, give the traffic back to the old one within this time, at once.
     #[serde(default = "no_time")]
     pub bake: GoDuration,
+    /// What happens to a version that does harm, or whose pods do not become ready. `Rollback`: it is taken back, and is not tried again. `Pause`: it gets no traffic any more, its pods stay to be looked at, and the roll-out waits until a person takes it back (annotation `windlass.dev/abort`) or has the step begin anew (`windlass.dev/promote`). What does harm while `bake` lasts is taken back in either case.
+    #[serde(default, rename = "onFailure")]
+    pub on_failure: OnFailure,
+    /// Shadow: the share of the requests of which copies are sent, from 0 to 1. Default: all.
+    #[serde(
+        default,
+        rename = "mirrorShare",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0 && double(self) <= 1.0")).message("must be above 0 and at most 1, such as \"0.1\""))]
+    pub mirror_share: Option<Decimal>,
     /// `Always`: a canary's pods come on top of those of the version that serves, which keeps all of its own. `Auto`: where quota or GPUs cannot hold both, the canary's pods take the place of as many of the other's, and the status says so: there are fewer of them then, but not fewer in all once they are ready.
     #[serde(default)]
     pub surge: Surge,
@@ -160,6 +164,8 @@ impl Default for Rollout {
             analysis: default_analysis(),
             min_requests: default_min_requests(),
             bake: no_time(),
+            on_failure: OnFailure::default(),
+            mirror_share: None,
             surge: Surge::default(),
         }
     }
@@ -215,6 +221,16 @@ pub enum Strategy {
     Shadow,
     /// The old one goes first.
     Recreate,
+}
+
+/// What happens to a version that fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnFailure {
+    /// It is taken back.
+    #[default]
+    Rollback,
+    /// It is held, without traffic, for a person.
+    Pause,
 }
 
 /// Where the pods of a canary find room.
@@ -380,10 +396,10 @@ pub struct ModelDeploymentStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// One word for people: Pending, Starting, Serving, Rolling, RolledBack, Degraded. No program should read it.
+    /// One word for people: Pending, Starting, Serving, Rolling, Paused, RolledBack, Degraded. No program should read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// Available, Ready, Reconciling, Stalled.
+    /// Available, Ready, Reconciling, Stalled, and Autoscaled where `spec.autoscaling` is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The version that serves, and since when.
@@ -472,6 +488,9 @@ pub struct CanaryStatus {
     /// Whether the canary's pods take the place of some of the stable version's, as `spec.rollout.surge` allows where there is no room for both.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_place: bool,
+    /// Why it is held without traffic, as `spec.rollout.onFailure: Pause` asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
     /// What the annotations `windlass.dev/promote` and `windlass.dev/abort` say since before this roll-out began: of this one they say nothing, until they are taken off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2))]
@@ -609,6 +628,9 @@ pub struct Resolved {
     pub spec_digest: Option<String>,
     /// The agent's image.
     pub agent_image: String,
+    /// The runtime preset that the template is of; absent with a template of the spec's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
     /// The model server's pod.
     pub template: PodTemplate,
 }

@@ -33,6 +33,8 @@ pub mod condition {
     pub const PUBLISHED: &str = "Published";
     /// ModelDeployment: something good serves.
     pub const AVAILABLE: &str = "Available";
+    /// ModelDeployment: something changes its number of pods by the load.
+    pub const AUTOSCALED: &str = "Autoscaled";
     /// DriftMonitor: the newest windows show drift.
     pub const DRIFTED: &str = "Drifted";
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::scheduling::v1beta1::PodGroup;
 use windlass_api::{ModelVersion, TrainingJob};
 
-use crate::modeldeployment::HttpRoute;
+use crate::modeldeployment::{HttpRoute, ScaledObject};
 use crate::trainingjob::VolcanoPodGroup;
 
 /// What is to be done about one object.
@@ -66,6 +67,10 @@ pub enum Child {
     HttpRoute(Box<HttpRoute>),
     /// A PodDisruptionBudget.
     PodDisruptionBudget(Box<PodDisruptionBudget>),
+    /// A HorizontalPodAutoscaler.
+    HorizontalPodAutoscaler(Box<HorizontalPodAutoscaler>),
+    /// A ScaledObject of KEDA's.
+    ScaledObject(Box<ScaledObject>),
     /// A PodGroup.
     PodGroup(Box<PodGroup>),
     /// A PodGroup of Volcano's.
@@ -91,6 +96,10 @@ pub enum Doomed {
     Service(String),
     /// An HTTPRoute of the Gateway API.
     HttpRoute(String),
+    /// A HorizontalPodAutoscaler.
+    HorizontalPodAutoscaler(String),
+    /// A ScaledObject of KEDA's.
+    ScaledObject(String),
     /// A TrainingJob and its children.
     TrainingJob(String),
     /// A ModelVersion and its children, if it is as it was when this was decided.

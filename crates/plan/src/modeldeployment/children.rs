@@ -1,28 +1,29 @@
 //! Builders of a ModelDeployment's children.
 
+mod proxy;
+
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
 use k8s_openapi::api::core::v1::{
-    ContainerPort, HTTPGetAction, PodSpec, PodTemplateSpec, Probe, Service, ServicePort,
-    ServiceSpec, TopologySpreadConstraint,
+    PodSpec, PodTemplateSpec, Service, ServicePort, ServiceSpec, TopologySpreadConstraint,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
-use windlass_api::agent::{METRICS_PORT, SIGNATURE_FILE, paths};
-use windlass_api::{AnalysisMetric, ModelDeployment, ModelVersion, Protocol, Strategy, labels};
+use windlass_api::agent::paths;
+use windlass_api::{ModelDeployment, ModelVersion, labels};
 
-use crate::pods::{self, Agent, CANDIDATE_PORTS, Model, flag};
+use crate::pods::{self, Agent, CANDIDATE_PORTS, Model};
 use crate::{reports, storage, template};
 
 /// Port of the Service and of the proxy.
 pub const PORT: i32 = 8080;
+/// Name of the model server's container.
+pub const SERVER: &str = "server";
 /// Seconds that a pod has for what is in flight when it goes.
 const GRACE_SECONDS: i64 = 30;
-/// Seconds that a pod that goes still takes new requests, until every node has been told.
-const DRAIN_SECONDS: u32 = 5;
 
 /// Name of the Deployment of a version.
 pub fn deployment_name(deployment: &ModelDeployment, version: &ModelVersion) -> String {
@@ -140,19 +141,13 @@ fn spread(spec: &mut PodSpec, selected: &LabelSelector) {
     });
 }
 
-/// Where a model server of a protocol says that it is ready.
-fn readiness(protocol: Protocol, model: &str) -> String {
-    match protocol {
-        Protocol::OpenInference | Protocol::OpenInferenceGRPC => {
-            format!("/v2/models/{model}/ready")
-        }
-        Protocol::V1 => format!("/v1/models/{model}"),
-        Protocol::OpenAI => "/v1/models".to_owned(),
-    }
+/// Seconds that pods may take to become ready: a load that its start-up probe still waits for is not late.
+pub fn deadline_seconds(deployment: &ModelDeployment) -> i32 {
+    let spec = &deployment.spec;
+    spec.progress_deadline_seconds + spec.startup_deadline_seconds.unwrap_or(0)
 }
 
 /// The Deployment of one version.
-#[allow(clippy::too_many_lines)] // one literal
 pub fn version_deployment(
     deployment: &ModelDeployment,
     version: &ModelVersion,
@@ -163,6 +158,7 @@ pub fn version_deployment(
     let mut server = server.clone();
     let mut spec = server.spec.take().unwrap_or_default();
     let container = spec.containers.remove(0);
+    let has_own_probe = container.startup_probe.is_some();
     let model = &deployment.spec.model;
     let agent = Agent {
         image: agent_image,
@@ -182,44 +178,17 @@ pub fn version_deployment(
     pods::server_sidecar(
         &mut spec,
         container,
-        "server",
+        SERVER,
         model,
         "windlass-model",
         paths::MODEL,
         CANDIDATE_PORTS,
     );
 
-    let log = deployment
-        .spec
-        .observe
-        .as_ref()
-        .and_then(|observe| observe.log_payloads.as_ref());
     let grace = *spec
         .termination_grace_period_seconds
         .get_or_insert(GRACE_SECONDS);
-    let mut proxy = pods::agent_container(
-        &mut spec,
-        pods::AGENT,
-        agent,
-        arguments(deployment, version, grace),
-    );
-    proxy.ports = Some(vec![
-        port("http", PORT),
-        port("metrics", i32::from(METRICS_PORT)),
-    ]);
-    proxy.readiness_probe = Some(Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(readiness(deployment.spec.protocol, model)),
-            port: IntOrString::Int(PORT),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(2),
-        timeout_seconds: Some(5),
-        failure_threshold: Some(3),
-        ..Probe::default()
-    });
-    pods::mount_empty(&mut spec, &mut proxy, "windlass-model", paths::MODEL, true);
-    pods::mount_claims(&mut spec, &mut proxy, [], log.map(|log| &log.uri));
+    let proxy = proxy::container(&mut spec, deployment, version, agent, grace, has_own_probe);
     spec.containers.insert(0, proxy);
     storage::run_as(&mut spec, agent.storage);
     template::harden(&mut spec);
@@ -258,7 +227,7 @@ pub fn version_deployment(
                     max_unavailable: Some(IntOrString::Int(0)),
                 }),
             }),
-            progress_deadline_seconds: Some(deployment.spec.progress_deadline_seconds),
+            progress_deadline_seconds: Some(deadline_seconds(deployment)),
             revision_history_limit: Some(1),
             template: PodTemplateSpec {
                 metadata: Some(pod_meta),
@@ -268,59 +237,4 @@ pub fn version_deployment(
         },
         status: None,
     }
-}
-
-fn port(name: &str, number: i32) -> ContainerPort {
-    ContainerPort {
-        name: Some(name.to_owned()),
-        container_port: number,
-        protocol: Some("TCP".to_owned()),
-        ..ContainerPort::default()
-    }
-}
-
-fn arguments(deployment: &ModelDeployment, version: &ModelVersion, grace: i64) -> Vec<String> {
-    let mut arguments = vec!["proxy".to_owned()];
-    let mut add = |name: &str, value: String| flag(&mut arguments, name, value);
-    add("listen", format!("0.0.0.0:{PORT}"));
-    add(
-        "upstream",
-        format!("http://127.0.0.1:{}", CANDIDATE_PORTS.http),
-    );
-    if deployment.spec.protocol == Protocol::OpenInferenceGRPC {
-        add(
-            "grpc-upstream",
-            format!("http://127.0.0.1:{}", CANDIDATE_PORTS.grpc),
-        );
-    }
-    add("metrics-listen", format!("0.0.0.0:{METRICS_PORT}"));
-    add("model", deployment.spec.model.clone());
-    add("version", version.name_any());
-    add("protocol", deployment.spec.protocol.as_str().to_owned());
-    add("signature", format!("{}/{SIGNATURE_FILE}", paths::MODEL));
-    add("drain", format!("{DRAIN_SECONDS}s"));
-    // Half of what is left is for requests that are under way, half for the log; a second for the end itself.
-    let left = (grace - i64::from(DRAIN_SECONDS) - 1).max(2);
-    add("finish", format!("{}s", left / 2));
-    let rollout = &deployment.spec.rollout;
-    if rollout.strategy == Strategy::Shadow {
-        // Where nothing is tried, nothing has this name.
-        let preview = preview_name(deployment);
-        let namespace = deployment.namespace().unwrap_or_default();
-        add("mirror", format!("http://{preview}.{namespace}:{PORT}"));
-    }
-    let mut checks = rollout.analysis.iter();
-    if checks.any(|check| check.metric == AnalysisMetric::PredictionDrift) {
-        add("count-predictions", "1".to_owned());
-    }
-    if let Some(log) = deployment
-        .spec
-        .observe
-        .as_ref()
-        .and_then(|observe| observe.log_payloads.as_ref())
-    {
-        add("log-uri", log.uri.0.clone());
-        add("sample", log.sample.0.clone());
-    }
-    arguments
 }

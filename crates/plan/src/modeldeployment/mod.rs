@@ -10,6 +10,7 @@
 //! says otherwise (`strategy: Recreate`, `surge: Auto`).
 
 mod analysis;
+mod autoscaling;
 mod children;
 mod evidence;
 mod gateway;
@@ -19,6 +20,10 @@ mod stages;
 #[cfg(test)]
 mod tests;
 
+pub use autoscaling::{
+    Autoscalers, CUSTOM_METRICS_GROUP, KEDA_GROUP, KEDA_VERSION, ScaledObject,
+    trim as trim_autoscaler,
+};
 pub use evidence::{Evidence, Traffic, bake, sides};
 pub use gateway::{GROUP as GATEWAY_GROUP, Gateway, HttpRoute, VERSION as GATEWAY_VERSION};
 pub use observed::Observed;

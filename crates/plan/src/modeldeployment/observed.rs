@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion};
 use windlass_statistics::sequential::Share;
 
+use super::autoscaling::Autoscalers;
 use super::evidence::{Evidence, Traffic};
 use super::gateway::Gateway;
 use crate::presets::Presets;
@@ -35,6 +36,8 @@ pub struct Observed {
     pub monitors: Vec<Arc<DriftMonitor>>,
     /// What the cluster has of the Gateway API.
     pub gateway: Gateway,
+    /// What may change its number of pods.
+    pub autoscalers: Autoscalers,
     /// The claims of the namespace.
     pub claims: Arc<BTreeSet<String>>,
     /// The runtime presets.

@@ -9,11 +9,13 @@
 
 mod bake;
 mod conditions;
+mod held;
 mod made;
 mod people;
 mod quarantine;
 mod replicas;
 mod rollout;
+mod scaling;
 mod target;
 mod traffic;
 
@@ -52,6 +54,8 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelDeploymentStatus> 
     let reconcile = Reconcile::new(observed, &before, now);
     let mut plan = Plan::status_only(reconcile.base());
     let outcome = reconcile.advance(&mut plan);
+    // What serves comes first: that this fails holds up nothing of it.
+    reconcile.autoscale(&mut plan);
     reconcile.say(&mut plan, outcome);
     plan
 }
@@ -241,7 +245,7 @@ impl<'a> Reconcile<'a> {
             return Ok(());
         };
         let split = Split::All(stable);
-        self.apply(stable, self.deployment.spec.replicas, made, plan);
+        self.apply(stable, self.replicas(), made, plan);
         // The traffic is elsewhere before pods go.
         self.direct(split, plan);
         let mut kept = vec![children::deployment_name(self.deployment, stable)];
@@ -251,7 +255,7 @@ impl<'a> Reconcile<'a> {
         }
         // What was taken back in favour of this one goes once this one answers; where there is one place alone, before.
         let answers = replicas::answering(self.child(stable)) > 0;
-        if answers || self.routing().is_none() || self.deployment.spec.replicas <= 1 {
+        if answers || self.routing().is_none() || self.replicas() <= 1 {
             self.delete_others(split, &kept, plan);
         }
         self.delete_services(plan);
@@ -263,7 +267,7 @@ impl<'a> Reconcile<'a> {
         let Some(bake) = &self.before.bake else {
             return;
         };
-        let wanted = self.deployment.spec.replicas;
+        let wanted = self.replicas();
         let child = self.child_of(&bake.version);
         let asked = child.and_then(|child| child.spec.replicas);
         let Some(old) = self
@@ -331,7 +335,7 @@ impl<'a> Reconcile<'a> {
         made: &Made,
         plan: &mut Plan<ModelDeploymentStatus>,
     ) -> bool {
-        let replicas = self.deployment.spec.replicas;
+        let replicas = self.replicas();
         self.apply(target, replicas, made, plan);
         let ready = self.has_ready(target, replicas);
         // Of what serves without a record nothing is known but that it answers: all that does is served.

@@ -28,6 +28,7 @@ use super::decisions::{self, is_approved};
 use super::observed::Observed;
 use crate::conditions::{Conditions, Truth};
 use crate::jobs::{self, JobState, Without};
+use crate::presets::Wanted;
 use crate::{Child, Note, Plan, Problem, Step, pods, template};
 
 const CHAMPION_NOT_FOUND: &str = "ChampionNotFound";
@@ -391,11 +392,12 @@ impl Reconcile<'_> {
                 "spec.artifact.uri: the validation's report and baseline are written beside the model, which https:// does not allow; use pvc:// or s3://",
             ));
         }
-        let preset = self.observed.presets.template(
-            "spec.validation.runtime",
-            validation.runtime.as_deref(),
-            &self.version.spec.artifact.format,
-        )?;
+        let (_, preset) = self.observed.presets.template(Wanted {
+            field: "spec.validation",
+            name: validation.runtime.as_deref(),
+            format: &self.version.spec.artifact.format,
+            protocol: validation.protocol,
+        })?;
         let server = template::parse("the runtime preset", &preset)?;
         let champion = match validation.against.as_ref().map(|against| against.version) {
             Some(Opponent::Champion) => self.champion()?,

@@ -6,6 +6,7 @@ use windlass_api::{
     CanaryStatus, ModelDeploymentStatus, ModelVersion, RolloutOutcome, condition, labels,
 };
 
+use super::scaling::Autoscaled;
 use super::{Reconcile, replicas};
 use crate::conditions::Conditions;
 use crate::{Note, Plan, Problem, pods};
@@ -52,7 +53,7 @@ impl Reconcile<'_> {
         outcome: Result<Option<&ModelVersion>, Problem>,
     ) {
         let status = &plan.status;
-        let wanted = self.deployment.spec.replicas;
+        let wanted = self.replicas();
         let stable = status.stable.as_ref().map(|stable| stable.version.as_str());
         let serving = stable.and_then(|stable| self.child_of(stable));
         let stable_ready = replicas::answering(serving);
@@ -64,7 +65,7 @@ impl Reconcile<'_> {
             reason,
             message,
         } = self.said(status, outcome, serving);
-        let conditions = Conditions::new(
+        let mut conditions = Conditions::new(
             &self.before.conditions,
             self.deployment.metadata.generation,
             self.now,
@@ -82,8 +83,15 @@ impl Reconcile<'_> {
             &reason,
             &message,
         )
-        .with(condition::STALLED, stalled, &reason, &message)
-        .finish();
+        .with(condition::STALLED, stalled, &reason, &message);
+        if let Some(Autoscaled {
+            truth,
+            reason,
+            message,
+        }) = self.autoscaled(status)
+        {
+            conditions = conditions.with(condition::AUTOSCALED, truth, &reason, &message);
+        }
         let known = windlass_api::find_condition(&self.before.conditions, condition::READY)
             .is_some_and(|before| before.reason == reason);
         if stalled && !known {
@@ -91,7 +99,7 @@ impl Reconcile<'_> {
         }
         let status = &mut plan.status;
         status.phase = Some(phase.to_owned());
-        status.conditions = conditions;
+        status.conditions = conditions.finish();
         (status.replicas, status.ready_replicas) = replicas::total(&self.observed.children);
     }
 
@@ -103,7 +111,7 @@ impl Reconcile<'_> {
         outcome: Result<Option<&ModelVersion>, Problem>,
         serving: Option<&Deployment>,
     ) -> Said {
-        let wanted = self.deployment.spec.replicas;
+        let wanted = self.replicas();
         let first = match outcome {
             Ok(first) => first,
             Err(problem) => {
@@ -129,7 +137,10 @@ impl Reconcile<'_> {
             );
         }
         if let Some(canary) = &status.canary {
-            return self.rolling(canary);
+            return match &canary.failure {
+                Some(why) => self.held_up(canary, why),
+                None => self.rolling(canary),
+            };
         }
         let Some(stable) = &status.stable else {
             let ready: i32 = self
@@ -162,6 +173,16 @@ impl Reconcile<'_> {
                 "Serving",
                 format!("{} serves{}", stable.version, kept(status)),
             ),
+        }
+    }
+
+    fn held_up(&self, canary: &CanaryStatus, why: &str) -> Said {
+        Said {
+            phase: "Paused",
+            ready: false,
+            stalled: true,
+            reason: "RolloutPaused".to_owned(),
+            message: self.said_of_held(canary, why),
         }
     }
 
@@ -207,10 +228,9 @@ impl Reconcile<'_> {
         };
         let deployments = self.observed.children.iter().map(AsRef::as_ref);
         let stuck = || {
-            let seconds = self.deployment.spec.progress_deadline_seconds;
             deployments
                 .filter(of_version)
-                .find_map(|child| replicas::problem(child, seconds))
+                .find_map(|child| replicas::problem(child, self.deployment))
         };
         match problem.or_else(stuck) {
             Some(problem) => Said {

@@ -5,6 +5,7 @@ use kube::ResourceExt;
 use windlass_api::{ModelDeploymentStatus, ModelVersion, PodTemplate, Resolved, Rollout};
 
 use super::Reconcile;
+use crate::presets::Wanted;
 use crate::{Problem, digest, template};
 
 /// On the template of a runtime preset: the format of the models that it was made for.
@@ -33,14 +34,15 @@ impl Reconcile<'_> {
         let resolved = if let Some(resolved) = before {
             resolved.clone()
         } else {
-            let template = match &self.deployment.spec.template {
-                Some(template) => template.clone(),
+            let (runtime, template) = match &self.deployment.spec.template {
+                Some(template) => (None, template.clone()),
                 None => self.preset(&target.spec.artifact.format)?,
             };
             Resolved {
                 generation,
                 spec_digest: Some(digest),
                 agent_image: self.observed.agent_image.clone(),
+                runtime,
                 template,
             }
         };
@@ -51,12 +53,14 @@ impl Reconcile<'_> {
             .stable
             .as_ref()
             .is_some_and(|stable| stable.version != target.name_any());
-        let template = if is_tried || is_for(&resolved.template, &target.spec.artifact.format) {
-            resolved.template
+        let keeps = is_tried || is_for(&resolved.template, &target.spec.artifact.format);
+        let (runtime, template) = if keeps {
+            (resolved.runtime, resolved.template)
         } else {
             self.preset(&target.spec.artifact.format)?
         };
         status.resolved = Some(Resolved {
+            runtime,
             template,
             ..resolved
         });
@@ -68,19 +72,22 @@ impl Reconcile<'_> {
     fn spec_digest(&self) -> String {
         let mut spec = self.deployment.spec.clone();
         spec.replicas = 0;
+        spec.autoscaling = None;
         spec.rollout = Rollout::default();
         digest::of(&spec)
     }
 
-    /// The runtime preset's template for a format, which is written on it.
-    fn preset(&self, format: &str) -> Result<PodTemplate, Problem> {
-        let mut template = self.observed.presets.template(
-            "spec.runtime",
-            self.deployment.spec.runtime.as_deref(),
+    /// The runtime preset for a format, and its template, on which the format is written.
+    fn preset(&self, format: &str) -> Result<(Option<String>, PodTemplate), Problem> {
+        let spec = &self.deployment.spec;
+        let (name, mut template) = self.observed.presets.template(Wanted {
+            field: "spec",
+            name: spec.runtime.as_deref(),
             format,
-        )?;
+            protocol: spec.protocol,
+        })?;
         template.0["metadata"]["annotations"][FORMAT] = format.into();
-        Ok(template)
+        Ok((Some(name), template))
     }
 
     /// What the pods of a version are made from: what was taken down, or, where that is for another format, the preset for its own.
@@ -98,7 +105,7 @@ impl Reconcile<'_> {
         let server = if is_for(&resolved.template, format) {
             template::parse(field, &resolved.template)?
         } else {
-            template::parse(field, &self.preset(format)?)?
+            template::parse(field, &self.preset(format)?.1)?
         };
         Ok(Made {
             server,

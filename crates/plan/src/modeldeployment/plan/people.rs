@@ -45,20 +45,29 @@ impl Reconcile<'_> {
 
     /// What is said of a stage that waits for a person.
     pub(super) fn waits_for_a_person(&self, canary: &CanaryStatus) -> String {
-        let passage = self.passage(canary);
-        let stands = self.annotation(annotations::PROMOTE) == Some(&passage);
-        let off = if stands {
-            format!(
-                "take {} off, which was said before, and then: ",
-                annotations::PROMOTE
-            )
+        format!(
+            "it has passed, and waits for a person to let it go on: {}",
+            self.how_to_say(annotations::PROMOTE, &self.passage(canary))
+        )
+    }
+
+    /// What a person may say of a roll-out that is held.
+    pub(super) fn how_to_decide(&self, canary: &CanaryStatus) -> String {
+        format!(
+            "To take it back for good: {}. To have the step begin anew: {}",
+            self.how_to_say(annotations::ABORT, &canary.version),
+            self.how_to_say(annotations::PROMOTE, &self.passage(canary))
+        )
+    }
+
+    /// The command by which a person says something, which counts only from now on.
+    fn how_to_say(&self, name: &str, value: &str) -> String {
+        let off = if self.annotation(name) == Some(value) {
+            format!("take {name} off, which was said before, and then: ")
         } else {
             String::new()
         };
-        format!(
-            "it has passed, and waits for a person to let it go on: {off}{}",
-            self.how_to(annotations::PROMOTE, &passage)
-        )
+        format!("{off}{}", self.how_to(name, value))
     }
 
     /// The command by which a person says something.
@@ -72,8 +81,10 @@ impl Reconcile<'_> {
 
     /// Why a canary is taken back at once, if a person wants that.
     pub(super) fn aborted(&self, canary: &CanaryStatus) -> Option<String> {
+        let held = canary.failure.as_ref();
+        let held = held.map_or_else(String::new, |why| format!("; it was held since {why}"));
         self.says(canary, annotations::ABORT, &canary.version)
-            .then(|| format!("{} took it back ({})", self.who(), annotations::ABORT))
+            .then(|| format!("{} took it back ({}){held}", self.who(), annotations::ABORT))
     }
 
     /// Whether a version that is in quarantine is to be tried all the same.

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 use kube::ResourceExt;
+use windlass_api::ModelDeployment;
 
 use super::conditions::NEVER_READY;
 use crate::Problem;
+use crate::modeldeployment::children;
 
 /// Pods that answer, as was last seen: a Deployment that has just been changed serves on.
 pub(super) fn answering(child: Option<&Deployment>) -> i32 {
@@ -56,7 +58,7 @@ fn asked_none(child: Option<&Deployment>) -> bool {
 }
 
 /// Why a Deployment does not get on, if a person has to do something about it.
-pub(super) fn problem(child: &Deployment, deadline_seconds: i32) -> Option<Problem> {
+pub(super) fn problem(child: &Deployment, deployment: &ModelDeployment) -> Option<Problem> {
     let name = child.name_any();
     let conditions = caught_up(Some(child))?.conditions.as_ref()?;
     let found = |type_: &str, status: &str| {
@@ -77,10 +79,22 @@ pub(super) fn problem(child: &Deployment, deadline_seconds: i32) -> Option<Probl
             Problem::new(
                 "ProgressDeadlineExceeded",
                 format!(
-                    "the pods of Deployment {name} were not ready within spec.progressDeadlineSeconds ({deadline_seconds} s): {NEVER_READY}"
+                    "the pods of Deployment {name} were not ready within {}: {NEVER_READY}",
+                    deadline(deployment)
                 ),
             )
         })
+}
+
+/// How long pods are waited for, in words.
+pub(super) fn deadline(deployment: &ModelDeployment) -> String {
+    let seconds = children::deadline_seconds(deployment);
+    match deployment.spec.startup_deadline_seconds {
+        None => format!("spec.progressDeadlineSeconds ({seconds} s)"),
+        Some(_) => format!(
+            "spec.progressDeadlineSeconds and spec.startupDeadlineSeconds ({seconds} s together)"
+        ),
+    }
 }
 
 fn caught_up(child: Option<&Deployment>) -> Option<&DeploymentStatus> {

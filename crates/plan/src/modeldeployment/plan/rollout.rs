@@ -24,6 +24,7 @@ use super::traffic::Split;
 use super::{Reconcile, replicas};
 use crate::modeldeployment::analysis::{self, Finding, Seen};
 use crate::modeldeployment::children;
+use crate::modeldeployment::evidence::Evidence;
 use crate::modeldeployment::gateway::Taken;
 use crate::modeldeployment::stages::{Stage, stages_digest};
 use crate::{Note, Plan, Problem, pods};
@@ -51,7 +52,7 @@ struct Sizes {
 }
 
 /// What comes next in a roll-out.
-enum Next<'a> {
+pub(super) enum Next<'a> {
     /// The pods of a stage are awaited before it begins.
     AwaitPods,
     /// The Gateway is to know the pods of a stage before it begins.
@@ -70,6 +71,12 @@ enum Next<'a> {
     Promote,
     /// The canary does harm, or its pods never get ready.
     RollBack(String),
+    /// The same, and a person is to say what comes of it.
+    HoldUp(String),
+    /// It is held, and nobody has said anything.
+    Stay,
+    /// A person has the stage that it is held at begin anew.
+    Resume,
 }
 
 impl Reconcile<'_> {
@@ -93,7 +100,7 @@ impl Reconcile<'_> {
             canary.since = self.now;
         }
         self.apply(stable, sizes.stable, pair.of_stable, plan);
-        if sizes.canary > 0 {
+        if sizes.canary > 0 || self.asked(target) > 0 {
             self.apply(target, sizes.canary, pair.of_target, plan);
         }
         self.direct(split, plan);
@@ -159,10 +166,17 @@ impl Reconcile<'_> {
                 self.roll_back(stable, target, &why, plan);
                 return Ok(());
             }
+            Next::HoldUp(why) => self.hold_up(&mut canary, why),
+            // What is counted while it is held is not written down.
+            Next::Stay => {
+                plan.status.canary = Some(canary);
+                return self.refused_route(split).map_or(Ok(()), Err);
+            }
+            Next::Resume => self.resume(&mut canary, plan),
         }
         // Where something is written anyway, it is too: after a restart of the operator it goes on from there.
         let is_written = self.before.canary.as_ref() != Some(&canary) || self.has_moved(&canary);
-        if let Some(evidence) = self.observed.evidence.as_ref().filter(|_| is_written) {
+        if let Some(evidence) = self.evidence(&canary).filter(|_| is_written) {
             evidence.write(&self.deployment.spec.rollout, &mut canary);
         }
         plan.status.canary = Some(canary);
@@ -211,6 +225,7 @@ impl Reconcile<'_> {
                     errors: None,
                     slow: None,
                     in_place: false,
+                    failure: None,
                     said_before: self.said_so_far(),
                 }
             }
@@ -228,6 +243,7 @@ impl Reconcile<'_> {
             canary.since = self.now;
             canary.step_started = None;
             canary.interruptions = 0;
+            self.forget_failure(canary);
             // What was said was of a step of those.
             canary.said_before = self.said_so_far();
         }
@@ -246,6 +262,7 @@ impl Reconcile<'_> {
         let serves = replicas::answering(self.child(stable)) > 0;
         match (self.routing().is_some(), answers, serves) {
             _ if is_apart => {}
+            _ if canary.failure.is_some() => return Split::All(stable),
             (_, false, _) => return Split::All(stable),
             (true, true, false) => return Split::All(target),
             (true, true, true) => return self.by_gateway(stable, target, canary.weight),
@@ -268,7 +285,14 @@ impl Reconcile<'_> {
         least: i32,
     ) -> Sizes {
         let rollout = &self.deployment.spec.rollout;
-        let all = self.deployment.spec.replicas;
+        let all = self.replicas();
+        // There is room for the pods of one alone.
+        if canary.in_place && canary.failure.is_some() {
+            return Sizes {
+                stable: all,
+                canary: 0,
+            };
+        }
         if rollout.strategy == Strategy::Recreate {
             let are_gone = replicas::are_gone(self.child(stable));
             // Once there are some, they stay, whatever is left of the others.
@@ -325,9 +349,8 @@ impl Reconcile<'_> {
             .pods_of(&canary.version)
             .find_map(|pod| pods::unschedulable(pod).map(str::to_owned));
         let refused = || {
-            let deadline = self.deployment.spec.progress_deadline_seconds;
             let child = self.child(target)?;
-            let problem = replicas::problem(child, deadline)?;
+            let problem = replicas::problem(child, self.deployment)?;
             (problem.reason == "PodsNotCreated").then_some(problem.message)
         };
         if let Some(why) = unscheduled.or_else(refused) {
@@ -370,8 +393,17 @@ impl Reconcile<'_> {
         self.stages.get(at)
     }
 
+    /// What is known of this canary, which may be one that has only just begun, or begins anew.
+    fn evidence(&self, canary: &CanaryStatus) -> Option<&Evidence> {
+        let before = self.before.canary.as_ref();
+        let is_same = before.is_some_and(|before| {
+            before.version == canary.version && before.started == canary.started
+        });
+        self.observed.evidence.as_ref().filter(|_| is_same)
+    }
+
     fn has_moved(&self, canary: &CanaryStatus) -> bool {
-        let evidence = self.observed.evidence.as_ref();
+        let evidence = self.evidence(canary);
         evidence.is_some_and(|evidence| evidence.has_moved(canary))
     }
 
@@ -423,7 +455,7 @@ impl Reconcile<'_> {
         let seen = Seen {
             canary: &of(&canary.version),
             stable: &stable.map(|stable| of(&stable.version)).unwrap_or_default(),
-            evidence: self.observed.evidence.as_ref(),
+            evidence: self.evidence(canary),
             steps: self.stages.len(),
             is_last: usize::try_from(canary.step).is_ok_and(|at| at + 1 >= self.stages.len()),
             is_over: self.stage(canary).is_none(),
@@ -446,9 +478,12 @@ impl Reconcile<'_> {
         if let Some(why) = self.aborted(canary) {
             return Next::RollBack(why);
         }
+        if let Some(why) = &canary.failure {
+            return self.held(canary, why);
+        }
         let (said, is_good) = match self.judge(canary) {
             // Harm counts at any moment, also while the pods of a stage are still starting.
-            Finding::Harm(why) => return Next::RollBack(why),
+            Finding::Harm(why) => return self.fails(why),
             Finding::Good(said) => (said, true),
             Finding::Wait(said) => (said, false),
         };
@@ -456,7 +491,10 @@ impl Reconcile<'_> {
         match (canary.step_started, self.stage(canary)) {
             // Pods that are not asked for yet are not late.
             (None, _) if sizes.canary == 0 => Next::AwaitPods,
-            (None, _) if !is_ready => self.overdue(canary).map_or(Next::AwaitPods, Next::RollBack),
+            (None, _) if !is_ready => {
+                let overdue = self.overdue(canary);
+                overdue.map_or(Next::AwaitPods, |why| self.fails(why))
+            }
             // More are asked for than the stage began with: none was lost.
             (Some(_), _) if !is_ready && !self.has_lost_any(canary, sizes) => {
                 Next::Say(format!("waiting until {} pods are ready", sizes.canary))
@@ -464,7 +502,7 @@ impl Reconcile<'_> {
             (Some(_), _) if !is_ready && canary.interruptions < MOST_INTERRUPTIONS => {
                 Next::AwaitPodsAnew
             }
-            (Some(_), _) if !is_ready => Next::RollBack(self.flaps(canary)),
+            (Some(_), _) if !is_ready => self.fails(self.flaps(canary)),
             (None, Some(_)) if !split.is_known() => Next::AwaitGateway,
             (None, Some(stage)) => Next::Begin(stage),
             (Some(started), Some(stage)) if self.now.duration_since(started) < stage.hold => {
@@ -501,7 +539,7 @@ impl Reconcile<'_> {
 
     /// Why the pods of a stage are not waited for any longer.
     fn overdue(&self, canary: &CanaryStatus) -> Option<String> {
-        let seconds = self.deployment.spec.progress_deadline_seconds;
+        let seconds = children::deadline_seconds(self.deployment);
         if self.now.duration_since(canary.since) <= SignedDuration::from_secs(seconds.into()) {
             return None;
         }
@@ -510,7 +548,8 @@ impl Reconcile<'_> {
             .find_map(pods::hindrance)
             .map_or_else(|| NEVER_READY.to_owned(), |problem| problem.message);
         Some(format!(
-            "its pods were not ready within spec.progressDeadlineSeconds ({seconds} s): {why}"
+            "its pods were not ready within {}: {why}",
+            replicas::deadline(self.deployment)
         ))
     }
 

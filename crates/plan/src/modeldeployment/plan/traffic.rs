@@ -167,7 +167,7 @@ impl<'a> Reconcile<'a> {
                 .push(Step::Apply(Child::HttpRoute(Box::new(route))));
         }
         // Of one pod nothing can be spared, and whoever drains its node has to.
-        if self.deployment.spec.replicas > 1 {
+        if self.replicas() > 1 {
             let budget = children::disruption_budget(self.deployment);
             plan.steps
                 .push(Step::Apply(Child::PodDisruptionBudget(Box::new(budget))));
@@ -196,7 +196,7 @@ impl<'a> Reconcile<'a> {
             }
             (_, Strategy::BlueGreen | Strategy::Shadow) => true,
             (Split::All(stable), Strategy::Canary | Strategy::Recreate) => {
-                (was_pinned || self.bakes()) && has_others(stable)
+                (was_pinned || self.bakes() || self.is_held()) && has_others(stable)
             }
         };
         if is_pinned {

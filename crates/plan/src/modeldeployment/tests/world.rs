@@ -12,7 +12,9 @@ use windlass_api::{
 };
 
 use crate::fixtures::{as_kept, at, is_so, object, pod, presets, said, version};
-use crate::modeldeployment::{Evidence, Gateway, HttpRoute, Observed, Traffic, plan, sides};
+use crate::modeldeployment::{
+    Autoscalers, Evidence, Gateway, HttpRoute, Observed, Traffic, plan, sides,
+};
 use crate::{Child, Doomed, Plan, Step, pods};
 
 /// In how many parts traffic comes.
@@ -65,6 +67,7 @@ impl World {
             bake: None,
             monitors: Vec::new(),
             gateway: Gateway::default(),
+            autoscalers: Autoscalers::default(),
             claims: Arc::new(["models".to_owned(), "predictions".to_owned()].into()),
             presets: presets(),
             agent_image: "agent:1".to_owned(),
@@ -298,6 +301,28 @@ impl World {
                     self.budget = Some(wanted);
                     self.writes += 1;
                 }
+            }
+            Step::Apply(Child::HorizontalPodAutoscaler(wanted)) => {
+                let live = &mut self.observed.autoscalers.horizontal;
+                if live.as_deref().map(|live| &live.spec) != Some(&wanted.spec) {
+                    *live = Some(Arc::new(*wanted));
+                    self.writes += 1;
+                }
+            }
+            Step::Apply(Child::ScaledObject(wanted)) => {
+                let live = &mut self.observed.autoscalers.scaled;
+                if live.as_deref().map(|live| &live.spec) != Some(&wanted.spec) {
+                    *live = Some(Arc::new(*wanted));
+                    self.writes += 1;
+                }
+            }
+            Step::Delete(Doomed::HorizontalPodAutoscaler(_)) => {
+                self.observed.autoscalers.horizontal = None;
+                self.writes += 1;
+            }
+            Step::Delete(Doomed::ScaledObject(_)) => {
+                self.observed.autoscalers.scaled = None;
+                self.writes += 1;
             }
             Step::Delete(Doomed::HttpRoute(_)) => {
                 self.observed.gateway.route = None;
