@@ -60,9 +60,9 @@ const STILL: Duration = Duration::from_secs(8);
 /// The same where it is known what the end is: longer than the operator's pause between two looks.
 const STILL_SO: Duration = Duration::from_millis(2500);
 /// How many points are tried beside each other.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 /// How many points of a roll-out that is not the shortest are tried, where not all are.
-const SOME: usize = 12;
+const SOME: usize = 6;
 
 /// Everything that runs share.
 struct Stage {

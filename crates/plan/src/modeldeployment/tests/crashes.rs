@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::world::World;
 use crate::fixtures::version;
+use crate::{Doomed, Step};
 
 /// What a roll-out came to: the version that serves, the Deployments, whom the Service and the route name, and the steps
 /// and weights on the way.
@@ -94,4 +95,17 @@ fn a_roll_out_ends_as_if_the_operator_had_not_been_killed() {
     }
     println!("killed at {points} points");
     assert!(points >= 100, "{points}");
+}
+
+/// Of one whose pods went first, an operator that died before it was written would find half, and make it anew.
+#[test]
+fn a_canary_that_is_taken_back_goes_once_that_is_written() {
+    let mut world = World::rolling(json!({}));
+    world.all_ready().settle().traffic(1500, 700);
+    let plan = world.plan();
+    assert_eq!(plan.status.canary, None, "it does harm");
+    let goes = |step: &Step| matches!(step, Step::Delete(Doomed::Deployment(_)));
+    assert!(!plan.steps.iter().any(goes), "{:?}", plan.steps);
+    world.settle();
+    assert_eq!(world.children(), [("churn-v1".to_owned(), 3)]);
 }
