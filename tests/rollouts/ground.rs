@@ -162,14 +162,15 @@ impl Deployment<'_> {
         self.change(&serde_json::json!({ "version": version }));
     }
 
-    /// Waits until something is so of it.
+    /// Waits until something is so of it, which may take two starts of pods.
     pub fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
         let start = Instant::now();
         while !is_so(&self.now()) {
             assert!(
-                start.elapsed() < PATIENCE,
-                "{}: after {PATIENCE:?} not yet so: {what}; it says {:?}\n{}\n{}",
+                start.elapsed() < PATIENCE * 2,
+                "{}: after {:?} not yet so: {what}; it says {:?}\n{}\n{}",
                 self.key(),
+                start.elapsed(),
                 condition(&self.now(), "Ready"),
                 self.now()["status"],
                 self.ground.bench.kubectl(&[
