@@ -545,17 +545,20 @@ pub struct CanaryStatus {
     pub said_before: Vec<String>,
 }
 
+// The rules of a decimal number would make the schema a tenth longer; what the operator itself writes has no need of them.
 /// How a share of a canary's requests and of the stable version's compare.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SharesSeen {
     /// What was asked for: `notWorseThan`, or `maxRatio`.
+    #[schemars(with = "String")]
     pub limit: Decimal,
     /// Over the whole roll-out.
     pub rollout: Compared,
     /// In this step.
     pub step: Compared,
-    /// Natural logarithm of the evidence that the canary has become worse in the course of the roll-out, by bets that begin at every look.
+    /// Natural logarithm of the evidence that it has become worse in the course of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub late: Option<Decimal>,
 }
 
@@ -563,12 +566,15 @@ pub struct SharesSeen {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShareSeen {
     /// What the share may be.
+    #[schemars(with = "String")]
     pub limit: Decimal,
     /// What was counted.
     pub seen: Counted,
     /// Natural logarithm of the evidence that the share lies above the limit.
+    #[schemars(with = "String")]
     pub worse: Decimal,
     /// Of the evidence that it does not.
+    #[schemars(with = "String")]
     pub within: Decimal,
 }
 
@@ -576,12 +582,15 @@ pub struct ShareSeen {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DistanceSeen {
     /// The chance that it is ever said to be larger than it is.
+    #[schemars(with = "String")]
     pub level: Decimal,
     /// How often it was looked at: each look is worth a part of the chance to be wrong.
     pub looks: i32,
     /// What all looks have in common: the distance is this at least.
+    #[schemars(with = "String")]
     pub lower: Decimal,
     /// And this at most.
+    #[schemars(with = "String")]
     pub upper: Decimal,
 }
 
@@ -592,9 +601,11 @@ pub struct Compared {
     pub canary: Counted,
     /// Of the stable version.
     pub stable: Counted,
-    /// Natural logarithm of the evidence that the canary is worse by more than is allowed: it is taken back once that is past the logarithm of one over this metric's part of the one percent of good canaries that may be taken back. With two metrics: from 6.0 on over the whole roll-out, and in a step from 6.9 and the logarithm of the number of steps on.
+    /// Natural logarithm of the evidence that it is worse than is allowed.
+    #[schemars(with = "String")]
     pub worse: Decimal,
-    /// Of the evidence that it is not: in the last step it may be promoted from 3.0 on.
+    /// Of the evidence that it is not; 3.0 is enough.
+    #[schemars(with = "String")]
     pub within: Decimal,
 }
 
@@ -603,7 +614,7 @@ pub struct Compared {
 pub struct Counted {
     /// All.
     pub requests: i64,
-    /// Those that failed (answered with 5xx, or not at all), or that were slow.
+    /// Those that failed, or were slow.
     pub hits: i64,
 }
 
