@@ -152,7 +152,7 @@ impl Reconcile<'_> {
             return self.starting(None, format!("{ready} of {wanted} pods are ready"));
         };
         let (ready, updated) = (replicas::ready(serving), replicas::updated(serving));
-        if ready.min(updated) < wanted {
+        if replicas::updated_and_ready(serving) < wanted {
             return self.starting(
                 Some(&stable.version),
                 format!(

@@ -34,6 +34,13 @@ pub(super) fn updated(child: Option<&Deployment>) -> i32 {
         .unwrap_or(0)
 }
 
+/// Pods of the template that was applied last that are ready, for certain: pods of the one before may be ready, too.
+pub(super) fn updated_and_ready(child: Option<&Deployment>) -> i32 {
+    let all = caught_up(child).and_then(|status| status.replicas);
+    let old = (all.unwrap_or(0) - updated(child)).max(0);
+    ready(child).min(updated(child)).min(ready(child) - old)
+}
+
 /// Pods of all these, and how many of them answer.
 pub(super) fn total(children: &[Arc<Deployment>]) -> (i32, i32) {
     children

@@ -890,6 +890,25 @@ fn a_first_version_that_never_gets_ready_is_a_person_s_to_look_at_after_the_dead
 }
 
 #[test]
+fn a_change_whose_pods_do_not_start_is_not_ready_by_the_pods_before_it() {
+    let mut world = World::serving(json!({}));
+    let child = Arc::make_mut(&mut world.observed.children[0]);
+    let status = child.status.as_mut().expect("a status");
+    // One of the template before is among the three that answer; one of the three new ones does not.
+    (
+        status.replicas,
+        status.updated_replicas,
+        status.ready_replicas,
+    ) = (Some(4), Some(3), Some(3));
+    world.reconcile();
+    assert!(
+        world.is(AVAILABLE) && !world.is(READY),
+        "{}",
+        world.said(READY)
+    );
+}
+
+#[test]
 fn pods_that_may_not_be_made_are_told_in_the_api_server_s_words() {
     let mut world = World::new(json!({}));
     world.settle();
