@@ -221,41 +221,26 @@ fn the_operator_is_as_safe_as_is_said() {
     );
 }
 
-#[test]
-fn the_operator_can_read_the_presets_of_the_chart() {
-    let helm = Helm::new();
-    let presets = |values: &[&str]| -> Presets {
-        let objects = helm.render(values);
-        serde_saphyr::from_str(
-            objects[&key("ConfigMap", "windlass-presets")]["data"]["presets.yaml"]
-                .as_str()
-                .unwrap(),
-        )
-        .unwrap()
-    };
-    let shipped = presets(&[]);
-    let wanted = |name, format, protocol| Wanted {
+/// The presets of the chart with these values.
+fn presets(helm: &Helm, values: &[&str]) -> Presets {
+    let objects = helm.render(values);
+    let text = &objects[&key("ConfigMap", "windlass-presets")]["data"]["presets.yaml"];
+    serde_saphyr::from_str(text.as_str().unwrap()).unwrap()
+}
+
+fn wanted<'a>(name: Option<&'a str>, format: &'a str, protocol: Protocol) -> Wanted<'a> {
+    Wanted {
         field: "spec",
         name,
         format,
         protocol,
-    };
-    for format in shipped.presets["mlserver"].formats.keys() {
-        let (_, template) = shipped
-            .template(wanted(Some("mlserver"), format, Protocol::OpenInference))
-            .unwrap();
-        let pod = windlass_plan::template::parse("presets.mlserver.template", &template)
-            .unwrap()
-            .spec
-            .unwrap();
-        let environment = pod.containers[0].env.as_ref().unwrap();
-        assert!(
-            environment
-                .iter()
-                .any(|variable| variable.name == "MLSERVER_MODEL_IMPLEMENTATION"),
-            "{format}"
-        );
     }
+}
+
+#[test]
+fn a_preset_is_found_by_format_and_protocol_and_its_image_and_resources_are_values() {
+    let helm = Helm::new();
+    let shipped = presets(&helm, &[]);
     // Which server it is without a word of it.
     for (format, protocol, name, image) in [
         (
@@ -331,12 +316,15 @@ fn the_operator_can_read_the_presets_of_the_chart() {
         assert_eq!(read_only, Some(true), "{format}");
     }
     let digest = format!("sha256:{}", "0".repeat(64));
-    let pinned = presets(&[
-        "--set",
-        &format!("triton.image.digest={digest}"),
-        "--set-json",
-        r#"triton.resources={"limits":{"nvidia.com/gpu":2}}"#,
-    ]);
+    let pinned = presets(
+        &helm,
+        &[
+            "--set",
+            &format!("triton.image.digest={digest}"),
+            "--set-json",
+            r#"triton.resources={"limits":{"nvidia.com/gpu":2}}"#,
+        ],
+    );
     let server = &pinned.presets["triton"].template.0["spec"]["containers"][0];
     assert_eq!(
         (
@@ -348,6 +336,29 @@ fn the_operator_can_read_the_presets_of_the_chart() {
             &2.into()
         )
     );
+}
+
+#[test]
+fn the_operator_can_read_the_presets_of_the_chart() {
+    let helm = Helm::new();
+    let presets = |values: &[&str]| presets(&helm, values);
+    let shipped = presets(&[]);
+    for format in shipped.presets["mlserver"].formats.keys() {
+        let (_, template) = shipped
+            .template(wanted(Some("mlserver"), format, Protocol::OpenInference))
+            .unwrap();
+        let pod = windlass_plan::template::parse("presets.mlserver.template", &template)
+            .unwrap()
+            .spec
+            .unwrap();
+        let environment = pod.containers[0].env.as_ref().unwrap();
+        assert!(
+            environment
+                .iter()
+                .any(|variable| variable.name == "MLSERVER_MODEL_IMPLEMENTATION"),
+            "{format}"
+        );
+    }
 
     let other = presets(&[
         "--set",
