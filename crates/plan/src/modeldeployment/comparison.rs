@@ -216,10 +216,10 @@ pub struct Slow {
 
 impl Slow {
     /// Nothing seen yet.
-    pub fn new(metric: AnalysisMetric, shares: Comparison) -> Self {
+    pub fn new(metric: AnalysisMetric, shares: &Comparison) -> Self {
         Self {
             metric,
-            shares,
+            shares: *shares,
             known: Times::default(),
         }
     }

@@ -88,7 +88,7 @@ impl Evidence {
                 AnalysisMetric::TimePerOutputToken => &canary.slow_tokens,
                 _ => &canary.slow,
             };
-            Some(Slow::new(metric, shares.resumed(written.as_ref())))
+            Some(Slow::new(metric, &shares.resumed(written.as_ref())))
         });
         Self {
             version: canary.version.clone(),

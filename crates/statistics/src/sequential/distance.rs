@@ -44,6 +44,7 @@ impl Distance {
 
     /// Goes on after so many looks, with the interval that they had in common, and without what they counted: a look is of
     /// what comes from now on, and worth what is left to it. `looks` may be more than there were, and not fewer.
+    #[must_use]
     pub fn resumed(self, looks: u32, interval: Interval) -> Self {
         Self {
             looks,

@@ -127,7 +127,8 @@ mod tests {
             });
             more += 10.0;
         }
-        assert!((0.7..1.4).contains(&(wanted / more)), "{wanted} {more}");
+        // What is likely before anything is seen still weighs in: rather too many than too few.
+        assert!((0.9..1.6).contains(&(wanted / more)), "{wanted} {more}");
         assert_eq!(share.trials_to_pass(0.001), Some(0.0));
         assert_eq!(after(0.05, 50, 1, 10).trials_to_pass(0.05), None);
     }

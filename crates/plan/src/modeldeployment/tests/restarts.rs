@@ -26,13 +26,13 @@ fn draw(random: &mut Random, requests: u64, share: f64) -> Traffic {
 }
 
 /// How many roll-outs are taken back, after how many looks in the middle, and how many pass, of 1,200 (20 requests each).
-fn decided(share: f64, restarted: f64, seed: u64) -> (u32, u32, u32) {
+fn decided(share: f64, restarted: f64, number: u64) -> (u32, u32, u32) {
     let rollout: Rollout = serde_json::from_value(json!({
         "steps": [{"weight": 20}], "analysis": [{"metric": "ErrorRate", "notWorseThan": "0.005"}],
     }))
     .expect("a roll-out");
     let begun = Timestamp::UNIX_EPOCH;
-    let (mut random, mut after, mut passed) = (Random::new(seed), Vec::new(), 0);
+    let (mut random, mut after, mut passed) = (Random::new(number), Vec::new(), 0);
     for _ in 0..RUNS {
         let mut status: CanaryStatus = serde_json::from_value(json!({
             "version": "m-2", "step": 0, "weight": 20, "started": begun, "since": begun,
