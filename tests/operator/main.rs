@@ -15,6 +15,7 @@ mod lineage;
 mod mending;
 mod objects;
 mod promotions;
+mod queries;
 mod retention;
 mod schedulers;
 mod seeing;
