@@ -93,92 +93,103 @@ impl<K> Kind for K where
 }
 
 impl Writer<'_> {
-    /// Does the steps, in order.
-    pub async fn steps(&self, steps: &[Step]) -> Result<(), ApplyError> {
+    /// Does the steps, in order; why one failed that holds up no other.
+    pub async fn steps(&self, steps: &[Step]) -> Result<Option<ApplyError>, ApplyError> {
+        let mut left = None;
+        for step in steps {
+            match self.step(step).await {
+                Err(error) if step.is_beside() => {
+                    left.get_or_insert(error);
+                }
+                done => done?,
+            }
+        }
+        Ok(left)
+    }
+
+    async fn step(&self, step: &Step) -> Result<(), ApplyError> {
         let stores = &self.context.stores;
         let background = DeleteParams::background();
-        for step in steps {
-            match step {
-                Step::Apply(child) | Step::Create(child) => match child {
-                    Child::Job(job) => self.apply_once(&**job, &stores.jobs).await?,
-                    Child::Service(service) => self.apply(&**service, &stores.services).await?,
-                    Child::Deployment(deployment) => {
-                        self.apply(&**deployment, &stores.deployments).await?;
-                    }
-                    Child::PodDisruptionBudget(budget) => {
-                        self.apply(&**budget, &stores.pod_disruption_budgets)
-                            .await?;
-                    }
-                    Child::HorizontalPodAutoscaler(autoscaler) => {
-                        self.apply(&**autoscaler, &stores.autoscalers).await?;
-                    }
-                    Child::ScaledObject(scaled) => {
-                        if let Some(cache) = &stores.scaled_objects {
-                            self.apply(&**scaled, cache).await?;
-                        }
-                    }
-                    Child::HttpRoute(route) => {
-                        if let Some(cache) = &stores.http_routes {
-                            self.apply(&**route, cache).await?;
-                        }
-                    }
-                    Child::PodGroup(group) => {
-                        if let Some(cache) = &stores.pod_groups {
-                            self.apply_once(&**group, cache).await?;
-                        }
-                    }
-                    Child::VolcanoPodGroup(group) => {
-                        if let Some(cache) = &stores.volcano_pod_groups {
-                            self.apply_once(&**group, cache).await?;
-                        }
-                    }
-                    Child::TrainingJob(job) => self.create(&**job, &stores.training_jobs).await?,
-                    Child::ModelVersion(version) => {
-                        self.create(&**version, &stores.model_versions).await?;
-                    }
-                },
-                Step::Delete(Doomed::Job(name)) => {
-                    self.delete(name, &background, &stores.jobs).await?;
+        match step {
+            Step::Apply(child) | Step::Create(child) => match child {
+                Child::Job(job) => self.apply_once(&**job, &stores.jobs).await?,
+                Child::Service(service) => self.apply(&**service, &stores.services).await?,
+                Child::Deployment(deployment) => {
+                    self.apply(&**deployment, &stores.deployments).await?;
                 }
-                Step::Delete(Doomed::JobAfterItsPods(name)) => {
-                    let foreground = DeleteParams::foreground();
-                    self.delete(name, &foreground, &stores.jobs).await?;
+                Child::PodDisruptionBudget(budget) => {
+                    self.apply(&**budget, &stores.pod_disruption_budgets)
+                        .await?;
                 }
-                Step::Delete(Doomed::PodGroup(name)) => {
-                    if let Some(cache) = &stores.pod_groups {
-                        self.tidy(name, cache).await;
-                    }
-                    if let Some(cache) = &stores.volcano_pod_groups {
-                        self.tidy(name, cache).await;
-                    }
+                Child::HorizontalPodAutoscaler(autoscaler) => {
+                    self.apply(&**autoscaler, &stores.autoscalers).await?;
                 }
-                Step::Delete(Doomed::Deployment(name)) => {
-                    self.delete(name, &background, &stores.deployments).await?;
-                }
-                Step::Delete(Doomed::Service(name)) => {
-                    self.delete(name, &background, &stores.services).await?;
-                }
-                Step::Delete(Doomed::HorizontalPodAutoscaler(name)) => {
-                    self.delete(name, &background, &stores.autoscalers).await?;
-                }
-                Step::Delete(Doomed::ScaledObject(name)) => {
+                Child::ScaledObject(scaled) => {
                     if let Some(cache) = &stores.scaled_objects {
-                        self.delete(name, &background, cache).await?;
+                        self.apply(&**scaled, cache).await?;
                     }
                 }
-                Step::Delete(Doomed::HttpRoute(name)) => {
+                Child::HttpRoute(route) => {
                     if let Some(cache) = &stores.http_routes {
-                        self.delete(name, &background, cache).await?;
+                        self.apply(&**route, cache).await?;
                     }
                 }
-                Step::Delete(Doomed::TrainingJob(name)) => {
-                    self.delete(name, &background, &stores.training_jobs)
-                        .await?;
+                Child::PodGroup(group) => {
+                    if let Some(cache) = &stores.pod_groups {
+                        self.apply_once(&**group, cache).await?;
+                    }
                 }
-                Step::Delete(Doomed::ModelVersion(version)) => {
-                    self.delete_unchanged(version, &stores.model_versions)
-                        .await?;
+                Child::VolcanoPodGroup(group) => {
+                    if let Some(cache) = &stores.volcano_pod_groups {
+                        self.apply_once(&**group, cache).await?;
+                    }
                 }
+                Child::TrainingJob(job) => self.create(&**job, &stores.training_jobs).await?,
+                Child::ModelVersion(version) => {
+                    self.create(&**version, &stores.model_versions).await?;
+                }
+            },
+            Step::Delete(Doomed::Job(name)) => {
+                self.delete(name, &background, &stores.jobs).await?;
+            }
+            Step::Delete(Doomed::JobAfterItsPods(name)) => {
+                let foreground = DeleteParams::foreground();
+                self.delete(name, &foreground, &stores.jobs).await?;
+            }
+            Step::Delete(Doomed::PodGroup(name)) => {
+                if let Some(cache) = &stores.pod_groups {
+                    self.tidy(name, cache).await;
+                }
+                if let Some(cache) = &stores.volcano_pod_groups {
+                    self.tidy(name, cache).await;
+                }
+            }
+            Step::Delete(Doomed::Deployment(name)) => {
+                self.delete(name, &background, &stores.deployments).await?;
+            }
+            Step::Delete(Doomed::Service(name)) => {
+                self.delete(name, &background, &stores.services).await?;
+            }
+            Step::Delete(Doomed::HorizontalPodAutoscaler(name)) => {
+                self.delete(name, &background, &stores.autoscalers).await?;
+            }
+            Step::Delete(Doomed::ScaledObject(name)) => {
+                if let Some(cache) = &stores.scaled_objects {
+                    self.delete(name, &background, cache).await?;
+                }
+            }
+            Step::Delete(Doomed::HttpRoute(name)) => {
+                if let Some(cache) = &stores.http_routes {
+                    self.delete(name, &background, cache).await?;
+                }
+            }
+            Step::Delete(Doomed::TrainingJob(name)) => {
+                self.delete(name, &background, &stores.training_jobs)
+                    .await?;
+            }
+            Step::Delete(Doomed::ModelVersion(version)) => {
+                self.delete_unchanged(version, &stores.model_versions)
+                    .await?;
             }
         }
         Ok(())

@@ -15,7 +15,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
-use windlass_plan::{Doomed, Plan, Problem, Step};
+use windlass_plan::{Doomed, Note, Plan, Problem, Step};
 
 use super::apply::{ApplyError, Writer};
 use super::kept::{Form, Ours, Packed};
@@ -28,6 +28,9 @@ use super::{Context, progress, readings, rooms, scrape, utilization};
 const CONCURRENCY: u16 = 8;
 /// The first and the longest pause after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
+
+/// How long until a step that holds up no other is tried again.
+const BESIDE: Duration = Duration::from_secs(30);
 
 /// A kind that is planned.
 pub trait Planned: Ours + Resource<Scope = NamespaceResourceScope> {
@@ -218,19 +221,31 @@ async fn attempt<K: Planned>(object: Arc<K>, context: &Context) -> Result<Action
         namespace: object.namespace().unwrap_or_default(),
         owner: object.uid().unwrap_or_default(),
     };
-    if let Err(error) = writer.steps(&plan.steps).await {
-        // Tried again, since what stands in the way may be no object of ours; and said where its owner looks.
-        if let Some(problem) = error.problem() {
-            tell(&writer, &*object, &K::refused(&observed, &problem, now)).await?;
+    let left = match writer.steps(&plan.steps).await {
+        Ok(left) => left,
+        Err(error) => {
+            // Tried again, since what stands in the way may be no object of ours; and said where its owner looks.
+            if let Some(problem) = error.problem() {
+                tell(&writer, &*object, &K::refused(&observed, &problem, now)).await?;
+            }
+            return Err(error.into());
         }
-        return Err(error.into());
-    }
+    };
     if !is_deleted(&plan, &object.name_any()) {
         tell(&writer, &*object, &plan).await?;
     }
-    Ok(plan
-        .again
-        .map_or_else(Action::await_change, Action::requeue))
+    let mut again = plan.again;
+    if let Some(error) = left {
+        let kind = K::kind(&()).into_owned();
+        tracing::warn!(kind, namespace = object.namespace(), name = object.name_any(), %error, "a step that holds up no other failed");
+        if let Some(Problem { reason, message }) = error.problem() {
+            writer
+                .notes(&*object, &[Note::warning(&reason, message)])
+                .await;
+        }
+        again = again.into_iter().chain([BESIDE]).min();
+    }
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// Writes a plan's status, where it differs, and publishes its notes.

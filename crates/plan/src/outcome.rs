@@ -16,7 +16,7 @@ use crate::trainingjob::VolcanoPodGroup;
 /// What is to be done about one object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan<S> {
-    /// In this order; a later one is not begun when an earlier one failed.
+    /// In this order; a later one is not begun when an earlier one failed, unless that one [is beside](Step::is_beside).
     pub steps: Vec<Step>,
     /// The status as it shall be; it is written only where it differs.
     pub status: S,
@@ -52,6 +52,17 @@ pub enum Step {
     Create(Child),
     /// Take it away, with all that belongs to it.
     Delete(Doomed),
+}
+
+impl Step {
+    /// Whether what comes after it goes on without it: what changes the number of pods holds up nothing of what they serve.
+    pub const fn is_beside(&self) -> bool {
+        matches!(
+            self,
+            Self::Apply(Child::HorizontalPodAutoscaler(_) | Child::ScaledObject(_))
+                | Self::Delete(Doomed::HorizontalPodAutoscaler(_) | Doomed::ScaledObject(_))
+        )
+    }
 }
 
 /// An object that Windlass makes.

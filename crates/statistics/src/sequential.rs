@@ -54,7 +54,9 @@ pub struct Shares {
     pub candidate: Proportion,
     /// All of the stable one so far.
     pub stable: Proportion,
-    /// What one side has had while the other had nothing.
+    /// What the stable one had before the candidate had anything: it is not of the same time.
+    before: Proportion,
+    /// What one side has had since while the other had nothing.
     waiting: [Proportion; 2],
     /// Logarithms of what the bets have made of 1: against that it is no worse than is allowed, and against that it is.
     worse: f64,
@@ -73,6 +75,7 @@ impl Shares {
             allowed,
             candidate: NONE,
             stable: NONE,
+            before: NONE,
             waiting: [NONE; 2],
             worse: 0.0,
             within: 0.0,
@@ -104,11 +107,16 @@ impl Shares {
     pub fn stable_so_far(&self) -> Proportion {
         let mut all = self.stable;
         all.merge(self.waiting[1]);
+        all.merge(self.before);
         all
     }
 
     /// Takes what was counted since the last look.
     pub fn take(&mut self, candidate: Proportion, stable: Proportion) {
+        if candidate.trials == 0 && self.candidate.trials == 0 && self.waiting[0].trials == 0 {
+            self.before.merge(stable);
+            return;
+        }
         let Some(both) = compared(&mut self.waiting, self.allowed, [candidate, stable]) else {
             return;
         };

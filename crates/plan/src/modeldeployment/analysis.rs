@@ -12,7 +12,7 @@ use windlass_statistics::histogram;
 use windlass_statistics::proportion::Proportion;
 use windlass_statistics::sequential::{Distance, Share, Shares};
 
-use super::comparison::{Comparison, Slow};
+use super::comparison::{Comparison, KNOWN, Slow};
 use super::evidence::{Evidence, limit};
 use super::levels::{LEVEL_OF_HARM, LEVEL_OF_PASS, Levels, decides_at};
 use super::pace::Pace;
@@ -37,6 +37,8 @@ pub struct Seen<'a> {
     pub canary: &'a Traffic,
     /// The stable version's.
     pub stable: &'a Traffic,
+    /// Whether the stable version has a pod that answers.
+    pub stable_answers: bool,
     /// How they compare; absent before both were asked.
     pub evidence: Option<&'a Evidence>,
     /// What queries of Prometheus answered.
@@ -133,7 +135,9 @@ impl Judged<'_> {
         let errors = evidence.and_then(|evidence| evidence.errors);
         let known = errors.map_or(0, |errors| errors.rollout.stable.trials);
         let requests = self.seen.canary.requests;
-        let is_alone = requests > 0 && self.seen.stable.requests == 0 && known == 0;
+        let is_alone = requests > 0
+            && self.seen.stable.requests == 0
+            && (known == 0 || !self.seen.stable_answers);
         let alone = evidence.and_then(|evidence| evidence.alone);
         if let Some(alone) = alone.filter(|alone| is_alone && alone.seen.trials > 0) {
             return self.alone(&alone);
@@ -199,7 +203,10 @@ impl Judged<'_> {
                     ms(old)
                 )
             }
-            (Some(new), None) if slow.is_none_or(|slow| slow.slow_from().is_none()) => {
+            (Some(new), None)
+                if !self.seen.stable_answers
+                    || slow.is_none_or(|slow| slow.slow_from().is_none()) =>
+            {
                 return Finding::Good(format!(
                     "{of} {} ms, and none of the stable version's to compare it with",
                     ms(new)
@@ -220,6 +227,17 @@ impl Judged<'_> {
             of: "slow requests",
             pace: self.seen.pace(times[0].all()),
         };
+        // What is slow has to be told from what is not.
+        let [_, old] = &times;
+        let from = slow.and_then(Slow::slow_from).or_else(|| old.slow_from());
+        let longest = old.bounds_ms.last().copied().unwrap_or(f64::INFINITY);
+        let is_measured = from.is_some_and(|from| from * allowed <= longest);
+        if old.all() >= KNOWN && !is_measured {
+            return Finding::Wait(format!(
+                "{words}: what is slow would lie above {} s, the longest time that is told from longer ones; take this check out of spec.rollout.analysis, or let the model answer sooner",
+                longest / 1000.0
+            ));
+        }
         let is_known = |slow: &&Slow| slow.shares.rollout.stable.trials > 0;
         let Some(slow) = slow.filter(is_known) else {
             return Finding::Wait(format!(
@@ -311,8 +329,10 @@ impl Judged<'_> {
     fn predictions(&self, checks: &[Analysis]) -> Finding {
         let allowed = limit(checks, AnalysisMetric::PredictionDrift).unwrap_or(1.0);
         let evidence = self.seen.evidence;
-        let Some(distance) = evidence.and_then(|evidence| evidence.predictions.as_ref()) else {
-            return Finding::Wait("no predictions seen yet".to_owned());
+        let distance = evidence.and_then(|evidence| evidence.predictions.as_ref());
+        let has_both = |distance: &&Distance| distance.counts().iter().all(|count| *count > 0);
+        let Some(distance) = distance.filter(has_both) else {
+            return Finding::Wait("no predictions of both seen yet".to_owned());
         };
         self.distance(distance, allowed)
     }
@@ -376,7 +396,13 @@ impl Judged<'_> {
             since: self.seen.since,
             now: self.seen.now,
         };
-        readings::judge(number, check, &asked)
+        match readings::judge(number, check, &asked) {
+            // What is wrong may be so with the stable version.
+            Finding::Harm(why) if self.seen.canary.requests == 0 => Finding::Wait(format!(
+                "{why}; the canary has had no request in this step, and it is not held against it"
+            )),
+            finding => finding,
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use super::levels::{LEVEL_OF_PASS, Levels, decides_at};
 use super::traffic::{Times, Traffic};
 
 /// Requests of the stable version before its latencies are known well enough to say which are slow.
-const KNOWN: u64 = 200;
+pub const KNOWN: u64 = 200;
 /// Requests after which older ones count half: what is slow follows the load.
 const FORGETS: u64 = 20_000;
 /// Looks at a distance that a restart of the operator takes to be lost. Each takes half more values than the one before:

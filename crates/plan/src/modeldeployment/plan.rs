@@ -46,6 +46,11 @@ const KEPT_EVENTS: usize = 50;
 /// Bytes of an event's reason.
 const MOST_REASON: usize = 1024;
 
+/// A reason as it is kept: it may have what a server said last.
+fn short(why: &str) -> String {
+    why[..why.floor_char_boundary(MOST_REASON)].to_owned()
+}
+
 /// What is to be done about a ModelDeployment.
 pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelDeploymentStatus> {
     let deployment = &*observed.deployment;
@@ -56,7 +61,6 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelDeploymentStatus> 
     let reconcile = Reconcile::new(observed, &before, now);
     let mut plan = Plan::status_only(reconcile.base());
     let outcome = reconcile.advance(&mut plan);
-    // What serves comes first: that this fails holds up nothing of it.
     reconcile.autoscale(&mut plan);
     reconcile.say(&mut plan, outcome);
     plan
@@ -412,7 +416,7 @@ impl<'a> Reconcile<'a> {
             version: version.to_owned(),
             action,
             time: self.now,
-            reason: why[..why.floor_char_boundary(MOST_REASON)].to_owned(),
+            reason: short(why),
             evidence: seen.map(digest::of),
         });
         let surplus = plan.status.history.len().saturating_sub(KEPT_EVENTS);

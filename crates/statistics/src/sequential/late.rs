@@ -65,6 +65,10 @@ impl Late {
 
     /// Takes what was counted since the last look.
     pub fn take(&mut self, candidate: Proportion, stable: Proportion) {
+        // As in `Shares`.
+        if candidate.trials == 0 && self.trials == 0 && self.waiting[0].trials == 0 {
+            return;
+        }
         let Some(both) = compared(&mut self.waiting, self.allowed, [candidate, stable]) else {
             return;
         };

@@ -11,6 +11,7 @@ use windlass_api::{CanaryStatus, ModelDeploymentStatus, OnFailure, Strategy, lab
 
 use super::Reconcile;
 use super::rollout::Next;
+use crate::modeldeployment::evidence::Evidence;
 use crate::{Note, Plan};
 
 impl Reconcile<'_> {
@@ -81,7 +82,7 @@ impl Reconcile<'_> {
     pub(super) fn forget_failure(&self, canary: &mut CanaryStatus) {
         if canary.failure.take().is_some() {
             canary.started = self.now;
-            (canary.errors, canary.slow) = (None, None);
+            Evidence::forget(canary);
         }
     }
 

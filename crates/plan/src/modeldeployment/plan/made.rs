@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt;
-use windlass_api::{ModelDeploymentStatus, ModelVersion, PodTemplate, Resolved, Rollout};
+use windlass_api::{ModelDeploymentStatus, ModelVersion, PodTemplate, Resolved};
 
 use super::Reconcile;
 use crate::presets::Wanted;
@@ -32,7 +32,11 @@ impl Reconcile<'_> {
         };
         let before = self.before.resolved.as_ref().filter(is_for_spec);
         let resolved = if let Some(resolved) = before {
-            resolved.clone()
+            // It may have been told by an earlier version in another way.
+            Resolved {
+                spec_digest: Some(digest),
+                ..resolved.clone()
+            }
         } else {
             let (runtime, template) = match &self.deployment.spec.template {
                 Some(template) => (None, template.clone()),
@@ -70,10 +74,11 @@ impl Reconcile<'_> {
     /// What of the spec is in the pods, and more: all but how many there are, which an autoscaler changes as it likes, and
     /// how one version follows on another.
     fn spec_digest(&self) -> String {
-        let mut spec = self.deployment.spec.clone();
-        spec.replicas = 0;
-        spec.autoscaling = None;
-        spec.rollout = Rollout::default();
+        // Left out, not set to its default: another default of a later version is no change.
+        let mut spec = serde_json::to_value(&self.deployment.spec).unwrap_or_default();
+        for field in ["replicas", "autoscaling", "rollout"] {
+            spec[field] = serde_json::Value::Null;
+        }
         digest::of(&spec)
     }
 

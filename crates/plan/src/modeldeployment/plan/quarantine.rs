@@ -5,7 +5,7 @@ use windlass_api::{
     Action, ModelDeploymentStatus, ModelVersion, Quarantined, RolloutOutcome, RolloutRecord,
 };
 
-use super::Reconcile;
+use super::{Reconcile, short};
 use crate::modeldeployment::children;
 use crate::modelversion::fingerprint;
 use crate::{Child, Note, Plan, Step};
@@ -72,14 +72,14 @@ impl Reconcile<'_> {
         all.push(Quarantined {
             version: name.clone(),
             fingerprint,
-            reason: why.to_owned(),
+            reason: short(why),
             time: self.now,
         });
         all.drain(..all.len().saturating_sub(KEPT_QUARANTINE));
         plan.status.last_rollout = Some(RolloutRecord {
             version: name,
             outcome: RolloutOutcome::RolledBack,
-            message: why.to_owned(),
+            message: short(why),
             time: self.now,
         });
     }

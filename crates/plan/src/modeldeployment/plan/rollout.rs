@@ -35,6 +35,8 @@ use crate::{Note, Plan, Problem, pods};
 pub(super) const LOOK: Duration = Duration::from_secs(2);
 /// How often pods of a step may be lost, each time to be awaited anew: a node may go, a server that ends by itself may not.
 const MOST_INTERRUPTIONS: i32 = 3;
+/// What is said of a route that a Gateway has to take.
+const NOT_TAKEN: &str = "the Gateway has not taken the route yet";
 /// How long the pods of a canary find no room until they take the place of others.
 const NO_ROOM: SignedDuration = SignedDuration::from_secs(10);
 
@@ -120,6 +122,10 @@ impl Reconcile<'_> {
                 self.await_pods(&mut canary, said);
             }
             Next::AwaitGateway => {
+                // Pods that were ready meanwhile, and are lost then, have the deadline before them.
+                if self.now.duration_since(canary.since) > self.deadline() / 2 {
+                    canary.since = self.now;
+                }
                 let said = "its pods are ready; waiting until the Gateway knows them".to_owned();
                 self.await_pods(&mut canary, said);
             }
@@ -140,6 +146,9 @@ impl Reconcile<'_> {
                 }
             }
             Next::Hold { said, awaits } => {
+                if self.stage(&canary).is_none() {
+                    self.stand(&mut canary, sizes);
+                }
                 if self.is_news(&canary, &said, &awaits) {
                     canary.analysis = Some(held(said, &awaits));
                 }
@@ -151,10 +160,11 @@ impl Reconcile<'_> {
                 canary.since = self.now;
                 canary.analysis = Some(said);
                 let sizes = self.sizes(&canary, stable, target, self.asked(target));
-                if let Some(stage) = self.stage(&canary)
-                    && self.has_ready(target, sizes.canary)
-                {
-                    self.begin(&mut canary, stage, sizes, plan);
+                if self.has_ready(target, sizes.canary) {
+                    match self.stage(&canary) {
+                        Some(stage) => self.begin(&mut canary, stage, sizes, plan),
+                        None => self.stand(&mut canary, sizes),
+                    }
                 }
             }
             Next::Promote => {
@@ -267,8 +277,8 @@ impl Reconcile<'_> {
         let answers = replicas::answering(self.child(target)) > 0;
         let serves = replicas::answering(self.child(stable)) > 0;
         match (self.routing().is_some(), answers, serves) {
-            _ if is_apart => {}
             _ if canary.failure.is_some() => return Split::All(stable),
+            _ if is_apart => {}
             (_, false, _) => return Split::All(stable),
             (true, true, false) => return Split::All(target),
             (true, true, true) => return self.by_gateway(stable, target, canary.weight),
@@ -322,8 +332,12 @@ impl Reconcile<'_> {
                 (Strategy::BlueGreen | Strategy::Shadow | Strategy::Recreate, _) => all.max(1),
             }
         });
-        // A canary never shrinks on its way up.
-        let wanted = wanted.max(least.min(all));
+        // A canary never shrinks on its way up, unless its pods are its share of the traffic.
+        let wanted = if self.is_by_pods() && !canary.in_place {
+            wanted
+        } else {
+            wanted.max(least.min(all))
+        };
         if !canary.in_place {
             return Sizes {
                 stable: all,
@@ -374,6 +388,14 @@ impl Reconcile<'_> {
         canary.weight = stage.weight;
         canary.analysis = Some(lasts(stage, self.now));
         plan.notes.push(self.stage_started(canary, sizes));
+    }
+
+    /// All stages have passed, and all its pods are ready: who loses one then awaits it anew, and is not late.
+    fn stand(&self, canary: &mut CanaryStatus, sizes: Sizes) {
+        if canary.step_started.is_none() {
+            canary.step_started = Some(self.now);
+            canary.step_replicas = Some(sizes.canary);
+        }
     }
 
     /// Says that pods are awaited; once all stages have passed, on what evidence they did is kept for the record.
@@ -447,6 +469,8 @@ impl Reconcile<'_> {
         let seen = Seen {
             canary: &of(&canary.version),
             stable: &stable.map(|stable| of(&stable.version)).unwrap_or_default(),
+            stable_answers: stable
+                .is_some_and(|stable| replicas::answering(self.child_of(&stable.version)) > 0),
             evidence: self.evidence(canary),
             readings: &self.observed.readings,
             names: Names {
@@ -496,45 +520,61 @@ impl Reconcile<'_> {
                 let overdue = self.overdue(canary);
                 overdue.map_or(Next::AwaitPods, |why| self.fails(why))
             }
-            // More are asked for than the stage began with: none was lost.
-            (Some(_), _) if !is_ready && !self.has_lost_any(canary, sizes) => {
-                Next::Say(format!("waiting until {} pods are ready", sizes.canary))
-            }
+            // More are asked for than the stage began with: none was lost, and it goes on with those that there are. Only
+            // who takes all has to have all.
+            (Some(_), stage) if !is_ready && !self.has_lost_any(canary, sizes) => match stage {
+                Some(stage) => self.goes_on(canary, split, stage, said, is_good),
+                None => Next::Say(format!("waiting until {} pods are ready", sizes.canary)),
+            },
             (Some(_), _) if !is_ready && canary.interruptions < MOST_INTERRUPTIONS => {
                 Next::AwaitPodsAnew
             }
             (Some(_), _) if !is_ready => self.fails(self.flaps(canary)),
             (None, Some(_)) if !split.is_known() => Next::AwaitGateway,
             (None, Some(stage)) => Next::Begin(stage),
-            (Some(started), Some(stage)) if self.now.duration_since(started) < stage.hold => {
-                Next::Say(lasts(stage, started))
-            }
-            _ if self.is_taken(split) != Taken::Yes => Next::Hold {
+            (Some(_), Some(stage)) => self.goes_on(canary, split, stage, said, is_good),
+            (_, None) if self.is_taken(split) != Taken::Yes => Next::Hold {
                 said,
-                awaits: "the Gateway has not taken the route yet".to_owned(),
+                awaits: NOT_TAKEN.to_owned(),
             },
-            (_, stage) => {
-                let is_let_pass = self.is_let_pass(canary);
-                let said = if is_let_pass {
-                    format!("{} let it pass; {said}", self.who())
-                } else {
-                    said
-                };
-                match stage {
-                    // It goes on being judged until it takes all.
-                    None if is_good || is_let_pass => Next::Promote,
-                    Some(stage) if is_let_pass || (is_good && !stage.pause) => Next::Pass(said),
-                    Some(_) if is_good => Next::Hold {
-                        said,
-                        awaits: self.waits_for_a_person(canary),
-                    },
-                    None | Some(_) => Next::Hold {
-                        said,
-                        awaits: String::new(),
-                    },
-                }
-            }
+            // It goes on being judged until it takes all.
+            (_, None) if is_good || self.is_let_pass(canary) => Next::Promote,
+            (_, None) => Next::Hold {
+                said,
+                awaits: String::new(),
+            },
         }
+    }
+
+    /// What comes next in a stage that has begun, and whose pods answer.
+    fn goes_on(
+        &self,
+        canary: &CanaryStatus,
+        split: Split<'_>,
+        stage: &Stage,
+        said: String,
+        is_good: bool,
+    ) -> Next<'_> {
+        let started = began(canary);
+        if self.now.duration_since(started) < stage.hold {
+            return Next::Say(lasts(stage, started));
+        }
+        if self.is_taken(split) != Taken::Yes {
+            let awaits = NOT_TAKEN.to_owned();
+            return Next::Hold { said, awaits };
+        }
+        if self.is_let_pass(canary) {
+            return Next::Pass(format!("{} let it pass; {said}", self.who()));
+        }
+        if is_good && !stage.pause {
+            return Next::Pass(said);
+        }
+        let awaits = if is_good {
+            self.waits_for_a_person(canary)
+        } else {
+            String::new()
+        };
+        Next::Hold { said, awaits }
     }
 
     /// Whether fewer of its pods are ready than when its stage began, or than are asked for where those are fewer.
@@ -556,10 +596,14 @@ impl Reconcile<'_> {
         (problem.reason == replicas::NOT_CREATED).then_some(problem.message)
     }
 
+    /// How long the pods of a stage are waited for.
+    fn deadline(&self) -> SignedDuration {
+        SignedDuration::from_secs(children::deadline_seconds(self.deployment).into())
+    }
+
     /// Why the pods of a stage are not waited for any longer.
     fn overdue(&self, canary: &CanaryStatus) -> Option<String> {
-        let seconds = children::deadline_seconds(self.deployment);
-        if self.now.duration_since(canary.since) <= SignedDuration::from_secs(seconds.into()) {
+        if self.now.duration_since(canary.since) <= self.deadline() {
             return None;
         }
         let why = self

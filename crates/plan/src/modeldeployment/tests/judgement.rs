@@ -13,8 +13,8 @@ fn traffic(requests: u64, errors: u64, slow: u64) -> Traffic {
     Traffic {
         requests,
         errors,
-        bounds_ms: vec![10.0, 100.0, 1000.0],
-        counts: vec![requests - slow, 0, slow, 0],
+        bounds_ms: vec![10.0, 100.0, 1000.0, 10_000.0],
+        counts: vec![requests - slow, 0, slow, 0, 0],
         ..Traffic::default()
     }
 }
@@ -92,6 +92,7 @@ fn found(
     is_last: bool,
 ) -> Finding {
     let seen = Seen {
+        stable_answers: true,
         canary,
         stable,
         evidence: Some(evidence),
@@ -439,7 +440,7 @@ fn tokens_are_judged_by_how_long_they_take_as_requests_are() {
         }];
         let streamed = |requests, slow| {
             let mut all = traffic(requests, 0, 0);
-            *of(&mut all) = vec![requests - slow, 0, slow, 0];
+            *of(&mut all) = vec![requests - slow, 0, slow, 0, 0];
             all
         };
         let found_of = |canary: &Traffic, stable: &Traffic| {
@@ -465,4 +466,58 @@ fn tokens_are_judged_by_how_long_they_take_as_requests_are() {
             "{silent}"
         );
     }
+}
+
+#[test]
+fn what_is_slow_beyond_what_is_measured_is_never_told_to_be_good() {
+    // All of them take longer than the last bound; or a slow one would.
+    let beyond = |requests| Traffic {
+        counts: vec![0, 0, 0, 0, requests],
+        ..traffic(requests, 0, 0)
+    };
+    let nearly = |requests| Traffic {
+        counts: vec![0, 0, 0, requests, 0],
+        ..traffic(requests, 0, 0)
+    };
+    for both in [[beyond(2000), beyond(2000)], [beyond(2000), nearly(2000)]] {
+        let finding = judged(&both[0], &both[1], true);
+        let Finding::Wait(said) = finding else {
+            panic!("{finding:?}");
+        };
+        assert!(said.contains("would lie above 10 s"), "{said}");
+    }
+}
+
+#[test]
+fn a_canary_whose_stable_version_has_gone_is_judged_by_itself() {
+    let checks = checks();
+    let stable = traffic(500, 0, 0);
+    let judged = |errors: u64| {
+        let mut evidence = evidence(&checks, &stable);
+        take(&mut evidence, &traffic(1, 0, 0), &stable);
+        let canary = traffic(1000, errors, 0);
+        for _ in 0..50 {
+            evidence.take(&traffic(20, errors / 50, 0), &Traffic::default());
+        }
+        let seen = Seen {
+            stable_answers: false,
+            canary: &canary,
+            stable: &Traffic::default(),
+            evidence: Some(&evidence),
+            readings: &Readings::NoPrometheus,
+            names: NAMES,
+            since: Timestamp::UNIX_EPOCH,
+            now: now(),
+            steps: 1,
+            is_last: true,
+            is_over: false,
+        };
+        judge(&checks, &seen, 100)
+    };
+    assert!(matches!(judged(0), Finding::Good(_)), "{:?}", judged(0));
+    assert!(
+        matches!(judged(1000), Finding::Harm(_)),
+        "{:?}",
+        judged(1000)
+    );
 }

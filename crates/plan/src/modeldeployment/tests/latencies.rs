@@ -63,6 +63,7 @@ fn decided(times: f64, sigma: f64, number: u64) -> (u64, u64, u64) {
             new.merge(&of_canary);
             old.merge(&of_stable);
             let seen = Seen {
+                stable_answers: true,
                 canary: &new,
                 stable: &old,
                 evidence: Some(&evidence),

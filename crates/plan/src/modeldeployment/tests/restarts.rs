@@ -48,6 +48,7 @@ fn decided(share: f64, restarted: f64, number: u64) -> (u32, u32, u32) {
             evidence.take(&canary, &stable);
             let now = begun + SignedDuration::from_secs(10 * i64::from(look));
             let seen = Seen {
+                stable_answers: true,
                 canary: &canary,
                 stable: &stable,
                 evidence: Some(&evidence),

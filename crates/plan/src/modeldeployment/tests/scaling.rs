@@ -410,6 +410,24 @@ fn routed(replicas: i32) -> World {
 }
 
 #[test]
+fn a_share_of_pods_stays_the_share_when_there_are_fewer() {
+    let mut world = World::rolling(json!({
+        "replicas": 100,
+        "rollout": {"steps": [{"weight": 10, "hold": "600s"}], "minRequests": 100},
+    }));
+    world.all_ready().settle();
+    let sizes = |world: &World| {
+        let all = world.children();
+        (all[0].1, all[1].1)
+    };
+    assert_eq!(sizes(&world), (100, 11));
+    scale(&mut world, 20);
+    assert_eq!(sizes(&world), (20, 2));
+    let canary = world.status().canary.expect("it rolls on");
+    assert_eq!(canary.interruptions, 0);
+}
+
+#[test]
 fn a_canary_s_size_follows_its_share_of_the_load() {
     let mut world = routed(10);
     let canary = world.status().canary.expect("it rolls");

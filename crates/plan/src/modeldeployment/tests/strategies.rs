@@ -619,17 +619,21 @@ fn an_autoscaler_that_asks_for_more_pods_loses_none() {
     let began = world.status().canary.and_then(|canary| canary.step_started);
     for replicas in 4..10 {
         world.edit(|spec| spec.replicas = replicas).wait(5).settle();
-        assert!(
-            world
-                .said(READY)
-                .contains(&format!("waiting until {replicas} pods")),
-            "{}",
-            world.said(READY)
-        );
+        let said = world.said(READY);
+        assert!(said.contains("the step lasts until"), "{said}");
         world.all_ready().settle();
     }
     let canary = world.status().canary.expect("it is not taken back");
     assert_eq!((canary.interruptions, canary.step_started), (0, began));
+    // For more there is no room: the step goes on with those that there are, and only who takes all has to have all.
+    world.edit(|spec| spec.replicas = 20).wait(600);
+    world.traffic(1000, 0).settle();
+    let canary = world.status().canary.expect("it waits");
+    assert_eq!(canary.step, 1);
+    let said = world.said(READY);
+    assert!(said.contains("has passed all steps"), "{said}");
+    world.all_ready().settle();
+    assert_eq!(world.stable().as_deref(), Some("churn-2"));
 }
 
 #[test]
