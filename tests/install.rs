@@ -336,6 +336,17 @@ fn a_preset_is_found_by_format_and_protocol_and_its_image_and_resources_are_valu
             &2.into()
         )
     );
+    // A preset of one's own keeps what it gives its server, also under the name of one that is shipped.
+    let own = presets(
+        &helm,
+        &[
+            "--set-json",
+            r#"presets.triton.template={"spec":{"containers":[{"name":"server","image":"own","resources":{"limits":{"nvidia.com/gpu":1}}}]}}"#,
+        ],
+    );
+    let server = &own.presets["triton"].template.0["spec"]["containers"][0];
+    let kept = serde_json::json!({"limits": {"nvidia.com/gpu": 1}});
+    assert_eq!(server["resources"], kept);
 }
 
 #[test]

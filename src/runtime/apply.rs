@@ -227,7 +227,16 @@ impl Writer<'_> {
             &parameters,
             &Patch::Apply(&patch),
         );
-        let written = self.write::<K>("patch status of", &name, request).await?;
+        let written = match self.write::<K>("patch status of", &name, request).await {
+            Err(error) if error.is_conflict() => {
+                return Err(ApplyError::Outdated {
+                    kind: K::kind(&()).into_owned(),
+                    namespace: self.namespace.clone(),
+                    name,
+                });
+            }
+            outcome => outcome?,
+        };
         self.caught_up(&name, &written, cache).await?;
         Ok(true)
     }

@@ -162,10 +162,14 @@ fn error_policy<K: Planned>(
     error: &ReconcileError,
     running: Arc<Running<K>>,
 ) -> Action {
-    let again = running.backoff.next(&object);
+    let again = match error {
+        // Soon a watch brings what is there by now; that it changed is no failure after which to wait for longer.
+        ReconcileError::Apply(ApplyError::Outdated { .. }) => BACKOFF.0,
+        _ => running.backoff.next(&object),
+    };
     let kind = K::kind(&()).into_owned();
     match error {
-        ReconcileError::Apply(ApplyError::Leaving { .. }) => {
+        ReconcileError::Apply(error) if error.is_waiting() => {
             tracing::debug!(kind, namespace = object.namespace(), name = object.name_any(), %error, ?again, "waiting");
         }
         _ => {
@@ -198,6 +202,7 @@ async fn reconcile<K: Planned>(
             running.backoff.reset(&ObjectRef::from_obj(&*object));
             "ok"
         }
+        Err(ReconcileError::Apply(error)) if error.is_waiting() => "waiting",
         Err(ReconcileError::Apply(_)) => "error",
         Err(ReconcileError::Panic(_)) => "panic",
     };
@@ -226,7 +231,10 @@ async fn attempt<K: Planned>(object: Arc<K>, context: &Context) -> Result<Action
         Err(error) => {
             // Tried again, since what stands in the way may be no object of ours; and said where its owner looks.
             if let Some(problem) = error.problem() {
-                tell(&writer, &*object, &K::refused(&observed, &problem, now)).await?;
+                let refused = K::refused(&observed, &problem, now);
+                if let Err(untold) = tell(&writer, &*object, &refused).await {
+                    tracing::warn!(kind = %K::kind(&()), namespace = writer.namespace, name = object.name_any(), error = %untold, "what was refused is not told yet");
+                }
             }
             return Err(error.into());
         }

@@ -11,7 +11,7 @@ use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 use windlass_api::{TrainingJob, labels};
 
-use super::index::same_labels;
+use super::index::same_others;
 use super::kept::{Fact, Form};
 use super::metrics::Metrics;
 use super::stores::{Cache, OurCache};
@@ -133,8 +133,8 @@ where
                 return Some(before.clone());
             }
             self.cache.index.remove(namespace, name, &found_before);
-            if !same_labels(&found_before, found_by) {
-                // News for whom it was labelled for, too.
+            if !same_others(&found_before, found_by) {
+                // News for those that it no longer has to do with, too.
                 (self.touch)(&before.object());
             }
         }

@@ -7,7 +7,7 @@ use kube::Resource;
 use windlass_api::labels;
 use windlass_plan::trainingjob::gang::JOB_UID;
 
-use super::kept::Fact;
+use super::kept::{ENTRANCE, Fact};
 
 /// The labels by which children are looked up.
 const INDEXED: [&str; 5] = [
@@ -86,11 +86,37 @@ pub fn labels_of<K: Resource>(object: &K) -> Vec<Fact> {
         .collect()
 }
 
-/// Whether these are found by the same labels, whatever else is so with them.
-pub fn same_labels(one: &[Fact], two: &[Fact]) -> bool {
+/// Whether these are news for the same others: by their labels, and by the entrances that no two may share. What else is so
+/// with them may differ.
+pub fn same_others(one: &[Fact], two: &[Fact]) -> bool {
     let of = |all: &[Fact]| -> Vec<Fact> {
-        let labels = all.iter().filter(|(what, _)| INDEXED.contains(what));
-        labels.cloned().collect()
+        let counts = |what| INDEXED.contains(what) || *what == ENTRANCE;
+        all.iter()
+            .filter(|(what, _)| counts(what))
+            .cloned()
+            .collect()
     };
     of(one) == of(two)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kept::{UNDER_WAY, so};
+    use super::*;
+
+    #[test]
+    fn another_label_or_another_host_name_is_news_for_those_before_and_another_state_is_not() {
+        let label = |value: &str| (labels::DEPLOYMENT, value.to_owned());
+        let entrance = |host: &str| (ENTRANCE, format!("edge/public {host} /"));
+        let before = [label("churn"), entrance("one.test")];
+        let is_same = |now: &[Fact]| same_others(&before, now);
+        assert!(is_same(&[
+            label("churn"),
+            entrance("one.test"),
+            so(UNDER_WAY)
+        ]));
+        assert!(!is_same(&[label("churn"), entrance("two.test")]));
+        assert!(!is_same(&[label("churn")]));
+        assert!(!is_same(&[label("fraud"), entrance("one.test")]));
+    }
 }

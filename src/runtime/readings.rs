@@ -22,6 +22,11 @@ use super::prometheus::{Prometheus, PrometheusError, Values};
 const EVERY: Duration = Duration::from_secs(1);
 /// Queries that are asked at once, whatever roll-outs ask for.
 const AT_ONCE: usize = 4;
+/// Queries that are asked in one round: those that have waited longest, which is looked at anew afterwards. A Prometheus that
+/// hangs holds up a round for as long as eight of them in turn may take.
+const IN_A_ROUND: usize = 8 * AT_ONCE;
+/// How long an answer may take. A roll-out waits for several, and for others' meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes that an answer may have: it is to be one number, and several are told by their count.
 const MAX_BYTES: usize = 1 << 20;
 
@@ -44,7 +49,8 @@ impl Answers {
         Readings::Of(known.collect::<BTreeMap<_, _>>())
     }
 
-    /// Those that are to be asked now, the one that was asked least recently first; what nobody asks for is forgotten.
+    /// Those that are to be asked now, each once and as many as a round has, the one that was asked least recently
+    /// first; what nobody asks for is forgotten.
     fn due(&self, wanted: &[(Key, Query)], now: Timestamp) -> Vec<Key> {
         let mut all = self.0.lock().expect("no holder panics");
         all.retain(|key, _| wanted.iter().any(|(wanted, _)| wanted == key));
@@ -61,7 +67,11 @@ impl Answers {
             .filter(is_due)
             .map(|(key, _)| key.clone())
             .collect();
+        // Two checks may differ in no more than how their placeholders are written.
+        due.sort();
+        due.dedup();
         due.sort_by_key(|key| last(key));
+        due.truncate(IN_A_ROUND);
         due
     }
 
@@ -104,10 +114,15 @@ pub async fn run(context: Arc<Context>) {
 
 /// What a query answers, and whether that is an answer at all.
 async fn ask(prometheus: &Prometheus, query: &str) -> (bool, Answer) {
-    match prometheus.query(query, MAX_BYTES).await {
-        Ok(values) => (true, answer(&values)),
-        Err(PrometheusError::Refused(why)) => (false, Answer::Refused(why)),
-        Err(error) => (false, Answer::Failed(error.to_string())),
+    let asked = prometheus.query(query, MAX_BYTES);
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(values)) => (true, answer(&values)),
+        Ok(Err(PrometheusError::Refused(why))) => (false, Answer::Refused(why)),
+        Ok(Err(error)) => (false, Answer::Failed(error.to_string())),
+        Err(_) => {
+            let why = format!("asking Prometheus: no answer within {PATIENCE:?}");
+            (false, Answer::Failed(why))
+        }
     }
 }
 
@@ -173,6 +188,25 @@ mod tests {
         assert_eq!(kept("a"), Some(KEPT_READINGS));
         answers.due(&all[1..], at(99));
         assert_eq!((kept("a"), kept("b")), (None, Some(2)));
+    }
+
+    #[test]
+    fn a_query_that_two_checks_have_is_asked_once_and_a_round_has_an_end_after_which_the_others_come()
+     {
+        let answers = Answers::default();
+        let names: Vec<String> = (0..=IN_A_ROUND).map(|one| format!("{one:03}")).collect();
+        let mut all: Vec<_> = names.iter().map(|name| wanted(name, 30)).collect();
+        all.extend(names.iter().map(|name| wanted(name, 5)));
+        let first = answers.due(&all, at(0));
+        let asked: Vec<&String> = first.iter().map(|(_, text)| text).collect();
+        assert_eq!(asked, names[..IN_A_ROUND].iter().collect::<Vec<_>>());
+        for key in first {
+            let answer = Answer::Nothing;
+            answers.note(key, Reading { at: at(1), answer });
+        }
+        let next = answers.due(&all, at(50));
+        assert_eq!(next.len(), IN_A_ROUND);
+        assert_eq!(next[0].1, names[IN_A_ROUND]);
     }
 
     #[test]

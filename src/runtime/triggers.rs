@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob, labels};
 use windlass_plan::modelversion::{PUBLICATION_ROLE, REGISTRATION_ROLE, RETENTION_ROLE};
 
-use super::kept::{BOUNDED, OF_DEPLOYMENT, OF_MODEL, Ours, Packed, STALLED};
+use super::index::Index;
+use super::kept::{BOUNDED, ENTRANCE, Fact, OF_DEPLOYMENT, OF_MODEL, Ours, Packed, STALLED};
 use super::stores::{OurCache, Stores};
 
 /// For how long news of what serves is gathered. When versions change places, a dozen pods come and go in no time: their
@@ -144,7 +145,8 @@ impl Senders {
         }
     }
 
-    /// A ModelDeployment is news for itself, for the monitors that watch it, and for the versions that something happened to.
+    /// A ModelDeployment is news for itself, for the monitors that watch it, for the versions that something happened to, and
+    /// for others that want the same host name, which one of them has.
     pub fn model_deployment(&self, deployment: &ModelDeployment, stores: &Stores) {
         let namespace = deployment.namespace().unwrap_or_default();
         self.model_deployment_named(&namespace, &deployment.name_any(), stores);
@@ -154,6 +156,14 @@ impl Senders {
             send(&self.model_versions, version, &namespace);
         }
         self.bounded(&namespace, &deployment.spec.model, stores);
+        let itself = (namespace, deployment.name_any());
+        for (namespace, name) in beside(
+            &itself,
+            &deployment.facts(),
+            &stores.model_deployments.index,
+        ) {
+            send(&self.model_deployments, &name, &namespace);
+        }
     }
 
     fn model_deployment_named(&self, namespace: &str, name: &str, stores: &Stores) {
@@ -191,6 +201,16 @@ impl Senders {
         );
         tell(&self.drift_monitors, namespace, &stores.drift_monitors);
     }
+}
+
+/// The others that want an entrance that one has, or had, of which this is so.
+fn beside(itself: &(String, String), facts: &[Fact], index: &Index) -> BTreeSet<(String, String)> {
+    let entrances = facts.iter().filter(|(what, _)| *what == ENTRANCE);
+    let mut all: BTreeSet<_> = entrances
+        .flat_map(|(_, entrance)| index.everywhere(ENTRANCE, entrance))
+        .collect();
+    all.remove(itself);
+    all
 }
 
 /// Each once, however often it comes within [`GATHERED`] of its first time.
@@ -247,6 +267,22 @@ pub fn channels() -> (Senders, Triggers) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deployment_is_news_for_the_others_of_all_namespaces_that_want_one_of_its_host_names() {
+        let index = Index::default();
+        let at = |host: &str| (ENTRANCE, format!("edge/public {host} /"));
+        let pair = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
+        index.insert("growth", "a", &[at("one.test"), at("two.test")]);
+        index.insert("growth", "b", &[at("two.test"), at("three.test")]);
+        index.insert("risk", "a", &[at("one.test"), at("two.test")]);
+        index.insert("risk", "c", &[at("three.test")]);
+        let beside = |facts: &[Fact]| beside(&pair("growth", "a"), facts, &index);
+        let both = [pair("growth", "b"), pair("risk", "a")];
+        assert_eq!(beside(&[at("one.test"), at("two.test")]), both.into());
+        let of_model = (OF_MODEL, "edge/public two.test /".to_owned());
+        assert!(beside(&[of_model]).is_empty());
+    }
 
     #[tokio::test]
     async fn what_comes_several_times_in_no_time_is_looked_at_once() {

@@ -28,9 +28,8 @@ struct Looking {
 impl Looking {
     async fn patch(&self, spec: Value) {
         let patch = Patch::Merge(json!({ "spec": spec }));
-        let patched = self
-            .deployments
-            .patch("churn", &PatchParams::default(), &patch);
+        let parameters = PatchParams::default();
+        let patched = self.deployments.patch("churn", &parameters, &patch);
         patched.await.expect("it is taken");
     }
 

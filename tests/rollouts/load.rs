@@ -100,8 +100,18 @@ impl<'a> Load<'a> {
         Self { ground, space }
     }
 
-    /// What has come of it all, by the targets' names; empty before it has begun.
+    /// What has come of it all, by the targets' names. A kubelet that does not answer at once is asked again.
     pub fn all(&self) -> BTreeMap<String, Counted> {
+        let mut all = BTreeMap::new();
+        Bench::until(PATIENCE, "the load says what came of it", || {
+            all = self.told();
+            !all.is_empty()
+        });
+        all
+    }
+
+    /// The same as far as it is told now: nothing before the load has begun, or where its log cannot be read.
+    fn told(&self) -> BTreeMap<String, Counted> {
         let Ok(kubectl) = self.ground.bench.cluster.kubectl() else {
             return BTreeMap::new();
         };
@@ -114,13 +124,15 @@ impl<'a> Load<'a> {
 
     /// What has come of the requests to one.
     pub fn of(&self, name: &str) -> Counted {
-        self.all().remove(name).unwrap_or_default()
+        let mut all = self.all();
+        all.remove(name)
+            .unwrap_or_else(|| panic!("{name} is no target: {all:?}"))
     }
 
     /// Waits until these are answered.
     pub fn until_it_comes(&self, names: &[&str]) {
         Bench::until(PATIENCE, "the load comes", || {
-            let all = self.all();
+            let all = self.told();
             let is_answered = |name: &&str| all.get(*name).is_some_and(|one| one.sent > 0);
             names.iter().all(is_answered)
         });

@@ -157,7 +157,8 @@ fn assert_nothing_failed(load: &Load<'_>, after: &Round) -> u64 {
     all.values().map(|counted| counted.sent).sum()
 }
 
-/// Ends the operator's process as `kill -9` does.
+/// Takes the operator's pod away at once: its process is told to end, and killed if it has not a moment later; another pod
+/// comes in its place. Processes that are killed at every point of a roll-out are those of `tests/crashes`.
 fn kill_operator(ground: &Ground) {
     let of = "app.kubernetes.io/name=windlass";
     let at_once = ["--grace-period=0", "--force", "--wait=false"];

@@ -34,7 +34,9 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.runtime) || !has(self.template)").message("give one of spec.runtime (a preset of the chart's) and spec.template (a pod of your own), not both; with neither, a preset is chosen by the model's format").field_path(".runtime"),
-    validation = Rule::new("!has(self.autoscaling) || self.replicas == oldSelf.replicas || (self.replicas >= self.autoscaling.minReplicas && self.replicas <= self.autoscaling.maxReplicas)").message("must lie between spec.autoscaling.minReplicas and spec.autoscaling.maxReplicas, as long as there is spec.autoscaling").field_path(".replicas")
+    validation = Rule::new("!has(self.autoscaling) || self.replicas >= 1").message("must be 1 or more, as long as there is spec.autoscaling: an autoscaler leaves alone what is asked to have no pods").field_path(".replicas"),
+    validation = Rule::new("self.protocol == 'OpenAI' || !has(self.rollout.analysis) || !self.rollout.analysis.exists(a, a.metric in ['TimeToFirstToken', 'TimePerOutputToken'])").message("TimeToFirstToken and TimePerOutputToken need spec.protocol: OpenAI: of no other are tokens told apart").field_path(".rollout.analysis"),
+    validation = Rule::new("!has(self.autoscaling) || !has(oldSelf.autoscaling) || self.replicas == oldSelf.replicas || (self.replicas >= self.autoscaling.minReplicas && self.replicas <= self.autoscaling.maxReplicas)").message("must lie between spec.autoscaling.minReplicas and spec.autoscaling.maxReplicas, as long as there is spec.autoscaling").field_path(".replicas")
 )]
 pub struct ModelDeploymentSpec {
     /// Name of the model whose versions serve. Immutable.

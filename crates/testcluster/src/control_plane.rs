@@ -175,6 +175,8 @@ impl Place<'_> {
             self.gates(),
             "--runtime-config=scheduling.k8s.io/v1beta1=true".to_owned(),
             "--profiling=false".to_owned(),
+            // In seconds. By default a watch ends after half an hour to an hour, and `kubectl get --watch` with it.
+            "--min-request-timeout=86400".to_owned(),
         ];
         if self.entering.is_empty() {
             // The API server refuses to publish a loopback address in its own Service.

@@ -56,6 +56,16 @@ pub enum ApplyError {
         /// Its name.
         name: String,
     },
+    /// The object is no longer the one that was planned on: what it is now, a watch brings.
+    #[error("{kind} {namespace}/{name} changed while it was planned; it is looked at anew")]
+    Outdated {
+        /// Kind of the object.
+        kind: String,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
     /// The Lease has not been renewed for so long that another replica may lead.
     #[error(
         "nothing is written: the Lease has not been renewed in time, and another replica may lead"
@@ -82,6 +92,11 @@ impl ApplyError {
             if matches!(&**source, kube::Error::Api(status) if status.is_conflict() || status.is_already_exists()))
     }
 
+    /// Whether nothing went wrong: something else has to be seen or to go first.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::Leaving { .. } | Self::Outdated { .. })
+    }
+
     /// What a person has to mend, where that is why; absent for what passes by itself.
     pub fn problem(&self) -> Option<Problem> {
         match self {
@@ -102,9 +117,11 @@ impl ApplyError {
                 )),
                 _ => None,
             },
-            Self::Timeout { .. } | Self::Leaving { .. } | Self::Deposed | Self::Behind { .. } => {
-                None
-            }
+            Self::Timeout { .. }
+            | Self::Leaving { .. }
+            | Self::Outdated { .. }
+            | Self::Deposed
+            | Self::Behind { .. } => None,
         }
     }
 }
