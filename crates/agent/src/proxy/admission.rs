@@ -1,5 +1,6 @@
 //! How many requests the model server is asked at once; the others wait for their turn, bounded in number and time.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub enum Refused {
 /// What lets requests in.
 #[derive(Debug)]
 pub struct Admission {
+    limit: Option<NonZeroUsize>,
     permits: Option<Arc<Semaphore>>,
     queue: usize,
     patience: Duration,
@@ -39,13 +41,19 @@ impl Drop for Place<'_> {
 impl Admission {
     /// Lets in `concurrency` requests at once, 0 for as many as come; `queue` others wait, each for `patience` at most.
     pub fn new(concurrency: usize, queue: usize, patience: Duration) -> Self {
-        let permits = concurrency.min(Semaphore::MAX_PERMITS);
+        let limit = NonZeroUsize::new(concurrency.min(Semaphore::MAX_PERMITS));
         Self {
-            permits: (permits > 0).then(|| Arc::new(Semaphore::new(permits))),
+            limit,
+            permits: limit.map(|limit| Arc::new(Semaphore::new(limit.get()))),
             queue,
             patience,
             waiting: AtomicUsize::new(0),
         }
+    }
+
+    /// How many are let in at once; absent where as many as come.
+    pub fn limit(&self) -> Option<NonZeroUsize> {
+        self.limit
     }
 
     /// How many wait.

@@ -206,8 +206,8 @@ pub enum End {
 
 /// Is told of a body's frames and its end.
 pub trait Observer: Unpin {
-    /// Somebody reads the body.
-    fn read(&mut self) {}
+    /// Somebody asked for more of the body: whether that has still to come.
+    fn waits(&mut self, _: bool) {}
     /// A part of the body passes.
     fn data(&mut self, chunk: &Bytes);
     /// What is said after the body.
@@ -250,8 +250,9 @@ impl<B: Body<Data = Bytes> + Unpin, O: Observer> Body for Tee<B, O> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.observer.read();
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.observer.waits(polled.is_pending());
+        let frame = std::task::ready!(polled);
         match &frame {
             None => self.end(End::Whole),
             Some(Err(_)) => self.end(End::Broken),

@@ -180,8 +180,13 @@ impl Trial<'_> {
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        if !self.is_over {
-            *self.circuit.state() = State::Open(Instant::now());
+        if self.is_over {
+            return;
+        }
+        let mut state = self.circuit.state();
+        // A request of before may have closed it meanwhile.
+        if *state == State::Trying {
+            *state = State::Open(Instant::now());
         }
     }
 }
@@ -228,6 +233,16 @@ mod tests {
         circuit.failed(now);
         drop(trial(&circuit, now + PAUSE));
         trial(&circuit, now + PAUSE).succeeded();
+    }
+
+    #[test]
+    fn a_trial_that_is_given_up_leaves_what_another_request_has_closed() {
+        let (circuit, now) = (Circuit::new(1, PAUSE), Instant::now());
+        circuit.failed(now);
+        let given_up = trial(&circuit, now + PAUSE);
+        circuit.succeeded();
+        drop(given_up);
+        assert!(circuit.is_closed() && is_asked(&circuit, now + PAUSE));
     }
 
     #[test]

@@ -24,20 +24,19 @@ use super::tokens::Stream;
 use super::trace::Trace;
 use super::upstream::{INFERENCE_HEADER_LENGTH, length_of};
 
-/// How a client of gRPC that goes away is counted.
-const CANCELLED: u16 = 1;
 /// How far a request's body has come.
 #[derive(Debug, Default)]
 pub struct Sending {
-    is_read: AtomicBool,
+    waits: AtomicBool,
     is_whole: AtomicBool,
     is_broken: AtomicBool,
 }
 
 impl Sending {
-    /// The server reads it.
-    pub fn read(&self) {
-        self.is_read.store(true, Relaxed);
+    /// The server asked for more of it: whether that has still to come from the client. A server that does not read asks
+    /// for no more than its connection takes.
+    pub fn waits(&self, waits: bool) {
+        self.waits.store(waits, Relaxed);
     }
 
     /// It ended so.
@@ -54,17 +53,17 @@ impl Sending {
         self.is_broken.load(Relaxed)
     }
 
-    /// Whether a part of it was sent, and the rest was awaited.
+    /// Whether the client is to blame for what is missing: it broke it off, or the server waited for the rest.
     fn is_part(&self) -> bool {
-        self.is_read.load(Relaxed) && !self.is_whole.load(Relaxed)
+        self.is_broken() || self.waits.load(Relaxed) && !self.is_whole.load(Relaxed)
     }
 }
 
 /// A request to the model.
 ///
-/// It is counted once, whatever becomes of it. Dropped halfway, because its client is gone: where the client still had to
-/// send some of it, it broke its own request off; where it waited for the answer, the server was too slow for it, and that is
-/// counted as not answered.
+/// It is counted once, whatever becomes of it. Dropped halfway, because its client is gone: where the server waited for the
+/// client to send more of it, that broke its own request off; where the client waited for the answer, or for the server to
+/// read on, the server was too slow for it, and that is counted as not answered.
 pub struct Exchange {
     /// When its head came.
     pub started: Instant,
@@ -246,7 +245,7 @@ impl Observer for Exchange {
             (End::Broken, _) => Outcome::Unanswered,
             (End::Whole | End::Dropped, Some(outcome)) => outcome,
             (End::Whole, None) => Outcome::of_grpc(UNKNOWN),
-            (End::Dropped, None) => Outcome::of_grpc(CANCELLED),
+            (End::Dropped, None) => Outcome::Cancelled,
         };
         if end != End::Whole {
             self.response = None;

@@ -31,7 +31,7 @@ use super::capture::{Budget, Captured, End, Observer, Tee};
 use super::circuit::{self, Attempt, Circuit};
 use super::deadline::Deadline;
 use super::exchange::{Exchange, Sending};
-use super::line::{Line, Unanswered};
+use super::line::{Line, Unanswered, pooled};
 use super::log::{Inlet, Wanted};
 use super::measurements::{Measurements, Now};
 use super::mirror::Mirror;
@@ -165,7 +165,14 @@ impl Forwarder {
                 let refusal = (Refusal::DeadlineIsOver, too_late(arrival));
                 return Err(unasked(exchange, refusal));
             }
-            match self.attempt(arrival).await {
+            // It may have to connect first.
+            let attempted = match arrival.deadline.at {
+                Some(at) => timeout_at(at, self.attempt(arrival))
+                    .await
+                    .unwrap_or_else(|_| Err((Refusal::DeadlineIsOver, too_late(arrival)))),
+                None => self.attempt(arrival).await,
+            };
+            match attempted {
                 Ok(may_ask) => attempt = Some(may_ask),
                 Err(refusal) => return Err(unasked(exchange, refusal)),
             }
@@ -239,6 +246,8 @@ impl Forwarder {
         let asked = async {
             if arrival.is_grpc {
                 Ok(self.grpc.request(request).await?)
+            } else if self.shared.admission.limit().is_some() {
+                pooled(request, server, &self.http).await
             } else {
                 line.request(request, server, &self.http).await
             }
@@ -407,9 +416,9 @@ pub struct Watch {
 }
 
 impl Observer for Watch {
-    fn read(&mut self) {
+    fn waits(&mut self, waits: bool) {
         if let Some(sending) = &self.sending {
-            sending.read();
+            sending.waits(waits);
         }
     }
 

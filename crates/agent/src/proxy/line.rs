@@ -6,7 +6,9 @@
 //! ```
 //!
 //! So requests that follow each other over a client's connection follow each other over one to the server, and no pool is
-//! locked and searched for each. Only over HTTP/1.1: one connection of HTTP/2 is enough for all.
+//! locked and searched for each. Only over HTTP/1.1: one connection of HTTP/2 is enough for all. Where only so many
+//! requests may be at the server at once, all share connections instead: a line that waits for its client's next request
+//! would keep one of the server's few threads.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -25,6 +27,10 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::upstream::{BUFFER, CONNECTS, IDLE, connect, uri};
+
+/// How often is looked whether a connection is in use: more often than it may be idle, so that the end of a long answer is
+/// not the end of its connection.
+const LOOK: Duration = IDLE.checked_div(2).expect("two is not zero");
 
 /// Why a server did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +67,7 @@ enum Place<B> {
     Empty,
     /// A request has it, up to its answer's head.
     Taken,
-    /// The next request may have it. It was used last at that time.
+    /// The next request may have it. It was last seen in use at that time.
     Free(SendRequest<B>, Instant),
 }
 
@@ -110,8 +116,7 @@ where
                 Err(unsent) => request = unsent,
             }
         }
-        *request.uri_mut() = uri(server, request.uri().path_and_query().cloned());
-        Ok(pool.request(request).await?)
+        pooled(request, server, pool).await
     }
 
     /// Takes the line; absent where another request has it.
@@ -144,6 +149,24 @@ where
         tokio::spawn(run(connection, Arc::downgrade(&self.0)));
         Ok(sender)
     }
+}
+
+/// The server's answer to a request, whose address is a path, over one of the connections that all share.
+///
+/// # Errors
+/// When there is none.
+pub async fn pooled<B>(
+    mut request: Request<B>,
+    server: &Authority,
+    pool: &Client<HttpConnector, B>,
+) -> Result<Response<Incoming>, Unanswered>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    *request.uri_mut() = uri(server, request.uri().path_and_query().cloned());
+    Ok(pool.request(request).await?)
 }
 
 impl<B> Line<B> {
@@ -190,24 +213,23 @@ where
 {
     let mut connection = std::pin::pin!(connection);
     loop {
-        match tokio::time::timeout(IDLE, &mut connection).await {
+        match tokio::time::timeout(LOOK, &mut connection).await {
             Ok(Ok(())) => return,
             Ok(Err(problem)) => return debug!("a connection to the server ended: {problem}"),
             Err(_) => {
                 if let Some(place) = line.upgrade() {
-                    give_up(&mut place.lock().expect("no thread panics with it"), IDLE);
+                    look(&mut place.lock().expect("no thread panics with it"), IDLE);
                 }
             }
         }
     }
 }
 
-/// Closes a connection that was not used for so long.
-fn give_up<B>(place: &mut Place<B>, idle: Duration) {
-    if let Place::Free(sender, used) = place
-        && sender.is_ready()
-        && used.elapsed() >= idle
-    {
-        *place = Place::Empty;
+/// Closes a connection that was not used for so long. One whose answer is still on its way is in use.
+fn look<B>(place: &mut Place<B>, idle: Duration) {
+    match place {
+        Place::Free(sender, used) if !sender.is_ready() => *used = Instant::now(),
+        Place::Free(_, used) if used.elapsed() >= idle => *place = Place::Empty,
+        Place::Free(..) | Place::Taken | Place::Empty => {}
     }
 }

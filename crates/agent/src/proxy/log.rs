@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout_at;
+use tokio::time::sleep_until;
 use tracing::warn;
 
 use super::capture::Captured;
@@ -116,7 +116,7 @@ pub struct Destination {
     pub flush_every: Duration,
 }
 
-/// A log that runs. It ends, and uploads what it has, once each inlet is dropped.
+/// A log that runs. It ends, and uploads what it has, once it is told to, or each inlet is dropped.
 pub struct Running {
     threads: Vec<JoinHandle<()>>,
     fill: Fill,
@@ -129,7 +129,8 @@ impl Running {
         self.fill.clone()
     }
 
-    /// Waits for the end. Nothing is left alone any more: what could not be uploaded is tried once, and stays on disk.
+    /// Ends it with what was handed in so far: a request that is still in flight does not hold it up. Nothing is left alone
+    /// any more: what could not be uploaded is tried once, and stays on disk.
     pub async fn finished(self) {
         self.end.send_replace(true);
         let join = || self.threads.into_iter().all(|thread| thread.join().is_ok());
@@ -169,7 +170,7 @@ pub fn start(
                     measurements: Arc::clone(&measurements),
                     fill: fill.clone(),
                     backoff: BACKOFF,
-                    is_ending,
+                    is_ending: is_ending.clone(),
                 };
                 threads.push(uploader.start(sealed)?);
             }
@@ -187,7 +188,7 @@ pub fn start(
         .enable_time()
         .build()?;
     let thread = std::thread::Builder::new().name("payload-log".to_owned());
-    let thread = thread.spawn(move || runtime.block_on(log.run(receiver)))?;
+    let thread = thread.spawn(move || runtime.block_on(log.run(receiver, is_ending)))?;
     // It ends before what it seals for.
     threads.insert(0, thread);
     let inlet = Inlet {
@@ -207,13 +208,28 @@ struct Log {
 }
 
 impl Log {
-    async fn run(mut self, mut entries: mpsc::Receiver<Entry>) {
+    async fn run(
+        mut self,
+        mut entries: mpsc::Receiver<Entry>,
+        mut is_ending: watch::Receiver<bool>,
+    ) {
         let mut received = Vec::new();
         loop {
-            let all = entries.recv_many(&mut received, QUEUE);
-            let count = match self.due() {
-                None => Some(all.await),
-                Some(due) => timeout_at(due.into(), all).await.ok(),
+            let due = self.due();
+            let is_due = async {
+                match due {
+                    None => std::future::pending().await,
+                    Some(due) => sleep_until(due.into()).await,
+                }
+            };
+            let count = tokio::select! {
+                count = entries.recv_many(&mut received, QUEUE) => Some(count),
+                () = is_due => None,
+                // Nobody says so any more: as good as said. What waits is taken still, and nothing comes after it.
+                _ = is_ending.wait_for(|is_ending| *is_ending), if !entries.is_closed() => {
+                    entries.close();
+                    None
+                }
             };
             // Each gives back what it keeps once it is read, before all are.
             for entry in received.drain(..) {

@@ -70,10 +70,14 @@ impl Measurements {
         }
     }
 
-    /// Counts a request to the model.
+    /// Counts a request to the model. One that its client broke off says nothing about the model, neither good nor bad:
+    /// it is counted in its class alone.
     pub fn count(&self, outcome: Outcome, latency: Duration, trace: Option<Trace>) {
-        self.latency.observe(latency, trace);
         self.classes[outcome.class()].fetch_add(1, Relaxed);
+        if outcome == Outcome::Cancelled {
+            return;
+        }
+        self.latency.observe(latency, trace);
         if outcome.is_error() {
             self.errors.fetch_add(1, Relaxed);
         }
@@ -215,7 +219,7 @@ impl Measurements {
         );
         text.histogram(
             "windlass_proxy_request_duration_seconds",
-            "Time from a request's head to the end of its answer.",
+            "Time from a request's head to the end of its answer, without those that clients broke off.",
             &self.latency,
         );
         text.gauge(
@@ -328,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_5xx_and_what_was_not_answered() {
+    fn errors_are_5xx_and_what_was_not_answered_and_what_was_broken_off_is_not_judged() {
         let measurements = Measurements::default();
         for outcome in [200, 404, 429, 499, 500, 503]
             .map(Outcome::Status)
@@ -338,7 +342,7 @@ mod tests {
             measurements.count(outcome, Duration::from_millis(1), None);
         }
         let observations = measurements.observations("v");
-        assert_eq!((observations.requests, observations.errors), (8, 3));
+        assert_eq!((observations.requests, observations.errors), (7, 3));
     }
 
     #[test]
@@ -438,7 +442,7 @@ mod tests {
             "windlass_proxy_requests_total{code_class=\"5xx\"} 1",
             "windlass_proxy_requests_total{code_class=\"cancelled\"} 1",
             "windlass_proxy_requests_refused_total 1",
-            "windlass_proxy_request_duration_seconds_count 2",
+            "windlass_proxy_request_duration_seconds_count 1",
             "windlass_proxy_payload_rows_withheld_total 2",
             "windlass_proxy_payload_rows_dropped_total{reason=\"behind\"} 3",
             "windlass_proxy_requests_waiting 4",

@@ -105,7 +105,7 @@ pub async fn run(arguments: Arguments) -> Result<(), FailureReport> {
     {
         warn!("requests were still in flight after {:?}", arguments.finish);
     }
-    // It holds on to the log, which ends when nobody does.
+    // It holds on to what they share.
     metrics.abort();
     let _ = metrics.await;
     if let Some(log) = log
@@ -167,7 +167,8 @@ fn prepare(arguments: &Arguments) -> Result<(Arc<Shared>, Option<log::Running>),
         admission: Admission::new(arguments.concurrency, arguments.queue, arguments.queue_wait),
         circuit: Circuit::new(arguments.circuit_failures, PAUSE),
         grpc_circuit: Circuit::new(arguments.circuit_failures, PAUSE),
-        budget: Budget::new(KEPT_BYTES.max(body_limit), body_limit),
+        // At least for a request and its answer.
+        budget: Budget::new(KEPT_BYTES.max(body_limit.saturating_mul(2)), body_limit),
     };
     Ok((Arc::new(shared), log))
 }

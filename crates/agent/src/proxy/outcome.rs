@@ -23,7 +23,6 @@ impl Outcome {
     pub fn of_grpc(code: u16) -> Self {
         Self::Status(match code {
             0 => 200,
-            1 => return Self::Cancelled,
             3 | 9 | 11 => 400,
             4 => 504,
             // NOT_FOUND; and UNIMPLEMENTED, which is said of a method that nobody has.
@@ -33,7 +32,7 @@ impl Outcome {
             8 => 429,
             14 => 503,
             16 => 401,
-            // UNKNOWN, INTERNAL, DATA_LOSS, and what is no code.
+            // UNKNOWN, INTERNAL, DATA_LOSS, and what is no code; and CANCELLED: to a client that cancelled nothing is said.
             _ => 500,
         })
     }
@@ -119,9 +118,8 @@ mod tests {
     #[test]
     fn statuses_of_grpc_count_as_those_of_http_that_mean_the_same() {
         let errors = (0..=16).filter(|code| Outcome::of_grpc(*code).is_error());
-        assert_eq!(errors.collect::<Vec<_>>(), [2, 4, 13, 14, 15]);
+        assert_eq!(errors.collect::<Vec<_>>(), [1, 2, 4, 13, 14, 15]);
         assert_eq!(Outcome::of_grpc(0), Outcome::Status(200));
-        assert_eq!(Outcome::of_grpc(1), Outcome::Cancelled);
         assert_eq!(Outcome::of_grpc(8), Outcome::Status(429));
         assert_eq!(Outcome::of_grpc(99), Outcome::Status(500));
     }

@@ -161,7 +161,6 @@ impl Rows {
     pub fn new(identity: &Identity, signature: Option<&Signature>, payload: &Payload) -> Self {
         let column = |name: &str, values| Column::new(identity, name, values);
         let is_signed = signature.is_some_and(|signature| signature.inputs.len() == payload.width);
-        let is_named = payload.width > 0 && (is_signed || payload.names.is_some());
         let features: Vec<Column> = match (signature, &payload.names) {
             (Some(signature), _) if is_signed => signature
                 .inputs
@@ -225,15 +224,16 @@ impl Rows {
             withholds: false,
             bytes: 0,
         };
-        rows.redact(is_named);
+        rows.redact(is_signed && payload.width > 0);
         rows
     }
 
     /// Redacts what goes by another name, and whatever may be what is to be redacted.
     ///
-    /// Where features have no names, a name that no column has may be that of any of them. What a chat's prompt is in is
-    /// redacted as a whole: the messages, and the column that has the last of them.
-    fn redact(&mut self, is_named: bool) {
+    /// Where the signature does not name the features, a name that no column has may be that of any of them: clients may
+    /// spell names as they like. What a chat's prompt is in is redacted as a whole: the messages, and the column that has
+    /// the last of them.
+    fn redact(&mut self, is_signed: bool) {
         let is_chat = self.identity.protocol == Protocol::OpenAI;
         let all = self.features.iter().chain(&self.prediction);
         let all = all.chain(&self.beside).chain([&self.status, &self.latency]);
@@ -241,7 +241,7 @@ impl Rows {
         let redacted = self.identity.redacted.iter().map(String::as_str);
         let has_features = is_chat || !self.features.is_empty();
         self.withholds = has_features
-            && !is_named
+            && !is_signed
             && redacted
                 .filter(|name| !(is_chat && *name == PROMPT))
                 .any(|name| !names.contains(name));
@@ -464,8 +464,8 @@ mod tests {
             ("age", &payload, Some(&signature), false, [false, true]),
             ("f1", &payload, None, false, [true, false]),
             ("prediction", &payload, None, false, [true, true]),
-            // The request says all names, and this is none of them.
-            ("age", &named, None, false, [true, true]),
+            // The client may spell it otherwise.
+            ("age", &named, None, true, [false, false]),
             ("weight", &named, None, false, [false, true]),
         ] {
             let mut rows = Rows::new(&identity(Protocol::V1, &[redacted]), signature, payload);

@@ -6,6 +6,7 @@
 //!
 //! A request stays in the thread of its connection: nothing of it is handed from one processor to another.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -51,8 +52,10 @@ pub async fn serve(
     shared: Arc<Shared>,
     mut phases: watch::Receiver<Phase>,
 ) -> std::io::Result<()> {
-    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads: Vec<Thread> = (0..count.min(MAX_THREADS))
+    let count = std::thread::available_parallelism().map_or(1, NonZero::get);
+    // Each has connections of its own: no more threads than requests that may be at the server at once.
+    let limit = shared.admission.limit().map_or(MAX_THREADS, NonZero::get);
+    let threads: Vec<Thread> = (0..count.min(MAX_THREADS).min(limit))
         .map(|_| Thread::start(&shared, &phases))
         .collect::<Result<_, _>>()?;
     drop(shared);

@@ -322,6 +322,24 @@ impl Proxy {
         }
     }
 
+    /// Waits for a line of its metrics.
+    pub async fn measure(&self, line: &str) {
+        let started = Instant::now();
+        loop {
+            let metrics = format!("http://{}/metrics", self.metrics);
+            let answer = self.client.get(metrics).send().await.expect("an answer");
+            let text = answer.text().await.expect("a body");
+            if text.lines().any(|there| there == line) {
+                return;
+            }
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "{line} did not come: {text}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub fn terminate(&self) {
         let id = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).expect("an id"))
             .expect("an id");

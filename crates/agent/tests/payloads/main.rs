@@ -301,3 +301,28 @@ async fn a_log_that_hangs_never_holds_up_a_response() {
     assert!((1..=64 << 10).contains(&bytes), "{bytes} bytes");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_as_large_as_may_be_leaves_room_for_its_answer() {
+    let place = Place::new();
+    let arguments = [
+        "--log-uri",
+        "pvc://logs/x",
+        "--protocol",
+        "V1",
+        "--body-limit",
+        "6Mi",
+    ];
+    let proxy = Proxy::start(&place, upstream().await, &arguments);
+    let rows = 10_000;
+    let mut body = format!("{{\"instances\": [{}[1]]}}", "[1], ".repeat(rows - 1));
+    body.extend(std::iter::repeat_n(' ', (6 << 20) - body.len()));
+    let sent = proxy.client.post(proxy.at("/v1/models/flights:predict"));
+    let answer = sent.body(body).send().await.expect("an answer");
+    answer.bytes().await.expect("a body");
+    let observations = proxy
+        .observe(|observations| observations.rows_logged + observations.rows_dropped > 0)
+        .await;
+    let logged = observations.rows_logged;
+    assert_eq!((logged, observations.rows_dropped), (rows as u64, 0));
+}

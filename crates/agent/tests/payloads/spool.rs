@@ -1,10 +1,10 @@
 //! What is left of the log after a crash, and after a store that was away.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, RecordBatch};
 
-use crate::common::proxy::{Proxy, logged, request, upstream};
+use crate::common::proxy::{INFER, Proxy, logged, request, upstream};
 use crate::common::{Place, names};
 
 fn ids(batches: &[RecordBatch]) -> Vec<String> {
@@ -107,4 +107,38 @@ async fn an_upload_that_fails_is_tried_again() {
     assert_eq!(ids(&logged(&place.path("log/flights-3"))), ["a"]);
     proxy.terminate();
     proxy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_does_not_end_does_not_keep_the_rows_of_others_from_the_store() {
+    let place = Place::new();
+    let arguments = [
+        "--log-uri",
+        "pvc://logs/x",
+        "--flush-every",
+        "1h",
+        "--drain",
+        "0s",
+        "--finish",
+        "2s",
+    ];
+    let mut proxy = Proxy::start(&place, upstream().await, &arguments);
+    let sent = proxy.client.post(proxy.at(INFER));
+    let stuck = sent
+        .header("x-sleep", 60_000)
+        .body(request("stuck", &[[1.0, 2.0]]));
+    let stuck = tokio::spawn(stuck.send());
+    let mut ended = Vec::new();
+    for number in 0..10 {
+        let id = format!("row-{number}");
+        let answer = proxy.infer(request(&id, &[[1.0, 2.0]])).await;
+        answer.bytes().await.expect("a body");
+        ended.push(id);
+    }
+    proxy.terminate();
+    let told = Instant::now();
+    proxy.end().await;
+    assert!(told.elapsed() < Duration::from_secs(10));
+    assert_eq!(ids(&logged(&place.path("volumes/logs/x/flights-3"))), ended);
+    let _ = stuck.await;
 }

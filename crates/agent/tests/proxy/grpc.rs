@@ -1,5 +1,7 @@
 //! HTTP/2 and gRPC, on the same port.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -104,6 +106,40 @@ async fn calls_pass_with_their_trailers_and_their_status_is_counted() {
         .observe(|observations| observations.requests >= 4)
         .await;
     assert_eq!((observations.requests, observations.errors), (4, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_request_that_the_server_does_not_read_is_an_error_of_the_server() {
+    let place = Place::new();
+    // It takes connections, and reads from none of them.
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    let address = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(address).expect("a port");
+    let server = socket.listen(16).expect("it listens");
+    let address = server.local_addr().expect("an address");
+    let proxy = Proxy::start(&place, address, &[]);
+    let body = Bytes::from(vec![b'1'; 16 << 20]);
+    for sent in [
+        Request::post("http://model/v2/models/flights/infer"),
+        call(MODEL_INFER),
+    ] {
+        let stream = tokio::net::TcpStream::connect(&proxy.listen).await;
+        let stream = TokioIo::new(stream.expect("a connection"));
+        let (mut client, connection) = handshake(TokioExecutor::new(), stream)
+            .await
+            .expect("HTTP/2");
+        let connection = tokio::spawn(connection);
+        let sent = sent.body(Full::<Bytes>::from(body.clone()));
+        let answer = client.send_request(sent.expect("a request"));
+        let answer = tokio::time::timeout(Duration::from_secs(1), answer).await;
+        assert!(answer.is_err(), "nobody reads it");
+        connection.abort();
+    }
+    let line = "windlass_proxy_requests_total{code_class=\"unanswered\"} 2";
+    proxy.measure(line).await;
+    let observations = proxy.observations().await;
+    assert_eq!((observations.requests, observations.errors), (2, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

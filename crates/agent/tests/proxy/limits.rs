@@ -140,6 +140,38 @@ async fn an_answer_that_does_not_begin_in_time_is_a_504() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_one_that_tries_whether_a_server_is_back_waits_no_longer_than_its_deadline() {
+    let place = Place::new();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = nobody.local_addr().expect("an address");
+    drop(nobody);
+    let proxy = Proxy::start(&place, address, &["--circuit-failures", "1"]);
+    assert_eq!(slow(&proxy, 0).await.status(), 502);
+    // Now somebody listens and takes no connection: those that wait for that are as many as may.
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind(address).expect("the port");
+    let _silent = socket.listen(1).expect("it listens");
+    let mut waiting = Vec::new();
+    let connect = || {
+        let connect = tokio::net::TcpStream::connect(address);
+        tokio::time::timeout(Duration::from_millis(200), connect)
+    };
+    while let Ok(stream) = connect().await {
+        waiting.push(stream.expect("a connection"));
+    }
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    let started = Instant::now();
+    let sent = proxy
+        .client
+        .post(proxy.at(INFER))
+        .header("x-request-timeout-ms", 200);
+    assert_eq!(sent.send().await.expect("an answer").status(), 504);
+    let took = started.elapsed();
+    assert!(took < Duration::from_millis(800), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_no_connections_is_left_alone_and_found_again() {
     let place = Place::new();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -8,6 +8,7 @@ mod mirror;
 mod tokens;
 mod traces;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -144,17 +145,11 @@ async fn a_client_that_breaks_its_own_request_off_is_no_error_of_the_model() {
         // The server is asked, and waits for the rest.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let observations = proxy
-        .observe(|observations| observations.requests == 3)
-        .await;
-    assert_eq!(observations.errors, 0);
-    let metrics = proxy
-        .client
-        .get(format!("http://{}/metrics", proxy.metrics));
-    let text = metrics.send().await.expect("an answer").text().await;
-    let text = text.expect("a body");
     let line = "windlass_proxy_requests_total{code_class=\"cancelled\"} 3";
-    assert!(text.contains(line), "{text}");
+    proxy.measure(line).await;
+    // They say nothing about the model, neither good nor bad.
+    let observations = proxy.observations().await;
+    assert_eq!((observations.requests, observations.errors), (0, 0));
     // The circuit is closed.
     let answer = proxy.infer(request("", &[[1.0, 2.0]])).await;
     assert_eq!(answer.status(), 200);
@@ -200,6 +195,63 @@ async fn a_client_keeps_its_connection_to_the_server_and_gets_another_when_that_
         .observe(|observations| observations.requests == 20)
         .await;
     assert_eq!(observations.errors, 0);
+}
+
+/// A server that says `ok` to each `{}`, the end of it so much later; and how many connections it has taken.
+async fn ok_after(rest: Duration) -> (SocketAddr, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let server = listener.local_addr().expect("an address");
+    let connections = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, SeqCst);
+            tokio::spawn(async move {
+                let (mut buffer, mut read) = ([0; 4096], Vec::new());
+                while let Ok(more @ 1..) = stream.read(&mut buffer).await {
+                    read.extend_from_slice(&buffer[..more]);
+                    if read.ends_with(b"{}") {
+                        read.clear();
+                        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no";
+                        stream.write_all(head).await.expect("it is sent");
+                        tokio::time::sleep(rest).await;
+                        stream.write_all(b"k").await.expect("it is sent");
+                    }
+                }
+            });
+        }
+    });
+    (server, connections)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_to_the_server_outlives_a_long_answer() {
+    let place = Place::new();
+    let (server, connections) = ok_after(Duration::from_millis(1300)).await;
+    let proxy = Proxy::start(&place, server, &[]);
+    for _ in 0..3 {
+        let answer = proxy.infer("{}").await;
+        assert_eq!(answer.text().await.expect("a body"), "ok");
+        // Long enough for the proxy to see that it is over.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(connections.load(SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_a_server_of_one_request_at_once_share_a_connection() {
+    let place = Place::new();
+    let (server, connections) = ok_after(Duration::ZERO).await;
+    let proxy = Proxy::start(&place, server, &["--concurrency", "1"]);
+    for _ in 0..5 {
+        let client = reqwest::Client::new();
+        let answer = client.post(proxy.at(INFER)).body("{}").send();
+        let answer = answer.await.expect("an answer");
+        assert_eq!(answer.text().await.expect("a body"), "ok");
+        // Long enough for the proxy to see that it is over.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(connections.load(SeqCst), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
