@@ -25,8 +25,10 @@ use windlass_statistics::sequential::Share;
 use super::Context;
 use super::kept::UNDER_WAY;
 
-/// How often pods are asked.
+/// How often pods are asked, while they are few.
 const EVERY: Duration = Duration::from_secs(1);
+/// Pods that are asked in a second: of more, each is asked the more seldom.
+const PODS_A_SECOND: usize = 200;
 /// How long a pod may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that an answer may have.
@@ -220,14 +222,19 @@ pub(super) fn client() -> HttpClient {
 /// Asks the pods of every roll-out that is in a step, for ever.
 pub async fn run(context: Arc<Context>) {
     let client = client();
+    let mut pause = EVERY;
     loop {
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(pause).await;
         let deployments = context.stores.model_deployments.everywhere(UNDER_WAY, "");
         let looks = deployments.iter().map(|deployment| {
             let targets = targets(&context, deployment);
             look(&client, &context.scraper, deployment, targets)
         });
-        let pods = join_all(looks).await.into_iter().flatten().collect();
+        let pods: HashSet<String> = join_all(looks).await.into_iter().flatten().collect();
+        let seconds = pods.len() / PODS_A_SECOND;
+        pause = EVERY.max(Duration::from_secs(
+            u64::try_from(seconds).unwrap_or(u64::MAX),
+        ));
         let deployments = deployments.iter().filter_map(|deployment| deployment.uid());
         context
             .scraper
