@@ -336,7 +336,11 @@ fn a_preset_is_found_by_format_and_protocol_and_its_image_and_resources_are_valu
             &2.into()
         )
     );
-    // A preset of one's own keeps what it gives its server, also under the name of one that is shipped.
+}
+
+#[test]
+fn a_preset_of_ones_own_keeps_its_resources_also_under_the_name_of_one_that_is_shipped() {
+    let helm = Helm::new();
     let own = presets(
         &helm,
         &[
