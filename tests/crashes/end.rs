@@ -2,6 +2,7 @@
 //! requests, names that Kubernetes makes up, and the name of the namespace.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -131,12 +132,14 @@ fn scrubbed_text(text: &str, namespace: &str) -> String {
     if !text.contains(' ') {
         return text;
     }
-    // What is said to people has numbers of requests, and is said of the roll-out or of its step, whichever is known first.
+    // What is said to people has numbers of requests, and is said of the roll-out, of its step, or of what came late in it,
+    // whichever is known first.
     let text: String = text
         .chars()
         .filter(|letter| !letter.is_ascii_digit() && *letter != '.')
         .collect();
     text.replace(" in this step", "")
+        .replace("has become higher", "is higher")
 }
 
 fn text(value: &Value) -> &str {
@@ -169,7 +172,7 @@ pub fn differences(expected: &End, found: &End) -> Option<String> {
     for name in names {
         let (expected, found) = (expected.get(name), found.get(name));
         if expected != found {
-            said += &format!("  {name}:\n");
+            let _ = writeln!(said, "  {name}:");
             let lines = |value: Option<&Value>| {
                 let text =
                     value.map_or_else(|| "(not there)".to_owned(), |value| format!("{value:#}"));
@@ -178,7 +181,7 @@ pub fn differences(expected: &End, found: &End) -> Option<String> {
             let (expected, found) = (lines(expected), lines(found));
             for (mark, these, others) in [("-", &expected, &found), ("+", &found, &expected)] {
                 for line in these.iter().filter(|line| !others.contains(line)).take(12) {
-                    said += &format!("    {mark} {line}\n");
+                    let _ = writeln!(said, "    {mark} {line}");
                 }
             }
         }

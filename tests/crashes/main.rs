@@ -25,6 +25,7 @@ mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -441,7 +442,7 @@ fn wrong(found: &Outcome, expected: &Outcome) -> Option<String> {
     for what in ways {
         let (expected, found) = (expected.ways.get(what), found.ways.get(what));
         if expected != found {
-            wrong += &format!("  {what}:\n    - {expected:?}\n    + {found:?}\n");
+            let _ = write!(wrong, "  {what}:\n    - {expected:?}\n    + {found:?}\n");
         }
     }
     wrong += &differences(&expected.end, &found.end).unwrap_or_default();

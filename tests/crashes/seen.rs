@@ -18,7 +18,7 @@ use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::task::JoinSet;
-use windlass_api::{ModelDeployment, ModelDeploymentStatus, labels};
+use windlass_api::{ModelDeployment, ModelDeploymentStatus, Strategy, labels};
 
 use super::gateway;
 
@@ -142,8 +142,14 @@ impl Seen {
         };
         self.status = Some(status.clone());
         if let Some(canary) = &status.canary {
-            // While pods of a step are awaited, the step is not yet.
-            if let Some(started) = canary.step_started {
+            // While pods of a step are awaited, the step is not yet; and when all have passed, there is none any more.
+            let rollout = &deployment.spec.rollout;
+            let steps = match rollout.strategy {
+                Strategy::BlueGreen => 1,
+                _ => rollout.steps.len(),
+            };
+            let is_step = usize::try_from(canary.step).is_ok_and(|step| step < steps);
+            if let Some(started) = canary.step_started.filter(|_| is_step) {
                 let again = match self.begun {
                     Some((step, before)) if step == canary.step && before != started => ", again",
                     _ => "",

@@ -31,9 +31,12 @@ impl Reconcile<'_> {
             || (is_other && has_stood(SAID, recorded, began, self.now))
     }
 
-    /// Whether what is said of the canary is known: its pods have been asked in this stage, or there is nothing to ask.
+    /// Whether what is said of the canary is known: its pods have been asked in this stage, or there is nothing to ask, or
+    /// they have not answered for long, so that nothing else will be known.
     fn may_say(&self, canary: &CanaryStatus) -> bool {
-        self.observed.traffic.contains_key(&canary.version) || !self.is_analysed()
+        self.observed.traffic.contains_key(&canary.version)
+            || !self.is_analysed()
+            || self.now.duration_since(began(canary)) >= SAID
     }
 }
 
