@@ -8,8 +8,8 @@
 //!
 //! Each point has a namespace, an operator and a Lease of its own, so that several are tried beside each other. What each run
 //! showed on its way, and all objects in the end, are compared with a run in which nobody was killed; and that one with what
-//! `rollouts.rs` says. `make test-crashes` tries every point; otherwise it is all points of the shortest roll-out, and some
-//! of the others. `WINDLASS_CRASHES` may be `all`, or how many of each of the others, or one write, such as `gateway:17`;
+//! `rollouts.rs` says. `make test-crashes` tries every point; otherwise it is some of each roll-out, four times as many of
+//! the shortest. `WINDLASS_CRASHES` may be `all`, or how many of each, or one write, such as `gateway:17`;
 //! `WINDLASS_CRASH_SEED` chooses others.
 //!
 //! Events are not compared: one that a crash loses is no reason to do anything again.
@@ -63,7 +63,9 @@ const STILL_SO: Duration = Duration::from_millis(2500);
 /// How many points are tried beside each other.
 const AT_ONCE: usize = 8;
 /// How many points of a roll-out that is not the shortest are tried, where not all are.
-const SOME: usize = 6;
+const SOME: usize = 5;
+/// How many times as many of the shortest.
+const OF_SHORTEST: usize = 4;
 
 /// Everything that runs share.
 struct Stage {
@@ -173,7 +175,7 @@ async fn a_roll_out_goes_on_from_where_the_operator_was_killed() -> Result<()> {
 enum Choice {
     /// Every one.
     All,
-    /// All of the shortest roll-out, and so many of each other one, spread over its course.
+    /// So many of each, spread over its course, and four times as many of the shortest.
     Some(usize),
     /// Both sides of one write.
     One(RollOut, usize),
@@ -210,14 +212,19 @@ impl Choice {
         let all: Vec<Point> = (1..=writes).flat_map(both).collect();
         match self {
             Self::One(_, call) => both(call).to_vec(),
-            Self::Some(some) if rollout != RollOut::ALL[0] => {
+            Self::Some(some) => {
+                let some = if rollout == RollOut::ALL[0] {
+                    some * OF_SHORTEST
+                } else {
+                    some
+                };
                 // One of each part of its course.
                 let parts = all.chunks(all.len().div_ceil(some.max(1)));
                 parts
                     .map(|part| part[random.random_range(0..part.len())])
                     .collect()
             }
-            Self::All | Self::Some(_) => all,
+            Self::All => all,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A roll-out that is judged by a query of a real Prometheus: what is no answer holds it, and what is bad in a row ends it.
+//! A roll-out that is judged by a query of a real Prometheus: what is no answer holds it, and so does a bad one while the
+//! canary has had no request. That bad ones in a row end it otherwise is for the planner's tests.
 //!
 //! The kubelet's part is played here: pods are said to be ready. No proxy runs, so that no step ever passes.
 
@@ -71,7 +72,7 @@ impl Looking {
 }
 
 #[tokio::test]
-async fn a_query_that_has_no_answer_holds_a_roll_out_and_one_whose_answers_are_bad_ends_it()
+async fn a_query_that_has_no_answer_holds_a_roll_out_and_bad_answers_are_not_held_against_a_canary_without_requests()
 -> Result<()> {
     let Some(turn) = turn().await else {
         return Ok(());
@@ -116,17 +117,8 @@ async fn a_query_that_has_no_answer_holds_a_roll_out_and_one_whose_answers_are_b
     for (query, part) in [
         ("model_errors{version=", "is refused by Prometheus: "),
         (
-            "model_errors{version=\"{{ name }}\"}",
-            "has no series for model_errors{version=\"churn\"}",
-        ),
-        ("model_errors", "answers 2 series where it has to be one"),
-        (
             "model_errors{version=\"{{ stable }}\"} / 0",
             "answers NaN, which is no number",
-        ),
-        (
-            "model_errors{version=\"{{ target }}\"}",
-            "has {{ target }}, which stands for nothing",
         ),
         (
             "model_errors{version=\"{{ canary }}\"}",
@@ -139,7 +131,8 @@ async fn a_query_that_has_no_answer_holds_a_roll_out_and_one_whose_answers_are_b
         assert!(said.starts_with("churn-2 is tried"), "{said}");
     }
     tell(0.5);
-    let said = look.until_said("churn-2 was rolled back").await;
+    // What is wrong may be so with the stable version: no request has come to the canary here.
+    let said = look.until_said("it is not held against it").await;
     assert!(
         said.contains("answers 0.5 (0.01 or less is good), 2 times one after the other"),
         "{said}"
