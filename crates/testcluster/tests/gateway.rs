@@ -255,9 +255,11 @@ fn a_header_or_a_cookie_chooses_the_second_also_after_the_gateway_was_killed() {
     ]);
     kubectl.apply(&route(&rules)).unwrap();
     wait_for_condition(&kubectl, "Accepted", "True");
-    wait_for_answer(gateway, "", (200, "first"));
 
     let chosen = || {
+        // A Gateway that has just started may know a Service and none of its pods yet.
+        wait_for_answer(gateway, "", (200, "first"));
+        wait_for_answer(gateway, "X-Version: second\r\n", (200, "second"));
         for (header, wanted) in [
             ("X-Version: second\r\n", "second"),
             ("X-Version: seconds\r\n", "first"),
