@@ -125,20 +125,20 @@ mod tests {
         let mut random = Random::new(seed);
         let (mut late, mut shares) = (Late::new(ALLOWED), Shares::new(ALLOWED));
         let mut found = [None; 2];
-        let mut seen = 0;
+        let mut requests = 0;
         while found.contains(&None) {
-            let of_canary = if seen < good { 0.01 } else { 0.04 };
+            let of_canary = if requests < good { 0.01 } else { 0.04 };
             let both = [
                 draw(&mut random, 20, of_canary),
                 draw(&mut random, 80, 0.01),
             ];
-            seen += 20;
+            requests += 20;
             late.take(both[0], both[1]);
             shares.take(both[0], both[1]);
             let evidence = [late.evidence(), shares.evidence()[0]];
             for (found, evidence) in found.iter_mut().zip(evidence) {
                 if evidence >= -0.0025_f64.ln() {
-                    found.get_or_insert(seen.saturating_sub(good));
+                    found.get_or_insert(requests.saturating_sub(good));
                 }
             }
         }

@@ -118,17 +118,17 @@ pub fn found_late(
     for _ in 0..runs {
         let (mut all, mut late) = (Shares::new(ALLOWED), Late::new(ALLOWED));
         let mut at = [None; 2];
-        let mut seen = 0;
-        while seen < good + MOST && at.contains(&None) {
-            let is_good = seen < good;
+        let mut requests = 0;
+        while requests < good + MOST && at.contains(&None) {
+            let is_good = requests < good;
             let canary = if is_good { traffic.canary } else { then };
             let (canary, stable) = look(&mut random, Traffic { canary, ..traffic });
-            seen += canary.trials;
+            requests += canary.trials;
             all.take(canary, stable);
             late.take(canary, stable);
             for (at, evidence) in at.iter_mut().zip([all.evidence()[0], late.evidence()]) {
                 if evidence >= -level.ln() {
-                    at.get_or_insert(seen);
+                    at.get_or_insert(requests);
                 }
             }
         }

@@ -277,6 +277,7 @@ impl World {
         panic!("never settles: {}", self.said(condition::READY));
     }
 
+    #[allow(clippy::too_many_lines)] // an arm for each kind
     fn apply(&mut self, step: Step) {
         match step {
             Step::Apply(Child::Service(wanted)) => {
