@@ -122,7 +122,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 ask_trainers: arguments.ask_trainers,
                 input_cache: arguments.input_cache.cache(),
                 prometheus: prometheus.clone(),
-                prometheus_url: arguments.prometheus_url.clone(),
                 presets: presets.clone(),
                 served: apis,
                 metrics: metrics.clone(),

@@ -156,7 +156,7 @@ fn autoscalers(deployment: &ModelDeployment, context: &Context) -> Autoscalers {
     Autoscalers {
         has_keda: stores.scaled_objects.is_some(),
         has_adapter: context.has_metrics_of_pods,
-        prometheus: context.prometheus_url.clone(),
+        prometheus: context.prometheus.as_ref().map(|one| one.url().to_owned()),
         horizontal: horizontal.filter(|one| is_owned_by(&**one, &uid)),
         scaled: scaled.filter(|one| is_owned_by(&**one, &uid)),
     }

@@ -61,8 +61,6 @@ pub struct Settings {
     pub input_cache: Option<InputCache>,
     /// Who knows how far GPUs are used, and what roll-outs ask.
     pub prometheus: Option<Prometheus>,
-    /// Its address.
-    pub prometheus_url: Option<String>,
     /// The runtime presets.
     pub presets: Presets,
     /// What the cluster serves of what need not be there.
@@ -99,8 +97,6 @@ pub struct Context {
     pub input_cache: Option<InputCache>,
     /// Who knows how far GPUs are used, and what roll-outs ask.
     pub prometheus: Option<Prometheus>,
-    /// Its address, for others that ask it.
-    pub prometheus_url: Option<String>,
     /// Whether an adapter serves metrics of pods.
     pub has_metrics_of_pods: bool,
     /// What it said of GPUs.
@@ -140,7 +136,6 @@ impl Context {
             ask_trainers: settings.ask_trainers,
             input_cache: settings.input_cache,
             prometheus: settings.prometheus,
-            prometheus_url: settings.prometheus_url,
             has_metrics_of_pods: settings.served.metrics_of_pods,
             utilizations: Utilizations::default(),
             answers: Answers::default(),

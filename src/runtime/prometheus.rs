@@ -16,7 +16,10 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The administrator's Prometheus, or what speaks as it does (Thanos, Mimir, VictoriaMetrics).
 #[derive(Clone)]
-pub struct Prometheus(Client);
+pub struct Prometheus {
+    client: Client,
+    url: String,
+}
 
 /// Why it did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +98,15 @@ impl Prometheus {
         let client = Client::try_from(config).with_context(|| {
             format!("--prometheus-url: {url} cannot be used; for https, --prometheus-ca-file names a file of the certificates to trust")
         })?;
-        Ok(Self(client))
+        Ok(Self {
+            client,
+            url: url.to_owned(),
+        })
+    }
+
+    /// Its address, for others that ask it.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// What a query answers now: series, each with labels that can be read as `M`, or a number without any.
@@ -112,7 +123,7 @@ impl Prometheus {
             .body(Body::empty())
             .expect("what is encoded can stand in an address");
         let answer = async {
-            let response = self.0.send(request).await?;
+            let response = self.client.send(request).await?;
             let status = response.status();
             let body = Limited::new(response.into_body(), max_bytes)
                 .collect()
