@@ -4,15 +4,18 @@
 //! are, a tenth of which roll. The cluster is real but for its nodes and pods, which kwok plays. The pods' addresses are of
 //! loopback, where this program answers for every proxy: each has had so many good requests a second since it was made.
 //!
-//! A roll-out has two steps and the promotion. A **write** is a request of the operator's that changes the cluster, told from
-//! the API server's audit log; its Lease and its Events are apart, as everywhere in this project. What it writes at the
-//! beginning, and when it takes the old pods away, is counted among those of the steps.
+//! Half of the roll-outs have two steps and half have three, each with a pod more than the one before, and the promotion. A
+//! **write** is a request of the operator's that changes the cluster, told from the API server's audit log; its Lease and its
+//! Events are apart, as everywhere in this project. What a **step** takes is what those of three steps were written more than
+//! those of two; what a roll-out takes besides, from the first pod of a canary to the last of the version before, and the
+//! records of both versions, is told beside it.
 
 #[path = "support/mod.rs"]
 mod shared;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -33,16 +36,16 @@ use windlass_testcluster::{Options, Shape};
 
 use shared::figures::{bytes, count, figure, goal, print};
 use shared::objects::{AT_ONCE, All as _, create};
-use support::audit::{by_kind, mark, writes_of};
+use support::audit::{Write, by_kind, mark, writes_of};
 use support::operator::Operator;
 use support::{Bed, settled};
 
 const USER: &str = "bench-rollouts";
 const NAMESPACE: &str = "bench";
-/// Pods of each.
-const REPLICAS: usize = 2;
-/// Steps of a roll-out, and the promotion.
-const STEPS: usize = 3;
+/// Pods of each that does not roll, and of each that does.
+const REPLICAS: [usize; 2] = [2, 3];
+/// The weights of the steps of a roll-out, by turns.
+const STEPS: [&[u32]; 2] = [&[25, 50], &[25, 40, 50]];
 /// Requests a second that each proxy has answered.
 const RATE: u64 = 60;
 /// How long all of them may take.
@@ -57,7 +60,7 @@ async fn main() -> Result<()> {
         Err(_) => 2000,
     };
     let rolling = deployments / 10;
-    let pods = deployments * REPLICAS + rolling * REPLICAS;
+    let pods = deployments * REPLICAS[0] + rolling * (2 * REPLICAS[1] - REPLICAS[0]);
     let options = Options::new("bench-rollouts", Shape::Kwok)
         .with_audit_log()
         .with_pods_on_loopback()
@@ -72,7 +75,11 @@ async fn main() -> Result<()> {
     let all = Api::<ModelDeployment>::namespaced(client, NAMESPACE);
     create(&versions, (0..deployments).map(|number| version(number, 1))).await?;
     create(&versions, (0..rolling).map(|number| version(number, 2))).await?;
-    create(&all, (0..deployments).map(deployment)).await?;
+    create(
+        &all,
+        (0..deployments).map(|number| deployment(number, number < rolling)),
+    )
+    .await?;
     until(&all, "serve", deployments, |one| serves(one, 1)).await?;
     let looked = || async { operator.cpu().unwrap_or_default() };
     settled(Duration::from_secs(3), PATIENCE, looked).await;
@@ -92,21 +99,19 @@ async fn main() -> Result<()> {
     })
     .await;
     let writes = writes_of(&bed.cluster, USER, start);
-    let steps = count(rolling * STEPS);
-    let each = count(writes.len()) / steps;
-    figures.push(goal(
-        "writes a roll-out step",
-        each,
-        "1",
-        "<= 3",
-        each <= 3.0,
-    ));
+    let [of_two, of_three] = [0, 1].map(|turn| {
+        let roll = (0..rolling).filter(|number| number % STEPS.len() == turn);
+        let names: BTreeSet<String> = roll.map(name).collect();
+        let is_theirs = |write: &&Write| names.iter().any(|name| write.name.starts_with(name));
+        count(writes.iter().filter(is_theirs).count()) / count(names.len())
+    });
+    let each = of_three - of_two;
+    figures.push(goal("writes a step", each, "1", "<= 3", each <= 3.0));
+    let besides = of_two - each * count(STEPS[0].len());
+    figures.push(figure("writes a roll-out besides", besides, "1"));
     for (kind, number) in by_kind(&writes) {
-        figures.push(figure(
-            format!("writes a roll-out step: {kind}"),
-            count(number) / steps,
-            "1",
-        ));
+        let each = count(number) / count(rolling);
+        figures.push(figure(format!("writes a roll-out: {kind}"), each, "1"));
     }
     let refused = writes.iter().filter(|write| write.code >= 300).count();
     figures.push(goal(
@@ -178,14 +183,18 @@ fn version(number: usize, version: u32) -> Value {
     })
 }
 
-fn deployment(number: usize) -> Value {
+fn deployment(number: usize, rolls: bool) -> Value {
     let model = name(number);
+    let steps = STEPS[number % STEPS.len()].iter();
+    let steps: Vec<Value> = steps
+        .map(|weight| json!({"weight": weight, "hold": "20s"}))
+        .collect();
     json!({
         "apiVersion": "windlass.dev/v1alpha1", "kind": "ModelDeployment",
         "metadata": {"name": model},
         "spec": {
-            "model": model, "version": 1, "replicas": REPLICAS, "runtime": "mlserver",
-            "rollout": {"steps": [{"weight": 20, "hold": "20s"}, {"weight": 50, "hold": "20s"}]},
+            "model": model, "version": 1, "replicas": REPLICAS[usize::from(rolls)], "runtime": "mlserver",
+            "rollout": {"steps": steps},
         },
     })
 }

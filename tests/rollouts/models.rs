@@ -47,7 +47,8 @@ pub fn go(ground: &Ground, load: &Load<'_>) {
                 && why.ends_with("out of memory"),
         "{why}"
     );
-    let before = load.of(NAME);
+    // By then what was asked when the last one had traffic is told.
+    let before = load.goes_on(NAME, 30);
     let counted = load.goes_on(NAME, 50);
     println!("{NAME}: {counted:?}");
     assert!(

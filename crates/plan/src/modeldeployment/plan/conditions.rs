@@ -1,5 +1,8 @@
 //! What is said of it all: the phase, the conditions and the counts of pods.
 
+use std::sync::Arc;
+
+use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use windlass_api::{
@@ -11,6 +14,8 @@ use super::{Reconcile, replicas};
 use crate::conditions::Conditions;
 use crate::{Note, Plan, Problem, pods};
 
+/// How long pods of a step may be coming until how many there are so far is written for itself.
+const COMING: SignedDuration = SignedDuration::from_secs(10);
 /// Why pods that run are not ready, as far as can be told from outside of them.
 pub(super) const NEVER_READY: &str = "the model server runs, and does not say that it is ready; its log (kubectl logs POD -c server) says why";
 
@@ -54,6 +59,7 @@ impl Reconcile<'_> {
     ) {
         let status = &plan.status;
         let wanted = self.replicas();
+        let counted = self.counted(status, outcome.as_ref().ok().copied().flatten());
         let stable = status.stable.as_ref().map(|stable| stable.version.as_str());
         let serving = stable.and_then(|stable| self.child_of(stable));
         let stable_ready = replicas::answering(serving);
@@ -100,7 +106,41 @@ impl Reconcile<'_> {
         let status = &mut plan.status;
         status.phase = Some(phase.to_owned());
         status.conditions = conditions.finish();
-        (status.replicas, status.ready_replicas) = replicas::total(&self.observed.children);
+        let known = (status.replicas, status.ready_replicas);
+        (status.replicas, status.ready_replicas) = counted;
+        if self.is_soon_written(status) {
+            (status.replicas, status.ready_replicas) = known;
+        }
+    }
+
+    /// Pods, and how many of them answer: of the versions that are to have some, once that is known.
+    fn counted(&self, status: &ModelDeploymentStatus, first: Option<&ModelVersion>) -> (i32, i32) {
+        let first = first.map(ResourceExt::name_any);
+        let named = [
+            first.as_ref(),
+            status.stable.as_ref().map(|stable| &stable.version),
+            status.canary.as_ref().map(|canary| &canary.version),
+            status.bake.as_ref().map(|bake| &bake.version),
+        ];
+        let is_meant = |child: &&Arc<Deployment>| {
+            let version = child.labels().get(labels::VERSION);
+            status.stable.is_none() || named.contains(&version)
+        };
+        replicas::total(self.observed.children.iter().filter(is_meant))
+    }
+
+    /// Whether nothing else is written than counts of pods that are still coming, and that they are all there is written soon.
+    fn is_soon_written(&self, status: &ModelDeploymentStatus) -> bool {
+        let awaits = |canary: &CanaryStatus| {
+            canary.step_started.is_none() && self.now.duration_since(canary.since) < COMING
+        };
+        status.canary.as_ref().is_some_and(awaits)
+            && *status
+                == ModelDeploymentStatus {
+                    replicas: status.replicas,
+                    ready_replicas: status.ready_replicas,
+                    ..self.before.clone()
+                }
     }
 
     /// What Ready, Reconciling and Stalled say. What a person has to mend comes first, but a roll-out that does not

@@ -42,9 +42,9 @@ pub(super) fn updated_and_ready(child: Option<&Deployment>) -> i32 {
 }
 
 /// Pods of all these, and how many of them answer.
-pub(super) fn total(children: &[Arc<Deployment>]) -> (i32, i32) {
+pub(super) fn total<'a>(children: impl IntoIterator<Item = &'a Arc<Deployment>>) -> (i32, i32) {
     children
-        .iter()
+        .into_iter()
         .filter_map(|child| child.status.as_ref())
         .fold((0, 0), |(all, ready), status| {
             (

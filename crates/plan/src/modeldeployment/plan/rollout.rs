@@ -33,6 +33,8 @@ use crate::{Note, Plan, Problem, pods};
 
 /// How often a roll-out is looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(2);
+/// How long after a decision its pods may be asked for, and be counted as asked for with it.
+const MOMENT: SignedDuration = SignedDuration::from_secs(4);
 /// How often pods of a step may be lost, each time to be awaited anew: a node may go, a server that ends by itself may not.
 const MOST_INTERRUPTIONS: i32 = 3;
 /// What is said of a route that a Gateway has to take.
@@ -99,8 +101,12 @@ impl Reconcile<'_> {
         let split = self.split(&canary, stable, target);
         let least = if begins_anew { 0 } else { self.asked(target) };
         let sizes = self.sizes(&canary, stable, target, least);
-        // Pods that are asked for only now have the whole deadline before them.
-        if canary.step_started.is_none() && self.asked(target) < sizes.canary {
+        // Pods that are asked for only now have the whole deadline before them, give or take a moment.
+        let waits_since = self.now.duration_since(canary.since);
+        if canary.step_started.is_none()
+            && self.asked(target) < sizes.canary
+            && waits_since > MOMENT
+        {
             canary.since = self.now;
         }
         self.apply(stable, sizes.stable, pair.of_stable, plan);
@@ -161,14 +167,21 @@ impl Reconcile<'_> {
                 canary.analysis = Some(said);
                 let sizes = self.sizes(&canary, stable, target, self.asked(target));
                 if self.has_ready(target, sizes.canary) {
-                    match self.stage(&canary) {
-                        Some(stage) => self.begin(&mut canary, stage, sizes, plan),
-                        None => self.stand(&mut canary, sizes),
-                    }
+                    let Some(stage) = self.stage(&canary) else {
+                        // It has all that it needs to take over, and what would be asked next has just been answered.
+                        let evidence = canary.analysis.unwrap_or_default();
+                        self.promote(stable, target, &evidence, plan);
+                        return Ok(());
+                    };
+                    self.begin(&mut canary, stage, sizes, plan);
+                } else if let (Some(_), Some(passed)) = (self.stage(&canary), &mut canary.analysis)
+                {
+                    *passed = held(std::mem::take(passed), &awaits(stable, sizes));
                 }
             }
             Next::Promote => {
-                self.promote(stable, target, plan);
+                let evidence = canary.analysis.unwrap_or_default();
+                self.promote(stable, target, &evidence, plan);
                 return Ok(());
             }
             Next::RollBack(why) => {
@@ -183,6 +196,7 @@ impl Reconcile<'_> {
             }
             Next::Resume => self.resume(&mut canary, plan),
         }
+        self.foretell(self.split(&canary, stable, target), plan);
         // Where something is written anyway, it is too: after a restart of the operator it goes on from there.
         let is_written = self.before.canary.as_ref() != Some(&canary)
             || (self.has_moved(&canary) && is_due(canary.recorded, began(&canary), self.now));
@@ -400,7 +414,8 @@ impl Reconcile<'_> {
 
     /// Says that pods are awaited; once all stages have passed, on what evidence they did is kept for the record.
     fn await_pods(&self, canary: &mut CanaryStatus, said: String) {
-        if self.stage(canary).is_some() || self.stages.is_empty() {
+        let before = canary.analysis.as_deref().unwrap_or_default();
+        if (self.stage(canary).is_some() || self.stages.is_empty()) && !before.ends_with(&said) {
             canary.analysis = Some(said);
         }
     }
@@ -647,20 +662,18 @@ impl Reconcile<'_> {
         &self,
         stable: &ModelVersion,
         target: &ModelVersion,
+        evidence: &str,
         plan: &mut Plan<ModelDeploymentStatus>,
     ) {
         let name = target.name_any();
-        let evidence = self
-            .before
-            .canary
-            .as_ref()
-            .and_then(|canary| canary.analysis.clone())
-            .unwrap_or_default();
-        self.note_event(plan, &name, Action::Promoted, &evidence);
+        self.note_event(plan, &name, Action::Promoted, evidence);
         let why = format!("{name} serves in its place");
         self.note_event(plan, &stable.name_any(), Action::Retired, &why);
         plan.status.bake = self.bake(stable);
         plan.status.canary = None;
+        if plan.status.bake.is_none() {
+            self.foretell(Split::All(target), plan);
+        }
         plan.status.stable = Some(StableStatus {
             version: name.clone(),
             since: self.now,
@@ -669,7 +682,7 @@ impl Reconcile<'_> {
         plan.status.last_rollout = Some(RolloutRecord {
             version: name.clone(),
             outcome: RolloutOutcome::Promoted,
-            message: evidence.clone(),
+            message: evidence.to_owned(),
             time: self.now,
         });
         plan.notes.push(Note::normal(

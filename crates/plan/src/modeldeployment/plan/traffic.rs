@@ -175,6 +175,14 @@ impl<'a> Reconcile<'a> {
         plan.status.traffic = self.traffic(by, split);
     }
 
+    /// Says how traffic is divided from what has just been decided on, where the pods alone divide it: nothing is done for that.
+    pub(super) fn foretell(&self, split: Split<'_>, plan: &mut Plan<ModelDeploymentStatus>) {
+        let by = plan.status.traffic.as_ref().map(|traffic| traffic.by);
+        if by == Some(TrafficBy::Replicas) && self.by(split) == TrafficBy::Replicas {
+            plan.status.traffic = self.traffic(TrafficBy::Replicas, split);
+        }
+    }
+
     /// By what traffic is divided. A Service that names one version does so until no other has pods.
     fn by(&self, split: Split<'_>) -> TrafficBy {
         if self.routing().is_some() && split.stable().is_some() {

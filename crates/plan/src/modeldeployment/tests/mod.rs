@@ -11,3 +11,4 @@ mod restarts;
 mod scaling;
 mod strategies;
 mod world;
+mod writes;
