@@ -242,7 +242,7 @@ impl Writer<'_> {
     }
 
     /// Publishes Events. One that is lost is no reason to do anything again.
-    pub async fn notes<K: Kind>(&self, object: &K, notes: &[Note]) {
+    pub fn notes<K: Kind>(&self, object: &K, notes: &[Note]) {
         for note in notes {
             let event = Event {
                 type_: match note.severity {
@@ -256,11 +256,7 @@ impl Writer<'_> {
             };
             tracing::info!(kind = %K::kind(&()), namespace = self.namespace, name = object.name_any(), reason = note.reason, message = note.message, "event");
             let about = object.object_ref(&());
-            let recorder = self.context.events.recorder();
-            let published = tokio::time::timeout(WRITE, recorder.publish(&event, &about)).await;
-            if let Ok(Err(error)) = published {
-                tracing::warn!(%error, "an Event was not published");
-            }
+            self.context.events.publish(event, about);
         }
     }
 

@@ -247,9 +247,7 @@ async fn attempt<K: Planned>(object: Arc<K>, context: &Context) -> Result<Action
         let kind = K::kind(&()).into_owned();
         tracing::warn!(kind, namespace = object.namespace(), name = object.name_any(), %error, "a step that holds up no other failed");
         if let Some(Problem { reason, message }) = error.problem() {
-            writer
-                .notes(&*object, &[Note::warning(&reason, message)])
-                .await;
+            writer.notes(&*object, &[Note::warning(&reason, message)]);
         }
         again = again.into_iter().chain([BESIDE]).min();
     }
@@ -270,7 +268,7 @@ async fn tell<K: Planned>(
     if is_written {
         K::count(object, &plan.status, &writer.context.metrics);
     }
-    writer.notes(object, &plan.notes).await;
+    writer.notes(object, &plan.notes);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Events, and how many of them are remembered.
+//! Events are published beside the reconciles that have something to tell: no write waits for them.
 //!
 //! kube's recorder keeps each Event for six minutes, whole, so that one that is repeated is counted and not made anew;
 //! and it looks through all of them each time. Where thousands of jobs come and go in six minutes, that is most of the
@@ -7,48 +7,81 @@
 
 use std::sync::Mutex;
 
+use futures::StreamExt as _;
+use futures::channel::mpsc;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::{Event, Recorder, Reporter};
+
+use super::apply::WRITE;
 
 /// How many Events are remembered at most.
 const REMEMBERED: usize = 256;
+/// How many may wait to be published. What comes beyond is lost, as with client-go: it is for people, and of what they see
+/// the status is what holds.
+const WAITING: usize = 1000;
+/// How many are published at once.
+const AT_ONCE: usize = 8;
 
-/// Gives out the recorder of Events.
-pub struct Events {
-    client: Client,
-    reporter: Reporter,
-    current: Mutex<Current>,
-}
+/// Takes Events, to publish them soon.
+pub struct Events(Mutex<Queue>);
 
-struct Current {
-    recorder: Recorder,
-    left: usize,
+struct Queue {
+    // One for all: each clone of a sender has room for one more.
+    sender: mpsc::Sender<(Event, ObjectReference)>,
+    /// Whether the last one was lost.
+    is_full: bool,
 }
 
 impl Events {
-    /// Events of this reporter.
+    /// Events of this reporter, published for as long as the process lives and the client lets it write.
     pub fn new(client: Client, reporter: Reporter) -> Self {
-        let current = Current {
-            recorder: Recorder::new(client.clone(), reporter.clone()),
-            left: REMEMBERED,
-        };
-        Self {
-            client,
-            reporter,
-            current: Mutex::new(current),
-        }
+        let (sender, waiting) = mpsc::channel(WAITING);
+        tokio::spawn(publish(client, reporter, waiting));
+        Self(Mutex::new(Queue {
+            sender,
+            is_full: false,
+        }))
     }
 
-    /// The recorder for one Event.
-    pub fn recorder(&self) -> Recorder {
-        let mut current = self.current.lock().expect("no holder panics");
-        if current.left == 0 {
-            *current = Current {
-                recorder: Recorder::new(self.client.clone(), self.reporter.clone()),
-                left: REMEMBERED,
-            };
+    /// Takes one.
+    pub fn publish(&self, event: Event, about: ObjectReference) {
+        let mut queue = self.0.lock().expect("no holder panics");
+        let is_full = queue.sender.try_send((event, about)).is_err();
+        if is_full && !queue.is_full {
+            tracing::warn!("{WAITING} Events wait to be published; those that come now are lost");
         }
-        current.left -= 1;
-        current.recorder.clone()
+        queue.is_full = is_full;
     }
+}
+
+async fn publish(
+    client: Client,
+    reporter: Reporter,
+    waiting: mpsc::Receiver<(Event, ObjectReference)>,
+) {
+    let new = || Recorder::new(client.clone(), reporter.clone());
+    let (mut recorder, mut left) = (new(), REMEMBERED);
+    waiting
+        .map(|one| {
+            if left == 0 {
+                (recorder, left) = (new(), REMEMBERED);
+            }
+            left -= 1;
+            (recorder.clone(), one)
+        })
+        .for_each_concurrent(
+            AT_ONCE,
+            async |(recorder, (event, about))| match tokio::time::timeout(
+                WRITE,
+                recorder.publish(&event, &about),
+            )
+            .await
+            {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "an Event was not published"),
+                Err(_) => tracing::warn!("an Event was not published within {WRITE:?}"),
+            },
+        )
+        .await;
 }

@@ -18,11 +18,11 @@ pub const BOUNDS: [f64; 14] = [
 /// Buckets of the fine histogram for each power of two.
 const PER_OCTAVE: u32 = 8;
 /// Powers of two from the first bound to the last.
-const OCTAVES: u32 = 18;
+const OCTAVES: u32 = 22;
 /// The fine histogram's first bound, milliseconds.
 const FIRST_MS: f64 = 0.25;
 
-/// Upper bounds of the fine histogram's buckets, milliseconds: geometric, from 0.25 ms to 65.536 s.
+/// Upper bounds of the fine histogram's buckets, milliseconds: geometric, from 0.25 ms to some 17 minutes, which a long generation may take.
 pub static FINE_BOUNDS_MS: LazyLock<Vec<f64>> = LazyLock::new(|| {
     (0..=PER_OCTAVE * OCTAVES)
         .map(|step| FIRST_MS * (f64::from(step) / f64::from(PER_OCTAVE)).exp2())
@@ -111,12 +111,13 @@ mod tests {
     #[test]
     fn fine_bounds_are_eight_for_each_power_of_two() {
         let bounds = &*FINE_BOUNDS_MS;
-        assert_eq!(bounds.len(), 145);
-        assert_eq!((bounds[0], bounds[8], bounds[144]), (0.25, 0.5, 65536.0));
+        assert_eq!(bounds.len(), 177);
+        let some = (bounds[0], bounds[8], bounds[176]);
+        assert_eq!(some, (0.25, 0.5, 1_048_576.0));
         for pair in bounds.windows(2) {
             assert!((pair[1] / pair[0] - 2_f64.powf(0.125)).abs() < 1e-12);
         }
-        assert_eq!(Histogram::default().fine_counts().len(), 146);
+        assert_eq!(Histogram::default().fine_counts().len(), 178);
     }
 
     #[test]
@@ -131,7 +132,8 @@ mod tests {
             (10_000_000, 123, 13),
             (10_000_001, 123, 14),
             (65_536_000, 144, 14),
-            (65_536_001, 145, 14),
+            (1_048_576_000, 176, 14),
+            (1_048_576_001, 177, 14),
         ] {
             let histogram = Histogram::default();
             histogram.observe(Duration::from_micros(micros), None);
