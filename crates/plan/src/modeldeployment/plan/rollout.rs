@@ -9,6 +9,9 @@
 //! What is done follows from the status as it is written; what is decided is written, and done by the next look. So a crash
 //! in between repeats what was done, and skips nothing.
 
+mod next;
+mod sizes;
+
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -18,16 +21,15 @@ use windlass_api::{
     StableStatus, Strategy, Surge,
 };
 
-use super::conditions::NEVER_READY;
+pub(super) use next::Next;
+use sizes::{Sizes, share};
+
 use super::made::Made;
 use super::traffic::Split;
 use super::words::{began, held, lasts};
 use super::{Reconcile, replicas};
-use crate::modeldeployment::analysis::{self, Finding, Seen};
 use crate::modeldeployment::children;
 use crate::modeldeployment::evidence::{Evidence, is_due};
-use crate::modeldeployment::gateway::Taken;
-use crate::modeldeployment::readings::Names;
 use crate::modeldeployment::stages::{Stage, stages_digest};
 use crate::{Note, Plan, Problem, pods};
 
@@ -35,10 +37,6 @@ use crate::{Note, Plan, Problem, pods};
 pub(super) const LOOK: Duration = Duration::from_secs(2);
 /// How long after a decision its pods may be asked for, and be counted as asked for with it.
 const MOMENT: SignedDuration = SignedDuration::from_secs(4);
-/// How often pods of a step may be lost, each time to be awaited anew: a node may go, a server that ends by itself may not.
-const MOST_INTERRUPTIONS: i32 = 3;
-/// What is said of a route that a Gateway has to take.
-const NOT_TAKEN: &str = "the Gateway has not taken the route yet";
 /// How long the pods of a canary find no room until they take the place of others.
 const NO_ROOM: SignedDuration = SignedDuration::from_secs(10);
 
@@ -48,41 +46,6 @@ pub(super) struct Pair<'a> {
     pub(super) target: &'a ModelVersion,
     pub(super) of_stable: &'a Made,
     pub(super) of_target: &'a Made,
-}
-
-/// How many pods each side is to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Sizes {
-    stable: i32,
-    canary: i32,
-}
-
-/// What comes next in a roll-out.
-pub(super) enum Next<'a> {
-    /// The pods of a stage are awaited before it begins.
-    AwaitPods,
-    /// The Gateway is to know the pods of a stage before it begins.
-    AwaitGateway,
-    /// The pods of a stage that has begun are no longer ready.
-    AwaitPodsAnew,
-    /// A stage begins.
-    Begin(&'a Stage),
-    /// A stage goes on: what is known so far, and what is awaited beside evidence, where that is something.
-    Hold { said: String, awaits: String },
-    /// A stage goes on, and what is so whatever was counted.
-    Say(String),
-    /// A stage has passed, on this evidence.
-    Pass(String),
-    /// All stages have passed.
-    Promote,
-    /// The canary does harm, or its pods never get ready.
-    RollBack(String),
-    /// The same, and a person is to say what comes of it.
-    HoldUp(String),
-    /// It is held, and nobody has said anything.
-    Stay,
-    /// A person has the stage that it is held at begin anew.
-    Resume,
 }
 
 impl Reconcile<'_> {
@@ -306,68 +269,6 @@ impl Reconcile<'_> {
         }
     }
 
-    /// How many pods each side is to have.
-    fn sizes(
-        &self,
-        canary: &CanaryStatus,
-        stable: &ModelVersion,
-        target: &ModelVersion,
-        least: i32,
-    ) -> Sizes {
-        let rollout = &self.deployment.spec.rollout;
-        let all = self.replicas();
-        // There is room for the pods of one alone.
-        if canary.in_place && canary.failure.is_some() {
-            return Sizes {
-                stable: all,
-                canary: 0,
-            };
-        }
-        if rollout.strategy == Strategy::Recreate {
-            let are_gone = replicas::are_gone(self.child(stable));
-            // Once there are some, they stay, whatever is left of the others.
-            let wanted = if are_gone {
-                all.max(1)
-            } else {
-                self.asked(target)
-            };
-            return Sizes {
-                stable: 0,
-                canary: wanted,
-            };
-        }
-        let wanted = self.stage(canary).map_or(all.max(1), |stage| {
-            match (
-                rollout.strategy,
-                self.routing().is_some() || canary.in_place,
-            ) {
-                (Strategy::Canary, false) => canary_replicas(stage.weight, all),
-                (Strategy::Canary, true) => share_of_replicas(stage.weight, all),
-                (Strategy::BlueGreen | Strategy::Shadow | Strategy::Recreate, _) => all.max(1),
-            }
-        });
-        // A canary never shrinks on its way up, unless its pods are its share of the traffic.
-        let wanted = if self.is_by_pods() && !canary.in_place {
-            wanted
-        } else {
-            wanted.max(least.min(all))
-        };
-        if !canary.in_place {
-            return Sizes {
-                stable: all,
-                canary: wanted,
-            };
-        }
-        // One by one: a pod goes for the next one that is to come. The last one stays to serve if the canary is taken back.
-        let stays = i32::from(all > 1);
-        let wanted = wanted.min((all - stays).max(1));
-        let ready = replicas::ready(self.child(target));
-        Sizes {
-            stable: (all - wanted.min(ready + 1)).max(stays),
-            canary: wanted,
-        }
-    }
-
     /// Lets the canary's pods take the place of others, where they find no room and may.
     fn make_room(&self, canary: &mut CanaryStatus, plan: &mut Plan<ModelDeploymentStatus>) {
         let may = self.deployment.spec.rollout.surge == Surge::Auto && !canary.in_place;
@@ -470,177 +371,6 @@ impl Reconcile<'_> {
         }
     }
 
-    fn judge(&self, canary: &CanaryStatus) -> Finding {
-        if !self.is_analysed() {
-            return Finding::Good("all its pods are ready".to_owned());
-        }
-        let rollout = &self.deployment.spec.rollout;
-        let stable = self.before.stable.as_ref();
-        let of = |version: &str| {
-            let traffic = self.observed.traffic.get(version);
-            traffic.cloned().unwrap_or_default()
-        };
-        let meta = &self.deployment.metadata;
-        let seen = Seen {
-            canary: &of(&canary.version),
-            stable: &stable.map(|stable| of(&stable.version)).unwrap_or_default(),
-            stable_answers: stable
-                .is_some_and(|stable| replicas::answering(self.child_of(&stable.version)) > 0),
-            evidence: self.evidence(canary),
-            readings: &self.observed.readings,
-            names: Names {
-                namespace: meta.namespace.as_deref().unwrap_or_default(),
-                name: meta.name.as_deref().unwrap_or_default(),
-                stable: stable.map_or("", |stable| &stable.version),
-                canary: &canary.version,
-            },
-            since: began(canary),
-            now: self.now,
-            steps: self.stages.len(),
-            is_last: usize::try_from(canary.step).is_ok_and(|at| at + 1 >= self.stages.len()),
-            is_over: self.stage(canary).is_none(),
-        };
-        analysis::judge(
-            &rollout.analysis,
-            &seen,
-            rollout.min_requests.unsigned_abs(),
-        )
-    }
-
-    /// What comes next, told from how far the canary is, whether its pods are ready and how it does.
-    fn next(
-        &self,
-        canary: &CanaryStatus,
-        split: Split<'_>,
-        sizes: Sizes,
-        is_ready: bool,
-    ) -> Next<'_> {
-        if let Some(why) = self.aborted(canary) {
-            return Next::RollBack(why);
-        }
-        if let Some(why) = &canary.failure {
-            return self.held(canary, why);
-        }
-        let (said, is_good) = match self.judge(canary) {
-            // Harm counts at any moment, also while the pods of a stage are still starting.
-            Finding::Harm(why) => return self.fails(why),
-            Finding::Good(said) => (said, true),
-            Finding::Wait(said) => (said, false),
-        };
-        // A stage passes with all its pods or not at all, and so does the last one: also where there are fewer now.
-        match (canary.step_started, self.stage(canary)) {
-            // Pods that are not asked for yet are not late.
-            (None, _) if sizes.canary == 0 => Next::AwaitPods,
-            (None, _) if !is_ready => {
-                let overdue = self.overdue(canary);
-                overdue.map_or(Next::AwaitPods, |why| self.fails(why))
-            }
-            // More are asked for than the stage began with: none was lost, and it goes on with those that there are. Only
-            // who takes all has to have all.
-            (Some(_), stage) if !is_ready && !self.has_lost_any(canary, sizes) => match stage {
-                Some(stage) => self.goes_on(canary, split, stage, said, is_good),
-                None => Next::Say(format!("waiting until {} pods are ready", sizes.canary)),
-            },
-            (Some(_), _) if !is_ready && canary.interruptions < MOST_INTERRUPTIONS => {
-                Next::AwaitPodsAnew
-            }
-            (Some(_), _) if !is_ready => self.fails(self.flaps(canary)),
-            (None, Some(_)) if !split.is_known() => Next::AwaitGateway,
-            (None, Some(stage)) => Next::Begin(stage),
-            (Some(_), Some(stage)) => self.goes_on(canary, split, stage, said, is_good),
-            (_, None) if self.is_taken(split) != Taken::Yes => Next::Hold {
-                said,
-                awaits: NOT_TAKEN.to_owned(),
-            },
-            // It goes on being judged until it takes all.
-            (_, None) if is_good || self.is_let_pass(canary) => Next::Promote,
-            (_, None) => Next::Hold {
-                said,
-                awaits: String::new(),
-            },
-        }
-    }
-
-    /// What comes next in a stage that has begun, and whose pods answer.
-    fn goes_on(
-        &self,
-        canary: &CanaryStatus,
-        split: Split<'_>,
-        stage: &Stage,
-        said: String,
-        is_good: bool,
-    ) -> Next<'_> {
-        let started = began(canary);
-        if self.now.duration_since(started) < stage.hold {
-            return Next::Say(lasts(stage, started));
-        }
-        if self.is_taken(split) != Taken::Yes {
-            let awaits = NOT_TAKEN.to_owned();
-            return Next::Hold { said, awaits };
-        }
-        if self.is_let_pass(canary) {
-            return Next::Pass(format!("{} let it pass; {said}", self.who()));
-        }
-        if is_good && !stage.pause {
-            return Next::Pass(said);
-        }
-        let awaits = if is_good {
-            self.waits_for_a_person(canary)
-        } else {
-            String::new()
-        };
-        Next::Hold { said, awaits }
-    }
-
-    /// Whether fewer of its pods are ready than when its stage began, or than are asked for where those are fewer.
-    fn has_lost_any(&self, canary: &CanaryStatus, sizes: Sizes) -> bool {
-        let began = canary.step_replicas.unwrap_or(sizes.canary);
-        replicas::answering(self.child_of(&canary.version)) < began.min(sizes.canary)
-    }
-
-    /// What keeps the canary's pods from being ready, as far as can be told: one of them, or that they are not made at all.
-    pub(super) fn hindrance(&self, canary: &CanaryStatus) -> Option<String> {
-        let of_pods = self.pods_of(&canary.version).find_map(pods::hindrance);
-        let of_pods = of_pods.map(|problem| problem.message);
-        of_pods.or_else(|| self.not_made(canary))
-    }
-
-    /// Why no pods of the canary are made.
-    fn not_made(&self, canary: &CanaryStatus) -> Option<String> {
-        let problem = replicas::problem(self.child_of(&canary.version)?, self.deployment)?;
-        (problem.reason == replicas::NOT_CREATED).then_some(problem.message)
-    }
-
-    /// How long the pods of a stage are waited for.
-    fn deadline(&self) -> SignedDuration {
-        SignedDuration::from_secs(children::deadline_seconds(self.deployment).into())
-    }
-
-    /// Why the pods of a stage are not waited for any longer.
-    fn overdue(&self, canary: &CanaryStatus) -> Option<String> {
-        if self.now.duration_since(canary.since) <= self.deadline() {
-            return None;
-        }
-        let why = self
-            .hindrance(canary)
-            .unwrap_or_else(|| NEVER_READY.to_owned());
-        Some(format!(
-            "its pods were not ready within {}: {why}",
-            replicas::deadline(self.deployment)
-        ))
-    }
-
-    /// What is said of a canary whose pods come and go.
-    fn flaps(&self, canary: &CanaryStatus) -> String {
-        let why = self
-            .hindrance(canary)
-            .map_or_else(String::new, |why| format!(": {why}"));
-        format!(
-            "its pods were lost again and again, {} times in one step{why}",
-            canary.interruptions + 1
-        )
-    }
-
     fn stage_started(&self, canary: &CanaryStatus, sizes: Sizes) -> Note {
         let percent = if self.is_by_pods() {
             share(sizes.canary, sizes.stable)
@@ -698,68 +428,4 @@ fn awaits(stable: &ModelVersion, sizes: Sizes) -> String {
         return format!("waiting until the pods of {} are gone", stable.name_any());
     }
     format!("waiting until {} pods are ready", sizes.canary)
-}
-
-/// How many pods a canary of this weight has, beside all of the stable version's.
-///
-/// At most as many as the stable version has, which is half of the traffic: more would cost a multiple of what was asked for.
-fn canary_replicas(weight: i32, replicas: i32) -> i32 {
-    let (weight, replicas) = (i64::from(weight.clamp(0, 99)), i64::from(replicas));
-    // canary / (canary + replicas) = weight / 100, rounded to the nearest pod, and never none.
-    let rounded = (weight * replicas * 2 + (100 - weight)) / ((100 - weight) * 2);
-    i32::try_from(rounded.min(replicas).max(1)).unwrap_or(i32::MAX)
-}
-
-/// How many of all pods a share of the traffic takes, rounded up, and never none.
-fn share_of_replicas(weight: i32, replicas: i32) -> i32 {
-    let (weight, replicas) = (i64::from(weight.clamp(0, 100)), i64::from(replicas));
-    let wanted = (weight * replicas + 99) / 100;
-    i32::try_from(wanted.clamp(1, replicas.max(1))).unwrap_or(i32::MAX)
-}
-
-/// The share of the traffic that a canary gets, in percent.
-fn share(canary: i32, stable: i32) -> i32 {
-    canary * 100 / (canary + stable).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{canary_replicas, share_of_replicas};
-
-    #[test]
-    fn no_step_asks_for_a_multiple_of_the_pods() {
-        for (weight, replicas, expected) in [
-            (1, 3, 1),
-            (10, 10, 1),
-            (20, 10, 3),
-            (50, 3, 3),
-            (90, 4, 4),
-            (99, 1000, 1000),
-            (50, 0, 1),
-        ] {
-            assert_eq!(
-                canary_replicas(weight, replicas),
-                expected,
-                "{weight}% of {replicas}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_share_of_the_load_has_its_share_of_the_pods() {
-        for (weight, replicas, expected) in [
-            (1, 3, 1),
-            (25, 4, 1),
-            (26, 4, 2),
-            (99, 10, 10),
-            (0, 3, 1),
-            (50, 0, 1),
-        ] {
-            assert_eq!(
-                share_of_replicas(weight, replicas),
-                expected,
-                "{weight}% of {replicas}"
-            );
-        }
-    }
 }
