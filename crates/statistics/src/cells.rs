@@ -128,6 +128,11 @@ impl<T: Merge> Cells<T> {
         })
     }
 
+    /// Where each cell stands, the mean of its numbers, and what was added there, from the lowest to the highest.
+    pub fn points(&self) -> impl Iterator<Item = (f64, &T)> {
+        self.ordered.iter().map(|cell| (cell.at, &cell.what))
+    }
+
     /// How many cells there are.
     pub fn count(&self) -> usize {
         self.ordered.len()
@@ -176,6 +181,8 @@ mod tests {
         let cells = cells_of(&[3.0, -0.0, -1.0, 0.0, 3.0], 100);
         assert_eq!(cells.starts().collect::<Vec<_>>(), [-1.0, 0.0, 3.0]);
         assert_eq!(cells.all().copied().collect::<Vec<_>>(), [1, 2, 2]);
+        let points: Vec<(f64, u64)> = cells.points().map(|(at, count)| (at, *count)).collect();
+        assert_eq!(points, [(-1.0, 1), (0.0, 2), (3.0, 2)]);
         assert_eq!((cells.place(3.0), cells.place(0.0)), (Some(2), Some(1)));
         assert_eq!(cells_of(&[], 100).place(1.0), None);
     }

@@ -5,7 +5,7 @@
 //!   normal ──> proportion (Wilson, Clopper-Pearson, Newcombe) ──────────┼──> metric ──> paired (against a champion, Holm)
 //!          ──> influence (what a row adds) ──looks (two over the rows)──┘
 //!                                              fairness (between groups)       gate (pass, fail, how much more is needed)
-//!          ──> bins, psi (drift of one column)            histogram (latency quantiles)
+//!          ──> bins, cells ──> drift (distances, columns, windows, quality), psi     histogram (latency quantiles)
 //! ```
 //!
 //! Rows are slices of one length, labels and predictions in the same order, or come one by one ([`looks`]). A confidence is the two-sided level of
@@ -17,6 +17,7 @@ pub mod bins;
 pub mod calibration;
 pub mod cells;
 pub mod classification;
+pub mod drift;
 pub mod fairness;
 pub mod gate;
 pub mod histogram;
