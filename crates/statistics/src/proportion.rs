@@ -42,22 +42,32 @@ impl Proportion {
     /// Source: Clopper & Pearson (1934), "The use of confidence or fiducial limits illustrated in the case of the
     /// binomial"; by quantiles of the beta distribution. Assumes independent trials of one probability.
     pub fn clopper_pearson(self, confidence: f64) -> Interval {
-        let tail = (1.0 - confidence) / 2.0;
-        let (hits, misses) = (float(self.successes), float(self.trials - self.successes));
-        let end = |a: f64, b: f64, share: f64| {
-            // Beyond an end there is nothing.
-            if a <= 0.0 {
-                0.0
-            } else if b <= 0.0 {
-                1.0
-            } else {
-                beta_quantile(a, b, share)
-            }
-        };
-        Interval {
-            lower: end(hits, misses + 1.0, tail),
-            upper: end(hits + 1.0, misses, 1.0 - tail),
+        exact(
+            self.value().unwrap_or_default(),
+            float(self.trials),
+            (1.0 - confidence) / 2.0,
+        )
+    }
+}
+
+/// Clopper and Pearson's interval of a share of this many independent trials, which need not be a whole number: each end is
+/// wrong with the probability of `tail` at most; [0, 1] without trials.
+pub(crate) fn exact(share: f64, trials: f64, tail: f64) -> Interval {
+    let hits = share * trials;
+    let misses = trials - hits;
+    let end = |a: f64, b: f64, share: f64| {
+        // Beyond an end there is nothing.
+        if a <= 0.0 {
+            0.0
+        } else if b <= 0.0 {
+            1.0
+        } else {
+            beta_quantile(a, b, share)
         }
+    };
+    Interval {
+        lower: end(hits, misses + 1.0, tail),
+        upper: end(hits + 1.0, misses, 1.0 - tail),
     }
 }
 

@@ -140,6 +140,7 @@ mod tests {
                 measured,
                 excess: 0.0,
                 standard_error,
+                error_without_drift: standard_error,
                 p_value,
             },
             threshold: 0.2,

@@ -83,6 +83,8 @@ pub(crate) struct Known {
     pub(crate) excess: f64,
     /// Its standard error.
     pub(crate) standard_error: f64,
+    /// That without drift.
+    pub(crate) error_without_drift: f64,
 }
 
 /// The divergence of a table; absent where there is nothing to compare.
@@ -123,6 +125,7 @@ pub(crate) fn known(table: &Table, kernel: Kernel) -> Known {
         raw,
         excess: degrees * each,
         standard_error: (observed - without_drift).max(without_drift).sqrt(),
+        error_without_drift: without_drift.sqrt(),
     }
 }
 
@@ -163,6 +166,7 @@ pub(super) fn effect(table: &Table, distance: Distance) -> Effect {
         measured: known.raw / full,
         excess: excess / full,
         standard_error: known.standard_error / full,
+        error_without_drift: known.error_without_drift / full,
         p_value: table.chi_square().p_value,
     }
 }

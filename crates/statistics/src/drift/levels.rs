@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::float;
-use crate::proportion::Proportion;
+use crate::proportion::exact;
 use crate::psi::Categories;
 
 use super::table::{MIN_EXPECTED, Table};
@@ -61,7 +61,7 @@ pub struct Moved {
 /// Which levels are new, and which are lost. `effective_rows` is how many independent rows the window is worth.
 ///
 /// A level of share q is missed by all of n independent rows with probability (1 - q)ⁿ; q itself is known from the
-/// reference's m rows, and taken for as small as its lower bound lets it be (Wilson 1927, at 95%).
+/// reference's m rows, and taken for as small as its lower bound lets it be (Clopper & Pearson 1934, at 95%).
 pub fn moved(
     reference: &Categories,
     window: &Categories,
@@ -80,11 +80,8 @@ pub fn moved(
         .map(|(name, rows)| (name.clone(), share(*rows, window)));
     let least = level / float(reference.levels.len().max(1));
     let is_missed = |rows: u64| {
-        let of = Proportion {
-            successes: rows,
-            trials: reference.rows(),
-        };
-        (1.0 - of.wilson(0.9).lower).powf(effective_rows) <= least
+        let of_reference = exact(share(rows, reference), float(reference.rows()), 0.05);
+        (1.0 - of_reference.lower).powf(effective_rows) <= least
     };
     let lost = reference.levels.iter();
     let lost = lost

@@ -3,8 +3,10 @@
 //! ```text
 //!   counts by cell ──(levels: rare ones pooled)──> table ──> divergence, gaps ──┐
 //!   ordered numbers ─────────────────────────────> steps ──> gaps ──────────────┼──> Effect ──> decide (columns)
-//!   means ───────────────────────────────────────> shift ───────────────────────┘                  └──> verdict (windows)
-//!   units (what rows are worth) ───^                   spread (the reference's own windows) ──^
+//!   means ───────────────────────────────────────> shift ───────────────────────┘    ^              └──> verdict (windows)
+//!   units: what rows are worth ──^                 spread: the reference's own windows ┘
+//!   counts, steps, rates ──> quality, conversion (broken data)          scores ──> expected (performance without labels)
+//!   all ──> words
 //! ```
 //!
 //! All is computed of counts and sums that can be added up over parts of the data, in memory that does not grow with the
@@ -16,8 +18,10 @@
 
 pub mod decide;
 mod divergence;
+pub mod expected;
 mod gaps;
 pub mod levels;
+pub mod quality;
 pub mod shift;
 pub mod spread;
 pub mod steps;
@@ -26,6 +30,7 @@ pub mod table;
 mod tests_of_laws;
 pub mod units;
 pub mod verdict;
+pub mod words;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +49,8 @@ pub struct Effect {
     /// What of it is chance's: all of its mean where there is no drift.
     excess: f64,
     standard_error: f64,
+    /// What the standard error would be if there were no drift.
+    error_without_drift: f64,
     p_value: f64,
 }
 
@@ -80,6 +87,7 @@ impl Effect {
             measured: 0.0,
             excess: 0.0,
             standard_error: 0.0,
+            error_without_drift: 0.0,
             p_value: 1.0,
         }
     }
@@ -110,21 +118,46 @@ impl Effect {
         self.p_value
     }
 
-    /// One-sided lower confidence bound of the distance, in its own units.
+    /// One-sided lower confidence bound of the distance, in its own units: the distance at which what was measured would be
+    /// passed with a probability of 1 - `confidence`.
+    ///
+    /// The variance is that at the bound and not at what was measured, as in Wilson's (1927) interval: it grows evenly from
+    /// that without drift to that which was estimated, as a noncentral χ²'s does.
     pub fn lower(&self, confidence: f64) -> f64 {
-        let below = normal::one_sided(confidence) * self.standard_error;
-        self.scale.back(self.corrected() - below)
+        let z = normal::one_sided(confidence);
+        let (at_none, growth) = self.variance();
+        let half = z * z * growth / 2.0;
+        let value = self.corrected();
+        let root = (at_none + growth * value + half * half / (z * z))
+            .max(0.0)
+            .sqrt();
+        self.scale.back(value + half - z * root)
     }
 
-    /// The p-value of the hypothesis that the distance is `threshold` (above 0) at most. Small: it is larger.
+    /// The p-value of the hypothesis that the distance is `threshold` (at least 0) at most. Small: it is larger.
     pub fn p_within(&self, threshold: f64) -> f64 {
-        let above = self.corrected() - self.scale.of(threshold);
-        if self.standard_error > 0.0 {
-            normal::cdf(-above / self.standard_error)
+        let threshold = self.scale.of(threshold);
+        let above = self.corrected() - threshold;
+        let (at_none, growth) = self.variance();
+        let variance = at_none + growth * threshold;
+        if variance > 0.0 {
+            normal::cdf(-above / variance.sqrt())
         } else if above > 0.0 {
             0.0
         } else {
             1.0
+        }
+    }
+
+    /// The variance where there is no drift, and by how much it grows with a distance.
+    fn variance(&self) -> (f64, f64) {
+        let value = self.corrected();
+        let variance = self.standard_error * self.standard_error;
+        let at_none = self.error_without_drift * self.error_without_drift;
+        if value > 0.0 && variance > at_none {
+            (at_none, (variance - at_none) / value)
+        } else {
+            (variance, 0.0)
         }
     }
 
@@ -143,6 +176,7 @@ mod tests {
         measured: 0.05,
         excess: 0.01,
         standard_error: 0.01,
+        error_without_drift: 0.01,
         p_value: 0.5,
     };
 
@@ -163,9 +197,34 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_has_the_variance_of_where_it_lies() {
+        let growing = Effect {
+            scale: Scale::Plain,
+            measured: 0.3,
+            excess: 0.0,
+            standard_error: 0.05,
+            error_without_drift: 0.01,
+            p_value: 0.0,
+        };
+        let lower = growing.lower(0.95);
+        let variance = 0.0001 + (0.0025 - 0.0001) / 0.3 * lower;
+        let expected = 0.3 - 1.644_853_626_951_472_2 * variance.sqrt();
+        assert!((lower - expected).abs() < 1e-12, "{lower} {expected}");
+        assert!((growing.p_within(lower) - 0.05).abs() < 1e-12);
+        // Without drift it is that of no drift.
+        assert!((growing.p_within(0.0) - normal::cdf(-30.0)).abs() < 1e-12);
+        let none = Effect {
+            measured: -0.001,
+            ..growing
+        };
+        assert!(none.lower(0.95) < none.value());
+    }
+
+    #[test]
     fn what_is_known_for_certain_is_above_a_threshold_or_not() {
         let certain = Effect {
             standard_error: 0.0,
+            error_without_drift: 0.0,
             ..ROOT
         };
         assert_eq!(certain.p_within(0.1), 0.0);

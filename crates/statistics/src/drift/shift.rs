@@ -37,11 +37,13 @@ pub fn mean_shift(reference: &Mean, window: &Mean, design_effects: [f64; 2]) -> 
     let part = |part: f64, rows: f64| part * part / (rows - 1.0).max(1.0);
     let degrees = of_means * of_means / (part(old_part, m) + part(new_part, n));
     let t = size * size / of_means;
+    let standard_error = (of_means + of_spread).sqrt();
     Some(Effect {
         scale: Scale::Plain,
         measured,
         excess,
-        standard_error: (of_means + of_spread).sqrt(),
+        standard_error,
+        error_without_drift: standard_error,
         p_value: beta_reg(degrees / 2.0, 0.5, degrees / (degrees + t)),
     })
 }

@@ -60,11 +60,11 @@ impl Spread {
             (false, true) => 0.0,
             (false, false) => 1.0,
         };
+        let deviation = self.distances.standard_deviation();
         Effect {
             excess: effect.excess.max(mean),
-            standard_error: effect
-                .standard_error
-                .max(self.distances.standard_deviation()),
+            standard_error: effect.standard_error.max(deviation),
+            error_without_drift: effect.error_without_drift.max(deviation),
             p_value: effect.p_value.max(p_value),
             ..effect
         }

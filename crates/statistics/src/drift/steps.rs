@@ -1,9 +1,12 @@
 //! Two samples of numbers in their order, as the steps of their cumulated distributions.
 
+mod conversion;
+
 use super::gaps::{self, Gap};
 use super::{Effect, Scale};
 use crate::cells::Cells;
 use crate::float;
+pub use conversion::Conversion;
 
 /// The largest mean that Kolmogorov's statistic has without drift, √N D: √(π/2) ln 2 (Marsaglia, Tsang & Wang 2003).
 const KOLMOGOROV_MEAN: f64 = 0.868_731_160_636_159_2;
@@ -138,12 +141,14 @@ impl Steps {
         };
         let variance = old * (1.0 - old) / m + new * (1.0 - new) / n;
         let excess = KOLMOGOROV_MEAN / root * (1.0 - of_drift).max(LEAST_PART);
+        // Samples that do not overlap may still do so.
+        let standard_error = variance.max(0.25 / (n * n) + 0.25 / (m * m)).sqrt();
         Effect {
             scale: Scale::Plain,
             measured: distance,
             excess,
-            // Samples that do not overlap may still do so.
-            standard_error: variance.max(0.25 / (n * n) + 0.25 / (m * m)).sqrt(),
+            standard_error,
+            error_without_drift: standard_error,
             p_value: kolmogorov((root + 0.12 + 0.11 / root) * distance),
         }
     }
@@ -196,11 +201,13 @@ impl Steps {
             (square - mean * mean).max(0.0) / self.effective[side]
         };
         let of_deviation = measured * measured * (kurtosis - 1.0) / (4.0 * m);
+        let standard_error = (variance(0) + variance(1) + of_deviation).sqrt();
         Some(Effect {
             scale: Scale::Plain,
             measured,
             excess,
-            standard_error: (variance(0) + variance(1) + of_deviation).sqrt(),
+            standard_error,
+            error_without_drift: standard_error,
             p_value: self.kolmogorov_smirnov().p_value,
         })
     }
