@@ -104,8 +104,8 @@ bench-training: packages build programs ## TrainingJobs in numbers: writes, 10,0
 	@# Optimised, the operator and what drives it: the bare client beside it is to be no slower than it can be.
 	WINDLASS_TESTCLUSTER=$(TESTCLUSTER) cargo bench --locked -p windlass --bench training
 
-bench-statistics: packages ## Statistics in numbers: how often intervals hold the truth, and how often a worse model passes
-	cargo bench --locked -p windlass-statistics --bench coverage
+bench-statistics: packages ## Statistics in numbers: how often intervals hold the truth, a worse model passes, and a monitor cries wolf
+	cargo bench --locked -p windlass-statistics --bench coverage --bench drift
 
 bench-proxy: packages ## What the proxy costs: rates, latencies and memory, beside the bare server and KServe's agent
 	@# Built only for this, and not in the middle of it. Where they cannot be had, their lines say so.

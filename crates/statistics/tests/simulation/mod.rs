@@ -5,6 +5,7 @@
     reason = "not every program that includes this uses all of it"
 )]
 
+pub mod drift;
 pub mod rollouts;
 
 use windlass_statistics::fairness::Disparity;

@@ -1,0 +1,75 @@
+//! A monitor of a hundred columns is quiet without drift and finds drift; `make bench-statistics` does it more often.
+
+#[path = "simulation/mod.rs"]
+mod simulation;
+
+use simulation::drift::{Judged, Rows, Setting, monitors, share};
+use windlass_statistics::drift::verdict::Verdict;
+
+fn setting(rows: u64, drifted: usize) -> Setting {
+    Setting {
+        reference: rows,
+        window: rows,
+        rows: Rows::Independent,
+        drifted,
+    }
+}
+
+fn windows(setting: Setting, monitors_of: u64, seed: u64) -> Vec<Judged> {
+    let all = monitors(setting, monitors_of, 10, seed);
+    all.into_iter().flatten().collect()
+}
+
+#[test]
+fn without_drift_no_column_of_a_hundred_drifts_in_a_hundred_windows() {
+    for (rows, seed) in [(500, 101), (5000, 102)] {
+        let judged = windows(setting(rows, 0), 10, seed);
+        assert_eq!(judged.len(), 100);
+        assert!(
+            share(&judged, |one| one.verdict == Verdict::Healthy) >= 1.0,
+            "{rows}"
+        );
+        // What a bare threshold says of the same draws.
+        let by_psi = share(&judged, |one| one.peers[0][0] > 0);
+        assert!(by_psi > 0.99, "{rows}: {by_psi}");
+    }
+}
+
+#[test]
+fn drift_in_thirty_columns_is_found_at_once_in_windows_of_any_size() {
+    for (rows, seed) in [(500, 103), (5000, 104), (1_000_000, 105)] {
+        let judged = windows(setting(rows, 30), 4, seed);
+        let found = share(&judged, |one| one.drifted > 0);
+        let (all, rightly) = judged.iter().fold((0, 0), |(all, rightly), one| {
+            (all + one.drifted, rightly + one.rightly)
+        });
+        println!("{rows}: found in {found}, {rightly} of {all} rightly");
+        assert!(found >= 0.95, "{rows}: {found}");
+        assert_eq!(all, rightly, "{rows}");
+    }
+    // In a window that is large enough, all thirty.
+    let judged = windows(setting(1_000_000, 30), 2, 106);
+    assert!(share(&judged, |one| one.verdict == Verdict::Drifted) >= 1.0);
+}
+
+#[test]
+fn rows_of_users_are_counted_by_users() {
+    for (rows, answers, expected) in [
+        // 25 users who are always the same are not 500 rows.
+        (500, 1, Verdict::NotEnoughData),
+        (40_000, 1, Verdict::Healthy),
+        (40_000, 4, Verdict::Healthy),
+    ] {
+        let setting = Setting {
+            rows: Rows::OfUsers { answers },
+            ..setting(rows, 0)
+        };
+        let judged = windows(setting, 2, 107);
+        assert!(
+            share(&judged, |one| one.verdict == expected) >= 1.0,
+            "{rows} {answers}"
+        );
+        // A bare test says of some column that it has drifted.
+        assert!(share(&judged, |one| one.peers[2][0] > 10) >= 1.0);
+    }
+}
