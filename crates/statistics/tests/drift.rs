@@ -3,8 +3,11 @@
 #[path = "simulation/mod.rs"]
 mod simulation;
 
+use simulation::drift::draws::{binomial, multinomial};
 use simulation::drift::{Judged, Rows, Setting, monitors, share};
 use windlass_statistics::drift::verdict::Verdict;
+use windlass_statistics::mean::Mean;
+use windlass_statistics::random::Random;
 
 fn setting(rows: u64, drifted: usize) -> Setting {
     Setting {
@@ -72,4 +75,29 @@ fn rows_of_users_are_counted_by_users() {
         // A bare test says of some column that it has drifted.
         assert!(share(&judged, |one| one.peers[2][0] > 10) >= 1.0);
     }
+}
+
+/// Of few rows and many, by both of the ways in which they are drawn.
+#[test]
+fn counts_have_the_moments_of_their_law() {
+    let mut random = Random::new(109);
+    for (trials, p) in [(20, 0.1), (500, 0.005), (500, 0.3), (1_000_000, 0.62)] {
+        let draws = (0..40_000).map(|_| binomial(&mut random, trials, p));
+        let all: Mean = draws
+            .map(|count| f64::from(u32::try_from(count).expect("small")))
+            .collect();
+        let trials = f64::from(u32::try_from(trials).expect("small"));
+        let (mean, variance) = (all.value().expect("some"), all.variance().expect("some"));
+        let expected = trials * p * (1.0 - p);
+        assert!(
+            (mean - trials * p).abs() < 4.0 * (expected / 40_000.0).sqrt(),
+            "{trials} {p}"
+        );
+        assert!(
+            (variance / expected - 1.0).abs() < 0.04,
+            "{trials} {p}: {variance}"
+        );
+    }
+    let counts = multinomial(&mut random, &[0.5, 0.0, 0.5], 1001);
+    assert_eq!((counts.iter().sum::<u64>(), counts[1]), (1001, 0));
 }

@@ -1,6 +1,6 @@
 //! Distances that are sums over cells of a smooth function of both shares.
 
-use super::table::{Distance, Table};
+use super::table::Table;
 use super::{Effect, Scale};
 use crate::float;
 
@@ -9,7 +9,7 @@ const SMOOTHING: f64 = 0.5;
 
 /// A function of the shares q (reference) and p (window) of a cell, which is 0 where they are the same.
 #[derive(Clone, Copy)]
-pub(crate) enum Kernel {
+pub(super) enum Kernel {
     /// (p - q) ln(p / q).
     Psi,
     /// ½ p log₂(p / m) + ½ q log₂(q / m), m = (p + q) / 2.
@@ -76,15 +76,15 @@ impl Kernel {
 }
 
 /// What is known of a divergence.
-pub(crate) struct Known {
+struct Known {
     /// As measured.
-    pub(crate) raw: f64,
+    raw: f64,
     /// Its mean without drift.
-    pub(crate) excess: f64,
+    excess: f64,
     /// Its standard error.
-    pub(crate) standard_error: f64,
+    standard_error: f64,
     /// That without drift.
-    pub(crate) error_without_drift: f64,
+    error_without_drift: f64,
 }
 
 /// The divergence of a table; absent where there is nothing to compare.
@@ -97,7 +97,7 @@ pub(crate) struct Known {
 /// the reference's over m, is that of 4λ but at the observed shares, where it is on average 4(λ + k). So 2k is taken off it;
 /// 2k is also the least that the variance can be.
 #[allow(clippy::many_single_char_names)] // the names of the equations
-pub(crate) fn known(table: &Table, kernel: Kernel) -> Known {
+fn known(table: &Table, kernel: Kernel) -> Known {
     let (m, n) = table.rows;
     let count = float(table.cells.len());
     let share = |rows: f64, total: f64| (rows + SMOOTHING) / (total + SMOOTHING * count);
@@ -129,38 +129,31 @@ pub(crate) fn known(table: &Table, kernel: Kernel) -> Known {
     }
 }
 
-/// A distance of this kind; of cells without overlap the roots are 1, PSI is as large as the sizes let it be.
-pub(super) fn effect(table: &Table, distance: Distance) -> Effect {
-    let (m, n) = table.rows;
-    let (scale, kernel) = match distance {
-        Distance::Psi => (Scale::Plain, Kernel::Psi),
-        Distance::JensenShannon => (Scale::Square, Kernel::JensenShannon),
-        Distance::Hellinger => (Scale::Square, Kernel::Hellinger),
-        Distance::ChiSquare => (Scale::Square, Kernel::ChiSquare(0.5)),
-        Distance::CramersV => (Scale::Square, Kernel::ChiSquare(n / (n + m))),
-        Distance::TotalVariation => unreachable!("it is no smooth function"),
-    };
+/// A distance that is a divergence, or the root of one; of cells without overlap the roots are 1, PSI is as large as the
+/// sizes let it be.
+pub(super) fn effect(table: &Table, kernel: Kernel, scale: Scale) -> Effect {
     if table.is_void() {
         return Effect::none(scale);
     }
     let known = known(table, kernel);
-    // Bergsma: from 0 to 1, the table's sides are corrected as the statistic is.
-    let (excess, full) = match distance {
-        Distance::CramersV => {
-            let others = n + m - 1.0;
-            let degrees = table.degrees();
-            let sides = (1.0 - 1.0 / others).min(degrees - degrees * degrees / others);
-            (degrees / others, sides)
-        }
-        Distance::Psi
-        | Distance::JensenShannon
-        | Distance::Hellinger
-        | Distance::ChiSquare
-        | Distance::TotalVariation => (known.excess, 1.0),
-    };
-    if full <= 0.0 {
-        return Effect::none(scale);
+    let excess = known.excess;
+    in_units_of(table, scale, &known, excess, 1.0)
+}
+
+/// Cramér's V, its square corrected as Bergsma has it: of the statistic its mean is taken off, and the table's sides are as
+/// much smaller.
+pub(super) fn cramers_v(table: &Table) -> Effect {
+    let (m, n) = table.rows;
+    let (others, degrees) = (n + m - 1.0, table.degrees());
+    let sides = (1.0 - 1.0 / others).min(degrees - degrees * degrees / others);
+    if table.is_void() || sides <= 0.0 {
+        return Effect::none(Scale::Square);
     }
+    let known = known(table, Kernel::ChiSquare(n / (n + m)));
+    in_units_of(table, Scale::Square, &known, degrees / others, sides)
+}
+
+fn in_units_of(table: &Table, scale: Scale, known: &Known, excess: f64, full: f64) -> Effect {
     Effect {
         scale,
         measured: known.raw / full,

@@ -58,14 +58,14 @@ pub struct Moved {
     pub lost: Vec<(String, f64)>,
 }
 
-/// Which levels are new, and which are lost. `effective_rows` is how many independent rows the window is worth.
+/// Which levels are new, and which are lost. `effective` is how many independent rows the reference and the window are worth.
 ///
 /// A level of share q is missed by all of n independent rows with probability (1 - q)ⁿ; q itself is known from the
-/// reference's m rows, and taken for as small as its lower bound lets it be (Clopper & Pearson 1934, at 95%).
+/// reference's m, and taken for as small as its lower bound lets it be (Clopper & Pearson 1934, at 95%).
 pub fn moved(
     reference: &Categories,
     window: &Categories,
-    effective_rows: f64,
+    effective: [f64; 2],
     level: f64,
 ) -> Moved {
     let share = |count: u64, side: &Categories| float(count) / float(side.rows()).max(1.0);
@@ -80,8 +80,8 @@ pub fn moved(
         .map(|(name, rows)| (name.clone(), share(*rows, window)));
     let least = level / float(reference.levels.len().max(1));
     let is_missed = |rows: u64| {
-        let of_reference = exact(share(rows, reference), float(reference.rows()), 0.05);
-        (1.0 - of_reference.lower).powf(effective_rows) <= least
+        let of_reference = exact(share(rows, reference), effective[0], 0.05);
+        (1.0 - of_reference.lower).powf(effective[1]) <= least
     };
     let lost = reference.levels.iter();
     let lost = lost
@@ -134,16 +134,23 @@ mod tests {
     fn new_levels_are_named_and_lost_ones_where_they_should_have_been_seen() {
         let reference = categories(&[("a", 800), ("b", 190), ("rare", 10)], 0);
         let window = categories(&[("a", 150), ("x", 10), ("y", 40), ("b", 0)], 0);
-        let moved = moved(&reference, &window, 200.0, 0.01);
+        let moved = moved(&reference, &window, [1000.0, 200.0], 0.01);
         assert_eq!(moved.new, [("y".to_owned(), 0.2), ("x".to_owned(), 0.05)]);
         // Of 'rare' two rows were expected: none of them is seen in one of seven windows.
         assert_eq!(moved.lost, [("b".to_owned(), 0.19)]);
         // Of few independent rows, none is surprising.
-        let few = super::moved(&reference, &window, 10.0, 0.01);
+        let few = super::moved(&reference, &window, [1000.0, 10.0], 0.01);
         assert_eq!(few.lost, []);
-        let many = super::moved(&reference, &window, 1e5, 0.01);
+        let many = super::moved(&reference, &window, [1000.0, 1e5], 0.01);
         assert_eq!(many.lost.len(), 2);
-        let none = super::moved(&Categories::default(), &Categories::default(), 0.0, 0.01);
+        let of_few = super::moved(&reference, &window, [5.0, 200.0], 0.01);
+        assert_eq!(of_few.lost, []);
+        let none = super::moved(
+            &Categories::default(),
+            &Categories::default(),
+            [0.0; 2],
+            0.01,
+        );
         assert_eq!((none.new, none.lost), (Vec::new(), Vec::new()));
     }
 }

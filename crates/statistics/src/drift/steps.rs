@@ -8,7 +8,7 @@ use crate::cells::Cells;
 use crate::float;
 pub use conversion::Conversion;
 
-/// The largest mean that Kolmogorov's statistic has without drift, √N D: √(π/2) ln 2 (Marsaglia, Tsang & Wang 2003).
+/// The mean of Kolmogorov's statistic, √N times the largest difference, where there is no drift: √(π/2) ln 2 (Marsaglia, Tsang & Wang 2003).
 const KOLMOGOROV_MEAN: f64 = 0.868_731_160_636_159_2;
 /// What its square seldom passes by chance: in 5 of 100.
 const KOLMOGOROV_SQUARE: f64 = 1.844;

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::gamma_ur;
 
-use super::{Effect, divergence, gaps};
+use super::divergence::{self, Kernel};
+use super::{Effect, Scale, gaps};
 use crate::float;
 
 /// Fewer rows than this are not expected of a cell in either sample: Cochran's (1954) rule for chi-square, of which the
@@ -196,12 +197,13 @@ impl Table {
 
     /// A distance of the window from the reference, its p-value that of [`Table::chi_square`].
     pub fn effect(&self, distance: Distance) -> Effect {
+        let square = |kernel| divergence::effect(self, kernel, Scale::Square);
         match distance {
-            Distance::Psi
-            | Distance::JensenShannon
-            | Distance::Hellinger
-            | Distance::ChiSquare
-            | Distance::CramersV => divergence::effect(self, distance),
+            Distance::Psi => divergence::effect(self, Kernel::Psi, Scale::Plain),
+            Distance::JensenShannon => square(Kernel::JensenShannon),
+            Distance::Hellinger => square(Kernel::Hellinger),
+            Distance::ChiSquare => square(Kernel::ChiSquare(0.5)),
+            Distance::CramersV => divergence::cramers_v(self),
             Distance::TotalVariation => gaps::total_variation(self),
         }
     }

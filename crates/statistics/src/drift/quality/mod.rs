@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Interval;
 pub use rates::{Prediction, stale, volume};
-pub use shares::{Allowed, Shares, beyond_range, constant, lost_levels, share_of};
+pub use shares::{Allowed, Check};
 
 /// Something about a window's data that is not as it was.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,21 +7,19 @@ fn of(successes: u64, trials: u64) -> Proportion {
     Proportion { successes, trials }
 }
 
-fn shares(reference: Proportion, window: Proportion) -> Shares {
-    Shares {
-        reference,
-        window,
-        design_effects: [1.0; 2],
-    }
-}
+const AGE: Check<'_> = Check {
+    column: Some("age"),
+    design_effects: [1.0; 2],
+    level: 0.001,
+};
 
 const ALLOWED: Allowed = Allowed {
     share: Some(0.05),
     increase: 0.02,
 };
 
-fn missing(shares: &Shares) -> Option<Finding> {
-    share_of(Problem::Missing, Some("age"), shares, ALLOWED, 0.001)
+fn missing(reference: Proportion, window: Proportion) -> Option<Finding> {
+    AGE.share_of(Problem::Missing, [reference, window], ALLOWED)
 }
 
 #[test]
@@ -52,17 +50,13 @@ fn missing_values_are_found_where_the_bound_passes_what_is_allowed() {
         ("an empty window", of(0, 10_000), of(0, 0), false),
         ("an empty reference", of(0, 0), of(500, 500), false),
     ] {
-        assert_eq!(
-            missing(&shares(reference, window)).is_some(),
-            expected,
-            "{what}"
-        );
+        assert_eq!(missing(reference, window).is_some(), expected, "{what}");
     }
 }
 
 #[test]
 fn a_finding_has_its_interval_and_its_evidence() {
-    let found = missing(&shares(of(300, 10_000), of(200, 1000))).expect("more");
+    let found = missing(of(300, 10_000), of(200, 1000)).expect("more");
     assert_eq!(found.column.as_deref(), Some("age"));
     assert!((found.value - 0.2).abs() < 1e-12 && (found.before - 0.03).abs() < 1e-12);
     // scipy 1.17: beta.ppf(0.0005, 200, 801), beta.ppf(0.9995, 201, 800).
@@ -77,14 +71,15 @@ fn a_finding_has_its_interval_and_its_evidence() {
     assert!(found.p_value < 1e-12);
     assert!(found.problem.is_break());
     // Rows of few users are no evidence.
-    let few = Shares {
+    let few = Check {
         design_effects: [100.0; 2],
-        ..shares(of(300, 10_000), of(200, 1000))
+        ..AGE
     };
-    assert_eq!(missing(&few), None);
+    let both = [of(300, 10_000), of(200, 1000)];
+    assert_eq!(few.share_of(Problem::Missing, both, ALLOWED), None);
 }
 
-/// Of ten thousand windows of the same shares, at most one of a thousand is found.
+/// At a level of 1%, at most one of a hundred windows of the same shares is found.
 #[test]
 fn without_a_change_few_are_found() {
     let mut random = Random::new(55);
@@ -98,8 +93,9 @@ fn without_a_change_few_are_found() {
             let hits = (0..rows).filter(|_| random.uniform() < 0.05).count();
             of(hits as u64, rows)
         };
-        let shares = shares(draw(1000), draw(500));
-        found += u32::from(share_of(Problem::Duplicates, None, &shares, tight, 0.01).is_some());
+        let both = [draw(1000), draw(500)];
+        let check = Check { level: 0.01, ..AGE };
+        found += u32::from(check.share_of(Problem::Duplicates, both, tight).is_some());
     }
     assert!((12..=60).contains(&found), "{found} of 4000");
 }
@@ -107,13 +103,13 @@ fn without_a_change_few_are_found() {
 #[test]
 fn new_levels_are_a_surprise_where_the_reference_had_hardly_any_that_are_rare() {
     let find = |singletons, new| {
-        let shares = shares(of(singletons, 10_000), of(new, 1000));
+        let both = [of(singletons, 10_000), of(new, 1000)];
         let problem = Problem::NewLevels(vec!["x".to_owned()]);
         let allowed = Allowed {
             share: None,
             increase: 0.001,
         };
-        share_of(problem, Some("city"), &shares, allowed, 0.001)
+        AGE.share_of(problem, both, allowed)
     };
     // Of a reference in which 500 of 10,000 rows are the only ones of their level, 50 new of 1,000 are to be expected.
     assert_eq!(find(500, 50), None);
@@ -127,7 +123,7 @@ fn lost_levels_are_one_finding() {
         new: Vec::new(),
         lost: vec![("b".to_owned(), 0.2), ("c".to_owned(), 0.1)],
     };
-    let found = lost_levels("city", &moved, 1000, 200.0).expect("two");
+    let found = AGE.lost_levels(&moved, [1000, 200]).expect("two");
     assert_eq!(
         found.problem,
         Problem::LostLevels(vec!["b".to_owned(), "c".to_owned()])
@@ -137,21 +133,17 @@ fn lost_levels_are_one_finding() {
         lost: Vec::new(),
         ..moved
     };
-    assert_eq!(lost_levels("city", &none, 1000, 200.0), None);
+    assert_eq!(AGE.lost_levels(&none, [1000, 200]), None);
 }
 
 #[test]
 fn values_beyond_the_reference_are_a_surprise_by_how_many_there_are() {
-    let beyond = |rows, reference, effects, allowed| {
-        let limits = [allowed, 0.001];
-        beyond_range(
-            Problem::AboveRange,
-            "temp",
-            rows,
-            reference,
-            effects,
-            limits,
-        )
+    let beyond = |rows, reference, design_effects, allowed| {
+        let check = Check {
+            design_effects,
+            ..AGE
+        };
+        check.beyond_range(Problem::AboveRange, rows, reference, allowed)
     };
     // In windows as large as the reference one row lies beyond in one of two, ten in one of a thousand.
     assert_eq!(beyond(of(5, 1000), 1000, [1.0; 2], 0.0), None);
@@ -171,7 +163,13 @@ fn values_beyond_the_reference_are_a_surprise_by_how_many_there_are() {
 
 #[test]
 fn a_constant_column_is_one_where_the_reference_was_not() {
-    let find = |most, window, effect| constant("flag", of(most, 1000), window, [effect; 2], 0.001);
+    let find = |most, window, effect| {
+        let check = Check {
+            design_effects: [effect; 2],
+            ..AGE
+        };
+        check.constant(of(most, 1000), window)
+    };
     assert!(find(500, 100, 1.0).is_some());
     assert!(find(500, 9, 1.0).is_none());
     // 995 of 1,000 rows had it: a hundred that all do are no surprise, ten thousand are.

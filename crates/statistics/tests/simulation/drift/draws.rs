@@ -1,7 +1,5 @@
 //! Rows of a column, drawn as counts.
 
-use std::collections::BTreeMap;
-
 use statrs::function::gamma::ln_gamma;
 use windlass_statistics::drift::units::{DesignEffect, Units};
 use windlass_statistics::random::Random;
@@ -48,18 +46,34 @@ pub fn draw(random: &mut Random, shares: &[f64], rows: u64, how: Rows) -> Draw {
             }
             let (mut counts, mut users) = (vec![0; shares.len()], Vec::new());
             for _ in 0..rows / OF_USER {
-                let mut user: BTreeMap<usize, u64> = BTreeMap::new();
-                for _ in 0..answers {
-                    let at = random.uniform();
-                    let cell = ends.partition_point(|end| *end <= at).min(shares.len() - 1);
-                    *user.entry(cell).or_default() += OF_USER / answers;
-                    counts[cell] += OF_USER / answers;
+                let mut user: Vec<(usize, u64)> = (0..answers)
+                    .map(|_| {
+                        let at = random.uniform();
+                        let cell = ends.partition_point(|end| *end <= at);
+                        (cell.min(shares.len() - 1), OF_USER / answers)
+                    })
+                    .collect();
+                user.sort_unstable();
+                for (cell, rows) in &user {
+                    counts[*cell] += rows;
                 }
-                users.push((user.into_iter().collect(), 1));
+                users.push((together(user), 1));
             }
             Draw { counts, users }
         }
     }
+}
+
+/// Cells in their order, each but once.
+fn together(mut cells: Vec<(usize, u64)>) -> Vec<(usize, u64)> {
+    cells.dedup_by(|later, kept| {
+        let is_same = later.0 == kept.0;
+        if is_same {
+            kept.1 += later.1;
+        }
+        is_same
+    });
+    cells
 }
 
 impl Draw {
@@ -69,20 +83,14 @@ impl Draw {
             return DesignEffect::NONE;
         }
         for (user, times) in &self.users {
-            let mut together: Vec<(usize, u64)> = Vec::with_capacity(user.len());
             let mut cells: Vec<_> = user
                 .iter()
                 .map(|(at, rows)| (cell_of[*at], *rows))
                 .collect();
             cells.sort_unstable();
-            for (cell, rows) in cells {
-                match together.last_mut() {
-                    Some(last) if last.0 == cell => last.1 += rows,
-                    _ => together.push((cell, rows)),
-                }
-            }
+            let user = together(cells);
             for _ in 0..*times {
-                units.add(&together);
+                units.add(&user);
             }
         }
         units.design_effect()
@@ -94,7 +102,7 @@ impl Draw {
 /// Source: Hörmann (1993), "The generation of binomial random variates", algorithm BTRS; by inversion where few do.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // counts of rows
 #[allow(clippy::cast_sign_loss, clippy::many_single_char_names)] // the names of the algorithm
-fn binomial(random: &mut Random, trials: u64, p: f64) -> u64 {
+pub fn binomial(random: &mut Random, trials: u64, p: f64) -> u64 {
     if trials == 0 || p <= 0.0 {
         return 0;
     }
@@ -140,7 +148,7 @@ fn binomial(random: &mut Random, trials: u64, p: f64) -> u64 {
 }
 
 /// Counts of so many rows by cell.
-fn multinomial(random: &mut Random, shares: &[f64], rows: u64) -> Vec<u64> {
+pub fn multinomial(random: &mut Random, shares: &[f64], rows: u64) -> Vec<u64> {
     let (mut rows_left, mut share_left) = (rows, shares.iter().sum::<f64>());
     let mut counts = Vec::with_capacity(shares.len());
     for (at, share) in shares.iter().enumerate() {
