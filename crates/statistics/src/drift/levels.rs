@@ -114,12 +114,25 @@ mod tests {
         let window = categories(&[("a", 900), ("b", 90), ("c", 10)], 0);
         let of = |effects| kept(&reference, effects).len();
         assert_eq!(of([1000.0, 1000.0]), 3);
-        assert_eq!(of([1000.0, 400.0]), 2);
+        // Five of 500 are expected.
+        assert_eq!((of([1000.0, 500.0]), of([1000.0, 499.0])), (3, 2));
         assert_eq!(of([50.0, 1000.0]), 1);
         // 90 rows, as many as 4.5: a design effect of 20 pools them.
         let table = table(&reference, &window, [20.0; 2]);
         assert_eq!(table.cells(), 2);
         assert_eq!(table.rows(), (50.0, 50.0));
+    }
+
+    #[test]
+    fn rows_without_a_value_are_a_cell_and_levels_that_are_new_one_with_rare_ones() {
+        let reference = categories(&[("a", 900), ("rare", 3)], 97);
+        let window = categories(&[("a", 700), ("new", 100)], 200);
+        let kept = kept(&reference, [1000.0; 2]);
+        assert_eq!(cells(&kept, &reference), [900, 3, 97]);
+        assert_eq!(cells(&kept, &window), [700, 100, 200]);
+        let only_nulls = categories(&[("a", 450)], 550);
+        let effect = table(&reference, &only_nulls, [1.0; 2]).effect(Distance::Psi);
+        assert!(effect.lower(0.95) > 0.5, "{effect:?}");
     }
 
     #[test]
