@@ -174,6 +174,8 @@ fn a_constant_column_is_one_where_the_reference_was_not() {
     assert!(find(500, 9, 1.0).is_none());
     // 995 of 1,000 rows had it: a hundred that all do are no surprise, ten thousand are.
     assert!(find(995, 100, 1.0).is_none());
+    // 99 of a hundred had it, and for all that is known 995 of a thousand.
+    assert!(find(990, 1000, 1.0).is_none());
     assert!(find(980, 10_000, 1.0).is_some());
     assert!(find(500, 100, 20.0).is_none());
     assert!(find(1000, 10_000, 1.0).is_none());
