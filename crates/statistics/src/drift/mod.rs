@@ -38,8 +38,8 @@ use crate::normal;
 
 /// A distance of a window from a reference, and how well it is known.
 ///
-/// What is known is normal on the scale on which chance adds to a distance ([`Scale`]); there the mean without drift is
-/// taken off.
+/// What is known is normal on the scale on which chance adds to a distance: that of its square where it is a root, else its
+/// own. There the mean without drift is taken off.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Effect {
