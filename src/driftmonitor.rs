@@ -5,13 +5,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use windlass_api::{DriftMonitor, DriftMonitorStatus, labels};
-use windlass_plan::driftmonitor::{Observed, plan, refused};
+use windlass_api::{
+    DriftMonitor, DriftMonitorStatus, ModelDeployment, ModelVersion, TrainingJob, labels,
+};
+use windlass_plan::driftmonitor::{Observed, plan, refused, tenures};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
-use crate::runtime::kept::{Fact, OF_DEPLOYMENT, Ours};
+use crate::runtime::kept::{Fact, OF_DEPLOYMENT, OF_MODEL, Ours};
 use crate::runtime::stores::{OurCache, Stores, is_owned_by_any};
 
 impl Planned for DriftMonitor {
@@ -37,28 +39,24 @@ impl Planned for DriftMonitor {
         let deployment = stores
             .model_deployments
             .get(&namespace, &self.spec.deployment);
-        let stable = deployment.as_ref().and_then(|deployment| {
-            deployment
-                .status
-                .as_ref()?
-                .stable
-                .as_ref()
-                .map(|stable| stable.version.clone())
-        });
         let jobs = stores.jobs.owned(&namespace, labels::MONITOR, &name, &uid);
         let mut pods = stores.pods.labelled(&namespace, labels::MONITOR, &name);
         pods.retain(|pod| is_owned_by_any(&**pod, &jobs));
+        let mut beside = stores.drift_monitors.labelled(
+            &namespace,
+            OF_DEPLOYMENT,
+            &self.spec.deployment,
+        );
+        beside.retain(|monitor| monitor.uid() != self.uid());
+        let versions = deployment.as_ref();
+        let versions = versions.map(|deployment| versions(stores, &namespace, deployment));
         Observed {
-            serving: stable.and_then(|stable| stores.model_versions.get(&namespace, &stable)),
+            training_jobs: training_jobs(stores, &namespace, &self.spec.deployment, deployment.as_deref()),
+            versions: versions.unwrap_or_default(),
             deployment,
             jobs,
             pods,
-            training_jobs: stores
-                .training_jobs
-                .labelled(&namespace, labels::MONITOR, &name),
-            trained: stores
-                .model_versions
-                .labelled(&namespace, labels::MONITOR, &name),
+            beside,
             claims: stores.claims.within(&namespace),
             agent_image: context.agent_image.clone(),
             monitor: self,
@@ -82,4 +80,43 @@ impl Ours for DriftMonitor {
     fn facts(&self) -> Vec<Fact> {
         vec![(OF_DEPLOYMENT, self.spec.deployment.clone())]
     }
+}
+
+/// Versions of a deployment's model: those that serve or served, and those that are newer than the one that serves. What is
+/// older matters no more, and there may be hundreds.
+fn versions(
+    stores: &Stores,
+    namespace: &str,
+    deployment: &ModelDeployment,
+) -> Vec<Arc<ModelVersion>> {
+    let Some(status) = &deployment.status else {
+        return Vec::new();
+    };
+    let served: Vec<String> = tenures(status).into_iter().map(|one| one.version).collect();
+    let number = |name: &str| name.rsplit('-').next()?.parse::<i64>().ok();
+    let serving = served.last().and_then(|name| number(name));
+    let of_model = &stores.model_versions.index;
+    let mut names = of_model.names(namespace, OF_MODEL, &deployment.spec.model);
+    names.retain(|name| number(name) > serving || served.contains(name));
+    names
+        .iter()
+        .filter_map(|name| stores.model_versions.get(namespace, name))
+        .collect()
+}
+
+/// The TrainingJobs that a monitor of the deployment asked for, and those of its model that are under way.
+fn training_jobs(
+    stores: &Stores,
+    namespace: &str,
+    name: &str,
+    deployment: Option<&ModelDeployment>,
+) -> Vec<Arc<TrainingJob>> {
+    let jobs = &stores.training_jobs;
+    let mut all = jobs.labelled(namespace, labels::DEPLOYMENT, name);
+    if let Some(deployment) = deployment {
+        all.extend(jobs.labelled(namespace, OF_MODEL, &deployment.spec.model));
+    }
+    all.sort_by_key(|job| job.name_any());
+    all.dedup_by_key(|job| job.name_any());
+    all
 }

@@ -128,10 +128,11 @@ impl Ours for TrainingJob {
         let is_under_way = status.is_some_and(|status| status.attempt_under_way().is_some());
         let has_steps = status.is_some_and(|status| !status.steps.is_empty());
         let all = [(UNDER_WAY, is_under_way), (HAS_STEPS, has_steps)];
-        all.into_iter()
-            .filter(|(_, is_so)| *is_so)
-            .map(|(what, _)| so(what))
-            .collect()
+        let is_so = all.into_iter().filter(|(_, is_so)| *is_so);
+        // What has ended is no training that anybody waits for.
+        let model = self.spec.model.clone().filter(|_| !self.is_finished());
+        let of_model = model.map(|model| (OF_MODEL, model));
+        is_so.map(|(what, _)| so(what)).chain(of_model).collect()
     }
 
     fn is_finished(&self) -> bool {

@@ -109,12 +109,26 @@ impl Senders {
         send(&self.training_jobs, name, namespace);
     }
 
-    /// A TrainingJob is news for itself and for the monitor that asked for it.
-    pub fn training_job(&self, job: &TrainingJob) {
+    /// A TrainingJob is news for itself, for the monitor that asked for it, and for those that wait for any of its model.
+    pub fn training_job(&self, job: &TrainingJob, stores: &Stores) {
         let namespace = job.namespace().unwrap_or_default();
         send(&self.training_jobs, &job.name_any(), &namespace);
         if let Some(monitor) = job.labels().get(labels::MONITOR) {
             send(&self.drift_monitors, monitor, &namespace);
+        }
+        let Some(model) = &job.spec.model else {
+            return;
+        };
+        let (serving, watching) = (
+            &stores.model_deployments.index,
+            &stores.drift_monitors.index,
+        );
+        let monitors = serving
+            .names(&namespace, OF_MODEL, model)
+            .into_iter()
+            .flat_map(|deployment| watching.names(&namespace, OF_DEPLOYMENT, &deployment));
+        for monitor in monitors {
+            send(&self.drift_monitors, &monitor, &namespace);
         }
     }
 
@@ -174,10 +188,17 @@ impl Senders {
         }
     }
 
-    /// A DriftMonitor is news for itself, and for what it watches.
-    pub fn drift_monitor(&self, monitor: &DriftMonitor) {
+    /// A DriftMonitor is news for itself, for what it watches, and for the others that watch the same: one drift that two of
+    /// them see makes one training.
+    pub fn drift_monitor(&self, monitor: &DriftMonitor, stores: &Stores) {
         let namespace = monitor.namespace().unwrap_or_default();
         send(&self.drift_monitors, &monitor.name_any(), &namespace);
+        let watching = &stores.drift_monitors.index;
+        for other in watching.names(&namespace, OF_DEPLOYMENT, &monitor.spec.deployment) {
+            if other != monitor.name_any() {
+                send(&self.drift_monitors, &other, &namespace);
+            }
+        }
         send(
             &self.model_deployments,
             &monitor.spec.deployment,

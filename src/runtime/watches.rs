@@ -89,14 +89,14 @@ pub fn start(
     };
     let stores = Stores {
         training_jobs: starting.ours(|senders, job, stores| {
-            senders.training_job(job);
+            senders.training_job(job, stores);
             if job.is_finished() {
                 stores.let_go_of(&job.namespace().unwrap_or_default(), &job.name_any());
             }
         }),
         model_versions: starting.ours(Senders::model_version),
         model_deployments: starting.ours(Senders::model_deployment),
-        drift_monitors: starting.ours(|senders, monitor, _| senders.drift_monitor(monitor)),
+        drift_monitors: starting.ours(Senders::drift_monitor),
         jobs: starting.children(jobs::trim, Some(jobs::has_ended)),
         pods: starting.children(pods::trim, Some(|pod| !pods::is_alive(pod))),
         services: starting.children(|_| {}, Some(|_| true)),

@@ -10,6 +10,7 @@ mod support;
 mod accounts;
 mod approval;
 mod autoscaling;
+mod drift;
 mod leading;
 mod lineage;
 mod mending;

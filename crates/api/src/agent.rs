@@ -410,6 +410,8 @@ pub struct EvaluationReport {
 pub enum WindowVerdict {
     /// Enough rows, nothing drifted.
     Healthy,
+    /// As Drifted, and too few of the last windows were so. Only the operator says this: an agent sees one window.
+    Drifting,
     /// The share of drifted columns, the predictions or the performance passed what is allowed.
     Drifted,
     /// Too few rows to say.

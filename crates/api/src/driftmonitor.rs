@@ -1,17 +1,21 @@
 //! `DriftMonitor`: which deployment to watch, what counts as drift, and what to do then.
 
+mod status;
+
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::agent::WindowVerdict;
 use crate::quantities::{where_decimal, where_duration};
 use crate::shared::default_format;
 use crate::{Address, Decimal, Format, GoDuration, MetricName, Storage, TrainingJobSpec};
+
+pub use status::{
+    Circuit, DriftMonitorStatus, Outcome, PassedOver, Retraining, Trigger, TriggerCause,
+    WindowStatus,
+};
 
 /// What a user says of how a deployment is watched.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -23,6 +27,7 @@ use crate::{Address, Decimal, Format, GoDuration, MetricName, Storage, TrainingJ
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "Verdict", type_ = "string", json_path = ".status.verdict"),
     printcolumn(name = "Reference", type_ = "string", json_path = ".status.reference"),
+    printcolumn(name = "Retraining", type_ = "string", json_path = ".status.conditions[?(@.type==\"Retraining\")].reason"),
     printcolumn(name = "Last-Job", type_ = "string", json_path = ".status.lastTrigger.trainingJob"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
@@ -46,9 +51,12 @@ pub struct DriftMonitorSpec {
     /// The quality of the answers, where true outcomes come in later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub performance: Option<PerformanceWatch>,
-    /// How the evaluation of a window reaches `s3://` addresses: the payload log, the baseline and the labels. `pvc://` needs none. `retrain.template` has its own.
+    /// How the evaluation of a window reaches `s3://` addresses: to read the payload log, the baseline and the labels, and to write the full results. `pvc://` needs none. `retrain.template` has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    /// Where the full results of each window go. Without it, beside the payload log, to `drift/<monitor>/` there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reports: Option<DriftReports>,
     /// When windows together are drift.
     #[serde(default)]
     pub trigger_when: TriggerWhen,
@@ -60,22 +68,51 @@ pub struct DriftMonitorSpec {
     pub retrain: Option<Retrain>,
 }
 
-/// Windows of traffic.
+/// Windows of traffic, by the time of the requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new(where_duration("self.every", "duration(self.every) >= duration('5s')")).message("every must be at least 5s").field_path(".every"),
-    validation = Rule::new(where_duration("self.size", "duration(self.size) >= duration('5s')")).message("size must be at least 5s").field_path(".size")
+    validation = Rule::new("has(self.every) != has(self.schedule)").message("give one of every (a duration) and schedule (a cron schedule)").field_path(".every"),
+    validation = Rule::new("!has(self.timeZone) || has(self.schedule)").message("timeZone is of a schedule: give one, or leave it out").field_path(".timeZone"),
+    validation = Rule::new(where_duration("(has(self.every) ? self.every : '1h')", "duration(has(self.every) ? self.every : '1h') >= duration('5s')")).message("every must be at least 5s").field_path(".every"),
+    validation = Rule::new(where_duration("(has(self.size) ? self.size : '1h')", "duration(has(self.size) ? self.size : '1h') >= duration('5s')")).message("size must be at least 5s").field_path(".size")
 )]
 pub struct MonitorWindow {
-    /// How often a window ends and is looked at.
-    pub every: GoDuration,
-    /// How long a window is. Longer than `every`: windows overlap.
-    pub size: GoDuration,
+    /// How often a window ends and is looked at, counted from midnight UTC of 1 January 1970: `1h` is each full hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<GoDuration>,
+    /// When a window ends and is looked at, as a cron schedule of five fields: minute, hour, day of the month, month and day of the week, such as `0 6 * * MON-FRI`. A time that the clocks leave out is the one after it; one that comes twice is the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    #[x_kube(validation = Rule::new("self.matches('^[^ ]+( +[^ ]+){4}$')").message("must be five fields: minute, hour, day of the month, month and day of the week, such as \"0 6 * * MON-FRI\"; a time zone goes into timeZone"))]
+    pub schedule: Option<String>,
+    /// The time zone of the schedule, such as `Europe/Berlin`. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$')").message("must be the name of a time zone, such as Europe/Berlin"))]
+    pub time_zone: Option<String>,
+    /// How long a window is. Longer than from one end to the next: windows slide, and overlap. Without it they are fixed: each begins where the one before ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<GoDuration>,
+    /// How long after its end a window is looked at, for rows that come late. The payload log is written out every 5s; give more where it is carried elsewhere first.
+    #[serde(default = "default_lateness")]
+    pub lateness: GoDuration,
+    /// Windows that ended while none could be looked at are looked at later, in order: so many of the newest. Those before them are passed over, and `status.passedOver` says so.
+    #[serde(default = "default_catch_up")]
+    #[schemars(range(min = 1, max = 500))]
+    pub max_catch_up: i32,
     /// Rows that a window needs to be judged.
     #[serde(default = "default_min_samples")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub min_samples: i64,
+}
+
+fn default_lateness() -> GoDuration {
+    "10s".into()
+}
+
+fn default_catch_up() -> i32 {
+    24
 }
 
 fn default_min_samples() -> i64 {
@@ -177,6 +214,14 @@ pub struct Labels {
     pub column: String,
 }
 
+/// Where full results go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct DriftReports {
+    /// A folder or prefix (`pvc://` or `s3://`); each window writes below it, to `<monitor>/<end>/report.json`.
+    #[x_kube(validation = Rule::new("!self.startsWith('https://')").message("must be pvc:// or s3://: results cannot be written to https://"))]
+    pub uri: Address,
+}
+
 /// When windows together are drift.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -186,7 +231,7 @@ pub struct TriggerWhen {
     #[serde(default = "default_share")]
     #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0 && double(self) <= 1.0")).message("must lie above 0 and not above 1, such as \"0.3\""))]
     pub drifted_share: Decimal,
-    /// How many windows must be Drifted.
+    /// How many windows must have drifted: one by itself is Drifting, so many are Drifted. A fall in performance does not wait for more windows.
     #[serde(default = "default_windows")]
     #[schemars(range(min = 1, max = 20))]
     pub windows: i32,
@@ -232,13 +277,44 @@ pub enum Mode {
 pub struct Retrain {
     /// The TrainingJob to make. The span of the windows that drifted is put into its `spec.window`.
     pub template: RetrainTemplate,
-    /// How long after one training was asked for no other is.
+    /// How long after one training was asked for, by this monitor or another of the deployment, no other is. A fall in performance may ask once more within it, where the one before was for drift.
     #[serde(default = "default_cooldown")]
     pub cooldown: GoDuration,
+    /// How many trainings of the model may be under way for this one to begin beside them: with 1, each is waited for. With more, a fall in performance does not wait for a training that drift asked for; the same drift is never trained for twice.
+    #[serde(default = "default_concurrent")]
+    #[schemars(range(min = 1, max = 10))]
+    pub max_concurrent: i32,
+    /// What the trainings of this monitor may use of GPUs. Without it, as much as they take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// How many trainings in a row may come to nothing: they failed, or their version was not found good, was denied or was rolled back. Then the circuit opens: no other is asked for until a person closes it (annotation `windlass.dev/close-circuit`), or a newer version serves and holds.
+    #[serde(default = "default_rejects")]
+    #[schemars(range(min = 1, max = 20))]
+    pub max_consecutive_rejects: i32,
 }
 
 fn default_cooldown() -> GoDuration {
     "24h".into()
+}
+
+fn default_concurrent() -> i32 {
+    1
+}
+
+fn default_rejects() -> i32 {
+    3
+}
+
+/// GPU-hours over a period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Budget {
+    /// GPU-hours that trainings may use within the period, as their `status.gpuSeconds` tells. A training is asked for only if what the last ones took at most is left, and has what is left as its deadline.
+    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0 && double(self) <= 10000000.0")).message("must lie above 0 and not above 10000000, such as \"200\""))]
+    pub gpu_hours: Decimal,
+    /// The period, which ends now: `168h` is the last seven days.
+    #[x_kube(validation = Rule::new(where_duration("self", "duration(self) >= duration('1m')")).message("must be at least 1m"))]
+    pub per: GoDuration,
 }
 
 /// A TrainingJob to make.
@@ -248,7 +324,7 @@ pub struct RetrainTemplate {
     /// Labels and annotations of the TrainingJob.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
-    /// Its specification.
+    /// Its specification: that of a TrainingJob, of which `kubectl explain trainingjob.spec` tells. Its `model` has to be the deployment's.
     pub spec: TrainingJobSpec,
 }
 
@@ -261,68 +337,4 @@ pub struct TemplateMetadata {
     /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-}
-
-/// What is so with a DriftMonitor.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DriftMonitorStatus {
-    /// The generation that this status speaks of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// One word for people: Waiting, Watching, Drifted, Stalled. No program should read it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<String>,
-    /// Ready, Reconciling, Stalled, Drifted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-    /// The ModelVersion whose baseline profile windows are compared with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<String>,
-    /// The newest window's verdict.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<WindowVerdict>,
-    /// The newest windows, newest last; at most fifty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub windows: Vec<WindowStatus>,
-    /// The training that was asked for last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_trigger: Option<Trigger>,
-}
-
-/// One window.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct WindowStatus {
-    /// Start, inclusive.
-    pub start: Timestamp,
-    /// End, exclusive.
-    pub end: Timestamp,
-    /// The ModelVersion whose traffic it is, and whose baseline it was compared with.
-    pub version: String,
-    /// `Healthy`, `Drifted`, `NotEnoughData`, `DataBroken` or `Failed`.
-    pub verdict: WindowVerdict,
-    /// Rows in it.
-    pub rows: i64,
-    /// Columns that drifted, the worst first; at most five.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub drifted: Vec<String>,
-    /// Why the evaluation failed, in one word, where it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Why, in words.
-    pub message: String,
-}
-
-/// A training that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Trigger {
-    /// Name of the TrainingJob.
-    pub training_job: String,
-    /// When it was asked for.
-    pub time: Timestamp,
-    /// The version that was found drifted.
-    pub version: String,
-    /// Why.
-    pub message: String,
 }

@@ -44,6 +44,20 @@ pub const VERSION: &str = "v1alpha1";
 /// may whatever makes TrainingJobs on a schedule.
 pub const CAUSE: &str = "windlass.dev/cause";
 
+/// Annotations of a TrainingJob that a DriftMonitor asked for.
+pub mod asked {
+    /// Why: `Drift` or `PerformanceFallen`.
+    pub const VERDICT: &str = "windlass.dev/drift-verdict";
+    /// The version that was found drifted.
+    pub const VERSION: &str = "windlass.dev/drifted-version";
+    /// Digest of the full results of the newest window that asked for it, where they were written.
+    pub const DIGEST: &str = "windlass.dev/drift-digest";
+}
+
+/// Annotation of a DriftMonitor, by which a person closes its circuit: the name of the TrainingJob that came to nothing last,
+/// as `status.circuit` has it. Takes the verb `retrain`; [`annotations::BY`] says who.
+pub const CLOSE_CIRCUIT: &str = "windlass.dev/close-circuit";
+
 /// Annotations of a ModelDeployment, by which a person decides on its roll-out. Who writes one has to say who he is.
 pub mod annotations {
     /// A step that waits for a person may pass: the version and the number of the step, from 1, such as `churn-3/2`. Takes the verb `promote`.

@@ -37,6 +37,8 @@ pub mod condition {
     pub const AUTOSCALED: &str = "Autoscaled";
     /// DriftMonitor: the newest windows show drift.
     pub const DRIFTED: &str = "Drifted";
+    /// DriftMonitor: a training that it asked for is under way; else what keeps it from asking for one.
+    pub const RETRAINING: &str = "Retraining";
 }
 
 /// How rows are stored.

@@ -1,18 +1,22 @@
 //! Builders of a DriftMonitor's children.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use kube::ResourceExt;
 use windlass_api::{
-    Address, CAUSE, DriftMonitor, Mode, ModelVersion, Retrain, Stored, TrainingJob, Window, labels,
+    Address, CAUSE, DriftMonitor, Mode, ModelVersion, Retrain, Stored, TrainingJob, TriggerCause,
+    Window, WindowStatus, asked, labels,
 };
 
 use crate::pods::{self, Agent, flag};
-use crate::{reports, storage, template};
+use crate::{digest, reports, storage, template};
 
-/// Seconds that a window's Job is kept for its logs.
-const KEPT_SECONDS: i32 = 600;
+/// For how many periods the Job of a window is kept, for its logs and for what it found: that is not written down at once where
+/// it is nothing new.
+const KEPT_PERIODS: i64 = 5;
+/// Seconds that it is kept at least and at most.
+const KEPT_SECONDS: (i64, i64) = (600, 7 * 86_400);
 
 /// Seconds that the evaluation of a window may take.
 const MAX_SECONDS: i64 = 6 * 3600;
@@ -22,15 +26,48 @@ pub fn job_name(monitor: &DriftMonitor, end: Timestamp) -> String {
     format!("{}-{}", monitor.name_any(), end.as_second())
 }
 
+/// What a window is judged by.
+pub struct Evaluation<'a> {
+    /// For whom.
+    pub monitor: &'a DriftMonitor,
+    /// Whose traffic it is.
+    pub version: &'a ModelVersion,
+    /// What it is compared with.
+    pub baseline: &'a Stored,
+    /// Where the traffic is logged.
+    pub payloads: &'a Address,
+    /// From when to when.
+    pub window: &'a Window,
+    /// From one window to the next.
+    pub period: SignedDuration,
+    /// The agent's image.
+    pub agent_image: &'a str,
+}
+
+impl Evaluation<'_> {
+    /// Where the full results go.
+    fn output(&self) -> Address {
+        let name = self.monitor.name_any();
+        let end = self.window.end.as_second();
+        match &self.monitor.spec.reports {
+            Some(reports) => reports.uri.join(&format!("{name}/{end}")),
+            // Traffic lies below the names of versions, of which none is this.
+            None => self.payloads.join(&format!("drift/{name}/{end}")),
+        }
+    }
+}
+
 /// The Job that judges one window.
-pub fn window_job(
-    monitor: &DriftMonitor,
-    version: &ModelVersion,
-    baseline: &Stored,
-    payloads: &Address,
-    window: &Window,
-    agent_image: &str,
-) -> Job {
+pub fn window_job(evaluation: &Evaluation<'_>) -> Job {
+    let Evaluation {
+        monitor,
+        version,
+        baseline,
+        payloads,
+        window,
+        agent_image,
+        ..
+    } = *evaluation;
     let mut spec = PodSpec::default();
     let agent = Agent {
         image: agent_image,
@@ -40,7 +77,7 @@ pub fn window_job(
         &mut spec,
         pods::AGENT,
         agent,
-        arguments(monitor, &version.name_any(), baseline, payloads, window),
+        arguments(evaluation),
     );
     let labels_address = monitor
         .spec
@@ -51,7 +88,7 @@ pub fn window_job(
         &mut spec,
         &mut drift,
         [&baseline.uri, payloads].into_iter().chain(labels_address),
-        [],
+        [&evaluation.output()],
     );
     spec.containers.push(drift);
     storage::run_as(&mut spec, agent.storage);
@@ -72,7 +109,7 @@ pub fn window_job(
             pod_failure_policy: Some(pods::ignore_disruption()),
             // One window at a time: one that hangs must not hold up those after it for ever.
             active_deadline_seconds: Some(MAX_SECONDS),
-            ttl_seconds_after_finished: Some(KEPT_SECONDS),
+            ttl_seconds_after_finished: Some(kept_seconds(evaluation.period)),
             template: PodTemplateSpec {
                 metadata: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
                     labels: metadata.labels.clone(),
@@ -87,20 +124,36 @@ pub fn window_job(
     }
 }
 
-fn arguments(
-    monitor: &DriftMonitor,
-    version: &str,
-    baseline: &Stored,
-    payloads: &Address,
-    window: &Window,
-) -> Vec<String> {
+fn kept_seconds(period: SignedDuration) -> i32 {
+    let kept = period.as_secs().saturating_mul(KEPT_PERIODS);
+    i32::try_from(kept.clamp(KEPT_SECONDS.0, KEPT_SECONDS.1)).unwrap_or(i32::MAX)
+}
+
+/// The start of the window that a Job judges, as it was told.
+pub fn start_of(job: &Job) -> Option<Timestamp> {
+    let pod = job.spec.as_ref()?.template.spec.as_ref()?;
+    let mut arguments = pod.containers.first()?.args.iter().flatten();
+    arguments.find(|argument| *argument == "--window-start")?;
+    arguments.next()?.parse().ok()
+}
+
+fn arguments(evaluation: &Evaluation<'_>) -> Vec<String> {
+    let Evaluation {
+        monitor,
+        version,
+        baseline,
+        payloads,
+        window,
+        ..
+    } = *evaluation;
     let spec = &monitor.spec;
     let mut arguments = vec!["drift".to_owned()];
     let mut add = |name: &str, value: String| flag(&mut arguments, name, value);
+    add("output", evaluation.output().0);
     add("reference", baseline.uri.0.clone());
     add("reference-digest", baseline.digest.clone());
     add("payloads", payloads.0.clone());
-    add("version", version.to_owned());
+    add("version", version.name_any());
     add("window-start", window.start.to_string());
     add("window-end", window.end.to_string());
     add("min-samples", spec.window.min_samples.to_string());
@@ -129,26 +182,74 @@ fn arguments(
     arguments
 }
 
-/// Name of the TrainingJob that the window ending at `end` asks for: one drift, one name.
-pub fn training_job_name(monitor: &DriftMonitor, end: Timestamp) -> String {
-    format!("{}-{}", monitor.name_any(), end.as_second())
+/// A training that is asked for.
+pub struct Asking<'a> {
+    /// By whom.
+    pub monitor: &'a DriftMonitor,
+    /// As what.
+    pub retrain: &'a Retrain,
+    /// The version that was found drifted.
+    pub version: &'a ModelVersion,
+    /// The TrainingJobs that monitors of the deployment asked for so far.
+    pub known: &'a [&'a str],
+    /// The span of the windows that ask.
+    pub window: Window,
+    /// The newest of them.
+    pub newest: &'a WindowStatus,
+    /// Why.
+    pub cause: TriggerCause,
+    /// Seconds that it may take.
+    pub deadline: Option<i64>,
 }
 
-/// The TrainingJob that drift asks for, which the newest of its windows tells in words.
-pub fn training_job(
-    monitor: &DriftMonitor,
-    retrain: &Retrain,
-    window: Window,
-    drift: &str,
-) -> TrainingJob {
+/// Letters of a TrainingJob's name.
+const MOST_NAME: usize = 52;
+/// Those of its end that tells trainings of one version apart: `-r` and up to four digits.
+const MOST_END: usize = 6;
+
+/// Name of the next TrainingJob: the deployment, the version that drifted, and how often one was asked for because of it. All
+/// monitors of a deployment come to the same name, so that the API server lets but one of them make it.
+fn training_job_name(asking: &Asking<'_>) -> String {
+    let deployment = &asking.monitor.spec.deployment;
+    let mut base = format!("{deployment}-v{}", asking.version.spec.version);
+    if base.len() > MOST_NAME - MOST_END {
+        let digest = digest::short(&base);
+        let kept = MOST_NAME - MOST_END - digest.len() - 1;
+        base = format!("{}-{digest}", &base[..base.floor_char_boundary(kept)]);
+    }
+    let numbers = asking.known.iter().filter_map(|name| {
+        let number = name.strip_prefix(&base)?.strip_prefix("-r")?;
+        number.parse::<u32>().ok()
+    });
+    format!("{base}-r{}", numbers.max().unwrap_or(0) + 1)
+}
+
+/// The TrainingJob that drift asks for. Its record carries why: the windows, what was found, and the digest of the results.
+pub fn training_job(asking: &Asking<'_>) -> TrainingJob {
+    let Asking {
+        monitor,
+        retrain,
+        newest,
+        ..
+    } = asking;
+    let window = &asking.window;
+    let word = format!("{:?}", asking.cause);
+    let evidence = newest.digest.as_ref();
+    let evidence = evidence.map_or_else(String::new, |digest| format!(" ({digest})"));
+    let cause = format!(
+        "{word} of {} from {} to {}{evidence}: {}",
+        asking.version.name_any(),
+        window.start,
+        window.end,
+        newest.message
+    );
     let mut spec = retrain.template.spec.clone();
-    let end = window.end;
-    let cause = format!("drift from {} to {end}: {drift}", window.start);
-    spec.window = Some(window);
+    spec.window = Some(window.clone());
+    spec.active_deadline_seconds = asking.deadline;
     if monitor.spec.mode == Mode::Suggest {
         spec.suspend = true;
     }
-    let mut job = TrainingJob::new(&training_job_name(monitor, end), spec);
+    let mut job = TrainingJob::new(&training_job_name(asking), spec);
     let template = retrain.template.metadata.clone().unwrap_or_default();
     let mut all = template.labels;
     let model = job.spec.model.clone().unwrap_or_default();
@@ -166,6 +267,11 @@ pub fn training_job(
     job.metadata.labels = Some(all);
     let mut annotations = template.annotations;
     annotations.insert(CAUSE.to_owned(), cause);
+    annotations.insert(asked::VERDICT.to_owned(), word);
+    annotations.insert(asked::VERSION.to_owned(), asking.version.name_any());
+    if let Some(digest) = &newest.digest {
+        annotations.insert(asked::DIGEST.to_owned(), digest.clone());
+    }
     job.metadata.annotations = Some(annotations);
     job
 }

@@ -14,16 +14,16 @@ pub struct Observed {
     pub monitor: Arc<DriftMonitor>,
     /// What it watches.
     pub deployment: Option<Arc<ModelDeployment>>,
-    /// The version that serves all traffic.
-    pub serving: Option<Arc<ModelVersion>>,
+    /// Versions of its model: those that serve or served, and those that are newer.
+    pub versions: Vec<Arc<ModelVersion>>,
     /// The Jobs of its windows.
     pub jobs: Vec<Arc<Job>>,
     /// Their pods.
     pub pods: Vec<Arc<Pod>>,
-    /// The TrainingJobs that it asked for.
+    /// The TrainingJobs that a monitor of the deployment asked for, and all of the model that are under way.
     pub training_jobs: Vec<Arc<TrainingJob>>,
-    /// The versions that came of them.
-    pub trained: Vec<Arc<ModelVersion>>,
+    /// The other monitors of the deployment.
+    pub beside: Vec<Arc<DriftMonitor>>,
     /// The claims of the namespace.
     pub claims: Arc<BTreeSet<String>>,
     /// The agent's image.

@@ -1,22 +1,33 @@
 //! The decisions on a DriftMonitor.
 //!
 //! ```text
-//!   watched ──> windows (record, start the next) ──> drift ──> retraining ──> conditions
+//!   watched ──> records ──> windows (start the next) ──> ledger, circuit ──> drift ──> retraining (gates) ──> conditions
 //!      └──> nothing can be watched: stopped
 //! ```
 
+mod asking;
+mod budget;
+mod circuit;
 mod conditions;
-mod retraining;
+mod drift;
+mod gates;
+mod ledger;
+mod records;
+mod watched;
 mod windows;
 
-use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use windlass_api::{Address, DriftMonitor, DriftMonitorStatus, GoDuration, ModelVersion, Stored};
+use windlass_api::{DriftMonitor, DriftMonitorStatus, WindowStatus};
 
+use self::gates::Held;
+use self::watched::Watched;
 use super::observed::Observed;
-use crate::{Plan, Problem, pods};
+use crate::{Plan, Problem, jobs, pods};
 
 /// What is to be done about a DriftMonitor.
 pub fn plan(observed: &Observed, now: Timestamp) -> Plan<DriftMonitorStatus> {
@@ -39,24 +50,14 @@ pub fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<D
     Reconcile::new(observed, &before, now).stopped(&Stop::Mend(problem.clone()))
 }
 
-/// What windows are compared with.
-struct Watched<'a> {
-    version: &'a ModelVersion,
-    baseline: &'a Stored,
-    payloads: &'a Address,
-    since: Timestamp,
-    /// The version that is being tried beside it.
-    canary: Option<&'a str>,
-    /// Versions that were rolled back.
-    quarantined: Vec<String>,
-}
-
 /// Why nothing can be watched now.
 enum Stop {
     /// It comes by itself.
     Wait(Problem),
     /// A person has to do something.
     Mend(Problem),
+    /// Time mends it, or a person before.
+    Until(Timestamp, Problem),
 }
 
 struct Reconcile<'a> {
@@ -78,62 +79,6 @@ impl<'a> Reconcile<'a> {
             now,
         }
     }
-}
-
-impl Reconcile<'_> {
-    fn watched(&self) -> Result<Watched<'_>, Stop> {
-        let name = &self.monitor.spec.deployment;
-        let namespace = self.monitor.namespace().unwrap_or_default();
-        let deployment = self.observed.deployment.as_deref().ok_or_else(|| {
-            Stop::Mend(Problem::new("DeploymentNotFound", format!("spec.deployment: there is no ModelDeployment {name:?} in namespace {namespace:?}")))
-        })?;
-        let payloads = deployment.spec.observe.as_ref().and_then(|observe| observe.log_payloads.as_ref()).map(|log| &log.uri).ok_or_else(|| {
-            Stop::Mend(Problem::new("PayloadsNotLogged", format!("spec.deployment: the ModelDeployment {name:?} logs no payloads; set its spec.observe.logPayloads")))
-        })?;
-        if let Some(performance) = &self.monitor.spec.performance {
-            pods::check_claims(
-                [("spec.performance.labels.uri", &performance.labels.uri)],
-                &self.observed.claims,
-                &namespace,
-            )
-            .map_err(Stop::Mend)?;
-        }
-        let stable = deployment
-            .status
-            .as_ref()
-            .and_then(|status| status.stable.as_ref());
-        let Some(stable) = stable else {
-            return Err(Stop::Wait(Problem::new(
-                "NothingServes",
-                format!("waiting until a version serves in the ModelDeployment {name:?}"),
-            )));
-        };
-        let version = self.observed.serving.as_deref().ok_or_else(|| {
-            Stop::Mend(Problem::new("ServingRecordDeleted", format!("the ModelVersion {}, which serves in the ModelDeployment {name:?}, was deleted, and with it its baseline; apply it again, or let another version serve", stable.version)))
-        })?;
-        let baseline = version.status.as_ref().and_then(|status| status.validation.as_ref()).and_then(|found| found.baseline.as_ref()).ok_or_else(|| {
-            Stop::Mend(Problem::new("NoBaseline", format!("the version that serves, {}, has no baseline profile: it was never validated; give the TrainingJob a spec.validation", version.name_any())))
-        })?;
-        let canary = deployment
-            .status
-            .as_ref()
-            .and_then(|status| status.canary.as_ref())
-            .map(|canary| canary.version.as_str());
-        let quarantined = deployment
-            .status
-            .iter()
-            .flat_map(|status| &status.quarantine)
-            .map(|entry| entry.version.clone())
-            .collect();
-        Ok(Watched {
-            quarantined,
-            version,
-            baseline,
-            payloads,
-            since: stable.since,
-            canary,
-        })
-    }
 
     fn base(&self) -> DriftMonitorStatus {
         DriftMonitorStatus {
@@ -142,35 +87,56 @@ impl Reconcile<'_> {
         }
     }
 
+    /// Windows that were judged as the one before are left with their Jobs for a while: where nothing else is new, nothing is
+    /// written.
     fn watch(&self, watched: &Watched<'_>) -> Plan<DriftMonitorStatus> {
-        let mut status = self.base();
-        status.reference = Some(watched.version.name_any());
-        let mut plan = Plan::status_only(DriftMonitorStatus::default());
-        self.record_windows(&mut status, &mut plan);
-        self.next_window(watched, &status, &mut plan);
-        self.adopt_training(&watched.version.name_any(), &mut status);
-        let drift = self.drift(&watched.version.name_any(), &status.windows);
-        let waiting = drift
-            .as_ref()
-            .and_then(|drift| self.retrain(watched, drift, &mut status, &mut plan));
-        self.say(&mut status, drift.as_deref(), waiting.as_deref());
-        plan.status = status;
+        let ended = self.ended_windows();
+        if let Some(due) = self.may_stay_unwritten(&ended) {
+            let mut plan = self.decide(watched, &ended, false);
+            if plan.status == *self.before {
+                plan.look_again(Some(due));
+                return plan;
+            }
+        }
+        self.decide(watched, &ended, true)
+    }
+
+    fn decide(
+        &self,
+        watched: &Watched<'_>,
+        ended: &[WindowStatus],
+        is_recorded: bool,
+    ) -> Plan<DriftMonitorStatus> {
+        let mut plan = Plan::status_only(self.base());
+        plan.status.reference = Some(watched.version.name_any());
+        let mut all = self.before.windows.clone();
+        all.extend_from_slice(ended);
+        if is_recorded {
+            self.record_windows(ended, &mut plan);
+        }
+        self.next_window(watched, &all, &mut plan);
+        self.keep_ledger(watched, &all, &mut plan.status);
+        self.keep_circuit(watched, &all, &mut plan);
+        let drift = self.drift(&watched.version.name_any(), &all);
+        let retraining = self.retrain(watched, drift.as_ref(), &all, &mut plan);
+        if let Held::Until(until, ..) = &retraining {
+            plan.look_again(Some(self.until(*until)));
+        }
+        self.say(&mut plan.status, drift.as_ref(), &retraining);
         plan
     }
 
-    fn pods_of<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = &'a Pod> {
+    /// How long it is until then.
+    fn until(&self, then: Timestamp) -> Duration {
+        let left = Duration::try_from(then.duration_since(self.now)).unwrap_or_default();
+        left.max(Duration::from_secs(1))
+    }
+
+    fn pods_of<'b>(&'b self, job: &'b Job) -> impl Iterator<Item = &'b Pod> {
         let name = job.name_any();
         self.pods
             .iter()
             .copied()
-            .filter(move |pod| pod.labels().get("batch.kubernetes.io/job-name") == Some(&name))
+            .filter(move |pod| pod.labels().get(jobs::NAME_LABEL) == Some(&name))
     }
-}
-
-fn duration(text: &GoDuration) -> SignedDuration {
-    // The CRD lets no other text in; a minute is what an object from before the rule would get.
-    text.value()
-        .ok()
-        .and_then(|duration| SignedDuration::try_from(duration).ok())
-        .unwrap_or(SignedDuration::from_mins(1))
 }

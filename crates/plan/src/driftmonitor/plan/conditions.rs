@@ -1,9 +1,13 @@
-//! What is said of a monitor: how the newest window was judged, whether windows together are drift, and what holds it up.
+//! What is said of a monitor: how the newest window was judged, whether windows together are drift, what is done about it,
+//! and what holds it up.
 
 use windlass_api::agent::WindowVerdict;
-use windlass_api::{DriftMonitorStatus, WindowStatus, condition};
+use windlass_api::{DriftMonitorStatus, TriggerCause, WindowStatus, condition};
 
-use super::windows::window_end;
+use super::asking;
+use super::drift::Drift;
+use super::gates::Held;
+use super::records::window_end;
 use super::{Reconcile, Stop};
 use crate::conditions::{Conditions, Truth};
 use crate::jobs::{self, Without};
@@ -21,40 +25,32 @@ impl Reconcile<'_> {
     pub(super) fn stopped(&self, stop: &Stop) -> Plan<DriftMonitorStatus> {
         let (phase, stalled, problem) = match stop {
             Stop::Wait(problem) => ("Waiting", false, problem),
-            Stop::Mend(problem) => ("Stalled", true, problem),
+            Stop::Mend(problem) | Stop::Until(_, problem) => ("Stalled", true, problem),
         };
-        let mut status = self.base();
-        status.phase = Some(phase.to_owned());
-        status.conditions = self
+        let mut plan = Plan::status_only(self.base());
+        // What was found before is not lost, whatever stands against finding more.
+        self.record_windows(&self.ended_windows(), &mut plan);
+        let (reason, message) = (&problem.reason, &problem.message);
+        plan.status.phase = Some(phase.to_owned());
+        plan.status.conditions = self
             .conditions()
-            .with(condition::READY, false, &problem.reason, &problem.message)
-            .with(
-                condition::RECONCILING,
-                !stalled,
-                &problem.reason,
-                &problem.message,
-            )
-            .with(
-                condition::STALLED,
-                stalled,
-                &problem.reason,
-                &problem.message,
-            )
-            .with(
-                condition::DRIFTED,
-                Truth::Unknown,
-                &problem.reason,
-                &problem.message,
-            )
+            .with(condition::READY, false, reason, message)
+            .with(condition::RECONCILING, !stalled, reason, message)
+            .with(condition::STALLED, stalled, reason, message)
+            .with(condition::DRIFTED, Truth::Unknown, reason, message)
+            .with(condition::RETRAINING, Truth::Unknown, reason, message)
             .finish();
-        Plan::status_only(status)
+        if let Stop::Until(then, _) = stop {
+            plan.look_again(Some(self.until(*then)));
+        }
+        plan
     }
 
     pub(super) fn say(
         &self,
         status: &mut DriftMonitorStatus,
-        drift: Option<&[WindowStatus]>,
-        waiting: Option<&str>,
+        drift: Option<&Drift>,
+        retraining: &Held,
     ) {
         let newest = latest(status);
         let held_up = self.held_up(status);
@@ -67,14 +63,19 @@ impl Reconcile<'_> {
             });
         let reconciling = newest.is_none() && !stalled;
         let (ready, reason, said) = evaluation(newest, held_up);
-        let (is_drifted, verdict, message) = drifted(drift, waiting, &said);
+        let (is_drifted, verdict, message) = drifted(drift, newest, &said);
+        let (trains, held, why) = retraining.said();
+        // What keeps windows from being judged comes first; else what keeps drift from being answered.
+        let (stalled, stalled_by, stalled_why) = match retraining {
+            Held::Person(reason, message) if !stalled => (true, (*reason).to_owned(), message),
+            _ => (stalled, reason.clone(), &said),
+        };
         status.phase = Some(
-            if stalled {
-                "Stalled"
-            } else if drift.is_some() {
-                "Drifted"
-            } else {
-                "Watching"
+            match (stalled, drift, newest.map(|window| window.verdict)) {
+                (true, ..) => "Stalled",
+                (false, Some(_), _) => "Drifted",
+                (false, None, Some(WindowVerdict::Drifting)) => "Drifting",
+                (false, None, _) => "Watching",
             }
             .to_owned(),
         );
@@ -82,19 +83,17 @@ impl Reconcile<'_> {
             .conditions()
             .with(condition::READY, ready, &reason, &said)
             .with(condition::RECONCILING, reconciling, &reason, &said)
-            .with(condition::STALLED, stalled, &reason, &said)
+            .with(condition::STALLED, stalled, &stalled_by, stalled_why)
             .with(condition::DRIFTED, is_drifted, verdict, &message)
+            .with(condition::RETRAINING, trains, held, why)
             .finish();
     }
 
     /// Why the evaluation that is under way does not start, if a person has to do something about it.
     fn held_up(&self, status: &DriftMonitorStatus) -> Option<Problem> {
         let recorded = status.windows.last().map(|window| window.end);
-        let job = self
-            .observed
-            .jobs
-            .iter()
-            .find(|job| window_end(job) > recorded)?;
+        let mut newer = self.observed.jobs.iter();
+        let job = newer.find(|job| window_end(job) > recorded && !jobs::has_ended(job))?;
         self.pods_of(job).find_map(pods::problem).or_else(|| {
             match jobs::without_pods(job, self.pods_of(job), self.now)? {
                 Without::Refused(problem) => Some(problem),
@@ -105,13 +104,21 @@ impl Reconcile<'_> {
     }
 }
 
+impl Held {
+    fn said(&self) -> (bool, &'static str, &str) {
+        match self {
+            Self::UnderWay(reason, message) => (true, reason, message),
+            Self::By(reason, message)
+            | Self::Until(_, reason, message)
+            | Self::Person(reason, message) => (false, reason, message),
+        }
+    }
+}
+
 /// The newest window of the version that serves.
 fn latest(status: &DriftMonitorStatus) -> Option<&WindowStatus> {
-    status
-        .windows
-        .iter()
-        .rev()
-        .find(|window| Some(&window.version) == status.reference.as_ref())
+    let mut newest = status.windows.iter().rev();
+    newest.find(|window| Some(&window.version) == status.reference.as_ref())
 }
 
 /// What Ready says of the newest window, or of what keeps the next one from being judged.
@@ -123,42 +130,44 @@ fn evaluation(newest: Option<&WindowStatus>, held_up: Option<Problem>) -> (bool,
         return (
             false,
             "WaitingForWindow".to_owned(),
-            "the first window has not ended".to_owned(),
+            "no window of the version that serves has been judged yet".to_owned(),
         );
     };
     let (ready, reason) = match window.verdict {
-        WindowVerdict::Healthy | WindowVerdict::Drifted | WindowVerdict::NotEnoughData => {
-            (true, format!("{:?}", window.verdict))
-        }
+        WindowVerdict::Healthy
+        | WindowVerdict::Drifting
+        | WindowVerdict::Drifted
+        | WindowVerdict::NotEnoughData => (true, format!("{:?}", window.verdict)),
         WindowVerdict::DataBroken => (false, "DataBroken".to_owned()),
-        WindowVerdict::Failed => (
-            false,
-            window
-                .reason
-                .clone()
-                .unwrap_or_else(|| "EvaluationFailed".to_owned()),
-        ),
+        WindowVerdict::Failed => {
+            let reason = window.reason.clone();
+            (false, reason.unwrap_or_else(|| "EvaluationFailed".to_owned()))
+        }
     };
     (ready, reason, window.message.clone())
 }
 
 /// What Drifted says.
 fn drifted(
-    drift: Option<&[WindowStatus]>,
-    waiting: Option<&str>,
+    drift: Option<&Drift>,
+    newest: Option<&WindowStatus>,
     said: &str,
 ) -> (bool, &'static str, String) {
     match drift {
-        Some(windows) => {
-            let waiting = waiting
-                .map(|waiting| format!("; {waiting}"))
-                .unwrap_or_default();
-            (
-                true,
-                "Drifted",
-                format!("{} windows drifted: {said}{waiting}", windows.len()),
-            )
+        Some(drift) => {
+            let reason = match drift.cause {
+                TriggerCause::Drift => "Drifted",
+                TriggerCause::PerformanceFallen => "PerformanceFallen",
+            };
+            let (cause, count) = (asking::said(drift.cause), drift.windows.len());
+            let windows = if count == 1 { "1 window".to_owned() } else { format!("{count} windows") };
+            (true, reason, format!("{cause} in {windows}: {said}"))
         }
+        None if newest.is_some_and(WindowStatus::has_drifted) => (
+            false,
+            "Drifting",
+            format!("the newest window drifted, and fewer windows did than spec.triggerWhen asks for: {said}"),
+        ),
         None => (
             false,
             "NoDrift",

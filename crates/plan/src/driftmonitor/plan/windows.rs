@@ -1,192 +1,171 @@
-//! Windows: each is judged by a Job of its own, one at a time, and written down when that has ended.
+//! Which window is to be judged next: each once, in order, one at a time, and of one version.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::batch::v1::Job;
-use kube::ResourceExt;
-use windlass_api::agent::{DriftReport, Report, WindowVerdict};
-use windlass_api::{DriftMonitorStatus, Window, WindowStatus, labels};
+use windlass_api::{DriftMonitorStatus, PassedOver, Window, WindowStatus};
 
-use super::{Reconcile, Watched, duration};
-use crate::driftmonitor::children;
-use crate::jobs::{self, JobState};
-use crate::{Child, Note, Plan, Step, pods};
+use super::Reconcile;
+use super::records::window_end;
+use super::watched::{Watched, baseline};
+use crate::driftmonitor::{children, duration};
+use crate::{Child, Note, Plan, Step};
 
-/// Windows that the status keeps.
-const KEPT_WINDOWS: usize = 50;
-/// Drifted columns that a window names.
-const NAMED_COLUMNS: usize = 5;
-/// After a window's end, so long is waited for the payload log to be written out.
-const FLUSH: SignedDuration = SignedDuration::from_secs(6);
+/// How soon an evaluation that is under way is looked at again, where nothing else tells of it.
+const LOOK: Duration = Duration::from_secs(5);
+/// After a window that cannot be, the next one is looked for so much later.
+const LATER: SignedDuration = SignedDuration::from_mins(1);
+
+/// A window that has ended, and nobody has looked at.
+struct Due {
+    window: Window,
+    version: String,
+}
 
 impl Reconcile<'_> {
-    /// Writes down the windows whose Jobs have ended, in order.
-    pub(super) fn record_windows(
-        &self,
-        status: &mut DriftMonitorStatus,
-        plan: &mut Plan<DriftMonitorStatus>,
-    ) {
-        let last = status.windows.last().map(|window| window.end);
-        let mut ended: Vec<WindowStatus> = self
-            .observed
-            .jobs
-            .iter()
-            .filter(|job| window_end(job).is_some_and(|end| last.is_none_or(|last| end > last)))
-            .filter_map(|job| self.window(job))
-            .collect();
-        ended.sort_by_key(|window| window.end);
-        for window in ended {
-            if status
-                .windows
-                .last()
-                .is_none_or(|last| last.verdict != window.verdict)
-            {
-                let note = match window.verdict {
-                    WindowVerdict::Healthy | WindowVerdict::NotEnoughData => {
-                        Note::normal(&format!("{:?}", window.verdict), &window.message)
-                    }
-                    WindowVerdict::Drifted | WindowVerdict::DataBroken | WindowVerdict::Failed => {
-                        Note::warning(&format!("{:?}", window.verdict), &window.message)
-                    }
-                };
-                plan.notes.push(note);
-            }
-            status.verdict = Some(window.verdict);
-            status.windows.push(window);
-        }
-        let surplus = status.windows.len().saturating_sub(KEPT_WINDOWS);
-        status.windows.drain(..surplus);
-    }
-
-    /// What the Job of a window found, once it has ended.
-    fn window(&self, job: &Job) -> Option<WindowStatus> {
-        let end = window_end(job)?;
-        let version = job
-            .labels()
-            .get(labels::VERSION)
-            .cloned()
-            .unwrap_or_default();
-        // A pod that was taken away may have left a failure before another one came to a verdict.
-        let report = self
-            .pods_of(job)
-            .find_map(|pod| match pods::report(pod, pods::AGENT)? {
-                Report::Drift(report) => Some(report),
-                Report::Training(_)
-                | Report::Evaluation(_)
-                | Report::Fetch(_)
-                | Report::Check(_)
-                | Report::Delete(_)
-                | Report::Publish(_)
-                | Report::Failure(_) => None,
-            });
-        if let Some(report) = report {
-            return Some(window_status(version, end, &report));
-        }
-        match jobs::state(job, self.pods_of(job), self.now) {
-            JobState::Running | JobState::Settling => None,
-            JobState::Complete | JobState::Failed => {
-                let (reason, message) = self
-                    .pods_of(job)
-                    .filter(|pod| !pods::is_disrupted(pod))
-                    .find_map(pods::failure)
-                    .map_or(
-                        (
-                            "ReportMissing".to_owned(),
-                            "the evaluation ended without a report".to_owned(),
-                        ),
-                        |failure| (format!("{:?}", failure.reason), failure.message),
-                    );
-                let start = end - self.size();
-                Some(WindowStatus {
-                    start,
-                    end,
-                    version,
-                    verdict: WindowVerdict::Failed,
-                    rows: 0,
-                    drifted: Vec::new(),
-                    reason: Some(reason),
-                    message,
-                })
-            }
-        }
-    }
-
-    /// Starts the evaluation of the newest window that has ended, one at a time.
+    /// Starts the evaluation of the next window that has ended, one at a time.
     pub(super) fn next_window(
         &self,
         watched: &Watched<'_>,
-        status: &DriftMonitorStatus,
+        all: &[WindowStatus],
         plan: &mut Plan<DriftMonitorStatus>,
     ) {
-        let recorded = status.windows.last().map(|window| window.end);
-        let newest_job = self
-            .observed
-            .jobs
-            .iter()
-            .filter_map(|job| window_end(job))
-            .max();
-        if newest_job > recorded {
+        let jobs = self.observed.jobs.iter();
+        let newest_job = jobs.filter_map(|job| window_end(job)).max();
+        let last = all.last().map(|window| window.end);
+        self.say_passed_over(watched, all, newest_job, plan);
+        if newest_job > last {
             // In flight: its end wakes us.
-            plan.again = Some(Duration::from_secs(5));
+            plan.look_again(Some(LOOK));
             return;
         }
-        let every = self.every().as_secs().max(1);
-        let end_second = (self.now - FLUSH).as_second().div_euclid(every) * every;
-        let end = Timestamp::from_second(end_second).unwrap_or(self.now);
-        if recorded.is_none_or(|recorded| end > recorded) && end > watched.since {
-            let window = Window {
-                start: end - self.size(),
-                end,
-            };
-            let job = children::window_job(
-                self.monitor,
-                watched.version,
-                watched.baseline,
-                watched.payloads,
-                &window,
-                &self.observed.agent_image,
-            );
-            plan.steps.push(Step::Apply(Child::Job(Box::new(job))));
-            plan.again = Some(Duration::from_secs(5));
+        let watermark = self.watermark();
+        if let Some(due) = self.due(watched, last, watermark) {
+            if let Some(job) = self.job(watched, &due) {
+                self.say_passed_over(watched, all, Some(due.window.end), plan);
+                plan.steps.push(Step::Apply(Child::Job(Box::new(job))));
+            }
+            plan.look_again(Some(LOOK));
             return;
         }
-        let next = end + SignedDuration::from_secs(every) + FLUSH;
-        plan.again = Some(
-            Duration::try_from(next.duration_since(self.now)).unwrap_or(Duration::from_secs(1)),
-        );
+        let next = watched.schedule.next(watermark.max(watched.since));
+        let next = next.map_or(self.now + LATER, |end| end + self.lateness());
+        plan.look_again(Some(self.until(next)));
     }
 
-    fn every(&self) -> SignedDuration {
-        duration(&self.monitor.spec.window.every)
+    fn lateness(&self) -> SignedDuration {
+        duration(&self.monitor.spec.window.lateness)
     }
 
-    fn size(&self) -> SignedDuration {
-        duration(&self.monitor.spec.window.size)
+    /// Rows up to this time are there.
+    fn watermark(&self) -> Timestamp {
+        let watermark = self.now.checked_sub(self.lateness());
+        watermark.unwrap_or(Timestamp::MIN)
     }
-}
 
-/// What a report says of the window that ends at `end`: a window is known by the Job that was made for it.
-fn window_status(version: String, end: Timestamp, report: &DriftReport) -> WindowStatus {
-    WindowStatus {
-        start: report.start,
-        end,
-        version,
-        verdict: report.verdict,
-        rows: i64::try_from(report.rows).unwrap_or(i64::MAX),
-        drifted: report
-            .top
+    /// The oldest of the newest windows that have ended and are to be judged. At first that is the newest alone: a new monitor
+    /// does not look into the past.
+    fn due(
+        &self,
+        watched: &Watched<'_>,
+        last: Option<Timestamp>,
+        watermark: Timestamp,
+    ) -> Option<Due> {
+        let Some(last) = last else {
+            let end = watched.schedule.newest(watched.since, watermark, 1).pop()?;
+            return self.due_at(watched, end);
+        };
+        let most = usize::try_from(self.monitor.spec.window.max_catch_up).unwrap_or(1);
+        let first = watched.tenures.first().map_or(last, |tenure| tenure.from);
+        let after = last.max(first);
+        let mut ends = watched.schedule.newest(after, watermark, most);
+        // A version's last window ends with it.
+        let changes = watched.tenures.iter().filter_map(|tenure| tenure.until);
+        ends.extend(changes.filter(|end| *end > after && *end <= watermark));
+        ends.sort();
+        ends.dedup();
+        let mut due: Vec<Due> = ends
+            .into_iter()
+            .filter_map(|end| self.due_at(watched, end))
+            .collect();
+        due.drain(..due.len().saturating_sub(most));
+        due.into_iter().next()
+    }
+
+    /// The window that ends then, if there is something to compare it with.
+    fn due_at(&self, watched: &Watched<'_>, end: Timestamp) -> Option<Due> {
+        let tenure = watched
+            .tenures
             .iter()
-            .filter(|column| column.drifted)
-            .take(NAMED_COLUMNS)
-            .map(|column| column.column.clone())
-            .collect(),
-        reason: None,
-        message: report.message.clone(),
+            .find(|tenure| tenure.ends_within(end))?;
+        self.version(&tenure.version).and_then(baseline)?;
+        // What a promotion cuts off is the first part of the window that would have ended later.
+        let moment = end.checked_sub(SignedDuration::from_secs(1)).ok()?;
+        let whole = watched.schedule.next(moment)?;
+        let start = match &self.monitor.spec.window.size {
+            Some(size) => whole.checked_sub(duration(size)).ok(),
+            None => watched.schedule.before(whole),
+        };
+        let start = start.unwrap_or(tenure.from).max(tenure.from);
+        (start < end).then(|| Due {
+            window: Window { start, end },
+            version: tenure.version.clone(),
+        })
     }
-}
 
-pub(super) fn window_end(job: &Job) -> Option<Timestamp> {
-    let seconds = job.name_any().rsplit('-').next()?.parse().ok()?;
-    Timestamp::from_second(seconds).ok()
+    fn job(&self, watched: &Watched<'_>, due: &Due) -> Option<k8s_openapi::api::batch::v1::Job> {
+        let version = self.version(&due.version)?;
+        let next = watched.schedule.next(due.window.end)?;
+        let before = watched.schedule.before(next)?;
+        Some(children::window_job(&children::Evaluation {
+            monitor: self.monitor,
+            version,
+            baseline: baseline(version)?,
+            payloads: watched.payloads,
+            window: &due.window,
+            period: next.duration_since(before),
+            agent_image: &self.observed.agent_image,
+        }))
+    }
+
+    /// Says which windows lie between two that were looked at.
+    fn say_passed_over(
+        &self,
+        watched: &Watched<'_>,
+        all: &[WindowStatus],
+        newest: Option<Timestamp>,
+        plan: &mut Plan<DriftMonitorStatus>,
+    ) {
+        let Some(last) = self.before.windows.last().map(|window| window.end) else {
+            return;
+        };
+        let jobs = self.observed.jobs.iter().filter_map(|job| window_end(job));
+        let mut ends: Vec<Timestamp> = jobs.chain(newest).filter(|end| *end > last).collect();
+        ends.extend(all.iter().map(|window| window.end).filter(|end| *end >= last));
+        ends.sort();
+        ends.dedup();
+        for pair in ends.windows(2) {
+            // Of what was before the first version that is known nobody can say anything.
+            let first = watched.tenures.first().map_or(pair[0], |one| one.from);
+            let Some((windows, first, last)) =
+                watched.schedule.count(pair[0].max(first), pair[1])
+            else {
+                continue;
+            };
+            let found = PassedOver {
+                windows,
+                first,
+                last,
+            };
+            let known = plan.status.passed_over.as_ref();
+            if known.is_some_and(|known| known.last >= found.last) {
+                continue;
+            }
+            plan.notes.push(Note::warning(
+                "WindowsPassedOver",
+                format!("{windows} windows, which ended from {first} to {last}, were passed over: while they could not be looked at, more ended than spec.window.maxCatchUp"),
+            ));
+            plan.status.passed_over = Some(found);
+        }
+    }
 }

@@ -1,0 +1,129 @@
+//! GPU-hours over a period: what trainings really used, and what the next one may.
+
+use jiff::{SignedDuration, Timestamp};
+use windlass_api::{Budget, Outcome, Retrain, Retraining, TrainingJob, TrainingJobSpec};
+
+use super::Reconcile;
+use crate::driftmonitor::duration;
+use crate::{gpus, template};
+
+const HOUR: f64 = 3600.0;
+/// Pods that are stopped at their deadline hold their GPUs for a while yet.
+const GRACE: i64 = 60;
+/// A training that has less than this is not begun.
+const LEAST: i64 = 60;
+/// Trainings by which it is told what one takes.
+const LIKE: usize = 3;
+
+/// What a training may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Allowance {
+    /// Seconds that it may take from its start; absent where nothing bounds it but its template.
+    pub deadline: Option<i64>,
+    /// Seconds of GPUs that it uses at most, where that is bounded.
+    pub gpu_seconds: i64,
+}
+
+/// What is used up, for a person, and when it is free again.
+pub(super) struct Spent {
+    pub message: String,
+    pub until: Option<Timestamp>,
+}
+
+impl Reconcile<'_> {
+    fn budget(&self) -> Option<&Budget> {
+        self.monitor.spec.retrain.as_ref()?.budget.as_ref()
+    }
+
+    /// Whether what a training uses counts now.
+    pub(super) fn counts(&self, entry: &Retraining) -> bool {
+        let Some(budget) = self.budget() else {
+            return false;
+        };
+        let free = |ended: Timestamp| ended.checked_add(duration(&budget.per));
+        entry
+            .ended
+            .is_none_or(|ended| free(ended).is_ok_and(|free| free > self.now))
+    }
+
+    /// What a training that is under way may use, by its own deadline.
+    pub(super) fn reserved(&self, job: &TrainingJob) -> i64 {
+        let deadline = job.spec.active_deadline_seconds.unwrap_or(0);
+        match self.budget() {
+            Some(_) => (deadline + GRACE).saturating_mul(gpus_of(&job.spec)),
+            None => 0,
+        }
+    }
+
+    /// What the next training may use, or what is used up.
+    pub(super) fn allowance(
+        &self,
+        retrain: &Retrain,
+        entries: &[Retraining],
+    ) -> Result<Allowance, Spent> {
+        let own = retrain.template.spec.active_deadline_seconds;
+        let Some(budget) = &retrain.budget else {
+            return Ok(Allowance {
+                deadline: own,
+                gpu_seconds: 0,
+            });
+        };
+        let counted = || entries.iter().filter(|entry| self.counts(entry));
+        let used: i64 = counted().map(|entry| entry.gpu_seconds).sum();
+        let left = seconds(budget) - used;
+        let like = entries.iter().rev().filter(|entry| {
+            entry.ended.is_some()
+                && !matches!(entry.outcome, Some(Outcome::Failed | Outcome::Deleted))
+        });
+        let takes = like.take(LIKE).map(|entry| entry.gpu_seconds).max();
+        let takes = takes.unwrap_or(0);
+        let gpus = gpus_of(&retrain.template.spec);
+        let most = left.checked_div(gpus).map(|most| most - GRACE);
+        if left > 0 && takes <= left && most.is_none_or(|most| most >= LEAST) {
+            let deadline = own.into_iter().chain(most).min();
+            return Ok(Allowance {
+                deadline,
+                gpu_seconds: deadline.map_or(0, |most| (most + GRACE).saturating_mul(gpus)),
+            });
+        }
+        let until = counted()
+            .filter_map(|entry| entry.ended?.checked_add(duration(&budget.per)).ok())
+            .min();
+        Err(Spent {
+            message: format!(
+                "the budget is spent (spec.retrain.budget): {} of {} GPU-hours are used or taken in {}{}{}",
+                hours(used),
+                budget.gpu_hours,
+                budget.per,
+                if takes > 0 {
+                    format!(", and a training takes some {}", hours(takes))
+                } else {
+                    String::new()
+                },
+                until.map_or_else(
+                    || "; the next is asked for once one that is under way has ended, or more is given".to_owned(),
+                    |until| format!("; some are free again at {}", until.strftime("%FT%TZ"))
+                )
+            ),
+            until,
+        })
+    }
+}
+
+/// GPUs that the workers of a training hold together, as its template asks for them.
+fn gpus_of(spec: &TrainingJobSpec) -> i64 {
+    let template = template::parse("spec.workers.template", &spec.workers.template).ok();
+    let each = template.and_then(|template| template.spec.map(|spec| gpus::of_pod(&spec)));
+    i64::from(spec.workers.replicas) * each.unwrap_or(0)
+}
+
+#[allow(clippy::cast_possible_truncation)] // the CRD has an upper bound
+fn seconds(budget: &Budget) -> i64 {
+    (budget.gpu_hours.value().unwrap_or(0.0) * HOUR) as i64
+}
+
+#[allow(clippy::cast_precision_loss)] // for people
+fn hours(seconds: i64) -> String {
+    let hours = SignedDuration::from_secs(seconds).as_secs_f64() / HOUR;
+    format!("{hours:.1}")
+}

@@ -1,0 +1,161 @@
+//! After a training: the reference follows a promotion, and trainings that come to nothing open the circuit.
+
+use serde_json::json;
+use windlass_api::Outcome;
+use windlass_api::condition::{DRIFTED, READY, RETRAINING, STALLED};
+
+use super::world::World;
+
+#[test]
+fn after_a_promotion_the_reference_follows_and_only_its_own_windows_count() {
+    let mut world = World::new(json!({"mode": "Observe"}));
+    world.windows(&["Drifted", "Drifted"]);
+    assert!(world.is(DRIFTED));
+    world.now += 60;
+    world.settle().serves(2).judge(0, "Drifted").settle();
+    let known = world.known();
+    assert_eq!(
+        known.last().map(|window| window.version.as_str()),
+        Some("churn-1"),
+        "it was under way when churn-2 took over"
+    );
+    assert_eq!(world.status().reference.as_deref(), Some("churn-2"));
+    assert!(
+        !world.is(DRIFTED) && !world.is(READY),
+        "{}",
+        world.said(READY)
+    );
+    // What was left of the old one's, and the first of the new one's own.
+    world.window("NotEnoughData");
+    world.window("Drifted");
+    assert!(!world.is(DRIFTED), "one window of its own: {}", world.said(DRIFTED));
+    world.window("Drifted");
+    assert!(world.is(DRIFTED));
+}
+
+#[test]
+fn a_version_that_was_only_trained_moves_nothing() {
+    let mut world = World::new(json!({}));
+    world.windows(&["Drifted", "Drifted"]).trained(Some("Pass"), 0);
+    world.windows(&["Drifted", "Drifted"]);
+    assert_eq!(world.status().reference.as_deref(), Some("churn-1"));
+    assert!(world.is(DRIFTED));
+}
+
+/// Asks for a training, has it end so, and lets the cooldown pass.
+fn round(world: &mut World, verdict: &str) {
+    let made = world.made.len();
+    world.windows(&["Drifted", "Drifted"]);
+    assert_eq!(world.made.len(), made + 1, "{}", world.said(RETRAINING));
+    world.trained(Some(verdict), 0);
+    if verdict == "Pass" {
+        let number = world.versions.last().map(|one| one.spec.version);
+        world.quarantined(number.expect("a version"));
+    }
+    world.windows(&["NotEnoughData"; 10]);
+}
+
+#[test]
+fn what_came_of_each_training_is_written_down() {
+    let mut world = World::new(json!({"retrain": {"maxConsecutiveRejects": 20}}));
+    for verdict in ["Fail", "Inconclusive", "TrainingFailed", "Pass"] {
+        round(&mut world, verdict);
+    }
+    world.windows(&["Drifted", "Drifted"]);
+    world.training_jobs.retain(|job| job.status.is_some());
+    world.windows(&["NotEnoughData"; 10]);
+    world.windows(&["Drifted", "Drifted"]).trained(Some("Pass"), 0);
+    let number = world.versions.last().map_or(0, |one| one.spec.version);
+    world.serves(number);
+    world.windows(&["Healthy", "Healthy", "Healthy"]);
+    let outcomes: Vec<_> = world.status().retrainings.iter().map(|one| one.outcome).collect();
+    let expected = [
+        Outcome::Rejected,
+        Outcome::Rejected,
+        Outcome::Failed,
+        Outcome::RolledBack,
+        Outcome::Deleted,
+        Outcome::Held,
+    ];
+    assert_eq!(outcomes, expected.map(Some));
+}
+
+#[test]
+fn too_many_trainings_in_a_row_that_come_to_nothing_open_the_circuit_and_a_person_closes_it() {
+    let mut world = World::new(json!({}));
+    for verdict in ["Fail", "Pass", "TrainingFailed"] {
+        assert!(!world.said(STALLED).starts_with("True"), "{}", world.said(STALLED));
+        round(&mut world, verdict);
+    }
+    let circuit = world.status().circuit.expect("a circuit");
+    assert!(circuit.open && circuit.training_job == "churn-v1-r3", "{circuit:?}");
+    for part in [
+        "churn-v1-r1 (Rejected), churn-v1-r2 (RolledBack), churn-v1-r3 (Failed)",
+        "kubectl annotate --overwrite driftmonitor churn windlass.dev/close-circuit=churn-v1-r3 windlass.dev/by=YOUR-USER-NAME",
+    ] {
+        assert!(circuit.message.contains(part), "{}", circuit.message);
+    }
+    world.windows(&["Drifted"; 10]);
+    assert_eq!(world.made.len(), 3);
+    assert!(world.said(STALLED).starts_with("True CircuitOpen: 3 trainings in a row"), "{}", world.said(STALLED));
+    assert!(world.is(READY), "windows are judged all the same");
+    let opened = world.notes.iter().filter(|note| note.starts_with("CircuitOpen")).count();
+    assert_eq!(opened, 1);
+    // What was said of another opening closes nothing.
+    world.annotate(json!({"windlass.dev/close-circuit": "churn-v1-r2", "windlass.dev/by": "ann"}));
+    world.windows(&["Drifted"; 2]);
+    assert_eq!(world.made.len(), 3);
+    world.annotate(json!({"windlass.dev/close-circuit": "churn-v1-r3", "windlass.dev/by": "ann"}));
+    world.settle();
+    assert_eq!(world.made.len(), 4, "{}", world.said(RETRAINING));
+    let circuit = world.status().circuit.expect("a circuit");
+    assert_eq!((circuit.open, circuit.message.as_str()), (false, "ann closed the circuit after churn-v1-r3"));
+    // Those before count no more; three others open it again, whatever still stands there.
+    world.trained(Some("Fail"), 0).windows(&["NotEnoughData"; 10]);
+    round(&mut world, "Fail");
+    assert!(!world.status().circuit.expect("one").open);
+    round(&mut world, "Fail");
+    let circuit = world.status().circuit.expect("a circuit");
+    assert!(circuit.open && circuit.training_job == "churn-v1-r6", "{circuit:?}");
+}
+
+#[test]
+fn a_newer_version_that_holds_closes_the_circuit_and_the_old_one_that_serves_again_does_not() {
+    let mut world = World::new(json!({}));
+    for _ in 0..3 {
+        round(&mut world, "Fail");
+    }
+    // The same version again, as after a roll-back.
+    world.serves(1).windows(&["Healthy"; 4]);
+    assert!(world.status().circuit.expect("one").open);
+    world.serves(9);
+    world.windows(&["NotEnoughData", "Drifted"]);
+    assert!(world.status().circuit.expect("one").open, "it has not shown that it holds");
+    world.windows(&["Healthy"]);
+    let circuit = world.status().circuit.expect("a circuit");
+    assert!(!circuit.open && circuit.message.contains("churn-9 serves since"), "{circuit:?}");
+}
+
+#[test]
+fn a_version_that_holds_begins_the_count_anew() {
+    let mut world = World::new(json!({"retrain": {"maxConsecutiveRejects": 2}}));
+    round(&mut world, "Fail");
+    world.windows(&["Drifted", "Drifted"]).trained(Some("Pass"), 0).settle();
+    world.serves(3).windows(&["Healthy"; 12]);
+    round(&mut world, "Fail");
+    assert_eq!(world.status().circuit, None);
+    round(&mut world, "Fail");
+    assert!(world.status().circuit.is_some_and(|circuit| circuit.open));
+}
+
+#[test]
+fn an_open_circuit_holds_for_all_monitors_of_the_deployment() {
+    let mut world = World::of(&[("one", json!({})), ("two", json!({}))]);
+    for _ in 0..3 {
+        round(&mut world, "Fail");
+    }
+    let open = (0..2).filter(|side| world.status_of(*side).circuit.is_some_and(|one| one.open));
+    assert_eq!(open.count(), 1);
+    world.windows(&["Drifted"; 12]);
+    assert_eq!(world.made.len(), 3);
+}

@@ -1,0 +1,117 @@
+//! How much is written: nothing while nothing new is known.
+
+use serde_json::json;
+use windlass_api::condition::READY;
+use windlass_api::{DriftMonitorStatus, Retraining, WindowStatus};
+
+use super::world::{World, report};
+use crate::fixtures::{at, digest, object};
+
+/// Fifty windows and twenty trainings, with all that they may have.
+const LARGEST_STATUS: usize = 120_000;
+
+#[test]
+fn windows_that_say_nothing_new_are_left_with_their_jobs_and_written_with_the_fourth() {
+    let mut world = World::new(json!({}));
+    world.window("Healthy");
+    let (writes, status) = (world.status_writes, world.status());
+    for _ in 0..3 {
+        world.window("Healthy");
+        assert_eq!((world.status_writes, world.status()), (writes, status.clone()));
+    }
+    assert_eq!(world.known().len(), 4);
+    world.window("Healthy");
+    assert_eq!(world.status_writes, writes + 1);
+    assert_eq!(world.status().windows.len(), 5, "none is lost");
+    assert!(world.is(READY));
+}
+
+#[test]
+fn what_is_new_is_written_at_once_with_all_before_it() {
+    for verdict in ["Drifted", "NotEnoughData", "DataBroken", "Failed"] {
+        let mut world = World::new(json!({}));
+        world.windows(&["Healthy", "Healthy", "Healthy"]);
+        assert_eq!(world.status().windows.len(), 1);
+        world.window(verdict);
+        assert_eq!(world.status().windows.len(), 4, "{verdict}");
+    }
+}
+
+#[test]
+fn windows_that_were_left_are_written_before_their_jobs_go() {
+    let mut world = World::new(json!({}));
+    world.windows(&["Healthy", "Healthy"]);
+    assert_eq!(world.status().windows.len(), 1);
+    let monitor = std::sync::Arc::make_mut(&mut world.sides[0].monitor);
+    // No other window ends for long.
+    monitor.spec.window = object(json!({"schedule": "0 0 1 1 *"}));
+    let again = world.plan(0).again.expect("it looks again");
+    let kept = world.sides[0].jobs[1].spec.as_ref().and_then(|spec| spec.ttl_seconds_after_finished);
+    assert!(again.as_secs() < u64::from(kept.unwrap_or(0).unsigned_abs()), "{again:?}");
+    world.now += i64::try_from(again.as_secs()).expect("seconds");
+    world.settle();
+    assert_eq!(world.status().windows.len(), 2);
+}
+
+#[test]
+fn a_resync_or_a_restart_writes_nothing_however_it_stands() {
+    let rows: [&[&str]; 6] = [
+        &[],
+        &["Healthy", "Healthy"],
+        &["Drifted"],
+        &["Drifted", "Drifted", "Drifted"],
+        &["DataBroken"],
+        &["Failed"],
+    ];
+    for verdicts in rows {
+        let mut world = World::new(json!({}));
+        world.settle().windows(verdicts);
+        let writes = world.writes;
+        for look in 0..45 {
+            world.now += i64::from(look == 20);
+            world.sides[0].jobs.reverse();
+            world.sides[0].pods.reverse();
+            world.settle();
+        }
+        assert_eq!(world.writes, writes, "{verdicts:?}");
+    }
+}
+
+#[test]
+fn while_drift_lasts_and_nothing_is_done_about_it_nothing_is_written_for_long() {
+    let mut world = World::new(json!({"mode": "Observe"}));
+    world.windows(&["Drifted"; 4]);
+    let writes = world.status_writes;
+    world.windows(&["Drifted"; 12]);
+    assert_eq!(world.status_writes - writes, 3);
+}
+
+#[test]
+fn the_status_keeps_fifty_windows_and_is_a_small_part_of_an_object() {
+    let mut world = World::new(json!({}));
+    world.windows(&["Healthy", "NotEnoughData"].repeat(28));
+    assert_eq!(world.status().windows.len(), 50);
+
+    let long = "ä".repeat(5_000);
+    let names: Vec<_> = (0..10)
+        .map(|_| json!({"column": long, "psi": 0.9, "lower": 0.8, "threshold": 0.2, "drifted": true, "moved": long}))
+        .collect();
+    let mut told: serde_json::Value = serde_json::from_str(&report("Drifted")).expect("JSON");
+    told["top"] = json!(names);
+    told["message"] = json!(long);
+    let mut world = World::new(json!({}));
+    world.now += 60;
+    world.settle().judged(0, &told.to_string()).settle();
+    let window = world.status().windows[0].clone();
+    let entry: Retraining = object(json!({"trainingJob": "a".repeat(52), "time": at(0), "cause": "PerformanceFallen", "digest": digest('d'),
+        "window": {"start": at(0), "end": at(1)}, "gpuSeconds": i64::MAX, "ended": at(1), "modelVersion": "a".repeat(52), "outcome": "Superseded"}));
+    let status = DriftMonitorStatus {
+        windows: vec![window; 50],
+        retrainings: vec![entry; 20],
+        ..world.status()
+    };
+    let bytes = serde_json::to_vec(&status).expect("JSON").len();
+    assert!(bytes < LARGEST_STATUS, "{bytes}");
+    let one: &WindowStatus = &status.windows[0];
+    assert_eq!(one.drifted.len(), 5);
+}
