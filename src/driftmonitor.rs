@@ -42,16 +42,20 @@ impl Planned for DriftMonitor {
         let jobs = stores.jobs.owned(&namespace, labels::MONITOR, &name, &uid);
         let mut pods = stores.pods.labelled(&namespace, labels::MONITOR, &name);
         pods.retain(|pod| is_owned_by_any(&**pod, &jobs));
-        let mut beside = stores.drift_monitors.labelled(
-            &namespace,
-            OF_DEPLOYMENT,
-            &self.spec.deployment,
-        );
+        let mut beside =
+            stores
+                .drift_monitors
+                .labelled(&namespace, OF_DEPLOYMENT, &self.spec.deployment);
         beside.retain(|monitor| monitor.uid() != self.uid());
-        let versions = deployment.as_ref();
-        let versions = versions.map(|deployment| versions(stores, &namespace, deployment));
+        let versions = deployment.as_deref();
+        let versions = versions.map(|deployment| that_matter(stores, &namespace, deployment));
         Observed {
-            training_jobs: training_jobs(stores, &namespace, &self.spec.deployment, deployment.as_deref()),
+            training_jobs: training_jobs(
+                stores,
+                &namespace,
+                &self.spec.deployment,
+                deployment.as_deref(),
+            ),
             versions: versions.unwrap_or_default(),
             deployment,
             jobs,
@@ -84,7 +88,7 @@ impl Ours for DriftMonitor {
 
 /// Versions of a deployment's model: those that serve or served, and those that are newer than the one that serves. What is
 /// older matters no more, and there may be hundreds.
-fn versions(
+fn that_matter(
     stores: &Stores,
     namespace: &str,
     deployment: &ModelDeployment,

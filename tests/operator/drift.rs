@@ -56,7 +56,12 @@ impl Looking {
             let found = find_condition(&status.conditions, type_)?;
             (found.reason == reason).then(|| found.message.clone())
         };
-        wait(&format!("{type_} of {name} to be {reason}"), MINUTE, is_said).await
+        wait(
+            &format!("{type_} of {name} to be {reason}"),
+            MINUTE,
+            is_said,
+        )
+        .await
     }
 
     /// The Jobs of a monitor's windows, oldest first.
@@ -121,7 +126,13 @@ fn report(verdict: &str) -> String {
 async fn serving(bed: &Bed, space: &str) -> Result<()> {
     objects::namespace(bed, space).await?;
     let kubectl = bed.cluster.kubectl()?;
-    kubectl.apply(&[objects::version(space, "churn", 1), objects::deployment(space, "churn", 1)].join("---\n"))?;
+    kubectl.apply(
+        &[
+            objects::version(space, "churn", 1),
+            objects::deployment(space, "churn", 1),
+        ]
+        .join("---\n"),
+    )?;
     let client = bed.client().await?;
     let digest = format!("sha256:{}", "b".repeat(64));
     let found = json!({"status": {"validation": {"verdict": "Pass", "message": "judged", "rows": 900, "baseline": {"uri": "s3://models/churn/baseline.json", "digest": digest}}}});
@@ -139,7 +150,8 @@ async fn serving(bed: &Bed, space: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn one_drift_that_two_monitors_see_makes_one_training_and_the_version_says_why() -> Result<()> {
+async fn one_drift_that_two_monitors_see_makes_one_training_and_the_version_says_why() -> Result<()>
+{
     let Some(turn) = turn().await else {
         return Ok(());
     };
@@ -154,14 +166,21 @@ async fn one_drift_that_two_monitors_see_makes_one_training_and_the_version_says
 
     let look = Looking::new(bed, space).await?;
     let made = async || {
-        let made = look.trainings.list(&ListParams::default()).await.ok()?.items;
+        let made = look
+            .trainings
+            .list(&ListParams::default())
+            .await
+            .ok()?
+            .items;
         (!made.is_empty()).then_some(made)
     };
-    look.judge_until("a training", &["one", "two"], "Drifted", made).await;
+    look.judge_until("a training", &["one", "two"], "Drifted", made)
+        .await;
     // More windows drift, and nothing more is asked for.
     let before = look.windows("one").await.len();
     let more = async || (look.windows("one").await.len() >= before + 3).then_some(());
-    look.judge_until("three more windows", &["one", "two"], "Drifted", more).await;
+    look.judge_until("three more windows", &["one", "two"], "Drifted", more)
+        .await;
     let all = made().await.expect("it is there");
     let names: Vec<String> = all.iter().map(ResourceExt::name_any).collect();
     assert_eq!(names, ["churn-v1-r1"]);
@@ -170,17 +189,26 @@ async fn one_drift_that_two_monitors_see_makes_one_training_and_the_version_says
     let window = job.spec.window.as_ref().expect("a window");
     let cause = &job.annotations()[CAUSE];
     assert!(
-        cause.starts_with(&format!("Drift of churn-1 from {} to {} (sha256:dddd", window.start, window.end)),
+        cause.starts_with(&format!(
+            "Drift of churn-1 from {} to {} (sha256:dddd",
+            window.start, window.end
+        )),
         "{cause}"
     );
-    let said = look.until("one", condition::RETRAINING, "TrainingSuggested").await;
-    assert!(said.contains("kubectl patch trainingjob churn-v1-r1 -n drift"), "{said}");
+    let said = look
+        .until("one", condition::RETRAINING, "TrainingSuggested")
+        .await;
+    assert!(
+        said.contains("kubectl patch trainingjob churn-v1-r1 -n drift"),
+        "{said}"
+    );
     assert!(operator.stop()?.success());
     Ok(())
 }
 
 #[tokio::test]
-async fn while_windows_say_nothing_new_the_status_is_not_written_and_a_restart_writes_nothing() -> Result<()> {
+async fn while_windows_say_nothing_new_the_status_is_not_written_and_a_restart_writes_nothing()
+-> Result<()> {
     let Some(turn) = turn().await else {
         return Ok(());
     };
@@ -188,17 +216,21 @@ async fn while_windows_say_nothing_new_the_status_is_not_written_and_a_restart_w
     serving(bed, space).await?;
     let operator = Operator::lead(bed, "drift-quiet")?;
     let spec = "  window: {every: 10s, lateness: 1s}\n  mode: Observe";
-    bed.cluster.kubectl()?.apply(&monitor(space, "quiet", spec))?;
+    bed.cluster
+        .kubectl()?
+        .apply(&monitor(space, "quiet", spec))?;
     let look = Looking::new(bed, space).await?;
     let written = async || {
         let status = look.monitors.get("quiet").await.ok()?.status?;
         (!status.windows.is_empty()).then_some(())
     };
-    look.judge_until("the first window", &["quiet"], "Healthy", written).await;
+    look.judge_until("the first window", &["quiet"], "Healthy", written)
+        .await;
     let before = mark(&bed.cluster);
     let jobs = look.windows("quiet").await.len();
     let more = async || (look.windows("quiet").await.len() >= jobs + 3).then_some(());
-    look.judge_until("three more windows", &["quiet"], "Healthy", more).await;
+    look.judge_until("three more windows", &["quiet"], "Healthy", more)
+        .await;
     let wrote = writes_of(&bed.cluster, &operator.user, before);
     let of_monitor: Vec<_> = wrote
         .into_iter()
@@ -248,13 +280,23 @@ async fn a_schedule_that_never_fires_and_a_time_zone_that_is_none_are_named() ->
     let operator = Operator::lead(bed, "drift-schedules")?;
     let rows = [
         ("never", "{schedule: '0 0 30 2 *'}", "ScheduleNeverFires"),
-        ("nowhere", "{schedule: '0 6 * * *', timeZone: Mars/Olympus}", "TimeZoneUnknown"),
+        (
+            "nowhere",
+            "{schedule: '0 6 * * *', timeZone: Mars/Olympus}",
+            "TimeZoneUnknown",
+        ),
         ("nothing", "{schedule: '0 99 * * *'}", "ScheduleInvalid"),
-        ("good", "{schedule: '0 6 * * MON-FRI', timeZone: Europe/Berlin, size: 24h}", "WaitingForWindow"),
+        (
+            "good",
+            "{schedule: '0 6 * * MON-FRI', timeZone: Europe/Berlin, size: 24h}",
+            "WaitingForWindow",
+        ),
     ];
     let manifests: Vec<String> = rows
         .iter()
-        .map(|(name, window, _)| monitor(space, name, &format!("  window: {window}\n  mode: Observe")))
+        .map(|(name, window, _)| {
+            monitor(space, name, &format!("  window: {window}\n  mode: Observe"))
+        })
         .collect();
     bed.cluster.kubectl()?.apply(&manifests.join("---\n"))?;
     let look = Looking::new(bed, space).await?;
@@ -290,7 +332,10 @@ async fn who_closes_a_circuit_says_who_he_is_and_may() -> Result<()> {
     ];
     kubectl.apply(&manifests.join("---\n"))?;
     let user = async |name: &str| {
-        Ok::<_, anyhow::Error>(Api::<DriftMonitor>::namespaced(bed.client_of(name).await?, space))
+        Ok::<_, anyhow::Error>(Api::<DriftMonitor>::namespaced(
+            bed.client_of(name).await?,
+            space,
+        ))
     };
     let (ann, rita) = (user("ann").await?, user("rita").await?);
     let says = async |who: &Api<DriftMonitor>, annotations: Value| {
@@ -298,7 +343,8 @@ async fn who_closes_a_circuit_says_who_he_is_and_may() -> Result<()> {
         let said = who.patch("churn", &PatchParams::default(), &patch).await;
         said.err().map(|error| error.to_string())
     };
-    let close = |by: &str| json!({"windlass.dev/close-circuit": "churn-v1-r3", "windlass.dev/by": by});
+    let close =
+        |by: &str| json!({"windlass.dev/close-circuit": "churn-v1-r3", "windlass.dev/by": by});
     // A policy takes effect a moment after it is there.
     let refused = async || says(&ann, close("ann")).await;
     let message = wait("a refusal", PATIENCE, refused).await;
@@ -308,7 +354,10 @@ async fn who_closes_a_circuit_says_who_he_is_and_may() -> Result<()> {
         "{message}"
     );
     let message = says(&rita, close("ann")).await.expect("another's name");
-    assert!(message.contains("must be rita, who writes it, and not ann"), "{message}");
+    assert!(
+        message.contains("must be rita, who writes it, and not ann"),
+        "{message}"
+    );
     assert_eq!(says(&rita, close("rita")).await, None);
     let message = says(&ann, json!({"windlass.dev/by": "ann"})).await;
     assert!(message.is_some_and(|message| message.contains("was said by another")));

@@ -1,7 +1,7 @@
 //! The CRDs as they are shipped, made from the types.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSON,
 };
 use kube::CustomResourceExt;
 
@@ -45,34 +45,6 @@ fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
             status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
             status.nullable = None;
         }
-        if let Some(spec) = properties.get_mut("spec").and_then(training_job_within) {
-            let fields = spec.properties.iter_mut().flatten();
-            fields.for_each(|(_, field)| forget_descriptions(field));
-        }
     }
     crd
-}
-
-/// The specification of a TrainingJob within that of a DriftMonitor.
-fn training_job_within(spec: &mut JSONSchemaProps) -> Option<&mut JSONSchemaProps> {
-    let mut within = spec;
-    for name in ["retrain", "template", "spec"] {
-        within = within.properties.as_mut()?.get_mut(name)?;
-    }
-    Some(within)
-}
-
-/// Takes the descriptions off a field and all below it: they are those of a TrainingJob, where `kubectl explain
-/// trainingjob.spec` has them. Twice they would make the schema too large to be applied.
-fn forget_descriptions(field: &mut JSONSchemaProps) {
-    field.description = None;
-    for (_, below) in field.properties.iter_mut().flatten() {
-        forget_descriptions(below);
-    }
-    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut field.items {
-        forget_descriptions(items);
-    }
-    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut field.additional_properties {
-        forget_descriptions(values);
-    }
 }

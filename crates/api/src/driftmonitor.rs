@@ -324,7 +324,7 @@ pub struct RetrainTemplate {
     /// Labels and annotations of the TrainingJob.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
-    /// Its specification: that of a TrainingJob, of which `kubectl explain trainingjob.spec` tells. Its `model` has to be the deployment's.
+    /// Its specification. Its `model` has to be the deployment's.
     pub spec: TrainingJobSpec,
 }
 

@@ -73,12 +73,7 @@ pub fn window_job(evaluation: &Evaluation<'_>) -> Job {
         image: agent_image,
         storage: monitor.spec.storage.as_ref(),
     };
-    let mut drift = pods::agent_container(
-        &mut spec,
-        pods::AGENT,
-        agent,
-        arguments(evaluation),
-    );
+    let mut drift = pods::agent_container(&mut spec, pods::AGENT, agent, arguments(evaluation));
     let labels_address = monitor
         .spec
         .performance

@@ -62,7 +62,9 @@ impl Schedule {
         let invalid = |why: &str| {
             Problem::new(
                 "ScheduleInvalid",
-                format!("spec.window.schedule: {text:?} is no cron schedule of five fields (minute, hour, day of the month, month, day of the week), such as \"0 6 * * MON-FRI\"{why}"),
+                format!(
+                    "spec.window.schedule: {text:?} is no cron schedule of five fields (minute, hour, day of the month, month, day of the week), such as \"0 6 * * MON-FRI\"{why}"
+                ),
             )
         };
         if fields.len() != FIELDS {
@@ -77,7 +79,9 @@ impl Schedule {
         if schedule.next(now).is_none() {
             return Err(Problem::new(
                 "ScheduleNeverFires",
-                format!("spec.window.schedule: {text:?} names no time of the next four years, so that no window would ever end; give days that the months have"),
+                format!(
+                    "spec.window.schedule: {text:?} names no time of the next four years, so that no window would ever end; give days that the months have"
+                ),
             ));
         }
         Ok(schedule)
@@ -187,24 +191,88 @@ mod tests {
     #[test]
     fn a_schedule_fires_by_the_clocks_of_its_zone() {
         let rows = [
-            ("0 6 * * *", "UTC", "2026-11-01T06:00:00Z", "2026-11-02T06:00:00Z"),
-            ("0 6 * * *", "Europe/Berlin", "2026-07-01T00:00:00Z", "2026-07-01T04:00:00Z"),
-            ("0 6 * * *", "Europe/Berlin", "2026-12-01T00:00:00Z", "2026-12-01T05:00:00Z"),
-            ("0 6 * * MON-FRI", "America/New_York", "2026-11-06T11:00:00Z", "2026-11-09T11:00:00Z"),
-            ("*/15 * * * *", "Asia/Kathmandu", "2026-11-01T00:01:00Z", "2026-11-01T00:15:00Z"),
+            (
+                "0 6 * * *",
+                "UTC",
+                "2026-11-01T06:00:00Z",
+                "2026-11-02T06:00:00Z",
+            ),
+            (
+                "0 6 * * *",
+                "Europe/Berlin",
+                "2026-07-01T00:00:00Z",
+                "2026-07-01T04:00:00Z",
+            ),
+            (
+                "0 6 * * *",
+                "Europe/Berlin",
+                "2026-12-01T00:00:00Z",
+                "2026-12-01T05:00:00Z",
+            ),
+            (
+                "0 6 * * MON-FRI",
+                "America/New_York",
+                "2026-11-06T11:00:00Z",
+                "2026-11-09T11:00:00Z",
+            ),
+            (
+                "*/15 * * * *",
+                "Asia/Kathmandu",
+                "2026-11-01T00:01:00Z",
+                "2026-11-01T00:15:00Z",
+            ),
             // Clocks go from 2 to 3: what they leave out is the hour after it, once.
-            ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T01:30:00Z"),
-            ("30 2 * * *", "Europe/Berlin", "2026-03-29T01:30:00Z", "2026-03-30T00:30:00Z"),
+            (
+                "30 2 * * *",
+                "Europe/Berlin",
+                "2026-03-28T12:00:00Z",
+                "2026-03-29T01:30:00Z",
+            ),
+            (
+                "30 2 * * *",
+                "Europe/Berlin",
+                "2026-03-29T01:30:00Z",
+                "2026-03-30T00:30:00Z",
+            ),
             // They go back from 3 to 2: what comes twice is the first of both.
-            ("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z"),
-            ("30 2 * * *", "Europe/Berlin", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"),
-            ("*/30 * * * *", "Europe/Berlin", "2026-10-25T00:30:00Z", "2026-10-25T02:00:00Z"),
-            ("0 0 29 2 *", "UTC", "2026-11-01T00:00:00Z", "2028-02-29T00:00:00Z"),
-            ("0 0 L * *", "UTC", "2026-11-01T00:00:00Z", "2026-11-30T00:00:00Z"),
+            (
+                "30 2 * * *",
+                "Europe/Berlin",
+                "2026-10-24T12:00:00Z",
+                "2026-10-25T00:30:00Z",
+            ),
+            (
+                "30 2 * * *",
+                "Europe/Berlin",
+                "2026-10-25T00:30:00Z",
+                "2026-10-26T01:30:00Z",
+            ),
+            (
+                "*/30 * * * *",
+                "Europe/Berlin",
+                "2026-10-25T00:30:00Z",
+                "2026-10-25T02:00:00Z",
+            ),
+            (
+                "0 0 29 2 *",
+                "UTC",
+                "2026-11-01T00:00:00Z",
+                "2028-02-29T00:00:00Z",
+            ),
+            (
+                "0 0 L * *",
+                "UTC",
+                "2026-11-01T00:00:00Z",
+                "2026-11-30T00:00:00Z",
+            ),
         ];
         for (schedule, zone, after, expected) in rows {
             let next = cron(schedule, zone).expect(schedule).next(time(after));
-            assert_eq!(next, Some(time(expected)), "{schedule} in {zone} after {after}");
+            assert_eq!(
+                next,
+                Some(time(expected)),
+                "{schedule} in {zone} after {after}"
+            );
         }
     }
 
@@ -215,8 +283,18 @@ mod tests {
             ("0 6 * *", "UTC", "ScheduleInvalid", "it has 4 fields"),
             ("0 6 * * * UTC", "UTC", "ScheduleInvalid", "it has 6 fields"),
             ("61 6 * * *", "UTC", "ScheduleInvalid", "61"),
-            ("0 6 * * FOO", "UTC", "ScheduleInvalid", "spec.window.schedule"),
-            ("0 6 * * *", "Europe/Berlim", "TimeZoneUnknown", "Europe/Berlim"),
+            (
+                "0 6 * * FOO",
+                "UTC",
+                "ScheduleInvalid",
+                "spec.window.schedule",
+            ),
+            (
+                "0 6 * * *",
+                "Europe/Berlim",
+                "TimeZoneUnknown",
+                "Europe/Berlim",
+            ),
             ("0 6 * * *", "", "TimeZoneUnknown", "spec.window.timeZone"),
         ];
         for (schedule, zone, reason, part) in rows {
@@ -233,16 +311,27 @@ mod tests {
         let daily = cron("0 12 * * *", "UTC").expect("a schedule");
         assert_eq!(
             hourly.count(from, to),
-            Some((47, time("2026-11-01T01:00:00Z"), time("2026-11-02T23:00:00Z")))
+            Some((
+                47,
+                time("2026-11-01T01:00:00Z"),
+                time("2026-11-02T23:00:00Z")
+            ))
         );
         assert_eq!(
             daily.count(from, to),
-            Some((2, time("2026-11-01T12:00:00Z"), time("2026-11-02T12:00:00Z")))
+            Some((
+                2,
+                time("2026-11-01T12:00:00Z"),
+                time("2026-11-02T12:00:00Z")
+            ))
         );
         assert_eq!(daily.count(from, time("2026-11-01T12:00:00Z")), None);
         assert_eq!(daily.newest(from, to, 1), [time("2026-11-02T12:00:00Z")]);
         let yearly = cron("0 0 1 1 *", "UTC").expect("a schedule");
-        assert_eq!(yearly.before(time("2026-01-01T00:00:00Z")), Some(time("2025-01-01T00:00:00Z")));
+        assert_eq!(
+            yearly.before(time("2026-01-01T00:00:00Z")),
+            Some(time("2025-01-01T00:00:00Z"))
+        );
     }
 
     proptest! {

@@ -105,7 +105,10 @@ impl Reconcile<'_> {
         &self,
         status: &DriftMonitorStatus,
     ) -> Option<&windlass_api::TrainingJob> {
-        let entries = status.retrainings.iter().filter(|entry| entry.ended.is_none());
+        let entries = status
+            .retrainings
+            .iter()
+            .filter(|entry| entry.ended.is_none());
         let mut jobs = entries.filter_map(|entry| self.training_job(&entry.training_job));
         jobs.find(|job| !is_finished(job))
     }

@@ -12,6 +12,8 @@ const HOUR: f64 = 3600.0;
 const GRACE: i64 = 60;
 /// A training that has less than this is not begun.
 const LEAST: i64 = 60;
+/// Seconds that a deadline of a TrainingJob has at most: a year.
+const LONGEST: i64 = 31_536_000;
 /// Trainings by which it is told what one takes.
 const LIKE: usize = 3;
 
@@ -78,7 +80,9 @@ impl Reconcile<'_> {
         let takes = like.take(LIKE).map(|entry| entry.gpu_seconds).max();
         let takes = takes.unwrap_or(0);
         let gpus = gpus_of(&retrain.template.spec);
-        let most = left.checked_div(gpus).map(|most| most - GRACE);
+        let most = left
+            .checked_div(gpus)
+            .map(|most| (most - GRACE).min(LONGEST));
         if left > 0 && takes <= left && most.is_none_or(|most| most >= LEAST) {
             let deadline = own.into_iter().chain(most).min();
             return Ok(Allowance {

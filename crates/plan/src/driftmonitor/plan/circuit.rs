@@ -78,7 +78,10 @@ impl Reconcile<'_> {
         let said = self.monitor.annotations();
         if said.get(CLOSE_CIRCUIT) == Some(&open.training_job) {
             let by = said.get(annotations::BY).map_or("somebody", String::as_str);
-            return Some(format!("{by} closed the circuit after {}", open.training_job));
+            return Some(format!(
+                "{by} closed the circuit after {}",
+                open.training_job
+            ));
         }
         let drifted = self.before.last_trigger.as_ref()?;
         let number = |name: &str| name.rsplit('-').next()?.parse::<i64>().ok();

@@ -141,7 +141,10 @@ fn evaluation(newest: Option<&WindowStatus>, held_up: Option<Problem>) -> (bool,
         WindowVerdict::DataBroken => (false, "DataBroken".to_owned()),
         WindowVerdict::Failed => {
             let reason = window.reason.clone();
-            (false, reason.unwrap_or_else(|| "EvaluationFailed".to_owned()))
+            (
+                false,
+                reason.unwrap_or_else(|| "EvaluationFailed".to_owned()),
+            )
         }
     };
     (ready, reason, window.message.clone())
@@ -160,13 +163,19 @@ fn drifted(
                 TriggerCause::PerformanceFallen => "PerformanceFallen",
             };
             let (cause, count) = (asking::said(drift.cause), drift.windows.len());
-            let windows = if count == 1 { "1 window".to_owned() } else { format!("{count} windows") };
+            let windows = if count == 1 {
+                "1 window".to_owned()
+            } else {
+                format!("{count} windows")
+            };
             (true, reason, format!("{cause} in {windows}: {said}"))
         }
         None if newest.is_some_and(WindowStatus::has_drifted) => (
             false,
             "Drifting",
-            format!("the newest window drifted, and fewer windows did than spec.triggerWhen asks for: {said}"),
+            format!(
+                "the newest window drifted, and fewer windows did than spec.triggerWhen asks for: {said}"
+            ),
         ),
         None => (
             false,

@@ -82,12 +82,11 @@ impl Reconcile<'_> {
         self.in_hand(watched)?;
         self.once(drift, &asked)?;
         self.cooldown(retrain, drift, &asked)?;
-        self.allowance(retrain, &status.retrainings).map_err(|spent| {
-            match spent.until {
+        self.allowance(retrain, &status.retrainings)
+            .map_err(|spent| match spent.until {
                 Some(until) => Held::Until(until, "BudgetSpent", spent.message),
                 None => Held::By("BudgetSpent", spent.message),
-            }
-        })
+            })
     }
 
     /// Broken data calls a person, and never training; nor does what has passed by.
@@ -120,13 +119,19 @@ impl Reconcile<'_> {
             return Err(Held::Person("CircuitOpen", circuit.message.clone()));
         }
         let open = self.observed.beside.iter().find(|monitor| {
-            let circuit = monitor.status.as_ref().and_then(|status| status.circuit.as_ref());
+            let circuit = monitor
+                .status
+                .as_ref()
+                .and_then(|status| status.circuit.as_ref());
             circuit.is_some_and(|circuit| circuit.open)
         });
         match open {
             Some(monitor) => Err(Held::Person(
                 "CircuitOpen",
-                format!("the circuit of the DriftMonitor {}, which watches the same deployment, is open: see its status.circuit", monitor.name_any()),
+                format!(
+                    "the circuit of the DriftMonitor {}, which watches the same deployment, is open: see its status.circuit",
+                    monitor.name_any()
+                ),
             )),
             None => Ok(()),
         }
@@ -159,12 +164,17 @@ impl Reconcile<'_> {
         if running.len() < most && goes_before && running.iter().all(is_for_drift) {
             return Ok(());
         }
-        let ours = running.iter().find(|job| asked.contains_key(&job.name_any()));
+        let ours = running
+            .iter()
+            .find(|job| asked.contains_key(&job.name_any()));
         Err(match ours {
             Some(job) => under_way(job),
             None => Held::By(
                 "OtherTrainingUnderWay",
-                format!("TrainingJob {}, which no monitor asked for, trains the model already", first.name_any()),
+                format!(
+                    "TrainingJob {}, which no monitor asked for, trains the model already",
+                    first.name_any()
+                ),
             ),
         })
     }
@@ -212,9 +222,11 @@ impl Reconcile<'_> {
         let newest = drift.windows.iter().map(|window| window.end).max();
         let last = asked.iter().max_by_key(|(_, asked)| asked.time);
         match last {
-            Some((name, asked)) if newest <= Some(asked.time) => Err(Held::By(
+            Some((name, asked)) if newest.is_none() && newest <= Some(asked.time) => Err(Held::By(
                 "AlreadyAsked",
-                format!("TrainingJob {name} was made for it; a window that drifts later may ask again"),
+                format!(
+                    "TrainingJob {name} was made for it; a window that drifts later may ask again"
+                ),
             )),
             Some(_) | None => Ok(()),
         }
@@ -255,7 +267,9 @@ pub(super) fn under_way(job: &TrainingJob) -> Held {
         let namespace = job.namespace().unwrap_or_default();
         return Held::UnderWay(
             "TrainingSuggested",
-            format!("TrainingJob {name} is suspended; if it is what you want, resume it: kubectl patch trainingjob {name} -n {namespace} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'; if not, delete it"),
+            format!(
+                "TrainingJob {name} is suspended; if it is what you want, resume it: kubectl patch trainingjob {name} -n {namespace} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'; if not, delete it"
+            ),
         );
     }
     Held::UnderWay(

@@ -18,6 +18,8 @@ use crate::{Note, Plan, pods};
 const KEPT_WINDOWS: usize = 50;
 /// Windows that may be left with their Jobs: as many as a CronJob keeps.
 const UNWRITTEN: usize = 3;
+/// Within this time after its end, what a window's Job found has been read, whoever leads.
+const READ: SignedDuration = SignedDuration::from_mins(1);
 /// Drifted columns that a window names.
 const NAMED_COLUMNS: usize = 5;
 /// Bytes of a window's message, and of a column's name: fifty windows are to be a small part of an object.
@@ -51,10 +53,20 @@ impl Reconcile<'_> {
         ended
     }
 
+    /// Whether a window was judged, and what was found went with its pod, as when a node is taken away: it was nothing new, or
+    /// it would have been written down when it was found.
+    fn is_lost(&self, job: &Job) -> bool {
+        let ended = ended_at(job);
+        self.pods_of(job).next().is_none()
+            && ended.is_some_and(|ended| self.now.duration_since(ended) > READ)
+    }
+
     /// For how long windows that have ended may stay with their Jobs, if they say nothing new.
     pub(super) fn may_stay_unwritten(&self, ended: &[WindowStatus]) -> Option<Duration> {
         let last = self.before.windows.last()?;
-        if ended.is_empty() || ended.len() > UNWRITTEN || !ended.iter().all(|one| says_as(one, last))
+        if ended.is_empty()
+            || ended.len() > UNWRITTEN
+            || !ended.iter().all(|one| says_as(one, last))
         {
             return None;
         }
@@ -74,9 +86,10 @@ impl Reconcile<'_> {
     ) {
         let status = &mut plan.status;
         for window in ended {
-            let is_new = status.windows.last().is_none_or(|last| {
-                last.verdict != window.verdict || last.fallen != window.fallen
-            });
+            let is_new = status
+                .windows
+                .last()
+                .is_none_or(|last| last.verdict != window.verdict || last.fallen != window.fallen);
             if is_new {
                 plan.notes.push(note(window));
             }
@@ -110,6 +123,7 @@ impl Reconcile<'_> {
         }
         match jobs::state(job, self.pods_of(job), self.now) {
             JobState::Running | JobState::Settling => None,
+            JobState::Complete if self.is_lost(job) => None,
             JobState::Complete | JobState::Failed => {
                 let (reason, message) = self
                     .pods_of(job)
@@ -139,6 +153,16 @@ impl Reconcile<'_> {
     }
 }
 
+/// When a Job ended.
+fn ended_at(job: &Job) -> Option<Timestamp> {
+    let conditions = job.status.as_ref()?.conditions.iter().flatten();
+    conditions
+        .filter(|condition| condition.status == "True")
+        .filter_map(|condition| condition.last_transition_time.as_ref())
+        .map(|time| time.0)
+        .min()
+}
+
 /// The end of the window that a Job judges: a window is known by the Job that was made for it.
 pub(super) fn window_end(job: &Job) -> Option<Timestamp> {
     let seconds = job.name_any().rsplit('-').next()?.parse().ok()?;
@@ -149,7 +173,13 @@ pub(super) fn window_end(job: &Job) -> Option<Timestamp> {
 fn says_as(window: &WindowStatus, other: &WindowStatus) -> bool {
     let said = |one: &WindowStatus| {
         let one = one.clone();
-        (one.version, one.verdict, one.drifted, one.fallen, one.reason)
+        (
+            one.version,
+            one.verdict,
+            one.drifted,
+            one.fallen,
+            one.reason,
+        )
     };
     said(window) == said(other)
 }
@@ -157,23 +187,13 @@ fn says_as(window: &WindowStatus, other: &WindowStatus) -> bool {
 /// A while before a Job that has ended is taken away.
 fn taken_away(job: &Job) -> Option<Timestamp> {
     let kept = job.spec.as_ref()?.ttl_seconds_after_finished?;
-    let conditions = job.status.as_ref()?.conditions.iter().flatten();
-    let ended = conditions
-        .filter(|condition| condition.status == "True")
-        .filter_map(|condition| condition.last_transition_time.as_ref())
-        .map(|time| time.0)
-        .min()?;
+    let ended = ended_at(job)?;
     let kept = SignedDuration::from_secs(i64::from(kept) * 4 / 5);
     ended.checked_add(kept).ok()
 }
 
 /// What a report says of the window that ends at `end`.
-fn window_status(
-    version: String,
-    end: Timestamp,
-    job: &Job,
-    report: &DriftReport,
-) -> WindowStatus {
+fn window_status(version: String, end: Timestamp, job: &Job, report: &DriftReport) -> WindowStatus {
     let drifted = report.top.iter().filter(|column| column.drifted);
     let fallen = report.performance.as_ref();
     WindowStatus {
@@ -190,7 +210,10 @@ fn window_status(
             && fallen.is_some_and(|performance| performance.fallen),
         reason: None,
         message: cut(&report.message, MOST_MESSAGE),
-        digest: report.report.as_ref().map(|tree| cut(&tree.digest, MOST_NAME)),
+        digest: report
+            .report
+            .as_ref()
+            .map(|tree| cut(&tree.digest, MOST_NAME)),
     }
 }
 

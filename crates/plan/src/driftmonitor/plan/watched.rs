@@ -84,7 +84,13 @@ impl Reconcile<'_> {
             mend("ServingRecordDeleted", format!("the ModelVersion {}, which serves in the ModelDeployment {name:?}, was deleted, and with it its baseline; apply it again, or let another version serve", stable.version))
         })?;
         if baseline(version).is_none() {
-            return Err(mend("NoBaseline", format!("the version that serves, {}, has no baseline profile: it was never validated; give the TrainingJob a spec.validation", stable.version)));
+            return Err(mend(
+                "NoBaseline",
+                format!(
+                    "the version that serves, {}, has no baseline profile: it was never validated; give the TrainingJob a spec.validation",
+                    stable.version
+                ),
+            ));
         }
         self.check_time(version, stable.since)?;
         self.check_template(deployment).map_err(Stop::Mend)?;
@@ -102,7 +108,10 @@ impl Reconcile<'_> {
         let spec = &self.monitor.spec;
         let labels = spec.performance.iter();
         let labels = labels.map(|one| ("spec.performance.labels.uri", &one.labels.uri));
-        let reports = spec.reports.iter().map(|one| ("spec.reports.uri", &one.uri));
+        let reports = spec
+            .reports
+            .iter()
+            .map(|one| ("spec.reports.uri", &one.uri));
         pods::check_claims(labels.chain(reports), &self.observed.claims, namespace)
     }
 
@@ -125,7 +134,9 @@ impl Reconcile<'_> {
             time,
             Problem::new(
                 "ReferenceInFuture",
-                format!("the version that serves, {name}, {what} {time}, which is yet to come: windows before that cannot be compared with it; correct the record, or the clocks of the cluster"),
+                format!(
+                    "the version that serves, {name}, {what} {time}, which is yet to come: windows before that cannot be compared with it; correct the record, or the clocks of the cluster"
+                ),
             ),
         ))
     }
@@ -139,10 +150,17 @@ impl Reconcile<'_> {
         if model == Some(&deployment.spec.model) {
             return Ok(());
         }
-        let given = model.map_or_else(|| "none is given".to_owned(), |model| format!("it is {model:?}"));
+        let given = model.map_or_else(
+            || "none is given".to_owned(),
+            |model| format!("it is {model:?}"),
+        );
         Err(Problem::new(
             "ModelDiffers",
-            format!("spec.retrain.template.spec.model: {given}, and the ModelDeployment {:?} serves {:?}: what is trained would never serve; give the model that serves", deployment.name_any(), deployment.spec.model),
+            format!(
+                "spec.retrain.template.spec.model: {given}, and the ModelDeployment {:?} serves {:?}: what is trained would never serve; give the model that serves",
+                deployment.name_any(),
+                deployment.spec.model
+            ),
         ))
     }
 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
 use windlass_api::{DriftMonitorStatus, PassedOver, Window, WindowStatus};
 
 use super::Reconcile;
 use super::records::window_end;
 use super::watched::{Watched, baseline};
 use crate::driftmonitor::{children, duration};
+use crate::jobs::{self, JobState};
 use crate::{Child, Note, Plan, Step};
 
 /// How soon an evaluation that is under way is looked at again, where nothing else tells of it.
@@ -30,15 +32,24 @@ impl Reconcile<'_> {
         all: &[WindowStatus],
         plan: &mut Plan<DriftMonitorStatus>,
     ) {
-        let jobs = self.observed.jobs.iter();
-        let newest_job = jobs.filter_map(|job| window_end(job)).max();
+        self.say_passed_over(watched, all, None, plan);
         let last = all.last().map(|window| window.end);
-        self.say_passed_over(watched, all, newest_job, plan);
-        if newest_job > last {
-            // In flight: its end wakes us.
+        let newer = self.observed.jobs.iter();
+        let newer: Vec<_> = newer.filter(|job| window_end(job) > last).collect();
+        let is_under_way = |job: &&std::sync::Arc<Job>| {
+            let state = jobs::state(job, self.pods_of(job), self.now);
+            matches!(state, JobState::Running | JobState::Settling)
+        };
+        if newer.iter().any(|job| is_under_way(job)) {
+            // Its end wakes us.
             plan.look_again(Some(LOOK));
             return;
         }
+        let last = newer
+            .iter()
+            .filter_map(|job| window_end(job))
+            .max()
+            .max(last);
         let watermark = self.watermark();
         if let Some(due) = self.due(watched, last, watermark) {
             if let Some(job) = self.job(watched, &due) {
@@ -113,7 +124,7 @@ impl Reconcile<'_> {
         })
     }
 
-    fn job(&self, watched: &Watched<'_>, due: &Due) -> Option<k8s_openapi::api::batch::v1::Job> {
+    fn job(&self, watched: &Watched<'_>, due: &Due) -> Option<Job> {
         let version = self.version(&due.version)?;
         let next = watched.schedule.next(due.window.end)?;
         let before = watched.schedule.before(next)?;
@@ -141,14 +152,17 @@ impl Reconcile<'_> {
         };
         let jobs = self.observed.jobs.iter().filter_map(|job| window_end(job));
         let mut ends: Vec<Timestamp> = jobs.chain(newest).filter(|end| *end > last).collect();
-        ends.extend(all.iter().map(|window| window.end).filter(|end| *end >= last));
+        ends.extend(
+            all.iter()
+                .map(|window| window.end)
+                .filter(|end| *end >= last),
+        );
         ends.sort();
         ends.dedup();
         for pair in ends.windows(2) {
             // Of what was before the first version that is known nobody can say anything.
             let first = watched.tenures.first().map_or(pair[0], |one| one.from);
-            let Some((windows, first, last)) =
-                watched.schedule.count(pair[0].max(first), pair[1])
+            let Some((windows, first, last)) = watched.schedule.count(pair[0].max(first), pair[1])
             else {
                 continue;
             };

@@ -55,17 +55,25 @@ fn drift_is_k_of_the_last_m_judged_windows() {
 
 #[test]
 fn a_window_that_drifts_alone_is_drifting_and_with_others_drifted() {
-    let mut world = World::new(json!({"triggerWhen": {"windows": 3, "outOf": 4}, "mode": "Observe"}));
+    let mut world =
+        World::new(json!({"triggerWhen": {"windows": 3, "outOf": 4}, "mode": "Observe"}));
     world.windows(&["Drifted", "Drifted", "Healthy", "Drifted", "Drifted"]);
     let known = world.known();
-    let verdicts: Vec<String> = known.iter().map(|one| format!("{:?}", one.verdict)).collect();
+    let verdicts: Vec<String> = known
+        .iter()
+        .map(|one| format!("{:?}", one.verdict))
+        .collect();
     assert_eq!(
         verdicts,
         ["Drifting", "Drifting", "Healthy", "Drifted", "Drifted"]
     );
     let mut world = World::new(json!({}));
     world.window("Drifted");
-    assert!(world.said(DRIFTED).starts_with("False Drifting: "), "{}", world.said(DRIFTED));
+    assert!(
+        world.said(DRIFTED).starts_with("False Drifting: "),
+        "{}",
+        world.said(DRIFTED)
+    );
     assert_eq!(world.said(READY), "True Drifting: it is Drifted");
     assert_eq!(world.status().phase.as_deref(), Some("Drifting"));
 }
@@ -93,18 +101,37 @@ fn broken_data_and_a_failed_evaluation_call_a_person_and_say_why() {
 /// It drifts, and something held the training back; then the newest window is broken or empty, or is as it should be.
 #[test]
 fn broken_data_never_calls_training_though_it_drifted_before() {
-    for (verdict, reason) in [("DataBroken", "DataBroken"), ("Failed", "EvaluationFailed"), ("NotEnoughData", "NotEnoughData"), ("Healthy", "Recovering")] {
+    for (verdict, reason) in [
+        ("DataBroken", "DataBroken"),
+        ("Failed", "EvaluationFailed"),
+        ("NotEnoughData", "NotEnoughData"),
+        ("Healthy", "Recovering"),
+    ] {
         let mut world = World::new(json!({}));
-        let other = object(json!({"apiVersion": "windlass.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": "by-hand", "namespace": "growth"},
-            "spec": {"model": "churn", "workers": {"template": {"spec": {}}}}}));
+        let other = object(
+            json!({"apiVersion": "windlass.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": "by-hand", "namespace": "growth"},
+            "spec": {"model": "churn", "workers": {"template": {"spec": {}}}}}),
+        );
         world.training_jobs.push(std::sync::Arc::new(other));
         world.windows(&["Drifted", "Drifted"]);
-        assert!(world.said(RETRAINING).starts_with("False OtherTrainingUnderWay: TrainingJob by-hand"), "{}", world.said(RETRAINING));
+        assert!(
+            world
+                .said(RETRAINING)
+                .starts_with("False OtherTrainingUnderWay: TrainingJob by-hand"),
+            "{}",
+            world.said(RETRAINING)
+        );
         world.window(verdict);
         world.training_jobs.clear();
         world.settle();
         assert_eq!(world.made, [], "{verdict}");
-        assert!(world.said(RETRAINING).starts_with(&format!("False {reason}: ")), "{}", world.said(RETRAINING));
+        assert!(
+            world
+                .said(RETRAINING)
+                .starts_with(&format!("False {reason}: ")),
+            "{}",
+            world.said(RETRAINING)
+        );
         world.window("Drifted");
         assert_eq!(world.made.len(), 1, "{verdict}: {}", world.said(RETRAINING));
     }
@@ -145,7 +172,9 @@ fn one_drift_makes_one_training_however_long_it_lasts() {
 #[test]
 fn the_same_windows_never_ask_twice_though_the_training_was_deleted_since() {
     let mut world = World::new(json!({}));
-    world.windows(&["Drifted", "Drifted"]).trained(Some("Fail"), 0);
+    world
+        .windows(&["Drifted", "Drifted"])
+        .trained(Some("Fail"), 0);
     world.settle();
     world.training_jobs.clear();
     world.windows(&["NotEnoughData"; 30]);
@@ -157,7 +186,10 @@ fn the_same_windows_never_ask_twice_though_the_training_was_deleted_since() {
     );
     // Another that is asked for later has another name.
     world.window("Drifted");
-    assert_eq!(world.made.last().map(|made| made.1.as_str()), Some("churn-v1-r2"));
+    assert_eq!(
+        world.made.last().map(|made| made.1.as_str()),
+        Some("churn-v1-r2")
+    );
 }
 
 #[test]
@@ -168,16 +200,26 @@ fn a_training_that_was_made_just_before_a_crash_is_written_down_and_not_made_aga
     world.settle().judged(0, &report("Drifted"));
     world.reconcile(0, 1);
     assert!(world.made.len() == 1 && world.status().last_trigger.is_none());
-    world.trained(Some("Fail"), 77).windows(&["Drifted", "Drifted"]);
+    world
+        .trained(Some("Fail"), 77)
+        .windows(&["Drifted", "Drifted"]);
     assert_eq!(world.made.len(), 1);
     let status = world.status();
     assert_eq!(
-        status.last_trigger.map(|last| (last.training_job, last.version)),
+        status
+            .last_trigger
+            .map(|last| (last.training_job, last.version)),
         Some(("churn-v1-r1".to_owned(), "churn-1".to_owned()))
     );
     let entry = &status.retrainings[0];
-    assert_eq!((entry.gpu_seconds, entry.digest.clone()), (77, Some(digest('d'))));
-    assert_eq!(entry.window.as_ref().map(|window| window.end), Some(at(120)));
+    assert_eq!(
+        (entry.gpu_seconds, entry.digest.clone()),
+        (77, Some(digest('d')))
+    );
+    assert_eq!(
+        entry.window.as_ref().map(|window| window.end),
+        Some(at(120))
+    );
 }
 
 /// Two plan on the same state; what the API server lets both do is one training.
@@ -206,16 +248,27 @@ fn monitors_that_see_one_drift_at_the_same_moment_make_one_training() {
 #[test]
 fn a_version_that_is_tried_or_may_be_taken_back_is_waited_for() {
     for (field, part) in [
-        (json!({"canary": {"version": "churn-2", "step": 0, "weight": 10, "started": at(0), "since": at(0)}}), "roll-out of churn-2"),
-        (json!({"bake": {"version": "churn-0", "since": at(0), "until": at(90_000)}}), "is taken back if it drifts"),
+        (
+            json!({"canary": {"version": "churn-2", "step": 0, "weight": 10, "started": at(0), "since": at(0)}}),
+            "roll-out of churn-2",
+        ),
+        (
+            json!({"bake": {"version": "churn-0", "since": at(0), "until": at(90_000)}}),
+            "is taken back if it drifts",
+        ),
     ] {
         let mut world = World::new(json!({}));
         let mut whole = serde_json::to_value(world.deployment.as_deref()).expect("JSON");
-        whole["status"].as_object_mut().expect("one").extend(field.as_object().expect("one").clone());
+        whole["status"]
+            .as_object_mut()
+            .expect("one")
+            .extend(field.as_object().expect("one").clone());
         world.deployment = Some(std::sync::Arc::new(object(whole)));
         world.windows(&["Drifted", "Drifted", "Drifted"]);
         assert!(
-            world.made.is_empty() && world.said(RETRAINING).starts_with("False RolloutUnderWay") && world.said(RETRAINING).contains(part),
+            world.made.is_empty()
+                && world.said(RETRAINING).starts_with("False RolloutUnderWay")
+                && world.said(RETRAINING).contains(part),
             "{}",
             world.said(RETRAINING)
         );
@@ -234,20 +287,35 @@ fn no_training_is_asked_for_while_what_came_of_the_last_one_is_not_settled() {
     ];
     for (name, verdict, asks) in rows {
         let mut world = World::new(json!({}));
-        world.windows(&["Drifted", "Drifted"]).trained(Some(verdict), 0);
+        world
+            .windows(&["Drifted", "Drifted"])
+            .trained(Some(verdict), 0);
         if name.contains("rolled back") {
             world.quarantined(2);
         }
         if name.contains("denied") {
             let version = std::sync::Arc::make_mut(&mut world.versions[1]);
-            version.spec.review = Some(object(json!({"decision": "Denied", "by": "ann", "reason": "no"})));
+            version.spec.review = Some(object(
+                json!({"decision": "Denied", "by": "ann", "reason": "no"}),
+            ));
         }
         // Long after the cooldown, and it still drifts.
         world.now += 1_000_000;
         world.windows(&["Drifted", "Drifted"]);
-        assert_eq!(world.made.len() == 2, asks, "{name}: {}", world.said(RETRAINING));
+        assert_eq!(
+            world.made.len() == 2,
+            asks,
+            "{name}: {}",
+            world.said(RETRAINING)
+        );
         if !asks {
-            assert!(world.said(RETRAINING).starts_with("False VersionAwaited: ModelVersion churn-2"), "{}", world.said(RETRAINING));
+            assert!(
+                world
+                    .said(RETRAINING)
+                    .starts_with("False VersionAwaited: ModelVersion churn-2"),
+                "{}",
+                world.said(RETRAINING)
+            );
         }
     }
 }
@@ -258,24 +326,46 @@ fn a_fall_in_performance_goes_before_drift() {
     let mut world = World::new(json!({}));
     world.window("Fallen");
     assert_eq!(world.made.len(), 1);
-    assert_eq!(world.status().retrainings[0].cause, TriggerCause::PerformanceFallen);
-    assert!(world.said(DRIFTED).starts_with("True PerformanceFallen: a fall in performance in 1 window"), "{}", world.said(DRIFTED));
-    assert_eq!(world.training_jobs[0].annotations()[asked::VERDICT], "PerformanceFallen");
+    assert_eq!(
+        world.status().retrainings[0].cause,
+        TriggerCause::PerformanceFallen
+    );
+    assert!(
+        world
+            .said(DRIFTED)
+            .starts_with("True PerformanceFallen: a fall in performance in 1 window"),
+        "{}",
+        world.said(DRIFTED)
+    );
+    assert_eq!(
+        world.training_jobs[0].annotations()[asked::VERDICT],
+        "PerformanceFallen"
+    );
 
     // What drifted shortly before belongs to it: there is more to train on.
     let mut world = World::new(json!({"triggerWhen": {"windows": 5}}));
     world.windows(&["Healthy", "Drifted", "Healthy", "Fallen"]);
-    let window = world.training_jobs[0].spec.window.clone().expect("a window");
+    let window = world.training_jobs[0]
+        .spec
+        .window
+        .clone()
+        .expect("a window");
     assert_eq!((window.start, window.end), (at(0), at(240)));
 
     // Nor for the cooldown of a training that drift asked for; but there is no second within its own.
     let mut world = World::new(json!({}));
-    world.windows(&["Drifted", "Drifted"]).trained(Some("Fail"), 0);
+    world
+        .windows(&["Drifted", "Drifted"])
+        .trained(Some("Fail"), 0);
     world.window("Fallen");
     assert_eq!(world.made.len(), 2, "{}", world.said(RETRAINING));
     world.trained(Some("Fail"), 0).windows(&["Fallen"; 5]);
     assert_eq!(world.made.len(), 2);
-    assert!(world.said(RETRAINING).starts_with("False Cooldown"), "{}", world.said(RETRAINING));
+    assert!(
+        world.said(RETRAINING).starts_with("False Cooldown"),
+        "{}",
+        world.said(RETRAINING)
+    );
     world.windows(&["Fallen"; 5]);
     assert_eq!(world.made.len(), 3, "{}", world.said(RETRAINING));
 
@@ -283,7 +373,12 @@ fn a_fall_in_performance_goes_before_drift() {
     for (most, made) in [(1, 1), (2, 2)] {
         let mut world = World::new(json!({"retrain": {"maxConcurrent": most}}));
         world.windows(&["Drifted", "Drifted", "Fallen", "Fallen"]);
-        assert_eq!(world.made.len(), made, "maxConcurrent {most}: {}", world.said(RETRAINING));
+        assert_eq!(
+            world.made.len(),
+            made,
+            "maxConcurrent {most}: {}",
+            world.said(RETRAINING)
+        );
     }
 }
 
@@ -298,7 +393,11 @@ fn the_mode_says_what_is_done() {
         world.windows(&["Drifted", "Drifted", "Drifted"]);
         assert!(world.is(DRIFTED));
         assert_eq!(world.made.len(), made, "{mode}");
-        assert!(world.said(RETRAINING).starts_with(said), "{}", world.said(RETRAINING));
+        assert!(
+            world.said(RETRAINING).starts_with(said),
+            "{}",
+            world.said(RETRAINING)
+        );
         let Some(job) = world.training_jobs.first() else {
             continue;
         };
@@ -322,7 +421,12 @@ fn what_was_asked_for_carries_the_windows_the_verdict_and_its_digest() {
     assert_eq!((window.start, window.end), (at(-60), at(120)));
     assert_eq!(
         job.annotations()[CAUSE],
-        format!("Drift of churn-1 from {} to {} ({}): it is Drifted", at(-60), at(120), digest('d'))
+        format!(
+            "Drift of churn-1 from {} to {} ({}): it is Drifted",
+            at(-60),
+            at(120),
+            digest('d')
+        )
     );
     assert_eq!(job.annotations()[asked::DIGEST], digest('d'));
     assert_eq!(job.annotations()[asked::VERSION], "churn-1");
@@ -332,7 +436,9 @@ fn what_was_asked_for_carries_the_windows_the_verdict_and_its_digest() {
 fn the_name_of_a_training_fits_whatever_the_deployment_is_called() {
     let long = "a".repeat(40);
     let mut world = World::new(json!({ "deployment": long }));
-    world.windows(&["Drifted", "Drifted"]).trained(Some("Fail"), 0);
+    world
+        .windows(&["Drifted", "Drifted"])
+        .trained(Some("Fail"), 0);
     world.now += 6_000;
     world.windows(&["Drifted", "Drifted"]);
     assert_eq!(world.made.len(), 2);

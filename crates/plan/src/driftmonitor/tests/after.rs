@@ -28,7 +28,11 @@ fn after_a_promotion_the_reference_follows_and_only_its_own_windows_count() {
     // What was left of the old one's, and the first of the new one's own.
     world.window("NotEnoughData");
     world.window("Drifted");
-    assert!(!world.is(DRIFTED), "one window of its own: {}", world.said(DRIFTED));
+    assert!(
+        !world.is(DRIFTED),
+        "one window of its own: {}",
+        world.said(DRIFTED)
+    );
     world.window("Drifted");
     assert!(world.is(DRIFTED));
 }
@@ -36,7 +40,9 @@ fn after_a_promotion_the_reference_follows_and_only_its_own_windows_count() {
 #[test]
 fn a_version_that_was_only_trained_moves_nothing() {
     let mut world = World::new(json!({}));
-    world.windows(&["Drifted", "Drifted"]).trained(Some("Pass"), 0);
+    world
+        .windows(&["Drifted", "Drifted"])
+        .trained(Some("Pass"), 0);
     world.windows(&["Drifted", "Drifted"]);
     assert_eq!(world.status().reference.as_deref(), Some("churn-1"));
     assert!(world.is(DRIFTED));
@@ -64,11 +70,18 @@ fn what_came_of_each_training_is_written_down() {
     world.windows(&["Drifted", "Drifted"]);
     world.training_jobs.retain(|job| job.status.is_some());
     world.windows(&["NotEnoughData"; 10]);
-    world.windows(&["Drifted", "Drifted"]).trained(Some("Pass"), 0);
+    world
+        .windows(&["Drifted", "Drifted"])
+        .trained(Some("Pass"), 0);
     let number = world.versions.last().map_or(0, |one| one.spec.version);
     world.serves(number);
     world.windows(&["Healthy", "Healthy", "Healthy"]);
-    let outcomes: Vec<_> = world.status().retrainings.iter().map(|one| one.outcome).collect();
+    let outcomes: Vec<_> = world
+        .status()
+        .retrainings
+        .iter()
+        .map(|one| one.outcome)
+        .collect();
     let expected = [
         Outcome::Rejected,
         Outcome::Rejected,
@@ -84,11 +97,18 @@ fn what_came_of_each_training_is_written_down() {
 fn too_many_trainings_in_a_row_that_come_to_nothing_open_the_circuit_and_a_person_closes_it() {
     let mut world = World::new(json!({}));
     for verdict in ["Fail", "Pass", "TrainingFailed"] {
-        assert!(!world.said(STALLED).starts_with("True"), "{}", world.said(STALLED));
+        assert!(
+            !world.said(STALLED).starts_with("True"),
+            "{}",
+            world.said(STALLED)
+        );
         round(&mut world, verdict);
     }
     let circuit = world.status().circuit.expect("a circuit");
-    assert!(circuit.open && circuit.training_job == "churn-v1-r3", "{circuit:?}");
+    assert!(
+        circuit.open && circuit.training_job == "churn-v1-r3",
+        "{circuit:?}"
+    );
     for part in [
         "churn-v1-r1 (Rejected), churn-v1-r2 (RolledBack), churn-v1-r3 (Failed)",
         "kubectl annotate --overwrite driftmonitor churn windlass.dev/close-circuit=churn-v1-r3 windlass.dev/by=YOUR-USER-NAME",
@@ -97,9 +117,19 @@ fn too_many_trainings_in_a_row_that_come_to_nothing_open_the_circuit_and_a_perso
     }
     world.windows(&["Drifted"; 10]);
     assert_eq!(world.made.len(), 3);
-    assert!(world.said(STALLED).starts_with("True CircuitOpen: 3 trainings in a row"), "{}", world.said(STALLED));
+    assert!(
+        world
+            .said(STALLED)
+            .starts_with("True CircuitOpen: 3 trainings in a row"),
+        "{}",
+        world.said(STALLED)
+    );
     assert!(world.is(READY), "windows are judged all the same");
-    let opened = world.notes.iter().filter(|note| note.starts_with("CircuitOpen")).count();
+    let opened = world
+        .notes
+        .iter()
+        .filter(|note| note.starts_with("CircuitOpen"))
+        .count();
     assert_eq!(opened, 1);
     // What was said of another opening closes nothing.
     world.annotate(json!({"windlass.dev/close-circuit": "churn-v1-r2", "windlass.dev/by": "ann"}));
@@ -109,14 +139,22 @@ fn too_many_trainings_in_a_row_that_come_to_nothing_open_the_circuit_and_a_perso
     world.settle();
     assert_eq!(world.made.len(), 4, "{}", world.said(RETRAINING));
     let circuit = world.status().circuit.expect("a circuit");
-    assert_eq!((circuit.open, circuit.message.as_str()), (false, "ann closed the circuit after churn-v1-r3"));
+    assert_eq!(
+        (circuit.open, circuit.message.as_str()),
+        (false, "ann closed the circuit after churn-v1-r3")
+    );
     // Those before count no more; three others open it again, whatever still stands there.
-    world.trained(Some("Fail"), 0).windows(&["NotEnoughData"; 10]);
+    world
+        .trained(Some("Fail"), 0)
+        .windows(&["NotEnoughData"; 10]);
     round(&mut world, "Fail");
     assert!(!world.status().circuit.expect("one").open);
     round(&mut world, "Fail");
     let circuit = world.status().circuit.expect("a circuit");
-    assert!(circuit.open && circuit.training_job == "churn-v1-r6", "{circuit:?}");
+    assert!(
+        circuit.open && circuit.training_job == "churn-v1-r6",
+        "{circuit:?}"
+    );
 }
 
 #[test]
@@ -130,17 +168,26 @@ fn a_newer_version_that_holds_closes_the_circuit_and_the_old_one_that_serves_aga
     assert!(world.status().circuit.expect("one").open);
     world.serves(9);
     world.windows(&["NotEnoughData", "Drifted"]);
-    assert!(world.status().circuit.expect("one").open, "it has not shown that it holds");
+    assert!(
+        world.status().circuit.expect("one").open,
+        "it has not shown that it holds"
+    );
     world.windows(&["Healthy"]);
     let circuit = world.status().circuit.expect("a circuit");
-    assert!(!circuit.open && circuit.message.contains("churn-9 serves since"), "{circuit:?}");
+    assert!(
+        !circuit.open && circuit.message.contains("churn-9 serves since"),
+        "{circuit:?}"
+    );
 }
 
 #[test]
 fn a_version_that_holds_begins_the_count_anew() {
     let mut world = World::new(json!({"retrain": {"maxConsecutiveRejects": 2}}));
     round(&mut world, "Fail");
-    world.windows(&["Drifted", "Drifted"]).trained(Some("Pass"), 0).settle();
+    world
+        .windows(&["Drifted", "Drifted"])
+        .trained(Some("Pass"), 0)
+        .settle();
     world.serves(3).windows(&["Healthy"; 12]);
     round(&mut world, "Fail");
     assert_eq!(world.status().circuit, None);

@@ -8,7 +8,10 @@ use super::world::World;
 /// Two GPUs a training, and so many GPU-hours in ten hours.
 fn world(hours: &str, more: Value) -> World {
     let mut retrain = json!({"budget": {"gpuHours": hours, "per": "10h"}, "cooldown": "0s", "maxConsecutiveRejects": 1000});
-    retrain.as_object_mut().expect("one").extend(more.as_object().expect("one").clone());
+    retrain
+        .as_object_mut()
+        .expect("one")
+        .extend(more.as_object().expect("one").clone());
     World::new(json!({ "retrain": retrain, "window": {"maxCatchUp": 1} }))
 }
 
@@ -27,6 +30,11 @@ fn a_training_may_take_what_is_left_of_the_budget_and_not_more_than_its_own_dead
     all.trained(Some("Fail"), 3 * 3600).settle();
     assert_eq!(all.status().retrainings[0].gpu_seconds, 3 * 3600);
 
+    // A TrainingJob's deadline is a year at most.
+    let mut large = world("10000000", json!({}));
+    large.windows(&["Drifted", "Drifted"]);
+    assert_eq!(deadlines(&large), [Some(31_536_000)]);
+
     let own = json!({"template": {"spec": {"activeDeadlineSeconds": 600}}});
     let mut own = world("4", own);
     own.windows(&["Drifted", "Drifted"]);
@@ -44,19 +52,27 @@ fn without_a_budget_the_deadline_is_the_template_s() {
 #[test]
 fn no_training_is_asked_for_that_would_take_more_than_is_left_until_it_is_free_again() {
     let mut world = world("4", json!({}));
-    world.windows(&["Drifted", "Drifted"]).trained(Some("Fail"), 3 * 3600);
+    world
+        .windows(&["Drifted", "Drifted"])
+        .trained(Some("Fail"), 3 * 3600);
     let ended = world.now;
     world.windows(&["Drifted", "Drifted"]);
     assert_eq!(world.made.len(), 1);
     let said = world.said(RETRAINING);
-    for part in ["False BudgetSpent", "3.0 of 4 GPU-hours are used or taken in 10h", "a training takes some 3.0", "free again at 2026-11-01T10:"] {
+    for part in [
+        "False BudgetSpent",
+        "3.0 of 4 GPU-hours are used or taken in 10h",
+        "a training takes some 3.0",
+        "free again at 2026-11-01T10:",
+    ] {
         assert!(said.contains(part), "{said}");
     }
     // It looks again by itself.
     world.now = ended + 36_000 - 70;
     world.windows(&["Drifted"]);
     assert_eq!(world.made.len(), 1);
-    let again = i64::try_from(world.plan(0).again.expect("it looks again").as_secs()).expect("seconds");
+    let again =
+        i64::try_from(world.plan(0).again.expect("it looks again").as_secs()).expect("seconds");
     world.now += again;
     world.settle();
     assert_eq!(world.made.len(), 2, "{}", world.said(RETRAINING));
@@ -65,7 +81,9 @@ fn no_training_is_asked_for_that_would_take_more_than_is_left_until_it_is_free_a
 #[test]
 fn what_a_failed_training_used_counts_and_is_not_what_one_takes() {
     let mut world = world("4", json!({}));
-    world.windows(&["Drifted", "Drifted"]).trained(Some("TrainingFailed"), 3 * 3600);
+    world
+        .windows(&["Drifted", "Drifted"])
+        .trained(Some("TrainingFailed"), 3 * 3600);
     world.windows(&["Drifted", "Drifted"]);
     assert_eq!(world.made.len(), 2);
     assert_eq!(deadlines(&world)[1], Some(1800 - 60));
@@ -78,15 +96,24 @@ fn a_training_that_was_deleted_counts_as_all_that_it_was_given() {
     world.training_jobs.clear();
     world.windows(&["Drifted", "Drifted"]);
     assert_eq!(world.made.len(), 1);
-    assert!(world.said(RETRAINING).contains("4.0 of 4 GPU-hours"), "{}", world.said(RETRAINING));
+    assert!(
+        world.said(RETRAINING).contains("4.0 of 4 GPU-hours"),
+        "{}",
+        world.said(RETRAINING)
+    );
 }
 
 /// The ledger keeps twenty; what those before used is not forgotten while it counts.
 #[test]
 fn what_trainings_used_that_are_no_longer_listed_counts_on() {
-    let mut world = world("100", json!({"template": {"spec": {"activeDeadlineSeconds": 60}}}));
+    let mut world = world(
+        "100",
+        json!({"template": {"spec": {"activeDeadlineSeconds": 60}}}),
+    );
     for _ in 0..30 {
-        world.windows(&["Drifted", "Drifted"]).trained(Some("Fail"), 100);
+        world
+            .windows(&["Drifted", "Drifted"])
+            .trained(Some("Fail"), 100);
         world.training_jobs.retain(|_| world.made.len() % 3 == 0);
     }
     world.settle();

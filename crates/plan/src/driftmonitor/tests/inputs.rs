@@ -89,7 +89,9 @@ fn a_schedule_that_is_none_is_named() {
         let mut world = World::new(json!({ "window": all }));
         world.settle();
         assert!(
-            world.said(STALLED).starts_with(&format!("True {reason}: spec.window.")),
+            world
+                .said(STALLED)
+                .starts_with(&format!("True {reason}: spec.window.")),
             "{}",
             world.said(STALLED)
         );
@@ -102,7 +104,9 @@ fn a_template_that_is_absent_is_named_and_windows_are_judged_all_the_same() {
     let mut world = World::new(json!({"retrain": null}));
     world.windows(&["Drifted", "Drifted"]);
     assert!(
-        world.said(STALLED).starts_with("True TemplateMissing: spec.retrain: "),
+        world
+            .said(STALLED)
+            .starts_with("True TemplateMissing: spec.retrain: "),
         "{}",
         world.said(STALLED)
     );

@@ -31,7 +31,14 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let verdict = || {
         prop::sample::select(vec![
-            "Drifted", "Drifted", "Drifted", "Fallen", "Healthy", "DataBroken", "Failed", "NotEnoughData",
+            "Drifted",
+            "Drifted",
+            "Drifted",
+            "Fallen",
+            "Healthy",
+            "DataBroken",
+            "Failed",
+            "NotEnoughData",
         ])
     };
     prop_oneof![
@@ -67,7 +74,8 @@ impl World {
             }
             Event::Tidied => {
                 let running = self.under_way();
-                self.training_jobs.retain(|job| running.contains(&job.name_any()));
+                self.training_jobs
+                    .retain(|job| running.contains(&job.name_any()));
             }
             Event::Waits(seconds) => self.now += seconds,
             Event::Stopped(side, crash) => {
@@ -84,16 +92,28 @@ impl World {
     }
 
     /// What has to hold of a training that was just made.
-    fn is_due(&self, earlier: &[(i64, TriggerCause)], cooldown: i64) -> Result<TriggerCause, TestCaseError> {
+    fn is_due(
+        &self,
+        earlier: &[(i64, TriggerCause)],
+        cooldown: i64,
+    ) -> Result<TriggerCause, TestCaseError> {
         let job = self.training_jobs.last().expect("it was just made");
         let is_fall = job.annotations()[asked::VERDICT] == "PerformanceFallen";
-        let cause = if is_fall { TriggerCause::PerformanceFallen } else { TriggerCause::Drift };
+        let cause = if is_fall {
+            TriggerCause::PerformanceFallen
+        } else {
+            TriggerCause::Drift
+        };
         let end = job.spec.window.as_ref().expect("a window").end;
         for (time, before) in earlier {
             let rests = self.now - time >= cooldown;
             let goes_before = is_fall && *before == TriggerCause::Drift;
             prop_assert!(rests || goes_before, "{:?}", self.made);
-            prop_assert!(end > at(*time), "the same windows ask twice: {:?}", self.made);
+            prop_assert!(
+                end > at(*time),
+                "the same windows ask twice: {:?}",
+                self.made
+            );
         }
         Ok(cause)
     }

@@ -14,7 +14,12 @@ fn spans(world: &World) -> Vec<String> {
     let seconds = |time: jiff::Timestamp| time.duration_since(at(0)).as_secs();
     let known = world.known();
     let each = known.iter().map(|one| {
-        format!("{} {}..{}", one.version, seconds(one.start), seconds(one.end))
+        format!(
+            "{} {}..{}",
+            one.version,
+            seconds(one.start),
+            seconds(one.end)
+        )
     });
     each.collect()
 }
@@ -44,7 +49,10 @@ fn a_window_is_judged_once_in_order_and_known_by_the_job_that_was_made_for_it() 
 fn windows_without_a_size_are_fixed_and_by_a_schedule_they_end_by_the_clocks() {
     // 2026-11-01 00:00 UTC is 05:45 in Kathmandu.
     let rows = [
-        (json!({"every": "60s", "size": null}), ["churn-1 0..60", "churn-1 60..120"]),
+        (
+            json!({"every": "60s", "size": null}),
+            ["churn-1 0..60", "churn-1 60..120"],
+        ),
         (
             json!({"every": null, "size": null, "schedule": "*/2 * * * *", "timeZone": "Asia/Kathmandu"}),
             ["churn-1 -60..60", "churn-1 60..180"],
@@ -103,11 +111,18 @@ fn windows_that_were_missed_are_judged_in_order_and_those_that_are_too_many_are_
         last: at(420),
     };
     assert_eq!(world.status().passed_over, Some(passed));
-    let said: Vec<_> = world.notes.iter().filter(|note| note.starts_with("WindowsPassedOver")).collect();
+    let said: Vec<_> = world
+        .notes
+        .iter()
+        .filter(|note| note.starts_with("WindowsPassedOver"))
+        .collect();
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("6 windows"), "{}", said[0]);
     world.windows(&["Healthy"; 6]);
-    assert_eq!(world.status().passed_over.map(|one| one.last), Some(at(420)));
+    assert_eq!(
+        world.status().passed_over.map(|one| one.last),
+        Some(at(420))
+    );
 }
 
 #[test]
@@ -154,9 +169,18 @@ fn the_window_that_spans_a_promotion_is_split_by_version() {
     assert_eq!(spans(&world), expected);
     let jobs = &world.sides[0].jobs;
     let reads = |job: usize| {
-        let spec = jobs[job].spec.as_ref().and_then(|spec| spec.template.spec.clone());
-        let arguments = spec.expect("pods").containers[0].args.clone().expect("arguments");
-        let at = arguments.iter().position(|one| one == "--version").expect("one");
+        let spec = jobs[job]
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.template.spec.clone());
+        let arguments = spec.expect("pods").containers[0]
+            .args
+            .clone()
+            .expect("arguments");
+        let at = arguments
+            .iter()
+            .position(|one| one == "--version")
+            .expect("one");
         arguments[at + 1].clone()
     };
     assert_eq!([reads(2), reads(3)], ["churn-1", "churn-2"]);
@@ -213,7 +237,10 @@ fn every_pod_is_restricted_and_none_hangs_for_ever() {
     let spec = world.sides[0].jobs[0].spec.clone().expect("a spec");
     assert_restricted(spec.template.spec.as_ref().expect("pods"));
     assert!(spec.active_deadline_seconds.is_some());
-    let arguments = spec.template.spec.and_then(|spec| spec.containers[0].args.clone());
+    let arguments = spec
+        .template
+        .spec
+        .and_then(|spec| spec.containers[0].args.clone());
     assert!(arguments.is_some_and(|arguments| arguments.contains(&digest('b'))));
 }
 
@@ -221,7 +248,10 @@ fn every_pod_is_restricted_and_none_hangs_for_ever() {
 fn full_results_go_beside_the_payload_log_or_where_it_is_said() {
     let end = at(60).as_second();
     let rows = [
-        (json!({}), format!("pvc://predictions/churn/drift/churn/{end}")),
+        (
+            json!({}),
+            format!("pvc://predictions/churn/drift/churn/{end}"),
+        ),
         (
             json!({"reports": {"uri": "s3://reports/drift"}}),
             format!("s3://reports/drift/churn/{end}"),
@@ -234,7 +264,10 @@ fn full_results_go_beside_the_payload_log_or_where_it_is_said() {
         let spec = world.sides[0].jobs[0].spec.clone().expect("a spec");
         let pods = spec.template.spec.expect("pods");
         let arguments = pods.containers[0].args.clone().expect("arguments");
-        let at = arguments.iter().position(|one| one == "--output").expect("one");
+        let at = arguments
+            .iter()
+            .position(|one| one == "--output")
+            .expect("one");
         assert_eq!(arguments[at + 1], expected);
     }
 }

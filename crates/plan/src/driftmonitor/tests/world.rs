@@ -197,7 +197,11 @@ impl World {
         let jobs = &mut self.sides[side].jobs;
         let is_there = |job: &&Arc<Job>| job.name_any() == wanted.name_any();
         if let Some(live) = jobs.iter().find(is_there) {
-            panic!("{} is judged twice: {}", wanted.name_any(), is_so(&wanted, &**live));
+            panic!(
+                "{} is judged twice: {}",
+                wanted.name_any(),
+                is_so(&wanted, &**live)
+            );
         }
         let under_way = jobs.iter().filter(|job| !crate::jobs::has_ended(job));
         assert_eq!(under_way.count(), 0, "one window at a time");
@@ -208,7 +212,10 @@ impl World {
     fn create(&mut self, mut job: TrainingJob) {
         let name = job.name_any();
         let mut before = self.made.iter();
-        assert!(before.all(|(_, made)| *made != name), "{name} is made twice");
+        assert!(
+            before.all(|(_, made)| *made != name),
+            "{name} is made twice"
+        );
         job.metadata.creation_timestamp = Some(Time(at(self.now)));
         self.made.push((self.now, name));
         self.training_jobs.push(Arc::new(job));
@@ -323,9 +330,18 @@ impl World {
     /// What trains ends, well or not, and has used so much; what it made is found so, if anything.
     pub fn trained(&mut self, verdict: Option<&str>, gpu_seconds: i64) -> &mut Self {
         for name in self.under_way() {
-            let number = 1 + self.versions.iter().map(|one| one.spec.version).max().unwrap_or(0);
+            let number = 1 + self
+                .versions
+                .iter()
+                .map(|one| one.spec.version)
+                .max()
+                .unwrap_or(0);
             let made = verdict.filter(|verdict| *verdict != "TrainingFailed");
-            let type_ = if verdict == Some("TrainingFailed") { "Failed" } else { "Complete" };
+            let type_ = if verdict == Some("TrainingFailed") {
+                "Failed"
+            } else {
+                "Complete"
+            };
             let ended = at(self.now);
             self.training(&name).status = Some(object(json!({
                 "conditions": [{"type": type_, "status": "True", "reason": type_, "message": "", "lastTransitionTime": ended}],
@@ -350,7 +366,9 @@ impl World {
         let now = self.now;
         let before = self.deployment.as_ref().and_then(|one| one.status.as_ref());
         let mut status = before.cloned().unwrap_or_default();
-        let event = |version: &str, time: jiff::Timestamp| object(json!({"version": version, "action": "Promoted", "time": time, "reason": "r"}));
+        let event = |version: &str, time: jiff::Timestamp| {
+            object(json!({"version": version, "action": "Promoted", "time": time, "reason": "r"}))
+        };
         if let (true, Some(stable)) = (status.history.is_empty(), &status.stable) {
             status.history.push(event(&stable.version, stable.since));
         }
@@ -360,7 +378,9 @@ impl World {
         if self.versions.iter().all(|one| one.spec.version != number) {
             self.versions.push(version(number, '3', Some("Pass")));
         }
-        let deployment = self.deployment.get_or_insert_with(|| deployment(None, 0, &json!([])));
+        let deployment = self
+            .deployment
+            .get_or_insert_with(|| deployment(None, 0, &json!([])));
         Arc::make_mut(deployment).status = Some(status);
         self
     }

@@ -1,6 +1,7 @@
 //! How much is written: nothing while nothing new is known.
 
 use serde_json::json;
+use windlass_api::agent::WindowVerdict;
 use windlass_api::condition::READY;
 use windlass_api::{DriftMonitorStatus, Retraining, WindowStatus};
 
@@ -17,7 +18,10 @@ fn windows_that_say_nothing_new_are_left_with_their_jobs_and_written_with_the_fo
     let (writes, status) = (world.status_writes, world.status());
     for _ in 0..3 {
         world.window("Healthy");
-        assert_eq!((world.status_writes, world.status()), (writes, status.clone()));
+        assert_eq!(
+            (world.status_writes, world.status()),
+            (writes, status.clone())
+        );
     }
     assert_eq!(world.known().len(), 4);
     world.window("Healthy");
@@ -46,11 +50,52 @@ fn windows_that_were_left_are_written_before_their_jobs_go() {
     // No other window ends for long.
     monitor.spec.window = object(json!({"schedule": "0 0 1 1 *"}));
     let again = world.plan(0).again.expect("it looks again");
-    let kept = world.sides[0].jobs[1].spec.as_ref().and_then(|spec| spec.ttl_seconds_after_finished);
-    assert!(again.as_secs() < u64::from(kept.unwrap_or(0).unsigned_abs()), "{again:?}");
+    let kept = world.sides[0].jobs[1]
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ttl_seconds_after_finished);
+    assert!(
+        again.as_secs() < u64::from(kept.unwrap_or(0).unsigned_abs()),
+        "{again:?}"
+    );
     world.now += i64::try_from(again.as_secs()).expect("seconds");
     world.settle();
     assert_eq!(world.status().windows.len(), 2);
+}
+
+/// A node is taken away, and with it the pods that have ended on it.
+#[test]
+fn what_was_found_and_went_with_its_pod_calls_nobody_and_windows_go_on() {
+    let mut world = World::new(json!({"window": {"every": "10m", "size": "10m"}}));
+    for _ in 0..3 {
+        world.now += 600;
+        world.settle().judge(0, "Healthy").settle();
+    }
+    assert_eq!(world.status().windows.len(), 1);
+    world.sides[0].pods.clear();
+    for _ in 0..3 {
+        world.now += 600;
+        world.settle().judge(0, "Healthy").settle();
+    }
+    assert!(world.is(READY), "{}", world.said(READY));
+    assert_eq!(world.sides[0].jobs.len(), 6);
+    let verdicts: Vec<_> = world.known().iter().map(|one| one.verdict).collect();
+    assert_eq!(
+        verdicts,
+        [WindowVerdict::Healthy; 4],
+        "two are not known any more"
+    );
+    // One that nobody could have read is told.
+    world.now += 600;
+    world.settle().judge(0, "Healthy");
+    world.sides[0].pods.clear();
+    world.now += 20;
+    world.settle();
+    assert!(
+        world.said(READY).starts_with("False ReportMissing"),
+        "{}",
+        world.said(READY)
+    );
 }
 
 #[test]
@@ -103,8 +148,10 @@ fn the_status_keeps_fifty_windows_and_is_a_small_part_of_an_object() {
     world.now += 60;
     world.settle().judged(0, &told.to_string()).settle();
     let window = world.status().windows[0].clone();
-    let entry: Retraining = object(json!({"trainingJob": "a".repeat(52), "time": at(0), "cause": "PerformanceFallen", "digest": digest('d'),
-        "window": {"start": at(0), "end": at(1)}, "gpuSeconds": i64::MAX, "ended": at(1), "modelVersion": "a".repeat(52), "outcome": "Superseded"}));
+    let entry: Retraining = object(
+        json!({"trainingJob": "a".repeat(52), "time": at(0), "cause": "PerformanceFallen", "digest": digest('d'),
+        "window": {"start": at(0), "end": at(1)}, "gpuSeconds": i64::MAX, "ended": at(1), "modelVersion": "a".repeat(52), "outcome": "Superseded"}),
+    );
     let status = DriftMonitorStatus {
         windows: vec![window; 50],
         retrainings: vec![entry; 20],
