@@ -222,7 +222,7 @@ impl Reconcile<'_> {
         let newest = drift.windows.iter().map(|window| window.end).max();
         let last = asked.iter().max_by_key(|(_, asked)| asked.time);
         match last {
-            Some((name, asked)) if newest.is_none() && newest <= Some(asked.time) => Err(Held::By(
+            Some((name, asked)) if newest <= Some(asked.time) => Err(Held::By(
                 "AlreadyAsked",
                 format!(
                     "TrainingJob {name} was made for it; a window that drifts later may ask again"
