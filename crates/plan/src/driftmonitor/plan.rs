@@ -112,7 +112,7 @@ impl<'a> Reconcile<'a> {
         let mut all = self.before.windows.clone();
         all.extend_from_slice(ended);
         if is_recorded {
-            self.record_windows(ended, &mut plan);
+            records::record_windows(ended, &mut plan);
         }
         self.next_window(watched, &all, &mut plan);
         self.keep_ledger(watched, &all, &mut plan.status);

@@ -114,7 +114,7 @@ impl Schedule {
                 ends.drain(..ends.len().saturating_sub(most));
                 return ends;
             }
-            back = back * 4;
+            back *= 4;
         }
     }
 

@@ -6,6 +6,7 @@ use windlass_api::{
 };
 
 use super::Reconcile;
+use super::ledger::holds;
 use super::watched::Watched;
 use crate::{Note, Plan};
 
@@ -86,7 +87,7 @@ impl Reconcile<'_> {
         let drifted = self.before.last_trigger.as_ref()?;
         let number = |name: &str| name.rsplit('-').next()?.parse::<i64>().ok();
         let is_newer = number(&drifted.version) < Some(watched.version.spec.version);
-        (is_newer && watched.since > open.since && self.holds(watched, all)).then(|| {
+        (is_newer && watched.since > open.since && holds(watched, all)).then(|| {
             format!(
                 "the circuit is closed: {} serves since {}, and holds",
                 watched.version.name_any(),

@@ -7,7 +7,7 @@ use windlass_api::{DriftMonitorStatus, TriggerCause, WindowStatus, condition};
 use super::asking;
 use super::drift::Drift;
 use super::gates::Held;
-use super::records::window_end;
+use super::records::{record_windows, window_end};
 use super::{Reconcile, Stop};
 use crate::conditions::{Conditions, Truth};
 use crate::jobs::{self, Without};
@@ -29,7 +29,7 @@ impl Reconcile<'_> {
         };
         let mut plan = Plan::status_only(self.base());
         // What was found before is not lost, whatever stands against finding more.
-        self.record_windows(&self.ended_windows(), &mut plan);
+        record_windows(&self.ended_windows(), &mut plan);
         let (reason, message) = (&problem.reason, &problem.message);
         plan.status.phase = Some(phase.to_owned());
         plan.status.conditions = self

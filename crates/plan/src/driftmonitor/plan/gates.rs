@@ -74,43 +74,19 @@ impl Reconcile<'_> {
         all: &[WindowStatus],
         status: &DriftMonitorStatus,
     ) -> Result<Allowance, Held> {
-        self.data(drift, all)?;
+        data(drift, all)?;
         self.circuits(status)?;
         let asked = self.asked(status);
         self.under_way(retrain, drift, &asked)?;
-        self.rollout(watched)?;
+        rollout(watched)?;
         self.in_hand(watched)?;
-        self.once(drift, &asked)?;
+        once(drift, &asked)?;
         self.cooldown(retrain, drift, &asked)?;
         self.allowance(retrain, &status.retrainings)
             .map_err(|spent| match spent.until {
                 Some(until) => Held::Until(until, "BudgetSpent", spent.message),
                 None => Held::By("BudgetSpent", spent.message),
             })
-    }
-
-    /// Broken data calls a person, and never training; nor does what has passed by.
-    fn data(&self, drift: &Drift, all: &[WindowStatus]) -> Result<(), Held> {
-        let held = match all.last().map(|window| window.verdict) {
-            Some(WindowVerdict::DataBroken) => (
-                "DataBroken",
-                "the data of the newest window is broken: a person has to mend it before anything is trained on it",
-            ),
-            Some(WindowVerdict::Failed) => (
-                "EvaluationFailed",
-                "the newest window could not be judged; a training is asked for once one is that drifted",
-            ),
-            Some(WindowVerdict::NotEnoughData) => (
-                "NotEnoughData",
-                "the newest window has too few rows to say whether it goes on; a training is asked for once one is judged that drifted",
-            ),
-            _ if !drift.goes_on => (
-                "Recovering",
-                "the newest window is as it should be; a training is asked for if the next one drifts again",
-            ),
-            _ => return Ok(()),
-        };
-        Err(Held::By(held.0, held.1.to_owned()))
     }
 
     /// The circuit of one monitor holds for all that watch the same.
@@ -179,19 +155,6 @@ impl Reconcile<'_> {
         })
     }
 
-    /// A version that is being tried is waited for, and one that may be taken back yet.
-    fn rollout(&self, watched: &Watched<'_>) -> Result<(), Held> {
-        let said = match watched.canary() {
-            Some(canary) => format!("the roll-out of {canary} is under way"),
-            None if watched.bakes() => format!(
-                "{} serves since a while only, and is taken back if it drifts",
-                watched.version.name_any()
-            ),
-            None => return Ok(()),
-        };
-        Err(Held::By("RolloutUnderWay", said))
-    }
-
     /// A newer version that may yet serve: until that is settled, another would be a second for one drift.
     fn in_hand(&self, watched: &Watched<'_>) -> Result<(), Held> {
         let newer = self.observed.versions.iter().filter(|version| {
@@ -213,22 +176,6 @@ impl Reconcile<'_> {
         match in_hand.max() {
             Some((_, said)) => Err(Held::By("VersionAwaited", said)),
             None => Ok(()),
-        }
-    }
-
-    /// One drift, one training: only a window that ended since the last was asked for can ask again, however long ago that
-    /// was, and be the TrainingJob deleted since.
-    fn once(&self, drift: &Drift, asked: &BTreeMap<String, Asked>) -> Result<(), Held> {
-        let newest = drift.windows.iter().map(|window| window.end).max();
-        let last = asked.iter().max_by_key(|(_, asked)| asked.time);
-        match last {
-            Some((name, asked)) if newest <= Some(asked.time) => Err(Held::By(
-                "AlreadyAsked",
-                format!(
-                    "TrainingJob {name} was made for it; a window that drifts later may ask again"
-                ),
-            )),
-            Some(_) | None => Ok(()),
         }
     }
 
@@ -257,6 +204,57 @@ impl Reconcile<'_> {
             )),
             None => Ok(()),
         }
+    }
+}
+
+/// Broken data calls a person, and never training; nor does what has passed by.
+fn data(drift: &Drift, all: &[WindowStatus]) -> Result<(), Held> {
+    let held = match all.last().map(|window| window.verdict) {
+        Some(WindowVerdict::DataBroken) => (
+            "DataBroken",
+            "the data of the newest window is broken: a person has to mend it before anything is trained on it",
+        ),
+        Some(WindowVerdict::Failed) => (
+            "EvaluationFailed",
+            "the newest window could not be judged; a training is asked for once one is that drifted",
+        ),
+        Some(WindowVerdict::NotEnoughData) => (
+            "NotEnoughData",
+            "the newest window has too few rows to say whether it goes on; a training is asked for once one is judged that drifted",
+        ),
+        _ if !drift.goes_on => (
+            "Recovering",
+            "the newest window is as it should be; a training is asked for if the next one drifts again",
+        ),
+        _ => return Ok(()),
+    };
+    Err(Held::By(held.0, held.1.to_owned()))
+}
+
+/// A version that is being tried is waited for, and one that may be taken back yet.
+fn rollout(watched: &Watched<'_>) -> Result<(), Held> {
+    let said = match watched.canary() {
+        Some(canary) => format!("the roll-out of {canary} is under way"),
+        None if watched.bakes() => format!(
+            "{} serves since a while only, and is taken back if it drifts",
+            watched.version.name_any()
+        ),
+        None => return Ok(()),
+    };
+    Err(Held::By("RolloutUnderWay", said))
+}
+
+/// One drift, one training: only a window that ended since the last was asked for can ask again, however long ago that
+/// was, and be the TrainingJob deleted since.
+fn once(drift: &Drift, asked: &BTreeMap<String, Asked>) -> Result<(), Held> {
+    let newest = drift.windows.iter().map(|window| window.end).max();
+    let last = asked.iter().max_by_key(|(_, asked)| asked.time);
+    match last {
+        Some((name, asked)) if newest <= Some(asked.time) => Err(Held::By(
+            "AlreadyAsked",
+            format!("TrainingJob {name} was made for it; a window that drifts later may ask again"),
+        )),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -100,7 +100,7 @@ impl Reconcile<'_> {
             }
         }
         entry.outcome = match (version, ended) {
-            (Some(version), _) => self.outcome(watched, all, version),
+            (Some(version), _) => outcome(watched, all, version),
             (None, Some(status)) if is_true(&status.conditions, condition::FAILED) => {
                 Some(Outcome::Failed)
             }
@@ -132,40 +132,6 @@ impl Reconcile<'_> {
         all.find(of_it).map(AsRef::as_ref)
     }
 
-    /// What became of a version, once that is settled.
-    fn outcome(
-        &self,
-        watched: &Watched<'_>,
-        all: &[WindowStatus],
-        version: &ModelVersion,
-    ) -> Option<Outcome> {
-        let name = version.name_any();
-        if watched.is_quarantined(&name) {
-            return Some(Outcome::RolledBack);
-        }
-        if name == watched.version.name_any() {
-            return self.holds(watched, all).then_some(Outcome::Held);
-        }
-        if version.spec.version < watched.version.spec.version {
-            return Some(Outcome::Superseded);
-        }
-        refused(version).or_else(|| {
-            let is_judged = version.spec.validation.is_some() || verdict(version).is_some();
-            (!is_judged).then_some(Outcome::Unjudged)
-        })
-    }
-
-    /// Whether the version that serves has shown that it holds: it does not bake any more, and no window of its own has found
-    /// anything in it since.
-    pub(super) fn holds(&self, watched: &Watched<'_>, all: &[WindowStatus]) -> bool {
-        let serving = watched.version.name_any();
-        let newest = all.iter().rev().find(|window| window.version == serving);
-        !watched.bakes()
-            && newest.is_some_and(|window| {
-                window.verdict == WindowVerdict::Healthy && window.end > watched.since
-            })
-    }
-
     /// Keeps the newest. What goes is counted with what stays, as long as the budget's period covers it.
     pub(super) fn shorten(&self, entries: &mut Vec<Retraining>) {
         while entries.len() > KEPT {
@@ -177,6 +143,35 @@ impl Reconcile<'_> {
             }
         }
     }
+}
+
+/// What became of a version, once that is settled.
+fn outcome(watched: &Watched<'_>, all: &[WindowStatus], version: &ModelVersion) -> Option<Outcome> {
+    let name = version.name_any();
+    if watched.is_quarantined(&name) {
+        return Some(Outcome::RolledBack);
+    }
+    if name == watched.version.name_any() {
+        return holds(watched, all).then_some(Outcome::Held);
+    }
+    if version.spec.version < watched.version.spec.version {
+        return Some(Outcome::Superseded);
+    }
+    refused(version).or_else(|| {
+        let is_judged = version.spec.validation.is_some() || verdict(version).is_some();
+        (!is_judged).then_some(Outcome::Unjudged)
+    })
+}
+
+/// Whether the version that serves has shown that it holds: it does not bake any more, and no window of its own has found
+/// anything in it since.
+pub(super) fn holds(watched: &Watched<'_>, all: &[WindowStatus]) -> bool {
+    let serving = watched.version.name_any();
+    let newest = all.iter().rev().find(|window| window.version == serving);
+    !watched.bakes()
+        && newest.is_some_and(|window| {
+            window.verdict == WindowVerdict::Healthy && window.end > watched.since
+        })
 }
 
 /// As an annotation has it.

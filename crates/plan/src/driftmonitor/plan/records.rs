@@ -74,30 +74,8 @@ impl Reconcile<'_> {
             window_end(job).is_some_and(|end| ended.iter().any(|window| window.end == end))
         };
         let jobs = self.observed.jobs.iter().filter(of_ended);
-        let due = jobs.filter_map(|job| taken_away(job)).min()?;
+        let due = jobs.filter_map(|job| taken_away(job, self.now)).min()?;
         (due > self.now).then(|| self.until(due))
-    }
-
-    /// Writes windows down, and tells what is new of them.
-    pub(super) fn record_windows(
-        &self,
-        ended: &[WindowStatus],
-        plan: &mut Plan<DriftMonitorStatus>,
-    ) {
-        let status = &mut plan.status;
-        for window in ended {
-            let is_new = status
-                .windows
-                .last()
-                .is_none_or(|last| last.verdict != window.verdict || last.fallen != window.fallen);
-            if is_new {
-                plan.notes.push(note(window));
-            }
-            status.verdict = Some(window.verdict);
-            status.windows.push(window.clone());
-        }
-        let surplus = status.windows.len().saturating_sub(KEPT_WINDOWS);
-        status.windows.drain(..surplus);
     }
 
     /// What the Job of a window found, once it has ended.
@@ -153,6 +131,24 @@ impl Reconcile<'_> {
     }
 }
 
+/// Writes windows down, and tells what is new of them.
+pub(super) fn record_windows(ended: &[WindowStatus], plan: &mut Plan<DriftMonitorStatus>) {
+    let status = &mut plan.status;
+    for window in ended {
+        let is_new = status
+            .windows
+            .last()
+            .is_none_or(|last| last.verdict != window.verdict || last.fallen != window.fallen);
+        if is_new {
+            plan.notes.push(note(window));
+        }
+        status.verdict = Some(window.verdict);
+        status.windows.push(window.clone());
+    }
+    let surplus = status.windows.len().saturating_sub(KEPT_WINDOWS);
+    status.windows.drain(..surplus);
+}
+
 /// When a Job ended.
 fn ended_at(job: &Job) -> Option<Timestamp> {
     let conditions = job.status.as_ref()?.conditions.iter().flatten();
@@ -184,10 +180,10 @@ fn says_as(window: &WindowStatus, other: &WindowStatus) -> bool {
     said(window) == said(other)
 }
 
-/// A while before a Job that has ended is taken away.
-fn taken_away(job: &Job) -> Option<Timestamp> {
+/// A while before a Job that has ended, or is just about to, is taken away.
+fn taken_away(job: &Job, now: Timestamp) -> Option<Timestamp> {
     let kept = job.spec.as_ref()?.ttl_seconds_after_finished?;
-    let ended = ended_at(job)?;
+    let ended = ended_at(job).unwrap_or(now);
     let kept = SignedDuration::from_secs(i64::from(kept) * 4 / 5);
     ended.checked_add(kept).ok()
 }

@@ -40,7 +40,7 @@ impl Reconcile<'_> {
             let state = jobs::state(job, self.pods_of(job), self.now);
             matches!(state, JobState::Running | JobState::Settling)
         };
-        if newer.iter().any(|job| is_under_way(job)) {
+        if newer.iter().any(is_under_way) {
             // Its end wakes us.
             plan.look_again(Some(LOOK));
             return;

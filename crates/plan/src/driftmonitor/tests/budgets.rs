@@ -6,7 +6,7 @@ use windlass_api::condition::RETRAINING;
 use super::world::World;
 
 /// Two GPUs a training, and so many GPU-hours in ten hours.
-fn world(hours: &str, more: Value) -> World {
+fn world(hours: &str, more: &Value) -> World {
     let mut retrain = json!({"budget": {"gpuHours": hours, "per": "10h"}, "cooldown": "0s", "maxConsecutiveRejects": 1000});
     retrain
         .as_object_mut()
@@ -22,7 +22,7 @@ fn deadlines(world: &World) -> Vec<Option<i64>> {
 
 #[test]
 fn a_training_may_take_what_is_left_of_the_budget_and_not_more_than_its_own_deadline() {
-    let mut all = world("4", json!({}));
+    let mut all = world("4", &json!({}));
     all.windows(&["Drifted", "Drifted"]);
     // 4 h of two GPUs, less the minute in which its pods end.
     assert_eq!(deadlines(&all), [Some(7200 - 60)]);
@@ -31,12 +31,12 @@ fn a_training_may_take_what_is_left_of_the_budget_and_not_more_than_its_own_dead
     assert_eq!(all.status().retrainings[0].gpu_seconds, 3 * 3600);
 
     // A TrainingJob's deadline is a year at most.
-    let mut large = world("10000000", json!({}));
+    let mut large = world("10000000", &json!({}));
     large.windows(&["Drifted", "Drifted"]);
     assert_eq!(deadlines(&large), [Some(31_536_000)]);
 
     let own = json!({"template": {"spec": {"activeDeadlineSeconds": 600}}});
-    let mut own = world("4", own);
+    let mut own = world("4", &own);
     own.windows(&["Drifted", "Drifted"]);
     assert_eq!(deadlines(&own), [Some(600)]);
     assert_eq!(own.status().retrainings[0].gpu_seconds, 2 * 660);
@@ -51,7 +51,7 @@ fn without_a_budget_the_deadline_is_the_template_s() {
 
 #[test]
 fn no_training_is_asked_for_that_would_take_more_than_is_left_until_it_is_free_again() {
-    let mut world = world("4", json!({}));
+    let mut world = world("4", &json!({}));
     world
         .windows(&["Drifted", "Drifted"])
         .trained(Some("Fail"), 3 * 3600);
@@ -80,7 +80,7 @@ fn no_training_is_asked_for_that_would_take_more_than_is_left_until_it_is_free_a
 
 #[test]
 fn what_a_failed_training_used_counts_and_is_not_what_one_takes() {
-    let mut world = world("4", json!({}));
+    let mut world = world("4", &json!({}));
     world
         .windows(&["Drifted", "Drifted"])
         .trained(Some("TrainingFailed"), 3 * 3600);
@@ -91,7 +91,7 @@ fn what_a_failed_training_used_counts_and_is_not_what_one_takes() {
 
 #[test]
 fn a_training_that_was_deleted_counts_as_all_that_it_was_given() {
-    let mut world = world("4", json!({}));
+    let mut world = world("4", &json!({}));
     world.windows(&["Drifted", "Drifted"]);
     world.training_jobs.clear();
     world.windows(&["Drifted", "Drifted"]);
@@ -108,13 +108,15 @@ fn a_training_that_was_deleted_counts_as_all_that_it_was_given() {
 fn what_trainings_used_that_are_no_longer_listed_counts_on() {
     let mut world = world(
         "100",
-        json!({"template": {"spec": {"activeDeadlineSeconds": 60}}}),
+        &json!({"template": {"spec": {"activeDeadlineSeconds": 60}}}),
     );
     for _ in 0..30 {
         world
             .windows(&["Drifted", "Drifted"])
             .trained(Some("Fail"), 100);
-        world.training_jobs.retain(|_| world.made.len() % 3 == 0);
+        world
+            .training_jobs
+            .retain(|_| world.made.len().is_multiple_of(3));
     }
     world.settle();
     let status = world.status();

@@ -19,7 +19,8 @@ enum Event {
     /// The newest version serves, if it is good.
     Promoted,
     RolledBack,
-    /// TrainingJobs that have ended are deleted.
+    /// TrainingJobs that have ended are deleted, once a monitor knows of them: none is made, runs, ends and goes while we are
+    /// stopped between making it and writing that down.
     Tidied,
     Waits(i64),
     /// Looked at, and stopped after so many steps.
@@ -54,8 +55,8 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 impl World {
-    fn happens(&mut self, event: Event) {
-        match event {
+    fn happens(&mut self, event: &Event) {
+        match *event {
             Event::Judged(side, verdict) => {
                 self.judge(side, verdict);
             }
@@ -74,8 +75,14 @@ impl World {
             }
             Event::Tidied => {
                 let running = self.under_way();
-                self.training_jobs
-                    .retain(|job| running.contains(&job.name_any()));
+                let known: Vec<String> = (0..self.sides.len())
+                    .flat_map(|side| self.status_of(side).retrainings)
+                    .map(|entry| entry.training_job)
+                    .collect();
+                self.training_jobs.retain(|job| {
+                    let name = job.name_any();
+                    running.contains(&name) || !known.contains(&name)
+                });
             }
             Event::Waits(seconds) => self.now += seconds,
             Event::Stopped(side, crash) => {
@@ -136,7 +143,7 @@ proptest! {
                 other => other,
             };
             let made = world.made.len();
-            world.happens(event);
+            world.happens(&event);
             prop_assert!(world.made.len() <= made + 1);
             if world.made.len() > made {
                 let cause = world.is_due(&asked, 600)?;

@@ -41,6 +41,22 @@ fn what_is_new_is_written_at_once_with_all_before_it() {
     }
 }
 
+/// A pod ends a moment before its Job does.
+#[test]
+fn what_the_pod_of_a_job_says_that_has_not_ended_yet_is_left_with_it_too() {
+    let mut world = World::new(json!({}));
+    world.window("Healthy");
+    let writes = world.status_writes;
+    world.now += 60;
+    world.settle().judge(0, "Healthy");
+    let ended = world.sides[0]
+        .jobs
+        .last_mut()
+        .and_then(|job| std::sync::Arc::make_mut(job).status.take());
+    world.settle();
+    assert_eq!((world.status_writes, ended.is_some()), (writes, true));
+}
+
 #[test]
 fn windows_that_were_left_are_written_before_their_jobs_go() {
     let mut world = World::new(json!({}));
