@@ -5,7 +5,7 @@ use windlass_api::agent::WindowVerdict;
 use windlass_api::{DriftMonitorStatus, TriggerCause, WindowStatus, condition};
 
 use super::asking;
-use super::drift::Drift;
+use super::drift::{Drift, since_it_serves};
 use super::gates::Held;
 use super::records::{record_windows, window_end};
 use super::{Reconcile, Stop};
@@ -115,10 +115,9 @@ impl Held {
     }
 }
 
-/// The newest window of the version that serves.
+/// The newest window of the version that serves, since it does.
 fn latest(status: &DriftMonitorStatus) -> Option<&WindowStatus> {
-    let mut newest = status.windows.iter().rev();
-    newest.find(|window| Some(&window.version) == status.reference.as_ref())
+    since_it_serves(status.reference.as_deref()?, &status.windows).next()
 }
 
 /// What Ready says of the newest window, or of what keeps the next one from being judged.

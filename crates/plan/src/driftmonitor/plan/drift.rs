@@ -29,12 +29,20 @@ fn is_judged(window: &WindowStatus) -> bool {
     window.verdict == WindowVerdict::Healthy || window.has_drifted()
 }
 
+/// The windows of a version since it serves, the newest first: what it was found in before another served in between counts no
+/// more.
+pub(super) fn since_it_serves<'a>(
+    version: &'a str,
+    windows: &'a [WindowStatus],
+) -> impl Iterator<Item = &'a WindowStatus> {
+    let newest = windows.iter().rev();
+    newest.take_while(move |window| window.version == version)
+}
+
 /// Those that drifted, the newest first, of the last m that were judged of a version.
 fn drifted(when: &TriggerWhen, version: &str, windows: &[WindowStatus]) -> Vec<WindowStatus> {
-    windows
-        .iter()
-        .rev()
-        .filter(|window| window.version == version && is_judged(window))
+    since_it_serves(version, windows)
+        .filter(|window| is_judged(window))
         .take(count(when.out_of.unwrap_or(when.windows)))
         .filter(|window| window.has_drifted())
         .cloned()
@@ -60,8 +68,7 @@ impl Reconcile<'_> {
     /// confidence interval of a window has shown it; what drifted shortly before it belongs to it.
     pub(super) fn drift(&self, serving: &str, windows: &[WindowStatus]) -> Option<Drift> {
         let when = &self.monitor.spec.trigger_when;
-        let of_serving = |window: &&WindowStatus| window.version == serving && is_judged(window);
-        let newest = windows.iter().rev().find(of_serving)?;
+        let newest = since_it_serves(serving, windows).find(|window| is_judged(window))?;
         if newest.fallen {
             return Some(Drift {
                 cause: TriggerCause::PerformanceFallen,

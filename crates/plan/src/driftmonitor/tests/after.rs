@@ -5,6 +5,7 @@ use windlass_api::Outcome;
 use windlass_api::condition::{DRIFTED, READY, RETRAINING, STALLED};
 
 use super::world::World;
+use crate::fixtures::at;
 
 #[test]
 fn after_a_promotion_the_reference_follows_and_only_its_own_windows_count() {
@@ -35,6 +36,33 @@ fn after_a_promotion_the_reference_follows_and_only_its_own_windows_count() {
     );
     world.window("Drifted");
     assert!(world.is(DRIFTED));
+}
+
+#[test]
+fn what_a_version_was_found_in_before_another_served_in_between_counts_no_more() {
+    let mut world = World::new(json!({"retrain": {"cooldown": "0s"}}));
+    world
+        .windows(&["Drifted", "Drifted"])
+        .trained(Some("Pass"), 0);
+    world.window("Drifted");
+    world.serves(2).windows(&["Healthy", "Healthy"]);
+    world.quarantined(2).serves(1);
+    let again = at(world.now);
+    let has_own = |world: &World| {
+        let newest = world.known().pop();
+        newest.is_some_and(|one| one.version == "churn-1" && one.end > again)
+    };
+    while !has_own(&world) {
+        world.window("Drifted");
+    }
+    assert_eq!(world.made.len(), 1, "{}", world.said(RETRAINING));
+    assert!(
+        !world.is(DRIFTED),
+        "one window of its own: {}",
+        world.said(DRIFTED)
+    );
+    world.window("Drifted");
+    assert_eq!(world.made.len(), 2, "{}", world.said(RETRAINING));
 }
 
 #[test]

@@ -170,10 +170,10 @@ proptest! {
     /// A training uses as much as its deadline lets it, and is deleted at any time.
     #[test]
     fn the_budget_is_never_passed(
-        hours in 1i64..6, most in 1i32..3,
+        hours in 1i64..6, most in 1i32..3, own in prop::option::of(60i64..20_000),
         steps in prop::collection::vec((0u8..10, 1i64..4_000, 0i64..101, 0usize..3), 1..80),
     ) {
-        let retrain = json!({"budget": {"gpuHours": hours.to_string(), "per": "3h"}, "cooldown": "0s", "maxConcurrent": most, "maxConsecutiveRejects": 20});
+        let retrain = json!({"budget": {"gpuHours": hours.to_string(), "per": "3h"}, "cooldown": "0s", "maxConcurrent": most, "maxConsecutiveRejects": 1000, "template": {"spec": {"activeDeadlineSeconds": own}}});
         let mut world = World::new(json!({ "retrain": retrain, "triggerWhen": {"windows": 1} }));
         // When each that has ended did, and what it used.
         let mut used: Vec<(i64, i64)> = Vec::new();
