@@ -311,7 +311,9 @@ mod tests {
         let (sender, receiver) = unbounded();
         let mut gathered = std::pin::pin!(gathered(receiver));
         let send = |one: &str| sender.unbounded_send(name(one)).expect("it is read");
-        ["a", "b", "a"].iter().for_each(|one| send(one));
+        for one in ["a", "b", "a"] {
+            send(one);
+        }
         let began = Instant::now();
         let mut two = [gathered.next().await, gathered.next().await];
         two.sort_by_key(|one| one.as_ref().map(|one| one.name.clone()));

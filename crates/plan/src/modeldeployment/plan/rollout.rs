@@ -123,23 +123,10 @@ impl Reconcile<'_> {
                 }
             }
             Next::Pass(said) => {
-                canary.step += 1;
-                canary.step_started = None;
-                canary.interruptions = 0;
-                canary.since = self.now;
-                canary.analysis = Some(said);
-                let sizes = self.sizes(&canary, stable, target, self.asked(target));
-                if self.has_ready(target, sizes.canary) {
-                    let Some(stage) = self.stage(&canary) else {
-                        // It has all that it needs to take over, and what would be asked next has just been answered.
-                        let evidence = canary.analysis.unwrap_or_default();
-                        self.promote(stable, target, &evidence, plan);
-                        return Ok(());
-                    };
-                    self.begin(&mut canary, stage, sizes, plan);
-                } else if let (Some(_), Some(passed)) = (self.stage(&canary), &mut canary.analysis)
-                {
-                    *passed = held(std::mem::take(passed), &awaits(stable, sizes));
+                if self.pass(pair, &mut canary, said, plan) {
+                    let evidence = canary.analysis.unwrap_or_default();
+                    self.promote(stable, target, &evidence, plan);
+                    return Ok(());
                 }
             }
             Next::Promote => {
@@ -289,6 +276,29 @@ impl Reconcile<'_> {
                 ),
             ));
         }
+    }
+
+    /// A stage has passed. Whether it was the last one, and the canary has all that it needs to take over: what would be
+    /// asked next has just been answered.
+    fn pass(
+        &self,
+        pair: &Pair<'_>,
+        canary: &mut CanaryStatus,
+        said: String,
+        plan: &mut Plan<ModelDeploymentStatus>,
+    ) -> bool {
+        canary.step += 1;
+        canary.step_started = None;
+        canary.interruptions = 0;
+        canary.since = self.now;
+        let sizes = self.sizes(canary, pair.stable, pair.target, self.asked(pair.target));
+        let is_ready = self.has_ready(pair.target, sizes.canary);
+        match self.stage(canary) {
+            Some(stage) if is_ready => self.begin(canary, stage, sizes, plan),
+            Some(_) => canary.analysis = Some(held(said, &awaits(pair.stable, sizes))),
+            None => canary.analysis = Some(said),
+        }
+        is_ready && self.stage(canary).is_none()
     }
 
     fn begin(
