@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use kube::ResourceExt;
-use windlass_api::{Decimal, DriftMonitor, MetricGate, Mode, ModelDeployment, Protocol, Strategy};
+use windlass_api::{
+    Decimal, DriftMonitor, MetricGate, Mode, ModelDeployment, MonitorWindow, Protocol, Strategy,
+};
 
 use crate::card::content::Record;
 use crate::card::content::data::job;
@@ -313,11 +315,14 @@ pub fn in_use(record: &Record<'_>) -> Vec<String> {
     for monitor in monitors(record) {
         let spec = &monitor.spec;
         said.push(format!(
-            "The DriftMonitor {} compares windows of {} of its traffic in {} with the rows that it was judged on, every {}.",
+            "The DriftMonitor {} compares windows {} of its traffic in {} with the rows that it was judged on, {}.",
             monitor.name_any(),
-            spec.window.size,
+            (spec.window.size.as_ref()).map_or_else(
+                || "that follow each other".to_owned(),
+                |size| format!("of {size}")
+            ),
             spec.deployment,
-            spec.window.every
+            ends(&spec.window)
         ));
         if let Some(performance) = &spec.performance {
             said.push(format!(
@@ -328,6 +333,18 @@ pub fn in_use(record: &Record<'_>) -> Vec<String> {
         }
     }
     said
+}
+
+/// When windows end, in words.
+fn ends(window: &MonitorWindow) -> String {
+    match (&window.every, &window.schedule, &window.time_zone) {
+        (Some(every), ..) => format!("every {every}"),
+        (None, Some(schedule), zone) => {
+            let zone = zone.as_deref().unwrap_or("UTC");
+            format!("by the schedule {schedule} in the time zone {zone}")
+        }
+        (None, None, _) => "at no time that it says".to_owned(),
+    }
 }
 
 /// The deployments in which it serves or is tried, that are there.
