@@ -106,10 +106,8 @@ impl Reconcile<'_> {
         let status = &mut plan.status;
         status.phase = Some(phase.to_owned());
         status.conditions = conditions.finish();
-        let known = (status.replicas, status.ready_replicas);
-        (status.replicas, status.ready_replicas) = counted;
-        if self.is_soon_written(status) {
-            (status.replicas, status.ready_replicas) = known;
+        if *status != *self.before || !self.awaits_pods(status) {
+            (status.replicas, status.ready_replicas) = counted;
         }
     }
 
@@ -129,18 +127,11 @@ impl Reconcile<'_> {
         replicas::total(self.observed.children.iter().filter(is_meant))
     }
 
-    /// Whether nothing else is written than counts of pods that are still coming, and that they are all there is written soon.
-    fn is_soon_written(&self, status: &ModelDeploymentStatus) -> bool {
-        let awaits = |canary: &CanaryStatus| {
+    /// Whether pods of a step are still coming: that they are all there is written soon, and how many there are with it.
+    fn awaits_pods(&self, status: &ModelDeploymentStatus) -> bool {
+        status.canary.as_ref().is_some_and(|canary| {
             canary.step_started.is_none() && self.now.duration_since(canary.since) < COMING
-        };
-        status.canary.as_ref().is_some_and(awaits)
-            && *status
-                == ModelDeploymentStatus {
-                    replicas: status.replicas,
-                    ready_replicas: status.ready_replicas,
-                    ..self.before.clone()
-                }
+        })
     }
 
     /// What Ready, Reconciling and Stalled say. What a person has to mend comes first, but a roll-out that does not
