@@ -75,14 +75,8 @@ pub(super) fn total_variation(table: &Table) -> Effect {
     let variance = 0.25 * ((1.0 - signs.1 * signs.1) / n + (1.0 - signs.0 * signs.0) / m);
     // Never quite 0: samples without a cell in common may still have one.
     let standard_error = variance.max(0.25 / (n * n) + 0.25 / (m * m)).sqrt();
-    Effect {
-        scale: Scale::Plain,
-        measured,
-        excess,
-        standard_error,
-        error_without_drift: standard_error,
-        p_value: table.chi_square().p_value,
-    }
+    let p_value = table.chi_square().p_value;
+    Effect::plain([measured, excess], standard_error, p_value)
 }
 
 #[cfg(test)]

@@ -92,6 +92,22 @@ impl Effect {
         }
     }
 
+    /// One on its own scale, whose standard error is the same without drift.
+    pub(crate) const fn plain(
+        [measured, excess]: [f64; 2],
+        standard_error: f64,
+        p_value: f64,
+    ) -> Self {
+        Self {
+            scale: Scale::Plain,
+            measured,
+            excess,
+            standard_error,
+            error_without_drift: standard_error,
+            p_value,
+        }
+    }
+
     /// The distance as it was measured, at least 0, in its own units.
     pub fn raw(&self) -> f64 {
         self.scale.back(self.measured)

@@ -2,8 +2,8 @@
 
 use statrs::function::beta::beta_reg;
 
+use super::Effect;
 use super::gaps::{self, Gap};
-use super::{Effect, Scale};
 use crate::float;
 use crate::mean::Mean;
 
@@ -38,14 +38,8 @@ pub fn mean_shift(reference: &Mean, window: &Mean, design_effects: [f64; 2]) -> 
     let degrees = of_means * of_means / (part(old_part, m) + part(new_part, n));
     let t = size * size / of_means;
     let standard_error = (of_means + of_spread).sqrt();
-    Some(Effect {
-        scale: Scale::Plain,
-        measured,
-        excess,
-        standard_error,
-        error_without_drift: standard_error,
-        p_value: beta_reg(degrees / 2.0, 0.5, degrees / (degrees + t)),
-    })
+    let p_value = beta_reg(degrees / 2.0, 0.5, degrees / (degrees + t));
+    Some(Effect::plain([measured, excess], standard_error, p_value))
 }
 
 #[cfg(test)]

@@ -143,14 +143,8 @@ impl Steps {
         let excess = KOLMOGOROV_MEAN / root * (1.0 - of_drift).max(LEAST_PART);
         // Samples that do not overlap may still do so.
         let standard_error = variance.max(0.25 / (n * n) + 0.25 / (m * m)).sqrt();
-        Effect {
-            scale: Scale::Plain,
-            measured: distance,
-            excess,
-            standard_error,
-            error_without_drift: standard_error,
-            p_value: kolmogorov((root + 0.12 + 0.11 / root) * distance),
-        }
+        let p_value = kolmogorov((root + 0.12 + 0.11 / root) * distance);
+        Effect::plain([distance, excess], standard_error, p_value)
     }
 
     /// Wasserstein's distance of order 1, ∫ |F - G|, over the standard deviation of the reference: how far a row has moved
@@ -202,14 +196,8 @@ impl Steps {
         };
         let of_deviation = measured * measured * (kurtosis - 1.0) / (4.0 * m);
         let standard_error = (variance(0) + variance(1) + of_deviation).sqrt();
-        Some(Effect {
-            scale: Scale::Plain,
-            measured,
-            excess,
-            standard_error,
-            error_without_drift: standard_error,
-            p_value: self.kolmogorov_smirnov().p_value,
-        })
+        let p_value = self.kolmogorov_smirnov().p_value;
+        Some(Effect::plain([measured, excess], standard_error, p_value))
     }
 
     /// Standard deviation and kurtosis of the reference.
