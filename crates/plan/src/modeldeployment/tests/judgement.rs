@@ -103,6 +103,7 @@ fn found(
         steps: 2,
         is_last,
         is_over: false,
+        is_compared: true,
     };
     judge(checks, &seen, 100)
 }
@@ -511,6 +512,7 @@ fn a_canary_whose_stable_version_has_gone_is_judged_by_itself() {
             steps: 1,
             is_last: true,
             is_over: false,
+            is_compared: true,
         };
         judge(&checks, &seen, 100)
     };
