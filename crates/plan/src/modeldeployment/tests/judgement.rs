@@ -130,7 +130,12 @@ fn who_is_to_take_all_has_to_have_shown_that_it_is_no_worse() {
             traffic(8000, 80, 0),
             "Wait",
         ),
-        ("alone", traffic(800, 0, 0), traffic(0, 0, 0), "Good"),
+        (
+            "alone, and no latency to compare with",
+            traffic(800, 0, 0),
+            traffic(0, 0, 0),
+            "Wait",
+        ),
         (
             "alone, and wrong",
             traffic(50, 25, 0),
