@@ -28,6 +28,8 @@ use windlass_plan::presets::Presets;
 use crate::runtime::prometheus::Prometheus;
 use crate::runtime::{Context, health::Health, lease, metrics::Metrics};
 
+/// How long Events that were taken may take to be published once nothing else is done.
+const TELLING: Duration = Duration::from_secs(1);
 /// How long the cluster may take to say what it serves; the pod is started again after that.
 const DISCOVERY: Duration = Duration::from_secs(30);
 
@@ -208,9 +210,10 @@ async fn turn(
         () = &mut *shutdown => Ok(Ended::ToldToStop),
         () = &mut changed => Ok(Ended::Changed),
     };
-    // The controllers are dropped by now: nothing is written any more, so that another may lead at once.
+    // The controllers are dropped by now: nothing is written any more but what was to be told, so that another may lead.
     context.metrics.leading(false);
     if outcome.is_ok() {
+        context.events.published(TELLING).await;
         leadership.release().await;
         tracing::info!("stopped");
     }

@@ -216,7 +216,7 @@ impl Deployment<'_> {
             self.key(),
             condition(&self.now(), "Stalled").2
         );
-        self.until_told(reason);
+        self.until_told(reason, words);
         self.assert_serves_on();
     }
 
@@ -232,7 +232,7 @@ impl Deployment<'_> {
         for word in words {
             assert!(why.contains(word), "{why:?} does not say {word:?}");
         }
-        self.until_told("RolledBack");
+        self.until_told("RolledBack", &[&format!("{name} was ")]);
         let quarantine = self.now()["status"]["quarantine"].clone();
         let all = quarantine.as_array().into_iter().flatten();
         assert!(
@@ -241,9 +241,9 @@ impl Deployment<'_> {
         );
     }
 
-    /// Waits until an Event tells of it under this reason; an operator that was ended by its probes on a busy machine may have
+    /// Waits until an Event tells of it under this reason, in words that have all of these; an operator that was ended by its probes on a busy machine may have
     /// taken it along.
-    pub fn until_told(&self, reason: &str) {
+    pub fn until_told(&self, reason: &str, words: &[&str]) {
         let kubectl = |arguments: &[&str]| self.ground.bench.kubectl(arguments);
         let of = format!("involvedObject.name={},reason={reason}", self.name);
         let events = [
@@ -252,12 +252,17 @@ impl Deployment<'_> {
             "get",
             "events",
             "-o",
-            "name",
+            "jsonpath={range .items[*]}{.message}{'\\n'}{end}",
             "--field-selector",
             &of,
         ];
         let start = Instant::now();
-        while kubectl(&events).is_empty() {
+        let is_told = || {
+            let all = kubectl(&events);
+            let has_all = |said: &str| words.iter().all(|word| said.contains(word));
+            all.lines().any(|said| !said.is_empty() && has_all(said))
+        };
+        while !is_told() {
             let path = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
             let restarts = kubectl(&["-n", "windlass-system", "get", "pods", "-o", path]);
             let has_begun_anew = restarts.contains(|digit| ('1'..='9').contains(&digit));
@@ -268,7 +273,10 @@ impl Deployment<'_> {
                 );
                 return;
             }
-            assert!(start.elapsed() < PATIENCE, "no Event tells of {reason}");
+            assert!(
+                start.elapsed() < PATIENCE,
+                "no Event tells of {reason} {words:?}"
+            );
             std::thread::sleep(Duration::from_millis(500));
         }
     }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::ground::{Asked, Ground};
 use crate::load::Load;
+use crate::node::{Bench, PATIENCE};
 use crate::seen::condition;
 use crate::{CRASHES, SPACE, TURNS};
 
@@ -54,8 +55,13 @@ fn errors_after_the_promotion_give_the_traffic_back(ground: &Ground, load: &Load
         !back.clone().any(|said| said.contains("is tried")),
         "in one step: {said:?}"
     );
-    // By then what was asked when it had no more traffic is told, whatever was on its way.
-    let before = load.goes_on(BAKED, 30);
+    let of = format!("windlass.dev/version=m-{TURNS}");
+    Bench::until(PATIENCE, "the pods of m-9 are gone", || {
+        let pods = ["-n", SPACE, "get", "pods", "-o", "name", "-l", &of];
+        ground.bench.kubectl(&pods).is_empty()
+    });
+    // By then what was asked when it had traffic is told.
+    let before = load.goes_on(BAKED, 15);
     let counted = load.goes_on(BAKED, 50);
     println!("{BAKED}: {counted:?}");
     assert!(before.errors["9.0"] > 0, "{before:?}");
@@ -119,7 +125,7 @@ pub fn swap(ground: &Ground, load: &Load<'_>) {
     deployment.until("it swaps in place", |now| {
         now["status"]["canary"]["inPlace"] == true
     });
-    deployment.until_told("SwapsInPlace");
+    deployment.until_told("SwapsInPlace", &[]);
     deployment.until_serves(2);
     let said = ground.seen.said(&deployment.key()).join("\n");
     assert!(

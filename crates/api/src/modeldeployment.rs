@@ -449,7 +449,7 @@ pub struct ModelDeploymentStatus {
     /// How the last roll-out ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rollout: Option<RolloutRecord>,
-    /// Versions that failed in a roll-out. Neither they nor another version of the same fingerprint are tried again.
+    /// Versions that failed in a roll-out. Neither they nor another version of the same fingerprint are tried again. The newest 500; of those before the newest 50 the reasons are cut short.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quarantine: Vec<Quarantined>,
     /// What happened to versions here, the newest last; each becomes a record of its version's chain.
@@ -686,6 +686,26 @@ pub struct RolloutRecord {
     pub message: String,
     /// When.
     pub time: Timestamp,
+    /// What was known then, as `status.canary` or, of a version that was taken back while it baked, `status.bake` tells it: the `evidence` of the decision's record is its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<SeenThen>,
+}
+
+/// What a decision rests on. Its schema is that of `status.canary` or `status.bake`, and is not said a second time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SeenThen(pub serde_json::Value);
+
+impl JsonSchema for SeenThen {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SeenThen".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+    }
 }
 
 /// How a roll-out ended.

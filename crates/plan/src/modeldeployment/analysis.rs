@@ -55,6 +55,8 @@ pub struct Seen<'a> {
     pub is_last: bool,
     /// Whether the steps are over, and only pods are awaited.
     pub is_over: bool,
+    /// Whether both have traffic to be compared; where they have not, Prometheus alone is asked.
+    pub is_compared: bool,
 }
 
 impl Seen<'_> {
@@ -84,7 +86,10 @@ pub fn judge(checks: &[Analysis], seen: &Seen<'_>, min_requests: u64) -> Finding
         seen,
         levels: Levels::of(checks, seen.steps),
     };
-    for (number, check) in checks.iter().enumerate() {
+    let is_judged =
+        |check: &Analysis| seen.is_compared || check.metric == AnalysisMetric::Prometheus;
+    let judged_checks = checks.iter().enumerate();
+    for (number, check) in judged_checks.filter(|(_, check)| is_judged(check)) {
         let finding = match check.metric {
             AnalysisMetric::ErrorRate => judged.errors(checks),
             AnalysisMetric::LatencyP99
@@ -207,10 +212,18 @@ impl Judged<'_> {
                 if !self.seen.stable_answers
                     || slow.is_none_or(|slow| slow.slow_from().is_none()) =>
             {
-                return Finding::Good(format!(
+                let words = format!(
                     "{of} {} ms, and none of the stable version's to compare it with",
                     ms(new)
-                ));
+                );
+                // Where nothing else serves, nobody is held up by it.
+                return if self.seen.is_last && self.seen.stable_answers {
+                    Finding::Wait(format!(
+                        "{words}: that it is no slower is not shown; send the stable version requests, too, or let it pass"
+                    ))
+                } else {
+                    Finding::Good(words)
+                };
             }
             _ => {
                 return Finding::Wait(format!("no {} measured yet", of.trim_start_matches("p99 ")));

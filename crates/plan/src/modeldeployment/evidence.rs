@@ -296,9 +296,14 @@ pub fn record_bake(share: &Share, bake: &mut BakeStatus, now: Timestamp) {
     if share.has_moved(&written, &Levels::of_one())
         && is_due(Some(bake.recorded.unwrap_or(bake.since)), bake.since, now)
     {
-        let ShareSeen { seen, worse, .. } = share.written();
-        (bake.recorded, bake.errors, bake.worse) = (Some(now), Some(seen), Some(worse));
+        write_bake(share, bake, now);
     }
+}
+
+/// Puts the errors of a version that bakes into its status.
+pub fn write_bake(share: &Share, bake: &mut BakeStatus, now: Timestamp) {
+    let ShareSeen { seen, worse, .. } = share.written();
+    (bake.recorded, bake.errors, bake.worse) = (Some(now), Some(seen), Some(worse));
 }
 
 /// By how much the canary's share of errors may lie above the stable version's, where that is judged.

@@ -26,9 +26,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use serde::Serialize;
 use windlass_api::{
-    Action, ModelDeployment, ModelDeploymentStatus, ModelVersion, RolloutEvent, StableStatus,
-    labels,
+    Action, ModelDeployment, ModelDeploymentStatus, ModelVersion, RolloutEvent, SeenThen,
+    StableStatus, labels,
 };
 
 use self::bake::Watched;
@@ -43,6 +44,11 @@ use crate::{Child, Doomed, Note, Plan, Problem, Step, digest, pods};
 
 /// Events that are kept.
 const KEPT_EVENTS: usize = 50;
+/// What is known, as a record of a decision keeps it.
+fn seen(known: &impl Serialize) -> SeenThen {
+    SeenThen(serde_json::to_value(known).expect("our own types always serialize"))
+}
+
 /// Bytes of an event's reason.
 const MOST_REASON: usize = 1024;
 
@@ -412,12 +418,24 @@ impl<'a> Reconcile<'a> {
     ) {
         let canary = self.before.canary.as_ref();
         let seen = canary.filter(|canary| canary.version == version);
+        self.note_decision(plan, version, action, why, seen.map(digest::of));
+    }
+
+    /// The same of a decision that rests on what has this digest.
+    fn note_decision(
+        &self,
+        plan: &mut Plan<ModelDeploymentStatus>,
+        version: &str,
+        action: Action,
+        why: &str,
+        evidence: Option<String>,
+    ) {
         plan.status.history.push(RolloutEvent {
             version: version.to_owned(),
             action,
             time: self.now,
             reason: short(why),
-            evidence: seen.map(digest::of),
+            evidence,
         });
         let surplus = plan.status.history.len().saturating_sub(KEPT_EVENTS);
         plan.status.history.drain(..surplus);

@@ -20,11 +20,26 @@ impl Reconcile<'_> {
         all: &[WindowStatus],
         plan: &mut Plan<DriftMonitorStatus>,
     ) -> Held {
-        if let Some(job) = self.training_job_under_way(&plan.status)
+        let job = self.training_job_under_way(&plan.status);
+        if let Some(job) = job
             && drift.is_none_or(|drift| drift.cause == TriggerCause::Drift)
         {
             return under_way(job);
         }
+        // Only a fall in performance may ask for one more.
+        match (self.ask(watched, drift, all, plan), job) {
+            (Held::By(..) | Held::Until(..) | Held::Person(..), Some(job)) => under_way(job),
+            (held, _) => held,
+        }
+    }
+
+    fn ask(
+        &self,
+        watched: &Watched<'_>,
+        drift: Option<&Drift>,
+        all: &[WindowStatus],
+        plan: &mut Plan<DriftMonitorStatus>,
+    ) -> Held {
         let retrain = match (self.monitor.spec.mode, &self.monitor.spec.retrain) {
             (Mode::Observe, _) => {
                 return Held::By(
@@ -82,7 +97,11 @@ impl Reconcile<'_> {
             cause: drift.cause,
             window: Some(window),
             digest: newest.digest.clone(),
-            gpu_seconds: allowance.gpu_seconds,
+            gpu_seconds: if job.spec.suspend {
+                0
+            } else {
+                allowance.gpu_seconds
+            },
             ended: None,
             model_version: None,
             outcome: None,

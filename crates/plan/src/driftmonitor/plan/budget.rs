@@ -57,6 +57,18 @@ impl Reconcile<'_> {
         }
     }
 
+    /// What a training takes of the budget while it is not over: what it has used, and what it may use yet. One that is
+    /// suspended before it has begun takes nothing.
+    pub(super) fn taken(&self, job: &TrainingJob) -> i64 {
+        let status = job.status.as_ref();
+        let has_begun = status.is_some_and(|status| !status.attempts.is_empty());
+        if self.budget().is_none() || (job.spec.suspend && !has_begun) {
+            return 0;
+        }
+        let used = status.and_then(|status| status.gpu_seconds).unwrap_or(0);
+        used.saturating_add(self.reserved(job))
+    }
+
     /// What the next training may use, or what is used up.
     pub(super) fn allowance(
         &self,
@@ -78,7 +90,8 @@ impl Reconcile<'_> {
                 && !matches!(entry.outcome, Some(Outcome::Failed | Outcome::Deleted))
         });
         let takes = like.take(LIKE).map(|entry| entry.gpu_seconds).max();
-        let takes = takes.unwrap_or(0);
+        // What one took before the budget was cut would never fit.
+        let takes = takes.unwrap_or(0).min(seconds(budget));
         let gpus = gpus_of(&retrain.template.spec);
         let most = left
             .checked_div(gpus)

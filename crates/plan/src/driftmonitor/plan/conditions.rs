@@ -1,17 +1,21 @@
 //! What is said of a monitor: how the newest window was judged, whether windows together are drift, what is done about it,
 //! and what holds it up.
 
+use jiff::SignedDuration;
 use windlass_api::agent::WindowVerdict;
 use windlass_api::{DriftMonitorStatus, TriggerCause, WindowStatus, condition};
 
 use super::asking;
-use super::drift::{Drift, since_it_serves};
+use super::drift::{Drift, is_judged, since_it_serves};
 use super::gates::Held;
 use super::records::{record_windows, window_end};
 use super::{Reconcile, Stop};
 use crate::conditions::{Conditions, Truth};
 use crate::jobs::{self, Without};
 use crate::{Plan, Problem, pods};
+
+/// How long an evaluation may take to start before it is said that it does not: each window has one.
+const COMING: SignedDuration = SignedDuration::from_mins(2);
 
 impl Reconcile<'_> {
     fn conditions(&self) -> Conditions<'_> {
@@ -63,7 +67,13 @@ impl Reconcile<'_> {
             });
         let reconciling = newest.is_none() && !stalled;
         let (ready, reason, said) = evaluation(newest, held_up);
-        let (is_drifted, verdict, message) = drifted(drift, newest, &said);
+        let is_known = (status.reference.as_deref())
+            .is_some_and(|serving| since_it_serves(serving, &status.windows).any(is_judged));
+        let (is_drifted, verdict, message) = if is_known {
+            drifted(drift, newest, &said)
+        } else {
+            (Truth::Unknown, reason.clone(), said.clone())
+        };
         let (trains, held, why) = retraining.said();
         // What keeps windows from being judged comes first; else what keeps drift from being answered.
         let (stalled, stalled_by, stalled_why) = match retraining {
@@ -84,7 +94,7 @@ impl Reconcile<'_> {
             .with(condition::READY, ready, &reason, &said)
             .with(condition::RECONCILING, reconciling, &reason, &said)
             .with(condition::STALLED, stalled, &stalled_by, stalled_why)
-            .with(condition::DRIFTED, is_drifted, verdict, &message)
+            .with(condition::DRIFTED, is_drifted, &verdict, &message)
             .with(condition::RETRAINING, trains, held, why)
             .finish();
     }
@@ -94,6 +104,11 @@ impl Reconcile<'_> {
         let recorded = status.windows.last().map(|window| window.end);
         let mut newer = self.observed.jobs.iter();
         let job = newer.find(|job| window_end(job) > recorded && !jobs::has_ended(job))?;
+        // A node may be on its way.
+        let made = job.metadata.creation_timestamp.as_ref()?;
+        if self.now.duration_since(made.0) < COMING {
+            return None;
+        }
         self.pods_of(job).find_map(pods::problem).or_else(|| {
             match jobs::without_pods(job, self.pods_of(job), self.now)? {
                 Without::Refused(problem) => Some(problem),
@@ -154,7 +169,7 @@ fn drifted(
     drift: Option<&Drift>,
     newest: Option<&WindowStatus>,
     said: &str,
-) -> (bool, &'static str, String) {
+) -> (Truth, String, String) {
     match drift {
         Some(drift) => {
             let reason = match drift.cause {
@@ -167,18 +182,21 @@ fn drifted(
             } else {
                 format!("{count} windows")
             };
-            (true, reason, format!("{cause} in {windows}: {said}"))
+            let newest = drift.windows.first();
+            let said = newest.map_or(said, |window| window.message.as_str());
+            let message = format!("{cause} in {windows}: {said}");
+            (Truth::True, reason.to_owned(), message)
         }
         None if newest.is_some_and(WindowStatus::has_drifted) => (
-            false,
-            "Drifting",
+            Truth::False,
+            "Drifting".to_owned(),
             format!(
                 "the newest window drifted, and fewer windows did than spec.triggerWhen asks for: {said}"
             ),
         ),
         None => (
-            false,
-            "NoDrift",
+            Truth::False,
+            "NoDrift".to_owned(),
             "fewer windows drifted than spec.triggerWhen asks for".to_owned(),
         ),
     }

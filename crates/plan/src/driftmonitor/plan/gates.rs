@@ -126,6 +126,8 @@ impl Reconcile<'_> {
             .training_jobs
             .iter()
             .map(AsRef::as_ref)
+            // One that is suspended, and that no monitor asked for, trains nothing: it is somebody's for another time.
+            .filter(|job| !job.spec.suspend || asked.contains_key(&job.name_any()))
             .filter(|job| !is_finished(job))
             .collect();
         let Some(first) = running.first() else {
@@ -160,7 +162,7 @@ impl Reconcile<'_> {
         let newer = self.observed.versions.iter().filter(|version| {
             version.spec.version > watched.version.spec.version
                 && refused(version).is_none()
-                && !watched.is_quarantined(&version.name_any())
+                && !watched.is_quarantined(version)
         });
         let in_hand = newer.filter_map(|version| {
             let name = version.name_any();

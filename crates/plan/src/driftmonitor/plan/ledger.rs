@@ -90,7 +90,10 @@ impl Reconcile<'_> {
         let ended = status.filter(|status| status.is_finished());
         if entry.ended.is_none() {
             match (job, ended) {
-                (Some(_), None) => return,
+                (Some(job), None) => {
+                    entry.gpu_seconds = self.taken(job);
+                    return;
+                }
                 (Some(_), Some(status)) => {
                     entry.ended = Some(status.completion_time.unwrap_or(self.now));
                     entry.gpu_seconds = status.gpu_seconds.unwrap_or(0);
@@ -148,7 +151,7 @@ impl Reconcile<'_> {
 /// What became of a version, once that is settled.
 fn outcome(watched: &Watched<'_>, all: &[WindowStatus], version: &ModelVersion) -> Option<Outcome> {
     let name = version.name_any();
-    if watched.is_quarantined(&name) {
+    if watched.is_quarantined(version) {
         return Some(Outcome::RolledBack);
     }
     if name == watched.version.name_any() {

@@ -7,6 +7,7 @@ use windlass_api::{Address, ModelDeployment, ModelVersion, Stored};
 use super::{Reconcile, Stop};
 use crate::driftmonitor::schedule::Schedule;
 use crate::driftmonitor::tenures::{Tenure, tenures};
+use crate::modelversion::fingerprint;
 use crate::{Problem, pods};
 
 /// Clocks of two operators may differ by so much.
@@ -38,11 +39,13 @@ impl Watched<'_> {
         status.is_some_and(|status| status.bake.is_some())
     }
 
-    /// Whether a version was taken back.
-    pub fn is_quarantined(&self, version: &str) -> bool {
+    /// Whether a version was taken back, or another of its fingerprint: it is not tried.
+    pub fn is_quarantined(&self, version: &ModelVersion) -> bool {
         let status = self.deployment.status.iter();
         let mut entries = status.flat_map(|status| &status.quarantine);
-        entries.any(|entry| entry.version == version)
+        entries.any(|entry| {
+            entry.version == version.name_any() || entry.fingerprint == fingerprint(version)
+        })
     }
 }
 

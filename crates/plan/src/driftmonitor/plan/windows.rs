@@ -177,7 +177,7 @@ impl Reconcile<'_> {
             }
             plan.notes.push(Note::warning(
                 "WindowsPassedOver",
-                format!("{windows} windows, which ended from {first} to {last}, were passed over: while they could not be looked at, more ended than spec.window.maxCatchUp"),
+                format!("{windows} windows, which ended from {first} to {last}, were passed over: there was nothing to compare them with, or more of them ended while none could be looked at than spec.window.maxCatchUp"),
             ));
             plan.status.passed_over = Some(found);
         }

@@ -2,6 +2,7 @@
 
 use kube::ResourceExt;
 use serde_json::json;
+use windlass_api::agent::WindowVerdict;
 use windlass_api::condition::{DRIFTED, READY, RETRAINING, STALLED};
 use windlass_api::{CAUSE, TriggerCause, asked};
 
@@ -133,7 +134,23 @@ fn broken_data_never_calls_training_though_it_drifted_before() {
             world.said(RETRAINING)
         );
         world.window("Drifted");
+        let is_broken = matches!(verdict, "DataBroken" | "Failed");
+        assert_eq!(world.made.len(), usize::from(!is_broken), "{verdict}");
+        world.window("Drifted");
         assert_eq!(world.made.len(), 1, "{verdict}: {}", world.said(RETRAINING));
+        let span = world.training_jobs[0].spec.window.clone();
+        let start = span.expect("its windows").start;
+        let known = world.known();
+        let mut broken = known.iter().filter(|one| {
+            matches!(
+                one.verdict,
+                WindowVerdict::DataBroken | WindowVerdict::Failed
+            )
+        });
+        assert!(
+            broken.all(|one| one.end <= start),
+            "{verdict}: nothing broken is trained on"
+        );
     }
 }
 

@@ -207,6 +207,11 @@ fn an_evaluation_that_cannot_start_is_told() {
     let name = world.sides[0].jobs[0].name_any();
     let its = [("batch.kubernetes.io/job-name".to_owned(), name)].into();
     world.sides[0].pods = vec![Arc::new(waiting(pod("p", &its), "ImagePullBackOff"))];
+    world.now += 119;
+    let writes = world.writes;
+    world.settle();
+    assert_eq!(world.writes, writes, "it may be on its way");
+    world.now += 1;
     world.settle();
     assert!(
         world.said(STALLED).starts_with("True ImageNotFound"),

@@ -8,9 +8,9 @@ use windlass_api::{
 };
 use windlass_statistics::proportion::Proportion;
 
-use super::{Reconcile, replicas};
+use super::{Reconcile, replicas, seen};
 use crate::modeldeployment::analysis;
-use crate::modeldeployment::evidence::{LEAST_LIMIT, allowed_errors, record_bake};
+use crate::modeldeployment::evidence::{LEAST_LIMIT, allowed_errors, record_bake, write_bake};
 use crate::modeldeployment::stages::span;
 use crate::{Note, Plan};
 
@@ -141,7 +141,9 @@ impl Reconcile<'_> {
         self.observed.monitors.iter().find_map(|monitor| {
             let status = monitor.status.as_ref()?;
             let newest = status.windows.last()?;
-            let is_of_it = newest.version == name && newest.start >= bake.since;
+            // A window that a promotion cuts begins with the second of it.
+            let began = bake.since.as_second();
+            let is_of_it = newest.version == name && newest.start.as_second() >= began;
             (is_of_it && is_true(&status.conditions, condition::DRIFTED)).then(|| {
                 format!(
                     "the DriftMonitor {} finds since then: {}",
@@ -161,7 +163,11 @@ impl Reconcile<'_> {
         plan: &mut Plan<ModelDeploymentStatus>,
     ) {
         let (name, old) = (stable.name_any(), bake.version.clone());
-        self.condemn(stable, why, plan);
+        let mut known = bake.clone();
+        if let Some(share) = &self.observed.bake {
+            write_bake(share, &mut known, self.now);
+        }
+        self.condemn(stable, why, seen(&known), plan);
         let again = format!("{name} was taken back, and it serves again");
         self.note_event(plan, &old, Action::Promoted, &again);
         plan.status.bake = None;

@@ -229,6 +229,11 @@ impl Reconcile<'_> {
             ""
         };
         let message = match self.stage(canary) {
+            // Who has how much of the traffic changes with each pod that comes, and is told once they are there.
+            Some(_) if canary.step_started.is_none() => format!(
+                "{version} is tried, step {}: {said}{held_up}{in_place}",
+                canary.step + 1
+            ),
             Some(_) => format!(
                 "{version} is tried, step {}, {}% of the traffic: {said}{held_up}{in_place}",
                 canary.step + 1,

@@ -2,16 +2,21 @@
 
 use kube::ResourceExt;
 use windlass_api::{
-    Action, ModelDeploymentStatus, ModelVersion, Quarantined, RolloutOutcome, RolloutRecord,
+    Action, CanaryStatus, ModelDeploymentStatus, ModelVersion, Quarantined, RolloutOutcome,
+    RolloutRecord, SeenThen,
 };
 
-use super::{Reconcile, short};
+use super::{Reconcile, seen, short};
 use crate::modeldeployment::children;
 use crate::modelversion::fingerprint;
-use crate::{Child, Note, Plan, Step};
+use crate::{Child, Note, Plan, Step, digest};
 
-/// Records of quarantine that are kept.
-const KEPT_QUARANTINE: usize = 50;
+/// Versions in quarantine that are known: what is forgotten may be tried again.
+const KEPT_QUARANTINE: usize = 500;
+/// Of these, the newest, whose reasons are kept whole.
+const KEPT_REASONS: usize = 50;
+/// Bytes of the others' reasons.
+const SHORT_REASON: usize = 100;
 
 impl Reconcile<'_> {
     pub(super) fn is_quarantined(&self, version: &ModelVersion) -> bool {
@@ -39,6 +44,7 @@ impl Reconcile<'_> {
         &self,
         stable: &ModelVersion,
         target: &ModelVersion,
+        canary: CanaryStatus,
         why: &str,
         plan: &mut Plan<ModelDeploymentStatus>,
     ) {
@@ -46,7 +52,7 @@ impl Reconcile<'_> {
         // The steps so far would make more of it.
         let doomed = children::deployment_name(self.deployment, target);
         plan.steps.retain(|step| !matches!(step, Step::Apply(Child::Deployment(child)) if child.name_any() == doomed));
-        self.condemn(target, why, plan);
+        self.condemn(target, why, seen(&self.with_evidence(canary)), plan);
         plan.status.canary = None;
         plan.notes.push(Note::warning(
             "RolledBack",
@@ -57,17 +63,19 @@ impl Reconcile<'_> {
         ));
     }
 
-    /// Writes down that a version was taken back, why, and that it is not to be tried again.
+    /// Writes down that a version was taken back, why, on what was seen, and that it is not to be tried again.
     pub(super) fn condemn(
         &self,
         version: &ModelVersion,
         why: &str,
+        seen: SeenThen,
         plan: &mut Plan<ModelDeploymentStatus>,
     ) {
         let (name, fingerprint) = (version.name_any(), fingerprint(version).to_owned());
-        self.note_event(plan, &name, Action::RolledBack, why);
+        let evidence = Some(digest::of(&seen));
+        self.note_decision(plan, &name, Action::RolledBack, why, evidence.clone());
         let also = format!("its fingerprint, {fingerprint}, is not tried again");
-        self.note_event(plan, &name, Action::Quarantined, &also);
+        self.note_decision(plan, &name, Action::Quarantined, &also, evidence);
         let all = &mut plan.status.quarantine;
         all.push(Quarantined {
             version: name.clone(),
@@ -76,11 +84,17 @@ impl Reconcile<'_> {
             time: self.now,
         });
         all.drain(..all.len().saturating_sub(KEPT_QUARANTINE));
+        let older = all.len().saturating_sub(KEPT_REASONS);
+        for entry in &mut all[..older] {
+            let end = entry.reason.floor_char_boundary(SHORT_REASON);
+            entry.reason.truncate(end);
+        }
         plan.status.last_rollout = Some(RolloutRecord {
             version: name,
             outcome: RolloutOutcome::RolledBack,
             message: short(why),
             time: self.now,
+            seen: Some(seen),
         });
     }
 }

@@ -17,8 +17,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use kube::ResourceExt;
 use windlass_api::{
-    Action, CanaryStatus, ModelDeploymentStatus, ModelVersion, RolloutOutcome, RolloutRecord,
-    StableStatus, Strategy, Surge,
+    Action, AnalysisMetric, CanaryStatus, ModelDeploymentStatus, ModelVersion, RolloutOutcome,
+    RolloutRecord, StableStatus, Strategy, Surge,
 };
 
 pub(super) use next::Next;
@@ -27,11 +27,11 @@ use sizes::{Sizes, share};
 use super::made::Made;
 use super::traffic::Split;
 use super::words::{began, held, lasts};
-use super::{Reconcile, replicas};
+use super::{Reconcile, replicas, seen};
 use crate::modeldeployment::children;
 use crate::modeldeployment::evidence::{Evidence, is_due};
 use crate::modeldeployment::stages::{Stage, stages_digest};
-use crate::{Note, Plan, Problem, pods};
+use crate::{Note, Plan, Problem, digest, pods};
 
 /// How often a roll-out is looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(2);
@@ -124,18 +124,16 @@ impl Reconcile<'_> {
             }
             Next::Pass(said) => {
                 if self.pass(pair, &mut canary, said, plan) {
-                    let evidence = canary.analysis.unwrap_or_default();
-                    self.promote(stable, target, &evidence, plan);
+                    self.promote(stable, target, canary, plan);
                     return Ok(());
                 }
             }
             Next::Promote => {
-                let evidence = canary.analysis.unwrap_or_default();
-                self.promote(stable, target, &evidence, plan);
+                self.promote(stable, target, canary, plan);
                 return Ok(());
             }
             Next::RollBack(why) => {
-                self.roll_back(stable, target, &why, plan);
+                self.roll_back(stable, target, canary, &why, plan);
                 return Ok(());
             }
             Next::HoldUp(why) => self.hold_up(&mut canary, why),
@@ -146,7 +144,10 @@ impl Reconcile<'_> {
             }
             Next::Resume => self.resume(&mut canary, plan),
         }
-        self.foretell(self.split(&canary, stable, target), plan);
+        // A Service that names the other one is yet to be made so.
+        if canary.failure.is_none() {
+            self.foretell(self.split(&canary, stable, target), plan);
+        }
         // Where something is written anyway, it is too: after a restart of the operator it goes on from there.
         let is_written = self.before.canary.as_ref() != Some(&canary)
             || (self.has_moved(&canary) && is_due(canary.recorded, began(&canary), self.now));
@@ -346,6 +347,14 @@ impl Reconcile<'_> {
         self.observed.evidence.as_ref().filter(|_| is_same)
     }
 
+    /// The canary with all that is known of it.
+    pub(super) fn with_evidence(&self, mut canary: CanaryStatus) -> CanaryStatus {
+        if let Some(evidence) = self.evidence(&canary) {
+            evidence.write(&self.deployment.spec.rollout, &mut canary, self.now);
+        }
+        canary
+    }
+
     fn has_moved(&self, canary: &CanaryStatus) -> bool {
         let evidence = self.evidence(canary);
         evidence.is_some_and(|evidence| evidence.has_moved(canary))
@@ -371,6 +380,14 @@ impl Reconcile<'_> {
         let of_canary = replicas::answering(self.child_of(&canary.version));
         let (_, all) = replicas::total(&self.observed.children);
         share(of_canary, all - of_canary)
+    }
+
+    /// Whether Prometheus is asked of one that gets no traffic until it gets all.
+    fn is_asked_of(&self) -> bool {
+        let rollout = &self.deployment.spec.rollout;
+        let mut checks = rollout.analysis.iter();
+        rollout.strategy == Strategy::BlueGreen
+            && checks.any(|check| check.metric == AnalysisMetric::Prometheus)
     }
 
     /// Whether the canary is compared with the stable version before it takes all the traffic: only where both have some.
@@ -402,11 +419,14 @@ impl Reconcile<'_> {
         &self,
         stable: &ModelVersion,
         target: &ModelVersion,
-        evidence: &str,
+        canary: CanaryStatus,
         plan: &mut Plan<ModelDeploymentStatus>,
     ) {
         let name = target.name_any();
-        self.note_event(plan, &name, Action::Promoted, evidence);
+        let canary = self.with_evidence(canary);
+        let (seen, evidence) = (seen(&canary), canary.analysis.unwrap_or_default());
+        let digest = Some(digest::of(&seen));
+        self.note_decision(plan, &name, Action::Promoted, &evidence, digest);
         let why = format!("{name} serves in its place");
         self.note_event(plan, &stable.name_any(), Action::Retired, &why);
         plan.status.bake = self.bake(stable);
@@ -422,8 +442,9 @@ impl Reconcile<'_> {
         plan.status.last_rollout = Some(RolloutRecord {
             version: name.clone(),
             outcome: RolloutOutcome::Promoted,
-            message: evidence.to_owned(),
+            message: evidence.clone(),
             time: self.now,
+            seen: Some(seen),
         });
         plan.notes.push(Note::normal(
             "Promoted",

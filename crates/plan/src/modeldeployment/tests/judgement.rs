@@ -103,6 +103,7 @@ fn found(
         steps: 2,
         is_last,
         is_over: false,
+        is_compared: true,
     };
     judge(checks, &seen, 100)
 }
@@ -129,7 +130,12 @@ fn who_is_to_take_all_has_to_have_shown_that_it_is_no_worse() {
             traffic(8000, 80, 0),
             "Wait",
         ),
-        ("alone", traffic(800, 0, 0), traffic(0, 0, 0), "Good"),
+        (
+            "alone, and no latency to compare with",
+            traffic(800, 0, 0),
+            traffic(0, 0, 0),
+            "Wait",
+        ),
         (
             "alone, and wrong",
             traffic(50, 25, 0),
@@ -511,6 +517,7 @@ fn a_canary_whose_stable_version_has_gone_is_judged_by_itself() {
             steps: 1,
             is_last: true,
             is_over: false,
+            is_compared: true,
         };
         judge(&checks, &seen, 100)
     };

@@ -74,6 +74,7 @@ fn decided(times: f64, sigma: f64, number: u64) -> (u64, u64, u64) {
                 steps: 1,
                 is_last: true,
                 is_over: false,
+                is_compared: true,
             };
             match judge(&checks, &seen, 1) {
                 Finding::Harm(_) => harmed += 1,

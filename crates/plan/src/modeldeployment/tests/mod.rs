@@ -7,6 +7,7 @@ mod latencies;
 mod pods;
 mod policies;
 mod properties;
+mod records;
 mod restarts;
 mod scaling;
 mod strategies;

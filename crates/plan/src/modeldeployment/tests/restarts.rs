@@ -59,6 +59,7 @@ fn decided(share: f64, restarted: f64, number: u64) -> (u32, u32, u32) {
                 steps: 1,
                 is_last: true,
                 is_over: false,
+                is_compared: true,
             };
             match judge(&rollout.analysis, &seen, 1) {
                 Finding::Harm(_) => {

@@ -587,8 +587,14 @@ fn drift_after_the_promotion_gives_the_traffic_back_and_older_drift_does_not() {
         ("2026-12-01T00:00:00Z", "churn-2", "churn-1"),
         ("2025-01-01T00:00:00Z", "churn-2", "churn-2"),
         ("2026-12-01T00:00:00Z", "churn-1", "churn-2"),
+        // The very second of the promotion, which is told more finely.
+        ("2026-11-15T00:00:00Z", "churn-2", "churn-1"),
+        ("2026-11-14T23:59:59Z", "churn-2", "churn-2"),
     ] {
         let mut world = baking();
+        let status = &mut Arc::make_mut(&mut world.observed.deployment).status;
+        let bake = status.as_mut().and_then(|status| status.bake.as_mut());
+        bake.expect("it bakes").since = "2026-11-15T00:00:00.7Z".parse().expect("a time");
         world.observed.monitors = vec![Arc::new(monitor(start, of))];
         world.settle();
         assert_eq!(world.stable().as_deref(), Some(expected), "{start} {of}");

@@ -42,6 +42,27 @@ fn a_roll_out_of_two_steps_takes_five_statuses_and_three_changes_of_deployments(
 }
 
 #[test]
+fn pods_that_get_ready_one_by_one_are_one_write() {
+    let mut world = World::serving(json!({"replicas": 5, "rollout": {
+        "steps": [{"weight": 50, "hold": "20s"}], "minRequests": 10,
+    }}));
+    world.add(version(2, '2', Some("Pass"))).reconcile();
+    world.sync();
+    let writes = world.writes;
+    for _ in 0..4 {
+        world.ready(2, 1).wait(1).settle();
+        assert_eq!(world.writes, writes, "{}", world.said(READY));
+    }
+    world.ready(2, 1).wait(1).settle();
+    assert_eq!(world.writes, writes + 1);
+    assert!(
+        world.said(READY).contains("50% of the traffic"),
+        "{}",
+        world.said(READY)
+    );
+}
+
+#[test]
 fn pods_that_are_coming_are_counted_with_what_is_written_next_or_after_a_while() {
     let mut world = tried();
     world.reconcile();

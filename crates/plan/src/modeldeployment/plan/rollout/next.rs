@@ -50,10 +50,11 @@ pub(in crate::modeldeployment::plan) enum Next<'a> {
 
 impl Reconcile<'_> {
     fn judge(&self, canary: &CanaryStatus) -> Finding {
-        if !self.is_analysed() {
+        let rollout = &self.deployment.spec.rollout;
+        let (is_compared, is_asked) = (self.is_analysed(), self.is_asked_of());
+        if !is_compared && !is_asked {
             return Finding::Good("all its pods are ready".to_owned());
         }
-        let rollout = &self.deployment.spec.rollout;
         let stable = self.before.stable.as_ref();
         let of = |version: &str| {
             let traffic = self.observed.traffic.get(version);
@@ -78,12 +79,14 @@ impl Reconcile<'_> {
             steps: self.stages.len(),
             is_last: usize::try_from(canary.step).is_ok_and(|at| at + 1 >= self.stages.len()),
             is_over: self.stage(canary).is_none(),
+            is_compared,
         };
-        analysis::judge(
-            &rollout.analysis,
-            &seen,
-            rollout.min_requests.unsigned_abs(),
-        )
+        let least = if is_compared {
+            rollout.min_requests.unsigned_abs()
+        } else {
+            0
+        };
+        analysis::judge(&rollout.analysis, &seen, least)
     }
 
     /// What comes next, told from how far the canary is, whether its pods are ready and how it does.
