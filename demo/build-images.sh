@@ -91,11 +91,22 @@ for name in windlass windlass-agent; do
   variable=${variable//-/_}
   binary=${!variable:-}
   if [[ -n $binary ]]; then
-    ingredients=("$binary")
+    programs=("$binary")
+    # What the agent goes on as beside a model server.
+    proxy=$(dirname "$binary")/windlass-proxy
+    if [[ $name == windlass-agent && -f $proxy ]]; then
+      programs+=("$proxy")
+    fi
+    ingredients=("${programs[@]}")
     # Without what a debugger would read, which is a third of the agent: it is copied into every trainer's pod.
-    stripped=$out/$name.stripped
-    strip --strip-all -o "$stripped" "$binary"
-    make_image "$name" scratch --binary "$stripped:/$name" --entrypoint "/$name"
-    rm "$stripped"
+    files=()
+    mkdir -p "$out/$name.stripped"
+    for program in "${programs[@]}"; do
+      stripped=$out/$name.stripped/$(basename "$program")
+      strip --strip-all -o "$stripped" "$program"
+      files+=(--binary "$stripped:/$(basename "$program")")
+    done
+    make_image "$name" scratch "${files[@]}" --entrypoint "/$name"
+    rm -r "$out/$name.stripped"
   fi
 done

@@ -31,6 +31,7 @@ pub mod install;
 pub mod lineage;
 pub mod objects;
 pub mod profile;
+pub mod program;
 pub mod proxy;
 pub mod publish;
 pub mod report;

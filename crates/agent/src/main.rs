@@ -1,30 +1,25 @@
 //! `windlass-agent`: what runs beside a user's trainer and model server, and on a laptop.
 
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::error;
-use tracing_subscriber::EnvFilter;
+use tracing::debug;
+use windlass_agent::program::{self, To, end, quietly};
 use windlass_agent::report::OrFail;
 use windlass_agent::{
     audit, cache, card, check, delete, digest, drift, evaluate, fetch, install, lineage, profile,
     proxy, publish, report, run, verify,
 };
-use windlass_api::agent::environment::REPORT_BYTES;
-use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
+use windlass_api::agent::{FailureReason, FailureReport};
 
 /// Runs beside a user's trainer and model server, and on a laptop.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct CommandLine {
-    /// File that the report is written to; without it `/dev/termination-log`, or standard output where that is absent.
-    #[arg(long, global = true, value_name = "PATH")]
-    termination_message: Option<PathBuf>,
-    /// How many bytes the report may have.
-    #[arg(long, global = true, env = REPORT_BYTES, default_value_t = MAX_REPORT_BYTES, value_name = "BYTES")]
-    report_bytes: usize,
+    #[command(flatten)]
+    to: To,
     #[command(subcommand)]
     command: Command,
 }
@@ -65,35 +60,25 @@ enum Command {
     Card(card::Arguments),
 }
 
+/// The proxy as a program of its own, beside this one.
+const PROXY: &str = "windlass-proxy";
+
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
-        )
-        .with_writer(std::io::stderr)
-        .init();
-    let line = match CommandLine::try_parse() {
+    program::log();
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|command| command == "proxy")
+    {
+        become_the_proxy();
+    }
+    let line: CommandLine = match program::parsed() {
         Ok(line) => line,
-        Err(problem) if !problem.use_stderr() => problem.exit(),
-        Err(problem) => {
-            let failure = report::failure(FailureReason::InvalidArguments, problem.to_string());
-            let to = To {
-                path: termination_message_of(std::env::args_os()),
-                bytes: report_bytes_of(std::env::var(REPORT_BYTES).ok().as_deref()),
-            };
-            return end(&Err(failure), &to);
-        }
+        Err(end) => return end,
     };
-    let to = To {
-        path: line.termination_message,
-        bytes: line.report_bytes,
-    };
-    let runtime = match tokio::runtime::Runtime::new() {
+    let to = line.to;
+    let runtime = match program::runtime(&to) {
         Ok(runtime) => runtime,
-        Err(problem) => {
-            let failure = report::failure(FailureReason::Internal, problem.to_string());
-            return end(&Err(failure), &to);
-        }
+        Err(end) => return end,
     };
     let outcome = match line.command {
         Command::Install(arguments) => return quietly(install::run(&arguments)),
@@ -144,12 +129,6 @@ fn main() -> ExitCode {
     end(&outcome, &to)
 }
 
-/// Where the report goes, and how many bytes it may have there.
-struct To {
-    path: Option<PathBuf>,
-    bytes: usize,
-}
-
 /// The command's outcome, unless the agent is told to stop first. In a container the agent is the first process,
 /// which no signal ends that it does not listen to.
 async fn unless_told_to_stop<T>(
@@ -169,52 +148,14 @@ async fn unless_told_to_stop<T>(
     ))
 }
 
-/// Writes the report and says how the program ends.
-fn end(outcome: &Result<Report, FailureReport>, to: &To) -> ExitCode {
-    let report = match outcome.clone() {
-        Ok(report) => report,
-        Err(failure) => {
-            error!(reason = ?failure.reason, "{}", failure.message);
-            Report::Failure(failure)
-        }
+/// Goes on as the proxy's own program, where it lies beside this one: beside every model server there is a proxy, and of a
+/// program that can do all that the agent does most pages in memory would be of no use to it.
+fn become_the_proxy() {
+    let Ok(program) = std::env::current_exe().map(|agent| agent.with_file_name(PROXY)) else {
+        return;
     };
-    let report = report::fit(report, to.bytes);
-    if let Err(problem) = report::write(&report, to.path.as_deref()) {
-        error!("the report could not be written: {problem}");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::from(report::exit_code(&report))
-}
-
-/// The end of a command that writes no report.
-fn quietly(outcome: Result<(), FailureReport>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            error!(reason = ?failure.reason, "{}", failure.message);
-            ExitCode::from(report::exit_code(&Report::Failure(failure)))
-        }
-    }
-}
-
-/// The report's limit when the arguments could not be parsed.
-fn report_bytes_of(variable: Option<&str>) -> usize {
-    variable
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(MAX_REPORT_BYTES)
-}
-
-/// The report's path in arguments that could not be parsed.
-fn termination_message_of(arguments: impl Iterator<Item = std::ffi::OsString>) -> Option<PathBuf> {
-    let mut arguments = arguments.take_while(|argument| argument != "--");
-    while let Some(argument) = arguments.next() {
-        let text = argument.to_string_lossy();
-        if text == "--termination-message" {
-            return arguments.next().map(PathBuf::from);
-        }
-        if let Some(path) = text.strip_prefix("--termination-message=") {
-            return Some(PathBuf::from(path));
-        }
-    }
-    None
+    let arguments = std::env::args_os().skip(2);
+    // It returns only where that cannot be.
+    let why = std::process::Command::new(&program).args(arguments).exec();
+    debug!("{}: {why}; this program is the proxy", program.display());
 }
