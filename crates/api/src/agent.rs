@@ -428,9 +428,13 @@ pub enum WindowVerdict {
 pub struct ColumnDrift {
     /// Name of the column; `prediction` for the model's answer.
     pub column: String,
-    /// Population Stability Index against the reference, its bias at this size taken off.
-    pub psi: f64,
-    /// Lower confidence bound of `psi`.
+    /// By what distance: `PSI`, `KolmogorovSmirnov` and so on.
+    #[serde(default = "default_method")]
+    pub method: String,
+    /// The distance from the reference, its bias at this size taken off.
+    #[serde(alias = "psi")]
+    pub value: f64,
+    /// Lower confidence bound of the distance.
     pub lower: f64,
     /// The threshold that `lower` has to pass to be drift.
     pub threshold: f64,
@@ -438,6 +442,10 @@ pub struct ColumnDrift {
     pub drifted: bool,
     /// What moved, in words: `mean 3.1 → 24.8`.
     pub moved: String,
+}
+
+fn default_method() -> String {
+    "PSI".to_owned()
 }
 
 /// Performance with labels in one window.

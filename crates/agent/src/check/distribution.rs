@@ -212,7 +212,7 @@ impl<'a> Seen<'a> {
             let drift = column.tally.drift(max_psi, CONFIDENCE);
             info!(
                 column = name,
-                psi = drift.psi,
+                psi = drift.value,
                 lower = drift.lower,
                 "{}",
                 drift.moved
@@ -220,7 +220,7 @@ impl<'a> Seen<'a> {
             if drift.drifted {
                 wrong.push(format!(
                     "'{name}' has moved ({}): its PSI is {:.2}, at least {:.2}",
-                    drift.moved, drift.psi, drift.lower
+                    drift.moved, drift.value, drift.lower
                 ));
             }
         }

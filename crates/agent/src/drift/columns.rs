@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::ArrayRef;
 use windlass_api::agent::{ColumnDrift, ColumnProfile, Distribution, FailureReport, Profile};
 use windlass_statistics::bins;
+use windlass_statistics::drift::method::Method;
 use windlass_statistics::mean::Mean;
 use windlass_statistics::psi::{Categories, Psi};
 
@@ -149,7 +150,8 @@ impl<'a> Tally<'a> {
         let lower = psi.lower(confidence);
         ColumnDrift {
             column,
-            psi: psi.value,
+            method: Method::Psi.name().to_owned(),
+            value: psi.value,
             lower,
             threshold,
             drifted: lower > threshold,

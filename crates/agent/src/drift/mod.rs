@@ -12,6 +12,7 @@
 pub(crate) mod columns;
 mod payloads;
 mod performance;
+pub mod results;
 
 use std::collections::BTreeMap;
 
@@ -233,7 +234,7 @@ fn decide(
             .map(|column| {
                 format!(
                     "{} ({}, PSI {:.2})",
-                    column.column, column.moved, column.psi
+                    column.column, column.moved, column.value
                 )
             })
             .collect();
@@ -248,7 +249,7 @@ fn decide(
     if let (Some(prediction), true) = (prediction, arguments.prediction_threshold.is_some()) {
         why.push(format!(
             "the predictions have drifted ({}, PSI {:.2})",
-            prediction.moved, prediction.psi
+            prediction.moved, prediction.value
         ));
     }
     if let Some(Performance {

@@ -21,6 +21,7 @@ mod divergence;
 pub mod expected;
 mod gaps;
 pub mod levels;
+pub mod method;
 pub mod quality;
 pub mod shift;
 pub mod spread;

@@ -2,7 +2,6 @@
 
 use super::decide::Column;
 use super::quality::{Finding, Problem};
-use super::table::Distance;
 use crate::float;
 use crate::mean::Mean;
 use crate::psi::Categories;
@@ -164,18 +163,6 @@ pub fn of_finding(finding: &Finding) -> String {
     column.map_or(said.clone(), |column| format!("{column}: {said}"))
 }
 
-/// A distance's name, as people write it.
-pub fn name(distance: Distance) -> &'static str {
-    match distance {
-        Distance::Psi => "PSI",
-        Distance::JensenShannon => "Jensen-Shannon",
-        Distance::Hellinger => "Hellinger",
-        Distance::ChiSquare => "chi-square effect",
-        Distance::CramersV => "Cramér's V",
-        Distance::TotalVariation => "total variation",
-    }
-}
-
 fn named(levels: &[&str]) -> String {
     let first: Vec<String> = levels
         .iter()
@@ -225,6 +212,7 @@ fn short(value: f64) -> String {
 mod tests {
     use super::*;
     use crate::Interval;
+    use crate::drift::method::Method;
 
     fn numbers(values: &[f64], nulls: u64) -> Numbers {
         Numbers {
@@ -304,7 +292,7 @@ mod tests {
             p_value: 0.0,
             has_drifted: true,
         };
-        let said = line(&column, "mean 3.1 → 24.8", name(Distance::Psi));
+        let said = line(&column, "mean 3.1 → 24.8", Method::Psi.title());
         assert_eq!(said, "temp: mean 3.1 → 24.8, PSI 7.9");
     }
 
