@@ -55,7 +55,7 @@ fn errors_after_the_promotion_give_the_traffic_back(ground: &Ground, load: &Load
         !back.clone().any(|said| said.contains("is tried")),
         "in one step: {said:?}"
     );
-    let of = format!("windlass.dev/version=m-{TURNS}");
+    let of = format!("windlass.dev/version=m-{TURNS},windlass.dev/deployment={BAKED}");
     Bench::until(PATIENCE, "the pods of m-9 are gone", || {
         let pods = ["-n", SPACE, "get", "pods", "-o", "name", "-l", &of];
         ground.bench.kubectl(&pods).is_empty()

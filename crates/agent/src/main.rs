@@ -159,3 +159,15 @@ fn become_the_proxy() {
     let why = std::process::Command::new(&program).args(arguments).exec();
     debug!("{}: {why}; this program is the proxy", program.display());
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_can_be_parsed() {
+        CommandLine::command().debug_assert();
+    }
+}

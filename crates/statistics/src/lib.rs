@@ -5,7 +5,7 @@
 //!   normal ──> proportion (Wilson, Clopper-Pearson, Newcombe) ──────────┼──> metric ──> paired (against a champion, Holm)
 //!          ──> influence (what a row adds) ──looks (two over the rows)──┘
 //!                                              fairness (between groups)       gate (pass, fail, how much more is needed)
-//!          ──> bins, cells ──> drift (distances, columns, windows, quality), psi     histogram (latency quantiles)
+//!          ──> bins, cells, ranks ──> drift (distances, columns, windows, quality), psi     histogram (latency quantiles)
 //! ```
 //!
 //! Rows are slices of one length, labels and predictions in the same order, or come one by one ([`looks`]). A confidence is the two-sided level of
@@ -19,6 +19,7 @@ pub mod cells;
 pub mod classification;
 pub mod drift;
 pub mod fairness;
+pub mod frequent;
 pub mod gate;
 pub mod histogram;
 pub mod influence;
@@ -31,6 +32,7 @@ pub mod paired;
 pub mod proportion;
 pub mod psi;
 pub mod random;
+pub mod ranks;
 pub mod sample;
 pub mod scores;
 pub mod sequential;

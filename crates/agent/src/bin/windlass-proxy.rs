@@ -7,8 +7,10 @@ use windlass_agent::program::{self, To, quietly};
 use windlass_agent::proxy;
 
 /// Stands in front of a model server: measures it and logs payloads.
+///
+/// Its `--version` is the model's: the program's own is the agent's.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "windlass-agent proxy")]
 struct CommandLine {
     #[command(flatten)]
     to: To,
@@ -29,4 +31,16 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(proxy::run(line.proxy));
     runtime.shutdown_background();
     quietly(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_can_be_parsed() {
+        CommandLine::command().debug_assert();
+    }
 }

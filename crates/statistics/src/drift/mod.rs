@@ -16,6 +16,7 @@
 //!
 //! Absent on purpose: rows, files, a clock, and what is done about drift.
 
+pub mod column;
 pub mod decide;
 mod divergence;
 pub mod expected;

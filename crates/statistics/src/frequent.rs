@@ -1,0 +1,153 @@
+//! Names by how often they come, in bounded memory, with Apache DataSketches.
+//!
+//! Exact while there are at most [`MOST`] different ones. From there on the most frequent are kept (Misra & Gries 1982, as
+//! Anderson et al. 2017, "A high-performance algorithm for identifying frequent items in data streams", have it), each with
+//! the least count that it can have had; what is missing there counts to all others. How many different names there were is
+//! told to some 1.6% (HyperLogLog: Flajolet et al. 2007, with the estimator of Lang's historical inverse probability).
+
+use std::collections::BTreeMap;
+
+use datasketches::frequencies::{ErrorType, FrequentItemsSketch};
+use datasketches::common::NumStdDev;
+use datasketches::hll::{HllSketch, HllType, HllUnion};
+
+/// How many different names are counted exactly.
+pub const MOST: usize = MAP * 3 / 4;
+/// Places of the map, of which three quarters are used.
+const MAP: usize = 1 << 14;
+/// The logarithm of how many counters tell how many different names there are.
+const COUNTERS: u8 = 12;
+
+/// How often names came.
+#[derive(Clone, Debug)]
+pub struct Frequent {
+    names: FrequentItemsSketch<String>,
+    distinct: HllSketch,
+}
+
+impl Default for Frequent {
+    fn default() -> Self {
+        Self {
+            names: FrequentItemsSketch::new(MAP).expect("a power of two"),
+            distinct: HllSketch::new(COUNTERS, HllType::Hll8).expect("from 4 to 21"),
+        }
+    }
+}
+
+impl Frequent {
+    /// Takes a name that came so often.
+    pub fn add(&mut self, name: &str, rows: u64) {
+        self.names.update_with_count_ref(name, rows);
+        self.distinct.update(name);
+    }
+
+    /// Takes the names that another has seen.
+    pub fn merge(&mut self, other: &Self) {
+        self.names.merge(&other.names);
+        let mut both = HllUnion::new(COUNTERS).expect("from 4 to 21");
+        both.update(&self.distinct);
+        both.update(&other.distinct);
+        self.distinct = both.to_sketch(HllType::Hll8);
+    }
+
+    /// How many names came, the same ones too.
+    pub fn rows(&self) -> u64 {
+        self.names.total_weight()
+    }
+
+    /// How many different names there were, to some 1.6%; exact where the counts are.
+    pub fn distinct(&self) -> f64 {
+        if self.is_exact() {
+            crate::float(self.names.num_active_items())
+        } else {
+            self.distinct.estimate()
+        }
+    }
+
+    /// How many there were at least, at 95% and one side.
+    pub fn distinct_at_least(&self) -> f64 {
+        if self.is_exact() {
+            self.distinct()
+        } else {
+            self.distinct.lower_bound(NumStdDev::Two)
+        }
+    }
+
+    /// Whether each name is counted exactly.
+    pub fn is_exact(&self) -> bool {
+        self.names.maximum_error() == 0
+    }
+
+    /// The most frequent names, so many at most, with the least that each can have come; of equals, those first in the
+    /// alphabet. Also how often all others came.
+    pub fn levels(&self, most: usize) -> (BTreeMap<String, u64>, u64) {
+        let threshold = 0;
+        let mut rows = self
+            .names
+            .frequent_items_with_threshold(ErrorType::NoFalseNegatives, threshold);
+        rows.sort_by(|one, other| {
+            let by_count = other.lower_bound().cmp(&one.lower_bound());
+            by_count.then_with(|| one.item().cmp(other.item()))
+        });
+        let levels: BTreeMap<String, u64> = rows
+            .into_iter()
+            .take(most)
+            .map(|row| (row.item().clone(), row.lower_bound()))
+            .collect();
+        let named: u64 = levels.values().sum();
+        (levels, self.rows() - named)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::float_cmp)] // exact by construction
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    #[test]
+    fn few_names_are_counted_exactly_however_they_are_parted() {
+        let (mut all, mut parts) = (Frequent::default(), [Frequent::default(), Frequent::default()]);
+        for row in 0..9000_u64 {
+            let name = format!("n{}", row % 700);
+            all.add(&name, 1);
+            parts[usize::from(row % 3 == 0)].add(&name, 1);
+        }
+        let [mut one, other] = parts;
+        one.merge(&other);
+        assert!(one.is_exact() && one.rows() == 9000);
+        assert_eq!(one.levels(1000), all.levels(1000));
+        assert_eq!(one.distinct(), 700.0);
+        let (levels, others) = one.levels(10);
+        assert_eq!((levels.len(), others), (10, 9000 - 130));
+        assert!(levels.contains_key("n0") && !levels.contains_key("n699"), "{levels:?}");
+        assert_eq!(Frequent::default().levels(3), (BTreeMap::new(), 0));
+    }
+
+    /// Zipf's law over 100,000 names.
+    #[test]
+    fn of_a_hundred_thousand_names_the_frequent_ones_are_right() {
+        let mut random = Random::new(8);
+        let harmonic = 100_000_f64.ln();
+        let mut parts: Vec<Frequent> = (0..4).map(|_| Frequent::default()).collect();
+        let mut exact: BTreeMap<u64, u64> = BTreeMap::new();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        for row in 0..400_000_usize {
+            let name = (random.uniform() * harmonic).exp() as u64;
+            *exact.entry(name).or_default() += 1;
+            parts[row / 100_000].add(&name.to_string(), 1);
+        }
+        let mut all = Frequent::default();
+        parts.iter().for_each(|part| all.merge(part));
+        assert!(!all.is_exact());
+        let distinct = crate::float(exact.len());
+        assert!((all.distinct() / distinct - 1.0).abs() < 0.05, "{distinct}");
+        assert!(all.distinct_at_least() < distinct * 1.02);
+        let (levels, others) = all.levels(1000);
+        assert_eq!(levels.values().sum::<u64>() + others, 400_000);
+        for (name, rows) in exact.iter().filter(|(_, rows)| **rows > 400) {
+            let found = levels[&name.to_string()];
+            assert!(found <= *rows && found + 150 >= *rows, "{name}: {found} {rows}");
+        }
+    }
+}
