@@ -119,6 +119,11 @@ fn main() -> ExitCode {
         Command::Profile(arguments) => {
             runtime.block_on(unless_told_to_stop(profile::run(arguments)))
         }
+        Command::Drift(arguments) if arguments.is_by_hand() => {
+            let outcome = runtime.block_on(unless_told_to_stop(drift::by_hand(&arguments)));
+            runtime.shutdown_background();
+            return quietly(outcome.map(|results| println!("{:?}: {}", results.verdict, results.message)));
+        }
         Command::Drift(arguments) => runtime.block_on(unless_told_to_stop(drift::run(arguments))),
         Command::Publish(arguments) => {
             runtime.block_on(unless_told_to_stop(publish::run(arguments)))

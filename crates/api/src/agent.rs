@@ -642,6 +642,24 @@ pub struct Profile {
     pub rows: u64,
     /// The columns in the order of the signature; the model's answer is last, under the name `prediction`.
     pub columns: Vec<ColumnProfile>,
+    /// The column whose rows of one value are not independent, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Parts of the rows by themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<SegmentProfile>,
+}
+
+/// The profile of a part of the rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SegmentProfile {
+    /// The predicate that its rows meet.
+    pub segment: String,
+    /// How many rows.
+    pub rows: u64,
+    /// The columns.
+    pub columns: Vec<ColumnProfile>,
 }
 
 /// The profile of one column.
@@ -655,7 +673,30 @@ pub struct ColumnProfile {
     /// The distribution of the rest.
     #[serde(flatten)]
     pub distribution: Distribution,
+    /// What the rows are worth, where they are not independent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worth: Option<Worth>,
 }
+
+/// By how much variances are larger than those of as many independent rows: design effects, at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Worth {
+    /// How many units they were taken from.
+    pub units: u64,
+    /// Of shares, on average.
+    pub shares: f64,
+    /// The square of their variation coefficient.
+    pub unevenness: f64,
+    /// Of cumulated shares, the largest.
+    pub cumulated: f64,
+    /// Of the mean.
+    pub mean: f64,
+}
+
+/// Values that are counted together: the least, the greatest, their mean, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NumberCell(pub f64, pub f64, pub f64, pub u64);
 
 /// The distribution of a column's values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -671,6 +712,9 @@ pub enum Distribution {
         mean: f64,
         /// Standard deviation.
         standard_deviation: f64,
+        /// The values by rank, finer than bins: `[least, greatest, mean, rows]` of each cell, ascending.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        cells: Vec<NumberCell>,
     },
     /// A category.
     Category {

@@ -1,7 +1,7 @@
 //! `sameDistributionAs`: the columns of an input against the profile of the data that the champion was trained on.
 //!
 //! ```text
-//!   rows ──one stream──> a Tally for each column of the profile (drift::columns) ──> PSI, its lower bound
+//!   rows ──one stream──> a Tally for each column of the profile ──> PSI, its lower bound
 //! ```
 //!
 //! The statistic is that of `drift`: a column has moved when the lower confidence bound of its Population Stability
@@ -21,10 +21,10 @@ use windlass_api::agent::{ColumnProfile, Distribution, Profile};
 
 use super::prepared::Prepared;
 use super::rules::{Rule, What};
+use super::tally::Tally;
 use super::values::{Column, Kind};
 use super::wording::{Finding, counted, example};
 use crate::data::engine::Engine;
-use crate::drift::columns::Tally;
 
 /// Confidence of the bound, one-sided, as `drift` has it by default.
 const CONFIDENCE: f64 = 0.95;

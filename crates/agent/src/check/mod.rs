@@ -23,6 +23,7 @@ mod profiles;
 mod rows;
 mod rules;
 mod source;
+mod tally;
 mod values;
 mod wording;
 

@@ -77,7 +77,11 @@ pub(super) async fn profile(
         .iter()
         .filter_map(|column| Some(by_name.remove(column.name.as_str())?.profile(&column.name)))
         .collect();
-    Ok(Profile { rows, columns })
+    Ok(Profile {
+        rows,
+        columns,
+        ..Profile::default()
+    })
 }
 
 /// Hands each batch of each column to its counter, in the order of the rows.
@@ -297,6 +301,7 @@ impl Binned {
             name: name.to_owned(),
             nulls,
             distribution,
+            worth: None,
         }
     }
 }

@@ -19,9 +19,12 @@ use datafusion::prelude::SessionContext;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use url::Url;
+use windlass_api::agent::{FailureReason, FailureReport};
 
+use super::Reasons;
 use crate::address::Address;
 use crate::arguments::DataFormat;
+use crate::report::{chain, failure};
 
 /// Files beside the data, such as `_SUCCESS`, and empty ones hold no rows.
 pub(crate) fn is_data(file: &ObjectMeta) -> bool {
@@ -68,6 +71,38 @@ pub(crate) fn url_of(root: &ObjectStoreUrl, location: &Path) -> Result<ListingTa
     // A path in a store may itself hold percent signs.
     url.set_path(&format!("/{}", location.as_ref().replace('%', "%25")));
     ListingTableUrl::try_new(url, None)
+}
+
+/// The format of a data set, by the name of its first file: what packs it is at its end, if anything.
+///
+/// # Errors
+/// [`FailureReason::InvalidArguments`], where the name tells nothing; the reason `not_found`.
+pub(crate) async fn guessed(
+    address: &Address,
+    reasons: Reasons,
+) -> std::result::Result<DataFormat, FailureReport> {
+    let files = address.files().await.map_err(|problem| {
+        let message = format!("{}: {}", reasons.what, chain(&problem));
+        failure(reasons.not_found, message)
+    })?;
+    let first = files.iter().find(|file| is_data(file));
+    let name = first.and_then(|file| file.location.filename()).unwrap_or_default();
+    let name = name.to_ascii_lowercase();
+    let packed = [".gz", ".zst", ".bz2", ".xz"];
+    let bare = packed.iter().find_map(|end| name.strip_suffix(end));
+    match bare.unwrap_or(&name).rsplit('.').next() {
+        Some("parquet" | "parq" | "pq") => Ok(DataFormat::Parquet),
+        Some("csv") => Ok(DataFormat::Csv),
+        Some("json" | "jsonl" | "ndjson") => Ok(DataFormat::Json),
+        _ => {
+            let message = format!(
+                "{} at {}: '{name}' does not tell its format: say --format CSV, Parquet or JSON",
+                reasons.what,
+                address.uri()
+            );
+            Err(failure(FailureReason::InvalidArguments, message))
+        }
+    }
 }
 
 /// How a file is packed, by its name.

@@ -14,6 +14,7 @@ pub mod encode;
 pub(crate) mod engine;
 pub(crate) mod file;
 pub mod scan;
+pub(crate) mod stored;
 pub mod tensors;
 
 use std::sync::Arc;
@@ -259,7 +260,7 @@ fn wider(one: &DataType, two: &DataType) -> DataType {
     }
 }
 
-fn aligned(
+pub(crate) fn aligned(
     batch: &RecordBatch,
     schema: &SchemaRef,
 ) -> Result<RecordBatch, arrow::error::ArrowError> {

@@ -265,7 +265,7 @@ impl Scan {
 }
 
 /// That a column is not there, with those that are.
-pub(super) fn no_column(
+pub(crate) fn no_column(
     schema: &SchemaRef,
     name: &str,
     uri: &str,

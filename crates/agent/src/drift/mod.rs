@@ -1,287 +1,271 @@
-//! `windlass-agent drift`: compares a window of traffic with a profile.
+//! `windlass-agent drift`: compares a window of traffic, or any data, with a reference.
 //!
 //! ```text
-//!   payload log ──rows of the window──> columns ──PSI against the profile──> drifted columns ──┐
-//!   labels ──joined on request_id──> metric with interval ─────────────────────────────────────┴─> verdict
+//!   profile (JSON), or data ──> Side ──────────────────────────────┐
+//!   payload log, or data ──reading──> sketches ──beside it──> Side ─┼─> compare (columns) ─┐
+//!                                                                  └─> findings (data) ───┼─> verdict ──> Results
+//!   labels ──joined on request_id──> metric with interval ────────────────────────────────┘      └─> DriftReport, HTML, table
 //! ```
 //!
 //! No data, too few data and broken data are verdicts of their own, never "no drift".
 //!
 //! Absent on purpose: what follows from a verdict (the operator's), and persistence over windows.
 
-pub(crate) mod columns;
+mod arguments;
+mod compare;
+mod findings;
 mod payloads;
 mod performance;
 pub mod results;
+mod sides;
+mod verdict;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use jiff::Timestamp;
-use serde::Serialize;
 use tracing::info;
-use windlass_api::agent::{
-    ColumnDrift, DriftReport, FailureReason, FailureReport, Performance, Report, WindowVerdict,
-};
-use windlass_statistics::metric::Metric;
+use windlass_api::agent::{FailureReason, FailureReport, Profile, Report};
 
+pub use self::arguments::Arguments;
+use self::compare::compare;
+use self::findings::Findings;
+use self::results::{FORMAT, Judged, Results, Segment, Settings};
+use self::sides::Side;
 use crate::address::Address;
-use crate::arguments::{DataFormat, Pair, time};
-use crate::profile::{self, PREDICTION, write_json};
+use crate::arguments::DataFormat;
+use crate::data::file;
+use crate::data::scan::no_column;
+use crate::profile::reading::{Asking, Reading, Told};
+use crate::profile::sketch::Roles;
+use crate::profile::{self, REASONS, write_json};
 use crate::report::{OrFail, failure};
 
-/// How many columns the short report names.
-const TOP: usize = 10;
+/// The payload log's columns with the time of a request, and with its id.
+const TIME: &str = "timestamp";
+const REQUEST_ID: &str = "request_id";
 
-/// Arguments of `windlass-agent drift`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
-    /// Address of the profile that the window is compared with.
-    #[arg(long, value_name = "URI")]
-    pub reference: String,
-    /// Its digest, as it was recorded.
-    #[arg(long, value_name = "sha256:HEX")]
-    pub reference_digest: Option<String>,
-    /// Address of the payload log.
-    #[arg(long, value_name = "URI")]
-    pub payloads: String,
-    /// The model version whose payloads are read.
-    #[arg(long)]
-    pub version: String,
-    /// Start of the window, inclusive.
-    #[arg(long, value_parser = time)]
-    pub window_start: Timestamp,
-    /// End of the window, exclusive.
-    #[arg(long, value_parser = time)]
-    pub window_end: Timestamp,
-    /// With fewer rows nothing is said.
-    #[arg(long, default_value_t = 500)]
-    pub min_samples: u64,
-    /// A column has drifted when the lower bound of its index lies above this.
-    #[arg(long, default_value_t = 0.2)]
-    pub threshold: f64,
-    /// The threshold of one column.
-    #[arg(long = "column-threshold", value_name = "COLUMN=X")]
-    pub column_thresholds: Vec<Pair>,
-    /// The window has drifted when at least this share of its columns has.
-    #[arg(long, default_value_t = 0.3)]
-    pub drifted_share: f64,
-    /// The window has drifted when the predictions have, by this threshold; without it they count as a column.
-    #[arg(long, value_name = "X")]
-    pub prediction_threshold: Option<f64>,
-    /// Address of the labels.
-    #[arg(long, value_name = "URI")]
-    pub labels: Option<String>,
-    /// Their format.
-    #[arg(long, value_enum, default_value = "CSV")]
-    pub labels_format: DataFormat,
-    /// The column with the label.
-    #[arg(long, value_name = "COLUMN")]
-    pub label: Option<String>,
-    /// The column of the labels that holds the request's id.
-    #[arg(long, value_name = "COLUMN", default_value = "request_id")]
-    pub join_on: String,
-    /// The metric of performance.
-    #[arg(long)]
-    pub metric: Option<Metric>,
-    /// The performance has fallen when its whole interval lies below this.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    pub metric_min: Option<f64>,
-    /// Confidence of bounds and intervals.
-    #[arg(long, default_value_t = 0.95)]
-    pub confidence: f64,
-    /// The folder that the full report, `report.json`, goes to.
-    #[arg(long, value_name = "URI")]
-    pub output: Option<String>,
-}
-
-impl Arguments {
-    fn thresholds(&self) -> Result<BTreeMap<&str, f64>, FailureReport> {
-        let parse = |pair: &'_ Pair| {
-            let value: Result<f64, _> = pair.value.parse();
-            value.map_err(|_| {
-                let message = format!(
-                    "--column-threshold {}={}: '{}' is no number",
-                    pair.name, pair.value, pair.value
-                );
-                failure(FailureReason::InvalidArguments, message)
-            })
-        };
-        self.column_thresholds
-            .iter()
-            .map(|pair| Ok((pair.name.as_str(), parse(pair)?)))
-            .collect()
-    }
-
-    fn threshold_of(&self, column: &str, thresholds: &BTreeMap<&str, f64>) -> f64 {
-        match self.prediction_threshold {
-            Some(threshold) if column == PREDICTION => threshold,
-            Some(_) | None => thresholds.get(column).copied().unwrap_or(self.threshold),
-        }
-    }
-}
-
-/// The full report, `report.json`.
-#[derive(Serialize)]
-struct FullReport<'a> {
-    #[serde(flatten)]
-    report: &'a DriftReport,
-    /// All columns, ranked.
-    all: &'a [ColumnDrift],
-}
-
-/// Runs the command.
+/// Runs the command for a program: a window of a payload log against a profile.
 pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
-    validate(&arguments)?;
-    let thresholds = arguments.thresholds()?;
-    let output = arguments
-        .output
-        .as_deref()
-        .map(Address::parse)
-        .transpose()
-        .or_fail(FailureReason::InvalidArguments)?;
-    let reference =
-        profile::read(&arguments.reference, arguments.reference_digest.as_deref()).await?;
-    let payloads = Address::parse(&arguments.payloads).or_fail(FailureReason::InvalidArguments)?;
-    let data = payloads::read(
-        &payloads.child(&arguments.version),
-        arguments.window_start,
-        arguments.window_end,
-    )
-    .await?;
-    let rows = data.rows() as u64;
-
-    let mut columns = Vec::new();
-    let mut performance = None;
-    let (verdict, message) = if rows < arguments.min_samples {
-        let message = format!(
-            "{rows} rows of {} in the window, and at least {} are asked for",
-            arguments.version, arguments.min_samples
-        );
-        (WindowVerdict::NotEnoughData, message)
-    } else if let Some(broken) = columns::broken(&reference, &data)? {
-        (WindowVerdict::DataBroken, broken)
-    } else {
-        for column in &reference.columns {
-            let threshold = arguments.threshold_of(&column.name, &thresholds);
-            columns.push(columns::compare(
-                column,
-                &data,
-                threshold,
-                arguments.confidence,
-            )?);
-        }
-        performance = performance::measure(&arguments, &data).await?;
-        decide(&arguments, &columns, performance.as_ref())
+    let window = arguments.window()?;
+    let output = arguments.output.as_deref().map(Address::parse);
+    let output = output.transpose().or_fail(FailureReason::InvalidArguments)?;
+    let reference = profile::read(&window.reference, arguments.reference_digest.as_deref()).await?;
+    let payloads = Address::parse(&window.payloads).or_fail(FailureReason::InvalidArguments)?;
+    let folder = payloads.child(&window.version);
+    let reading = payloads::open(&folder, window.start, window.end).await?;
+    let judged = Judged {
+        name: window.version.clone(),
+        digest: None,
+        start: Some(window.start),
+        end: Some(window.end),
+        rows: 0,
+        effective_rows: 0.0,
     };
-    // Those beyond their thresholds first, by how far.
-    let rank = |column: &ColumnDrift| column.lower / column.threshold.max(f64::MIN_POSITIVE);
-    columns.sort_by(|a, b| b.drifted.cmp(&a.drifted).then(rank(b).total_cmp(&rank(a))));
-    info!(?verdict, rows, "{message}");
-    let mut report = DriftReport {
-        verdict,
-        message,
-        start: arguments.window_start,
-        end: arguments.window_end,
-        rows,
-        columns: columns.len() as u64,
-        drifted: columns.iter().filter(|column| column.drifted).count() as u64,
-        top: columns.iter().take(TOP).cloned().collect(),
-        performance,
-        report: None,
+    let roles = Roles {
+        time: Some(TIME.to_owned()),
+        unit: arguments.unit.clone(),
+        id: Some(REQUEST_ID.to_owned()),
     };
+    let asking = Asking {
+        within: Some((window.start, window.end)),
+        roles,
+        ..Asking::default()
+    };
+    let of_reference = Judged {
+        name: window.reference.clone(),
+        digest: arguments.reference_digest.clone(),
+        ..Judged::default()
+    };
+    let mut results = judge(&arguments, (&reference, of_reference), judged, reading, asking).await?;
+    if results.window.rows >= arguments.min_samples && !is_broken(&results) {
+        results.performance = performance::measure(&arguments, &folder, &window).await?;
+        verdict::settle(&arguments, &mut results);
+    }
+    info!(verdict = ?results.verdict, rows = results.window.rows, "{}", results.message);
+    let mut report = results.short();
     if let Some(output) = output {
-        let full = FullReport {
-            report: &report,
-            all: &columns,
-        };
-        report.report = Some(write_json(&output.child("report.json"), &full).await?);
+        report.report = Some(write_json(&output.child("report.json"), &results).await?);
     }
     Ok(Report::Drift(report))
 }
 
-fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
-    let invalid = |message: String| Err(failure(FailureReason::InvalidArguments, message));
-    if arguments.window_start >= arguments.window_end {
-        return invalid("--window-start lies before --window-end".to_owned());
+fn is_broken(results: &Results) -> bool {
+    results.findings.iter().any(|found| found.breaks)
+}
+
+/// Runs the command for a person: two data sets, or profiles that were made of them.
+pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
+    arguments.validate()?;
+    let [reference, current] = arguments.data.as_slice() else {
+        let message = "name two data sets: the reference and the one to compare with it";
+        return Err(failure(FailureReason::InvalidArguments, message));
+    };
+    let roles = Roles {
+        time: arguments.time.clone(),
+        unit: arguments.unit.clone(),
+        id: arguments.id.clone(),
+    };
+    let named = |uri: &str| Judged {
+        name: uri.to_owned(),
+        ..Judged::default()
+    };
+    let profile = if is_profile(reference) {
+        profile::read(reference, None).await?
+    } else {
+        let reading = opened(arguments, reference).await?;
+        check_roles(&reading, &roles, reference)?;
+        let asked = profile::asked(reading.schema(), &arguments.columns, &roles, reference)?;
+        profile::made(&reading, asked, roles.clone(), arguments.segments.clone()).await?
+    };
+    let of_reference = (&profile, named(reference));
+    if is_profile(current) {
+        let window = profile::read(current, None).await?;
+        let there = window.columns.iter().map(|column| column.name.clone());
+        let there: Vec<String> = there.collect();
+        let segments: Vec<(String, Side)> = window
+            .segments
+            .iter()
+            .map(|of| (of.segment.clone(), Side::of_columns(of.rows, &of.columns)))
+            .collect();
+        let side = Side::of_profile(&window);
+        return together(arguments, of_reference, named(current), &there, side, segments);
     }
-    if !(arguments.confidence > 0.5 && arguments.confidence < 1.0) {
-        return invalid("--confidence lies between 0.5 and 1".to_owned());
-    }
-    if arguments.labels.is_some() && (arguments.label.is_none() || arguments.metric.is_none()) {
-        return invalid("--labels needs --label and --metric".to_owned());
-    }
-    match arguments.metric {
-        Some(metric) if arguments.metric_min.is_some() && !metric.is_higher_better() => invalid(
-            format!("--metric-min says nothing about {metric}, which is better when it is lower"),
-        ),
-        Some(_) | None => Ok(()),
+    let reading = opened(arguments, current).await?;
+    let asking = Asking {
+        roles,
+        ..Asking::default()
+    };
+    judge(arguments, of_reference, named(current), Some(reading), asking).await
+}
+
+/// Whether an address is that of a profile, and not of data.
+fn is_profile(uri: &str) -> bool {
+    uri.rsplit('/').next().is_some_and(|name| name.ends_with(".json"))
+}
+
+async fn opened(arguments: &Arguments, uri: &str) -> Result<Reading, FailureReport> {
+    let address = Address::parse(uri).or_fail(FailureReason::InvalidArguments)?;
+    let format: DataFormat = match arguments.format {
+        Some(format) => format,
+        None => file::guessed(&address, REASONS).await?,
+    };
+    Reading::open(&address, format, REASONS, |_| true).await
+}
+
+fn check_roles(reading: &Reading, roles: &Roles, uri: &str) -> Result<(), FailureReport> {
+    let missing = roles
+        .names()
+        .find(|name| reading.schema().field_with_name(name).is_err());
+    match missing {
+        Some(name) => Err(no_column(reading.schema(), name, uri, REASONS)),
+        None => Ok(()),
     }
 }
 
-#[allow(clippy::cast_precision_loss)] // counts of columns
-fn decide(
+/// Counts a window beside its reference, and compares both. Without a reading there are no rows.
+async fn judge(
     arguments: &Arguments,
-    columns: &[ColumnDrift],
-    performance: Option<&Performance>,
-) -> (WindowVerdict, String) {
-    let drifted: Vec<&ColumnDrift> = columns.iter().filter(|column| column.drifted).collect();
-    let share = drifted.len() as f64 / columns.len().max(1) as f64;
-    let mut why = Vec::new();
-    if !drifted.is_empty() && share >= arguments.drifted_share {
-        let names: Vec<String> = drifted
-            .iter()
-            .take(3)
-            .map(|column| {
-                format!(
-                    "{} ({}, PSI {:.2})",
-                    column.column, column.moved, column.value
-                )
-            })
-            .collect();
-        why.push(format!(
-            "{} of {} columns have drifted: {}",
-            drifted.len(),
-            columns.len(),
-            names.join(", ")
-        ));
+    (profile, of_reference): (&Profile, Judged),
+    window: Judged,
+    reading: Option<Reading>,
+    asking: Asking,
+) -> Result<Results, FailureReport> {
+    let reference = Side::of_profile(profile);
+    let columns = reference.asked();
+    let asking = Arc::new(Asking {
+        columns,
+        segments: arguments.segments.clone(),
+        ..asking
+    });
+    let Some(reading) = reading else {
+        let none = Side::default();
+        return together(arguments, (profile, of_reference), window, &[], none, Vec::new());
+    };
+    check_roles(&reading, &asking.roles, &window.name)?;
+    let told: Told = Arc::new(|_| {});
+    let counted = reading.count(&asking, &told).await?;
+    let mut sides = counted
+        .iter()
+        .map(|sketch| Side::of_sketch(&reference, &asking.columns, sketch));
+    let whole = sides.next().unwrap_or_default();
+    let segments = asking.segments.iter().cloned().zip(sides).collect();
+    let there: Vec<String> = reading
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
+    together(arguments, (profile, of_reference), window, &there, whole, segments)
+}
+
+/// All that is found of a window whose columns were counted; `there` are the columns that its files have.
+fn together(
+    arguments: &Arguments,
+    (profile, of_reference): (&Profile, Judged),
+    of_window: Judged,
+    there: &[String],
+    window: Side,
+    segments: Vec<(String, Side)>,
+) -> Result<Results, FailureReport> {
+    let reference = Side::of_profile(profile);
+    let rule = arguments.rule();
+    let end = of_window.end.map(jiff::Timestamp::as_microsecond);
+    let mut findings = Findings::new(&arguments.quality, reference.columns.len());
+    if window.rows >= arguments.min_samples {
+        findings.look(&reference, &window, there);
+        findings.age(&window, end.unwrap_or_default());
     }
-    let prediction = drifted.iter().find(|column| column.column == PREDICTION);
-    if let (Some(prediction), true) = (prediction, arguments.prediction_threshold.is_some()) {
-        why.push(format!(
-            "the predictions have drifted ({}, PSI {:.2})",
-            prediction.moved, prediction.value
-        ));
+    let columns = if window.rows >= arguments.min_samples {
+        compare(&reference, &window, |column| arguments.limit(column), rule)?
+    } else {
+        Vec::new()
+    };
+    let mut of_segments = Vec::new();
+    for (segment, side) in segments {
+        let known = profile.segments.iter().find(|of| of.segment == segment);
+        let old = known.map(|of| Side::of_columns(of.rows, &of.columns));
+        let columns = match &old {
+            Some(old) if side.rows >= arguments.min_samples => {
+                compare(old, &side, |column| arguments.limit(column), rule)?
+            }
+            Some(_) | None => Vec::new(),
+        };
+        let (verdict, message) = verdict::of_segment(arguments, old.as_ref(), &side, &columns);
+        of_segments.push(Segment {
+            segment,
+            verdict,
+            message,
+            rows: [old.map_or(0, |old| old.rows), side.rows],
+            columns,
+            performance: None,
+        });
     }
-    if let Some(Performance {
-        metric,
-        value: Some(value),
-        interval: Some([lower, upper]),
-        fallen: true,
-        rows,
-    }) = performance
-    {
-        let min = arguments.metric_min.unwrap_or_default();
-        why.push(format!(
-            "{metric} is {value:.3} [{lower:.3}, {upper:.3}] on {rows} labelled rows, below {min}"
-        ));
-    }
-    if !why.is_empty() {
-        return (WindowVerdict::Drifted, why.join("; "));
-    }
-    let mut message = format!(
-        "{} of {} columns have drifted",
-        drifted.len(),
-        columns.len()
-    );
-    if let Some(performance) = performance {
-        let value = performance
-            .value
-            .map_or_else(|| "not known".to_owned(), |value| format!("{value:.3}"));
-        let measured = format!(
-            "; {} is {value} on {} labelled rows",
-            performance.metric, performance.rows
-        );
-        message.push_str(&measured);
-    }
-    (WindowVerdict::Healthy, message)
+    let mut results = Results {
+        format: FORMAT,
+        verdict: windlass_api::agent::WindowVerdict::Healthy,
+        message: String::new(),
+        reference: Judged {
+            rows: reference.rows,
+            effective_rows: reference.effective_rows(),
+            ..of_reference
+        },
+        window: Judged {
+            rows: window.rows,
+            effective_rows: window.effective_rows(),
+            ..of_window
+        },
+        settings: Settings {
+            confidence: rule.confidence,
+            false_discovery_rate: rule.false_discovery_rate,
+            drifted_share: arguments.drifted_share,
+            min_samples: arguments.min_samples,
+            unit: arguments.unit.clone(),
+        },
+        columns,
+        findings: findings.all(),
+        performance: None,
+        expected: Vec::new(),
+        segments: of_segments,
+    };
+    verdict::settle(arguments, &mut results);
+    Ok(results)
 }

@@ -1,15 +1,13 @@
 //! The payload log that the proxy writes: `<version>/<startMs>-<endMs>-<pod>.parquet`.
 
-use arrow::array::RecordBatch;
-use bytes::Bytes;
-use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use jiff::Timestamp;
-use object_store::{ObjectMeta, ObjectStoreExt};
+use object_store::ObjectMeta;
 use windlass_api::agent::{FailureReason, FailureReport};
 
-use crate::address::{Address, AddressError};
-use crate::data::{Dataset, Reasons, column};
-use crate::report::{chain, failure};
+use crate::address::Address;
+use crate::arguments::DataFormat;
+use crate::data::Reasons;
+use crate::profile::reading::Reading;
 
 const REASONS: Reasons = Reasons {
     what: "the payload log",
@@ -18,47 +16,23 @@ const REASONS: Reasons = Reasons {
     column: FailureReason::ColumnNotFound,
 };
 
-/// The rows of a version from `start` up to, but not with, `end`. Where there is no log, there are no rows.
+/// The log of a version, of files that may have rows from `start` up to `end`. Where there is none, there are no rows.
 ///
-/// Files may be added while it reads, and removed: a file that is gone when it is opened is left out.
+/// Files may be added while it is read, and removed: a file that is gone when it is opened is left out.
 ///
 /// # Errors
 /// [`FailureReason::InputUnreadable`] with the name of the file that is no Parquet.
-pub async fn read(
+pub async fn open(
     folder: &Address,
     start: Timestamp,
     end: Timestamp,
-) -> Result<Dataset, FailureReport> {
-    let unreadable = |problem: String| {
-        failure(
-            FailureReason::InputUnreadable,
-            format!("the payload log at {}: {problem}", folder.uri()),
-        )
-    };
-    let files = match folder.files().await {
-        Ok(files) => files,
-        Err(AddressError::NotFound { .. }) => Vec::new(),
-        Err(problem) => return Err(unreadable(chain(&problem))),
-    };
-    let mut batches = Vec::new();
-    for file in files.iter().filter(|file| may_hold(file, start, end)) {
-        let name = file.location.filename().unwrap_or_default();
-        let content = match folder.store().get(&file.location).await {
-            Ok(found) => found
-                .bytes()
-                .await
-                .map_err(|problem| unreadable(format!("{name}: {}", chain(&problem))))?,
-            Err(object_store::Error::NotFound { .. }) => continue,
-            Err(problem) => return Err(unreadable(format!("{name}: {}", chain(&problem)))),
-        };
-        for batch in decode(content)
-            .map_err(|problem| unreadable(format!("{name} cannot be read as Parquet: {problem}")))?
-        {
-            let data = Dataset::of_batches(folder.uri(), &[batch], REASONS)?;
-            batches.extend(within(data, start, end)?);
-        }
+) -> Result<Option<Reading>, FailureReport> {
+    let is_wanted = |file: &ObjectMeta| may_hold(file, start, end);
+    match Reading::open(folder, DataFormat::Parquet, REASONS, is_wanted).await {
+        Ok(reading) => Ok(Some(reading).filter(|reading| !reading.schema().fields().is_empty())),
+        Err(problem) if problem.reason == FailureReason::InputNotFound => Ok(None),
+        Err(problem) => Err(problem),
     }
-    Dataset::of_batches(folder.uri(), &batches, REASONS)
 }
 
 /// Whether the file's name says that it has rows in the window; a name that says nothing is read.
@@ -78,32 +52,4 @@ fn may_hold(file: &ObjectMeta, start: Timestamp, end: Timestamp) -> bool {
         }
         _ => true,
     }
-}
-
-fn decode(content: Bytes) -> Result<Vec<RecordBatch>, String> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(content)
-        .and_then(ParquetRecordBatchReaderBuilder::build);
-    reader
-        .map_err(|problem| problem.to_string())?
-        .map(|batch| batch.map_err(|problem| problem.to_string()))
-        .collect()
-}
-
-fn within(
-    mut data: Dataset,
-    start: Timestamp,
-    end: Timestamp,
-) -> Result<Option<RecordBatch>, FailureReport> {
-    if data.rows() == 0 {
-        return Ok(None);
-    }
-    let times = column::times(data.column("timestamp")?)
-        .map_err(|problem| data.unreadable(&format!("column 'timestamp': {problem}")))?;
-    let (start, end) = (start.as_microsecond(), end.as_microsecond());
-    let keep: Vec<bool> = times
-        .iter()
-        .map(|time| time.is_some_and(|time| start <= time && time < end))
-        .collect();
-    data.retain(&keep)?;
-    Ok(Some(data.into_batch()))
 }

@@ -2,21 +2,20 @@
 
 use std::collections::HashMap;
 
+use arrow::array::RecordBatch;
 use windlass_api::agent::{FailureReason, FailureReport, Performance};
 use windlass_statistics::StatisticsError;
 use windlass_statistics::sample::Sample;
 
-use super::Arguments;
+use super::arguments::{Arguments, Window};
+use super::{REQUEST_ID, TIME, payloads};
 use crate::address::{Address, AddressError};
-use crate::data::{Dataset, Reasons};
+use crate::data::{Dataset, Reasons, column};
 use crate::profile::PREDICTION;
 use crate::report::{OrFail, failure};
 
 /// With fewer labelled rows an interval by normal approximation says too much.
 const MIN_ROWS: u64 = 100;
-
-/// The payload log's column with the id of a row's request.
-const REQUEST_ID: &str = "request_id";
 
 const REASONS: Reasons = Reasons {
     what: "the labels",
@@ -33,7 +32,8 @@ const REASONS: Reasons = Reasons {
 /// [`FailureReason::LabelsUnreadable`] with the file or column.
 pub async fn measure(
     arguments: &Arguments,
-    data: &Dataset,
+    folder: &Address,
+    window: &Window,
 ) -> Result<Option<Performance>, FailureReport> {
     let (Some(uri), Some(label), Some(metric)) =
         (&arguments.labels, &arguments.label, arguments.metric)
@@ -52,13 +52,24 @@ pub async fn measure(
         return Ok(Some(performance));
     }
     let known = labels(&address, arguments, label).await?;
-    let ids = data.texts(REQUEST_ID)?;
-    let answers = data.numbers(PREDICTION)?;
-    let rows = ids
-        .iter()
-        .zip(answers)
-        .filter_map(|(id, answer)| Some((*known.get(id.as_ref()?)?, answer?)));
-    let (labels, answers): (Vec<f64>, Vec<f64>) = rows.unzip();
+    let (mut labels, mut answers): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
+    if let Some(reading) = payloads::open(folder, window.start, window.end).await? {
+        let within = Some((TIME, window.start, window.end));
+        let names = [REQUEST_ID, PREDICTION];
+        let take = |batch: &RecordBatch| {
+            let ids = column::texts(batch.column(0))?;
+            let given = column::numbers(batch.column(1))?;
+            for (id, answer) in ids.into_iter().zip(given) {
+                let label = id.and_then(|id| known.get(&id));
+                if let (Some(label), Some(answer)) = (label, answer) {
+                    labels.push(*label);
+                    answers.push(answer);
+                }
+            }
+            Ok(())
+        };
+        reading.each(&names, within, take).await?;
+    }
     performance.rows = labels.len() as u64;
     match metric.estimate(&Sample::new(&labels, &answers), arguments.confidence) {
         Ok(estimate) => {

@@ -14,7 +14,7 @@
 pub mod gate;
 mod judge;
 mod rows;
-mod segments;
+pub(crate) mod segments;
 pub mod server;
 mod slices;
 mod spool;

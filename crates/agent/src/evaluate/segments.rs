@@ -1,13 +1,14 @@
 //! Segments of a data set, each judged by itself, and groups that are compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::prelude::SessionContext;
 use windlass_api::agent::{FailureReason, FailureReport};
 use windlass_statistics::StatisticsError;
 use windlass_statistics::classification::TwoByTwo;
@@ -201,11 +202,45 @@ impl Predicate {
 
 /// A predicate in SQL on the rows.
 fn planned(scan: &Scan, text: &str) -> Result<Arc<dyn PhysicalExpr>, FailureReport> {
-    let schema = scan.schema();
+    predicate(scan.session(), scan.schema(), text)
+}
+
+/// The columns that predicates name; none of one that is no predicate.
+pub(crate) fn columns_of(
+    session: &SessionContext,
+    schema: &SchemaRef,
+    predicates: &[String],
+) -> BTreeSet<String> {
+    let columns = DFSchema::try_from(Arc::clone(schema));
+    let Ok(columns) = columns else {
+        return BTreeSet::new();
+    };
+    let named = predicates
+        .iter()
+        .filter_map(|text| session.parse_sql_expr(text, &columns).ok());
+    named
+        .flat_map(|expression| {
+            let names = expression.column_refs().into_iter();
+            names
+                .map(|column| column.name.clone())
+                .collect::<Vec<String>>()
+        })
+        .collect()
+}
+
+/// A predicate in SQL on rows of these columns.
+///
+/// # Errors
+/// [`FailureReason::InvalidArguments`] for what is none; [`FailureReason::ColumnNotFound`] with the columns that there are.
+pub(crate) fn predicate(
+    session: &SessionContext,
+    schema: &SchemaRef,
+    text: &str,
+) -> Result<Arc<dyn PhysicalExpr>, FailureReport> {
     let plan = || -> DataFusionResult<(Arc<dyn PhysicalExpr>, DataType)> {
         let columns = DFSchema::try_from(Arc::clone(schema))?;
-        let expression = scan.session().parse_sql_expr(text, &columns)?;
-        let expression = scan.session().create_physical_expr(expression, &columns)?;
+        let expression = session.parse_sql_expr(text, &columns)?;
+        let expression = session.create_physical_expr(expression, &columns)?;
         let gives = expression.data_type(schema)?;
         Ok((expression, gives))
     };

@@ -198,8 +198,8 @@ fn percent(share: f64) -> String {
     }
 }
 
-/// About three digits.
-fn short(value: f64) -> String {
+/// A number to about three digits, for people.
+pub fn short(value: f64) -> String {
     match value.abs() {
         size if size == 0.0 || (100.0..1e6).contains(&size) => format!("{value:.0}"),
         size if (0.95..100.0).contains(&size) => format!("{value:.1}"),

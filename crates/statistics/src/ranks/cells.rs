@@ -39,6 +39,17 @@ impl Cell {
         }
     }
 
+    /// So many numbers from one to another with this mean.
+    pub fn with_mean(first: f64, last: f64, mean: f64, rows: u64) -> Self {
+        Self {
+            first,
+            last,
+            rows,
+            sum: bounded(mean * float(rows)),
+            doubt: 0,
+        }
+    }
+
     /// Whether it is of several numbers.
     pub fn is_shared(&self) -> bool {
         self.first < self.last

@@ -1,34 +1,44 @@
 //! `windlass-agent profile`, and how a profile is made: what drift is measured against.
+//!
+//! ```text
+//!   files ──reading (lanes)──> sketch: columns, units, ids ──document──> Profile, as JSON
+//!   features that a model was asked about ──Profiles──> the same, in the order of their rows
+//! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+pub mod column;
+pub mod document;
+pub mod reading;
+pub mod sketch;
+pub mod units;
 
-use arrow::datatypes::DataType;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, StringArray};
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use futures::TryStreamExt;
+use tracing::info;
 use windlass_api::agent::{
-    ColumnProfile, Distribution, Encoding, FailureReason, FailureReport, Feature, FetchReport,
-    Profile, Report, Signature, Tree,
+    Distribution, Encoding, FailureReason, FailureReport, FetchReport, Profile, Report, Signature,
+    Tree,
 };
-use windlass_statistics::bins;
-use windlass_statistics::cells::Cells;
 use windlass_statistics::mean::Mean;
 
+use self::column::{Column, Kind, kind_of};
+use self::reading::{Asking, Reading, Told};
+use self::sketch::{Asked, Roles};
 use crate::address::Address;
 use crate::arguments::DataFormat;
-use crate::data::Reasons;
 use crate::data::encode::{RawFeature, Values};
-use crate::data::scan::Scan;
+use crate::data::{Reasons, file};
 use crate::report::{OrFail, chain, failure};
 use crate::tree;
 
 /// Bins of a number.
 pub(crate) const BINS: usize = 10;
 
-/// In how many cells the numbers of a column are counted, where there are more of them: a bin is about a hundred.
-const NUMBER_CELLS: usize = 1024;
-
-/// How many categories are counted by their names.
-const MOST_CATEGORIES: usize = 10_000;
+/// How many categories are told by their names.
+pub(crate) const MOST_CATEGORIES: usize = 10_000;
 
 /// Name of the model's answer among the columns of a profile.
 pub const PREDICTION: &str = "prediction";
@@ -39,86 +49,142 @@ pub(crate) const OTHER: &str = "(all other)";
 /// The payload log's own columns, whose names no feature may have.
 pub const LOG_COLUMNS: [&str; 5] = ["request_id", "timestamp", "model", "version", PREDICTION];
 
+/// Reasons of what is wrong with data that somebody named.
+pub(crate) const REASONS: Reasons = Reasons {
+    what: "the data",
+    not_found: FailureReason::InputNotFound,
+    unreadable: FailureReason::InputUnreadable,
+    column: FailureReason::ColumnNotFound,
+};
+
 /// Arguments of `windlass-agent profile`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// Address of the data.
-    #[arg(long, value_name = "URI")]
-    pub dataset: String,
-    /// Its format.
+    /// The data: a file or a folder, here or at an address. What was found is told as a table.
+    #[arg(value_name = "DATA", required_unless_present = "dataset")]
+    pub data: Option<String>,
+    /// The same, for a program.
+    #[arg(long, value_name = "URI", conflicts_with = "data")]
+    pub dataset: Option<String>,
+    /// Its format; without it, by its name.
     #[arg(long, value_enum)]
-    pub format: DataFormat,
+    pub format: Option<DataFormat>,
     /// A model's signature: its inputs are the columns.
     #[arg(long, value_name = "FILE")]
     pub signature: Option<String>,
     /// A column; without any and without a signature, all of them.
     #[arg(long = "column", value_name = "COLUMN")]
     pub columns: Vec<String>,
+    /// The column whose rows of one value are not independent, such as `user_id`.
+    #[arg(long, value_name = "COLUMN")]
+    pub unit: Option<String>,
+    /// A predicate in SQL whose rows have a profile of their own too.
+    #[arg(long = "segment", value_name = "PREDICATE")]
+    pub segments: Vec<String>,
     /// Where the profile goes: the file, or with `/` at its end the folder that gets `profile.json`.
-    #[arg(long, value_name = "URI")]
+    #[arg(long, short, value_name = "URI")]
     pub output: String,
 }
 
 /// Runs the command.
 pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
-    let address = Address::parse(&arguments.dataset).or_fail(FailureReason::InvalidArguments)?;
     let output = Address::parse(&arguments.output).or_fail(FailureReason::InvalidArguments)?;
     let output = if arguments.output.ends_with('/') {
         output.child("profile.json")
     } else {
         output
     };
-    let reasons = Reasons {
-        what: "the data",
-        not_found: FailureReason::InputNotFound,
-        unreadable: FailureReason::InputUnreadable,
-        column: FailureReason::ColumnNotFound,
+    let data = arguments.data.as_ref().or(arguments.dataset.as_ref());
+    let uri = data.expect("one of them is required");
+    let address = Address::parse(uri).or_fail(FailureReason::InvalidArguments)?;
+    let format = match arguments.format {
+        Some(format) => format,
+        None => file::guessed(&address, REASONS).await?,
     };
-    let scan = Scan::open(&address, arguments.format, reasons).await?;
-    let mut features = match &arguments.signature {
-        Some(path) => signature(path).await?.inputs,
-        None if arguments.columns.is_empty() => {
-            let fields = scan.schema().fields().iter();
-            fields
-                .map(|field| guessed(field.name(), field.data_type()))
-                .collect()
-        }
-        None => Vec::new(),
+    let roles = Roles {
+        unit: arguments.unit.clone(),
+        ..Roles::default()
     };
-    for name in &arguments.columns {
-        features.push(guessed(name, scan.data_type(name)?));
-    }
-    for feature in &features {
-        scan.data_type(&feature.name)?;
-    }
-    let names = features.iter().map(|feature| feature.name.as_str());
-    let mut profiles = Profiles::new(names);
-    let mut batches = scan.batches();
-    while let Some(batch) = batches.try_next().await? {
-        let batch = batch.after(profiles.rows());
-        let raw: Result<Vec<RawFeature>, FailureReport> = features
-            .iter()
-            .map(|feature| RawFeature::read(&batch, feature))
-            .collect();
-        profiles.add(batch.rows(), &raw?);
-    }
-    let tree = write_json(&output, &profiles.profile()).await?;
+    let reading = Reading::open(&address, format, REASONS, |_| true).await?;
+    let columns = match &arguments.signature {
+        Some(path) => of_signature(&signature(path).await?, &arguments.columns),
+        None => arguments.columns.clone(),
+    };
+    let asked = asked(reading.schema(), &columns, &roles, uri)?;
+    let profile = made(&reading, asked, roles, arguments.segments).await?;
+    let tree = write_json(&output, &profile).await?;
     Ok(Report::Fetch(FetchReport { tree }))
 }
 
-/// A column that holds numbers is a number, any other a category.
-fn guessed(name: &str, data_type: &DataType) -> Feature {
-    let encoding = if data_type.is_numeric() {
-        Encoding::Number
-    } else {
-        Encoding::Category {
-            categories: Vec::new(),
-        }
-    };
-    Feature {
+/// The profile of a data set.
+pub(crate) async fn made(
+    reading: &Reading,
+    columns: Vec<Asked>,
+    roles: Roles,
+    segments: Vec<String>,
+) -> Result<Profile, FailureReport> {
+    let asking = Arc::new(Asking {
+        columns,
+        roles,
+        within: None,
+        segments,
+    });
+    let told: Told = Arc::new(|_| {});
+    let counted = reading.count(&asking, &told).await?;
+    Ok(document::profile(
+        &asking.columns,
+        &asking.roles,
+        &asking.segments,
+        &counted,
+    ))
+}
+
+fn of_signature(signature: &Signature, more: &[String]) -> Vec<String> {
+    let inputs = signature.inputs.iter();
+    let inputs = inputs.filter(|input| !matches!(input.encoding, Encoding::Text));
+    let names = inputs.map(|input| input.name.clone());
+    names.chain(more.iter().cloned()).collect()
+}
+
+/// What columns are counted as, by their types: those that are named, or all that can be and say nothing else of rows.
+///
+/// # Errors
+/// [`FailureReason::ColumnNotFound`]; [`FailureReason::InvalidArguments`] for one that is named and cannot be counted.
+pub(crate) fn asked(
+    schema: &SchemaRef,
+    named: &[String],
+    roles: &Roles,
+    uri: &str,
+) -> Result<Vec<Asked>, FailureReport> {
+    let asked = |name: &str, kind| Asked {
         name: name.to_owned(),
-        encoding,
+        kind,
+        starts: Vec::new(),
+    };
+    if named.is_empty() {
+        let mut all = Vec::new();
+        for field in schema.fields() {
+            let name = field.name();
+            match kind_of(field.data_type()) {
+                _ if roles.names().any(|role| role == name) => {}
+                Ok(kind) => all.push(asked(name, kind)),
+                Err(why) => info!(column = name, "is left out: {why}"),
+            }
+        }
+        return Ok(all);
     }
+    let mut all = Vec::new();
+    for name in named {
+        let field = schema.field_with_name(name);
+        let field =
+            field.map_err(|_| crate::data::scan::no_column(schema, name, uri, REASONS))?;
+        let kind = kind_of(field.data_type()).map_err(|why| {
+            let message = format!("the data at {uri}: column '{name}': {why}");
+            failure(FailureReason::InvalidArguments, message)
+        })?;
+        all.push(asked(name, kind));
+    }
+    Ok(all)
 }
 
 /// Reads a signature.
@@ -207,32 +273,15 @@ pub(crate) async fn read(uri: &str, expected: Option<&str>) -> Result<Profile, F
 /// The profile of features, made batch by batch in memory that does not grow with the rows.
 pub struct Profiles {
     rows: usize,
-    columns: Vec<Counted>,
-}
-
-/// The values of a feature, counted.
-struct Counted {
-    name: String,
-    nulls: u64,
-    numbers: Cells<u64>,
-    mean: Mean,
-    /// The categories; absent of a number.
-    categories: Option<BTreeMap<String, u64>>,
+    columns: Vec<(String, Option<Column>)>,
 }
 
 impl Profiles {
     /// Of features of these names.
     pub fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let counted = |name: &str| Counted {
-            name: name.to_owned(),
-            nulls: 0,
-            numbers: Cells::new(NUMBER_CELLS),
-            mean: Mean::default(),
-            categories: None,
-        };
         Self {
             rows: 0,
-            columns: names.map(counted).collect(),
+            columns: names.map(|name| (name.to_owned(), None)).collect(),
         }
     }
 
@@ -244,71 +293,35 @@ impl Profiles {
     /// Takes rows, each of the features in its place.
     pub fn add(&mut self, rows: usize, features: &[RawFeature]) {
         self.rows += rows;
-        for (column, feature) in self.columns.iter_mut().zip(features) {
-            column.add(&feature.values);
+        for ((_, column), feature) in self.columns.iter_mut().zip(features) {
+            let (kind, values): (Kind, ArrayRef) = match &feature.values {
+                Values::Number(values) => {
+                    (Kind::Number, Arc::new(Float64Array::from(values.clone())))
+                }
+                Values::Category(values) => (
+                    Kind::Category,
+                    Arc::new(StringArray::from_iter(values.iter().map(Option::as_deref))),
+                ),
+            };
+            let column = column.get_or_insert_with(|| Column::new(kind));
+            column
+                .add(&values)
+                .expect("numbers and texts can be counted");
         }
     }
 
     /// What was counted.
     pub fn profile(self) -> Profile {
+        let columns = self.columns.into_iter().map(|(name, column)| {
+            let column = column.unwrap_or_else(|| Column::new(Kind::Number));
+            document::of_column(&name, &column)
+        });
         Profile {
             rows: self.rows as u64,
-            columns: self.columns.into_iter().map(Counted::profile).collect(),
+            columns: columns.collect(),
+            ..Profile::default()
         }
     }
-}
-
-impl Counted {
-    fn add(&mut self, values: &Values) {
-        match values {
-            Values::Number(values) => {
-                for value in values {
-                    match value.filter(|value| value.is_finite()) {
-                        Some(value) => {
-                            self.numbers.add(value, 1);
-                            self.mean.add(value);
-                        }
-                        None => self.nulls += 1,
-                    }
-                }
-            }
-            Values::Category(values) => {
-                let categories = self.categories.get_or_insert_default();
-                for value in values {
-                    match value {
-                        Some(value) => count(categories, value),
-                        None => self.nulls += 1,
-                    }
-                }
-            }
-        }
-    }
-
-    fn profile(mut self) -> ColumnProfile {
-        let distribution = if let Some(counts) = self.categories {
-            Distribution::Category { counts }
-        } else {
-            self.numbers.settle();
-            let (edges, counts) = bins::of_cells(&self.numbers, BINS);
-            numbers(edges, counts, &self.mean)
-        };
-        ColumnProfile {
-            name: self.name,
-            nulls: self.nulls,
-            distribution,
-        }
-    }
-}
-
-/// Counts a category, under its name or among all others.
-fn count(categories: &mut BTreeMap<String, u64>, category: &str) {
-    if let Some(count) = categories.get_mut(category) {
-        *count += 1;
-        return;
-    }
-    let is_full = categories.len() >= MOST_CATEGORIES;
-    let name = if is_full { OTHER } else { category };
-    *categories.entry(name.to_owned()).or_default() += 1;
 }
 
 /// The distribution of a number.
@@ -318,6 +331,7 @@ pub(crate) fn numbers(edges: Vec<f64>, counts: Vec<u64>, mean: &Mean) -> Distrib
         counts,
         mean: mean.value().unwrap_or(0.0),
         standard_deviation: mean.standard_deviation(),
+        cells: Vec::new(),
     }
 }
 

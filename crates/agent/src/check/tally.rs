@@ -1,15 +1,15 @@
-//! Columns of a window against those of the reference.
+//! The values of a column, counted in the cells of its reference, and how far they have moved.
 
 use std::collections::BTreeMap;
 
 use arrow::array::ArrayRef;
-use windlass_api::agent::{ColumnDrift, ColumnProfile, Distribution, FailureReport, Profile};
+use windlass_api::agent::{ColumnDrift, ColumnProfile, Distribution};
 use windlass_statistics::bins;
 use windlass_statistics::drift::method::Method;
 use windlass_statistics::mean::Mean;
 use windlass_statistics::psi::{Categories, Psi};
 
-use crate::data::{Dataset, column, is_all_null};
+use crate::data::column;
 use crate::profile::{OTHER, PREDICTION};
 
 /// A difference of means below this many standard deviations is not what moved.
@@ -17,60 +17,6 @@ const NOTABLE_SHIFT: f64 = 0.1;
 
 /// How many levels that the reference has not are kept by their names.
 const MAX_NEW_LEVELS: usize = 1000;
-
-/// What keeps the rows from being compared, in words; absent when nothing does.
-pub fn broken(reference: &Profile, data: &Dataset) -> Result<Option<String>, FailureReport> {
-    let there = data.columns();
-    let (mut missing, mut empty, mut not_numbers) = (Vec::new(), Vec::new(), Vec::new());
-    for column in &reference.columns {
-        let name = format!("'{}'", column.name);
-        if !there.contains(&column.name) {
-            missing.push(name);
-            continue;
-        }
-        let values = data.column(&column.name)?;
-        if is_all_null(values) && column.nulls < reference.rows {
-            empty.push(name);
-        } else if matches!(column.distribution, Distribution::Number { .. })
-            && column::numbers(values).is_err()
-        {
-            not_numbers.push(name);
-        }
-    }
-    let about = |columns: Vec<String>, what: &str| {
-        (!columns.is_empty()).then(|| format!("{what}: {}", columns.join(", ")))
-    };
-    let found: Vec<String> = [
-        about(
-            missing,
-            "columns of the reference that the payloads have not",
-        ),
-        about(empty, "columns without any value in the window"),
-        about(
-            not_numbers,
-            "columns that are numbers in the reference but not in the payloads",
-        ),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    Ok((!found.is_empty()).then(|| found.join("; ")))
-}
-
-/// The drift of one column.
-pub fn compare(
-    reference: &ColumnProfile,
-    data: &Dataset,
-    threshold: f64,
-    confidence: f64,
-) -> Result<ColumnDrift, FailureReport> {
-    let name = &reference.name;
-    let mut tally = Tally::of(reference);
-    tally
-        .add(data.column(name)?)
-        .map_err(|problem| data.unreadable(&format!("column '{name}': {problem}")))?;
-    Ok(tally.drift(threshold, confidence))
-}
 
 /// The values of a column, counted in the cells of its reference: in memory that the reference bounds.
 pub(crate) struct Tally<'a> {

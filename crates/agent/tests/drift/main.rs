@@ -1,4 +1,7 @@
-//! `windlass-agent drift` on payload logs made here.
+//! `windlass-agent drift` on payload logs and data made here.
+
+mod bad_input;
+mod by_hand;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,25 +13,25 @@ use windlass_agent::{drift, profile};
 use windlass_api::agent::{DriftReport, FailureReason, FailureReport, Report, WindowVerdict};
 
 #[derive(Parser)]
-struct Line {
+pub struct Line {
     #[command(flatten)]
-    arguments: drift::Arguments,
+    pub arguments: drift::Arguments,
 }
 
 #[derive(Parser)]
-struct ProfileLine {
+pub struct ProfileLine {
     #[command(flatten)]
-    arguments: profile::Arguments,
+    pub arguments: profile::Arguments,
 }
 
 /// 2013-04-01T00:00:00Z.
 const START: i64 = 1_364_774_400_000;
 
 /// Splitmix64, for numbers in [0, 1).
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> f64 {
+    pub fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -93,7 +96,7 @@ fn batch(rows: &Rows, first_ms: i64) -> RecordBatch {
     .expect("columns of one length")
 }
 
-fn write(path: &Path, batch: &RecordBatch) {
+pub fn write(path: &Path, batch: &RecordBatch) {
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     let file = std::fs::File::create(path).expect("a file");
     let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");

@@ -1,0 +1,259 @@
+//! Arguments of `windlass-agent drift`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use windlass_api::agent::{FailureReason, FailureReport};
+use windlass_statistics::drift::decide::Rule;
+use windlass_statistics::drift::method::Method;
+use windlass_statistics::metric::Metric;
+
+use super::compare::Limit;
+use super::findings::Quality;
+use crate::arguments::{DataFormat, Pair, time};
+use crate::profile::PREDICTION;
+use crate::report::failure;
+
+/// Arguments of `windlass-agent drift`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// Two data sets, or profiles (`.json`) that were made of them: a file or a folder each, here or at an address.
+    #[arg(value_names = ["REFERENCE", "CURRENT"], num_args = 0..=2)]
+    pub data: Vec<String>,
+    /// Their format; without it, by their names.
+    #[arg(long, value_enum)]
+    pub format: Option<DataFormat>,
+    /// A column that is compared; without any, all that can be.
+    #[arg(long = "column", value_name = "COLUMN")]
+    pub columns: Vec<String>,
+    /// The column with the time of a row.
+    #[arg(long, value_name = "COLUMN")]
+    pub time: Option<String>,
+    /// The column that no two rows have the same value in.
+    #[arg(long, value_name = "COLUMN")]
+    pub id: Option<String>,
+    /// Address of the profile that a window is compared with.
+    #[arg(long, value_name = "URI", conflicts_with = "data")]
+    pub reference: Option<String>,
+    /// Its digest, as it was recorded.
+    #[arg(long, value_name = "sha256:HEX")]
+    pub reference_digest: Option<String>,
+    /// Address of the payload log.
+    #[arg(long, value_name = "URI", conflicts_with = "data")]
+    pub payloads: Option<String>,
+    /// The model version whose payloads are read.
+    #[arg(long)]
+    pub version: Option<String>,
+    /// Start of the window, inclusive.
+    #[arg(long, value_parser = time)]
+    pub window_start: Option<Timestamp>,
+    /// End of the window, exclusive.
+    #[arg(long, value_parser = time)]
+    pub window_end: Option<Timestamp>,
+    /// With fewer rows nothing is said, nor with rows that are worth fewer.
+    #[arg(long, default_value_t = 500)]
+    pub min_samples: u64,
+    /// The column whose rows of one value are not independent, such as `user_id`: evidence counts units then.
+    #[arg(long, value_name = "COLUMN")]
+    pub unit: Option<String>,
+    /// A predicate in SQL whose rows are judged by themselves too.
+    #[arg(long = "segment", value_name = "PREDICATE")]
+    pub segments: Vec<String>,
+    /// By what distance columns are judged.
+    #[arg(long, default_value_t = Method::Psi)]
+    pub method: Method,
+    /// By what distance one column is.
+    #[arg(long = "column-method", value_name = "COLUMN=METHOD")]
+    pub column_methods: Vec<Pair>,
+    /// A column has drifted when the lower bound of its distance lies above this. Without it: 0.2 of PSI and of Wasserstein,
+    /// 0.1 of distances from 0 to 1.
+    #[arg(long)]
+    pub threshold: Option<f64>,
+    /// The threshold of one column.
+    #[arg(long = "column-threshold", value_name = "COLUMN=X")]
+    pub column_thresholds: Vec<Pair>,
+    /// The window has drifted when at least this share of its columns has.
+    #[arg(long, default_value_t = 0.3)]
+    pub drifted_share: f64,
+    /// The window has drifted when the predictions have, by this threshold; without it they count as a column.
+    #[arg(long, value_name = "X")]
+    pub prediction_threshold: Option<f64>,
+    /// By what distance the predictions are judged.
+    #[arg(long, value_name = "METHOD")]
+    pub prediction_method: Option<Method>,
+    /// What is allowed of the data themselves.
+    #[command(flatten)]
+    pub quality: Quality,
+    /// Address of the labels.
+    #[arg(long, value_name = "URI")]
+    pub labels: Option<String>,
+    /// Their format.
+    #[arg(long, value_enum, default_value = "CSV")]
+    pub labels_format: DataFormat,
+    /// The column with the label.
+    #[arg(long, value_name = "COLUMN")]
+    pub label: Option<String>,
+    /// The column of the labels that holds the request's id.
+    #[arg(long, value_name = "COLUMN", default_value = "request_id")]
+    pub join_on: String,
+    /// The metric of performance.
+    #[arg(long)]
+    pub metric: Option<Metric>,
+    /// The performance has fallen when its whole interval lies below this.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub metric_min: Option<f64>,
+    /// Confidence of bounds and intervals.
+    #[arg(long, default_value_t = 0.95)]
+    pub confidence: f64,
+    /// Of the columns that evidence is found for, what share may be wrong on average.
+    #[arg(long, default_value_t = 0.05)]
+    pub false_discovery_rate: f64,
+    /// The folder that the full report, `report.json`, goes to.
+    #[arg(long, value_name = "URI")]
+    pub output: Option<String>,
+}
+
+/// A window of a payload log.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// Address of the profile that it is compared with.
+    pub reference: String,
+    /// Address of the payload log.
+    pub payloads: String,
+    /// The model version.
+    pub version: String,
+    /// Its start, inclusive.
+    pub start: Timestamp,
+    /// Its end, exclusive.
+    pub end: Timestamp,
+}
+
+/// A threshold where none is given.
+const fn usual(method: Method) -> f64 {
+    match method {
+        Method::Psi | Method::Wasserstein => 0.2,
+        Method::JensenShannon
+        | Method::Hellinger
+        | Method::ChiSquare
+        | Method::CramersV
+        | Method::TotalVariation
+        | Method::KolmogorovSmirnov => 0.1,
+    }
+}
+
+impl Arguments {
+    /// Whether a person has named two data sets.
+    pub fn is_by_hand(&self) -> bool {
+        !self.data.is_empty()
+    }
+
+    /// The window that is asked about.
+    ///
+    /// # Errors
+    /// [`FailureReason::InvalidArguments`], where something is missing or makes no sense.
+    pub fn window(&self) -> Result<Window, FailureReport> {
+        self.validate()?;
+        let needed = |name: &str, value: &Option<String>| {
+            value.clone().ok_or_else(|| {
+                let message = format!("--{name} is missing; or name two data sets");
+                failure(FailureReason::InvalidArguments, message)
+            })
+        };
+        let (Some(start), Some(end)) = (self.window_start, self.window_end) else {
+            let message = "--window-start and --window-end are missing; or name two data sets";
+            return Err(failure(FailureReason::InvalidArguments, message));
+        };
+        if start >= end {
+            let message = "--window-start lies before --window-end";
+            return Err(failure(FailureReason::InvalidArguments, message));
+        }
+        Ok(Window {
+            reference: needed("reference", &self.reference)?,
+            payloads: needed("payloads", &self.payloads)?,
+            version: needed("version", &self.version)?,
+            start,
+            end,
+        })
+    }
+
+    /// Says what makes no sense.
+    ///
+    /// # Errors
+    /// [`FailureReason::InvalidArguments`].
+    pub fn validate(&self) -> Result<(), FailureReport> {
+        let invalid = |message: String| Err(failure(FailureReason::InvalidArguments, message));
+        if !(self.confidence > 0.5 && self.confidence < 1.0) {
+            return invalid("--confidence lies between 0.5 and 1".to_owned());
+        }
+        if !(self.false_discovery_rate > 0.0 && self.false_discovery_rate < 1.0) {
+            return invalid("--false-discovery-rate lies between 0 and 1".to_owned());
+        }
+        let thresholds = [self.threshold, self.prediction_threshold];
+        if thresholds.into_iter().flatten().any(|threshold| !(threshold > 0.0)) {
+            return invalid("a threshold lies above 0".to_owned());
+        }
+        if self.labels.is_some() && (self.label.is_none() || self.metric.is_none()) {
+            return invalid("--labels needs --label and --metric".to_owned());
+        }
+        for pair in &self.column_thresholds {
+            let is_threshold = |threshold: f64| threshold > 0.0;
+            if !pair.value.parse().is_ok_and(is_threshold) {
+                return invalid(format!(
+                    "--column-threshold {}={}: '{}' is no number above 0",
+                    pair.name, pair.value, pair.value
+                ));
+            }
+        }
+        for pair in &self.column_methods {
+            if let Err(problem) = pair.value.parse::<Method>() {
+                return invalid(format!(
+                    "--column-method {}={}: {problem}",
+                    pair.name, pair.value
+                ));
+            }
+        }
+        match self.metric {
+            Some(metric) if self.metric_min.is_some() && !metric.is_higher_better() => {
+                invalid(format!(
+                    "--metric-min says nothing about {metric}, which is better when it is lower"
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// By what a column is judged. The arguments are valid.
+    pub fn limit(&self, column: &str) -> Limit {
+        let of = |pairs: &[Pair]| -> BTreeMap<String, String> {
+            let pairs = pairs.iter();
+            pairs
+                .map(|pair| (pair.name.clone(), pair.value.clone()))
+                .collect()
+        };
+        let own = of(&self.column_methods);
+        let own = own.get(column).and_then(|method| method.parse().ok());
+        let is_prediction = column == PREDICTION;
+        let method = own
+            .or(self.prediction_method.filter(|_| is_prediction))
+            .unwrap_or(self.method);
+        let own = of(&self.column_thresholds);
+        let own = own.get(column).and_then(|threshold| threshold.parse().ok());
+        let of_all = self.threshold.filter(|_| method == self.method);
+        let threshold = self
+            .prediction_threshold
+            .filter(|_| is_prediction)
+            .or(own)
+            .or(of_all)
+            .unwrap_or_else(|| usual(method));
+        Limit { method, threshold }
+    }
+
+    /// When columns have drifted.
+    pub fn rule(&self) -> Rule {
+        Rule {
+            confidence: self.confidence,
+            false_discovery_rate: self.false_discovery_rate,
+            ..Rule::default()
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Columns of a window against those of a reference: how far each is, and which have drifted.
+
+use windlass_api::agent::{FailureReason, FailureReport};
+use windlass_statistics::drift::column::{Category, Measured, kept, of_category, of_number};
+use windlass_statistics::drift::decide::{Asked, Rule, judge};
+use windlass_statistics::drift::method::Method;
+use windlass_statistics::drift::words;
+
+use super::results::{Cell, ColumnResult, Kind};
+use super::sides::{Held, Side, SideColumn, pooled};
+use crate::profile::PREDICTION;
+use crate::report::failure;
+
+/// How many levels are shown side by side; those that are rarer in the reference are one.
+const SHOWN_LEVELS: usize = 30;
+
+/// By what distance a column is judged, and what it has to pass.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    /// The distance.
+    pub method: Method,
+    /// What its bound has to pass.
+    pub threshold: f64,
+}
+
+/// A column that was measured.
+struct Compared {
+    name: String,
+    kind: Kind,
+    measured: Measured,
+    threshold: f64,
+    moved: String,
+    cells: Vec<Cell>,
+    design_effects: [f64; 2],
+}
+
+/// Compares all columns that both have, each by its limit; ranked.
+///
+/// # Errors
+/// [`FailureReason::Internal`] where a column is a number in one and a category in the other.
+pub fn compare(
+    reference: &Side,
+    window: &Side,
+    limit: impl Fn(&str) -> Limit,
+    rule: Rule,
+) -> Result<Vec<ColumnResult>, FailureReport> {
+    let mut compared = Vec::new();
+    for old in &reference.columns {
+        if let Some(new) = window.column(&old.name) {
+            compared.push(one(old, new, limit(&old.name))?);
+        }
+    }
+    let asked: Vec<Asked> = compared
+        .iter()
+        .map(|one| one.measured.asked(&one.name, one.threshold))
+        .collect();
+    let judged = judge(&asked, rule);
+    let ranked = judged.into_iter().filter_map(|judged| {
+        let place = compared.iter().position(|one| one.name == judged.column)?;
+        let of = compared.swap_remove(place);
+        Some(ColumnResult {
+            column: of.name,
+            kind: of.kind,
+            method: of.measured.method,
+            value: judged.value,
+            lower: judged.lower,
+            threshold: judged.threshold,
+            p_value: judged.p_value,
+            drifted: judged.has_drifted,
+            moved: of.moved,
+            mean_shift: of.measured.mean_shift,
+            design_effects: of.design_effects,
+            cells: of.cells,
+        })
+    });
+    Ok(ranked.collect())
+}
+
+fn one(old: &SideColumn, new: &SideColumn, limit: Limit) -> Result<Compared, FailureReport> {
+    let design_effects = [old, new].map(|side| side.worth.shares.of_shares);
+    let with = |kind, measured: Measured, moved, cells| Compared {
+        name: old.name.clone(),
+        kind,
+        measured,
+        threshold: limit.threshold,
+        moved,
+        cells,
+        design_effects,
+    };
+    match (&old.held, &new.held) {
+        (
+            Held::Number { edges, ranks, mean },
+            Held::Number {
+                ranks: new_ranks,
+                mean: new_mean,
+                ..
+            },
+        ) => {
+            // A request that failed has no answer: the roll-out's business, not drift.
+            let nulls = |side: &SideColumn| {
+                if side.name == PREDICTION {
+                    0
+                } else {
+                    side.nulls
+                }
+            };
+            let measured = of_number(
+                &old.number(ranks, mean, nulls(old)),
+                &new.number(new_ranks, new_mean, nulls(new)),
+                edges,
+                limit.method,
+            );
+            let said = |mean, nulls| words::Numbers {
+                values: mean,
+                nulls,
+            };
+            let moved = words::of_number(&said(*mean, nulls(old)), &said(*new_mean, nulls(new)));
+            let cells = bins(edges, &measured);
+            Ok(with(Kind::Number, measured, moved, cells))
+        }
+        (Held::Category(levels), Held::Category(new_levels)) => {
+            let new_levels = pooled(levels, new_levels);
+            let old = Category {
+                levels,
+                worth: old.design_effect(),
+            };
+            let new = Category {
+                levels: &new_levels,
+                worth: new.design_effect(),
+            };
+            let kept = kept(&old, &new);
+            let measured = of_category(&old, &new, &kept, limit.method);
+            let moved = words::of_category(levels, &new_levels);
+            let names: Vec<&str> = kept.into_iter().collect();
+            let cells = of_levels(&names, &measured);
+            Ok(with(Kind::Category, measured, moved, cells))
+        }
+        _ => {
+            let message = format!(
+                "column '{}' is of numbers in one of both and of names in the other",
+                old.name
+            );
+            Err(failure(FailureReason::Internal, message))
+        }
+    }
+}
+
+fn bins(edges: &[f64], measured: &Measured) -> Vec<Cell> {
+    let from = std::iter::once(None).chain(edges.iter().copied().map(Some));
+    let to = edges.iter().copied().map(Some).chain([None]);
+    let mut ends = from.zip(to);
+    let cells = measured.cells.iter();
+    let cell = |[reference, window]: &[u64; 2]| {
+        let (from, to, name) = match ends.next() {
+            Some((None, None)) => (None, None, "all".to_owned()),
+            Some((None, Some(to))) => (None, Some(to), format!("< {}", words::short(to))),
+            Some((Some(from), None)) => (Some(from), None, format!("≥ {}", words::short(from))),
+            Some((Some(from), Some(to))) => {
+                let name = format!("[{}, {})", words::short(from), words::short(to));
+                (Some(from), Some(to), name)
+            }
+            None => (None, None, NO_VALUE.to_owned()),
+        };
+        Cell {
+            name,
+            from,
+            to,
+            reference: *reference,
+            window: *window,
+        }
+    };
+    cells.map(cell).collect()
+}
+
+const NO_VALUE: &str = "no value";
+
+fn of_levels(kept: &[&str], measured: &Measured) -> Vec<Cell> {
+    let cell = |name: &str, [reference, window]: [u64; 2]| Cell {
+        name: name.to_owned(),
+        from: None,
+        to: None,
+        reference,
+        window,
+    };
+    let mut cells = measured.cells.iter().copied();
+    let named = kept.iter().zip(cells.by_ref());
+    let mut levels: Vec<Cell> = named.map(|(name, rows)| cell(name, rows)).collect();
+    levels.sort_by(|one, other| {
+        let by_count = other.reference.cmp(&one.reference);
+        by_count.then_with(|| one.name.cmp(&other.name))
+    });
+    let mut others = cells.next().unwrap_or_default();
+    for rare in levels.drain(SHOWN_LEVELS.min(levels.len())..) {
+        others = [others[0] + rare.reference, others[1] + rare.window];
+    }
+    levels.push(cell("all others", others));
+    levels.push(cell(NO_VALUE, cells.next().unwrap_or_default()));
+    levels
+}

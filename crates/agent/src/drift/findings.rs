@@ -1,0 +1,279 @@
+//! What is wrong with the data of a window, or worth telling of them.
+
+use clap::ValueEnum;
+use windlass_statistics::drift::column::steps;
+use windlass_statistics::drift::levels;
+use windlass_statistics::drift::quality::{Allowed, Check, Finding, Problem};
+use windlass_statistics::drift::words;
+use windlass_statistics::proportion::Proportion;
+
+use super::results::Found;
+use super::sides::{Held, Side, SideColumn, count, pooled};
+use crate::profile::{OTHER, PREDICTION};
+
+/// The chance of a wrong finding, over all columns and all that is looked for.
+const LEVEL: f64 = 0.001;
+/// How many things are looked for in a column.
+const CHECKS: f64 = 8.0;
+/// What share of rows may be of levels that are new, or beyond the range, before it is told.
+const TOLD_SHARE: f64 = 0.01;
+/// What share of rows may be not of the column's type.
+const OTHER_TYPE: f64 = 0.01;
+/// In what share of rows a unit has to have changed.
+const CONVERTED: f64 = 0.1;
+
+/// What a finding is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum Mode {
+    /// It is told.
+    Warn,
+    /// The data are broken.
+    Break,
+    /// It is not looked for.
+    Ignore,
+}
+
+/// What is allowed of data.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Quality {
+    /// The share of rows without a value that a column may have, whatever it had before.
+    #[arg(long, value_name = "X")]
+    pub max_null_fraction: Option<f64>,
+    /// By how much that share may be larger than it was.
+    #[arg(long, value_name = "X", default_value_t = 0.1)]
+    pub max_null_increase: f64,
+    /// What levels are taken for that the reference has not, or that are gone.
+    #[arg(long, value_enum, default_value = "Warn", value_name = "MODE")]
+    pub new_categories: Mode,
+    /// What numbers are taken for that lie beyond all of the reference.
+    #[arg(long, value_enum, default_value = "Warn", value_name = "MODE")]
+    pub beyond_range: Mode,
+    /// What rows are taken for that are there more than once, by their id.
+    #[arg(long, value_enum, default_value = "Warn", value_name = "MODE")]
+    pub duplicates: Mode,
+    /// What far fewer or far more rows than usual are taken for.
+    #[arg(long, value_enum, default_value = "Warn", value_name = "MODE")]
+    pub volume: Mode,
+    /// How old the newest row may be at the end of the window.
+    #[arg(long, value_name = "DURATION", value_parser = crate::arguments::duration)]
+    pub max_age: Option<std::time::Duration>,
+}
+
+/// What was found, what breaks the data first.
+pub struct Findings<'a> {
+    quality: &'a Quality,
+    level: f64,
+    all: Vec<Found>,
+}
+
+impl<'a> Findings<'a> {
+    /// Nothing found yet, of so many columns.
+    pub fn new(quality: &'a Quality, columns: usize) -> Self {
+        Self {
+            quality,
+            level: LEVEL / (CHECKS * count(columns.max(1) as u64)),
+            all: Vec::new(),
+        }
+    }
+
+    /// All of it.
+    pub fn all(mut self) -> Vec<Found> {
+        self.all.sort_by_key(|found| !found.breaks);
+        self.all
+    }
+
+    /// Something that no numbers tell.
+    pub fn say(&mut self, breaks: bool, words: String) {
+        self.all.push(Found {
+            breaks,
+            words,
+            finding: None,
+        });
+    }
+
+    fn push(&mut self, finding: Option<Finding>, mode: Mode) {
+        if let Some(finding) = finding.filter(|_| mode != Mode::Ignore) {
+            self.all.push(Found {
+                breaks: mode == Mode::Break,
+                words: words::of_finding(&finding),
+                finding: Some(finding),
+            });
+        }
+    }
+
+    /// Looks at columns: those that the window's files do not have are `absent`.
+    pub fn look(&mut self, reference: &Side, window: &Side, there: &[String]) {
+        for old in &reference.columns {
+            if !there.contains(&old.name) {
+                let alike = there
+                    .iter()
+                    .find(|name| name.to_lowercase() == old.name.to_lowercase());
+                let words = match alike {
+                    Some(alike) => format!(
+                        "column '{}' of the reference is not there; '{alike}' is, in other letters",
+                        old.name
+                    ),
+                    None => format!("column '{}' of the reference is not there", old.name),
+                };
+                self.say(true, words);
+            } else if let Some(new) = window.column(&old.name) {
+                self.look_at(reference.rows, window.rows, old, new);
+            }
+        }
+        self.duplicates(window);
+    }
+
+    fn look_at(&mut self, old_rows: u64, rows: u64, old: &SideColumn, new: &SideColumn) {
+        let check = Check {
+            column: Some(&old.name),
+            design_effects: [old, new].map(|side| side.worth.shares.of_shares),
+            level: self.level,
+        };
+        if rows > 0 && new.nulls == rows && old.nulls < old_rows {
+            let words = format!("column '{}' has no value in any row", old.name);
+            return self.say(true, words);
+        }
+        let of = |part: u64, all: u64| Proportion {
+            successes: part,
+            trials: all,
+        };
+        // A request that failed has no answer: the roll-out's business.
+        if old.name != PREDICTION {
+            let allowed = Allowed {
+                share: self.quality.max_null_fraction,
+                increase: self.quality.max_null_increase,
+            };
+            let both = [of(old.nulls, old_rows), of(new.nulls, rows)];
+            self.push(check.share_of(Problem::Missing, both, allowed), Mode::Break);
+        }
+        let allowed = Allowed {
+            share: Some(OTHER_TYPE),
+            increase: 1.0,
+        };
+        let both = [of(0, old_rows), of(new.other_type, rows)];
+        self.push(check.share_of(Problem::OtherType, both, allowed), Mode::Break);
+        match (&old.held, &new.held) {
+            (Held::Number { ranks, .. }, Held::Number { ranks: of_window, .. }) => {
+                let is_one = |ranks: &windlass_statistics::ranks::Ranks| {
+                    ranks.most_frequent().is_some_and(|(_, most)| most == ranks.rows())
+                };
+                let most = ranks.most_frequent().map_or(1, |(_, rows)| rows).max(old.nulls);
+                if is_one(of_window) && new.nulls == 0 {
+                    let found = check.constant(of(most, old_rows), rows);
+                    self.push(found, Mode::Break);
+                }
+                self.ranges(check, old_rows, ranks, of_window);
+                let steps = steps(ranks, of_window);
+                let effects = [old, new].map(|side| side.worth.shares.of_cumulated);
+                let conversion = steps.thinned(effects).conversion();
+                let found = conversion.and_then(|conversion| {
+                    conversion.finding(&old.name, CONVERTED, check.level)
+                });
+                self.push(found, Mode::Break);
+            }
+            (Held::Category(levels), Held::Category(of_window)) => {
+                let window = pooled(levels, of_window);
+                let most = levels.levels.values().copied().max().unwrap_or(0);
+                if window.levels.values().filter(|rows| **rows > 0).count() == 1 && new.nulls == 0 {
+                    let found = check.constant(of(most.max(old.nulls), old_rows), rows);
+                    self.push(found, Mode::Break);
+                }
+                if !levels.levels.contains_key(OTHER) {
+                    self.levels(check, levels, &window);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ranges(
+        &mut self,
+        check: Check<'_>,
+        old_rows: u64,
+        reference: &windlass_statistics::ranks::Ranks,
+        window: &windlass_statistics::ranks::Ranks,
+    ) {
+        let (Some(least), Some(greatest)) = (reference.least(), reference.greatest()) else {
+            return;
+        };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // counts of rows
+        let of = |rows: f64| Proportion {
+            successes: (rows.round() as u64).min(window.rows()),
+            trials: window.rows(),
+        };
+        let below = of(window.below(least));
+        let above = of(count(window.rows()) - window.below(greatest.next_up()));
+        let mode = self.quality.beyond_range;
+        for (problem, rows) in [(Problem::BelowRange, below), (Problem::AboveRange, above)] {
+            self.push(check.beyond_range(problem, rows, old_rows, TOLD_SHARE), mode);
+        }
+    }
+
+    fn levels(
+        &mut self,
+        check: Check<'_>,
+        reference: &windlass_statistics::psi::Categories,
+        window: &windlass_statistics::psi::Categories,
+    ) {
+        let mode = self.quality.new_categories;
+        let [old, new] = [reference, window].map(|side| side.rows());
+        let worth = [
+            count(old) / check.design_effects[0],
+            count(new) / check.design_effects[1],
+        ];
+        let moved = levels::moved(reference, window, worth, check.level);
+        let of_new = moved.new.iter().map(|(name, _)| window.levels[name]);
+        let rows = Proportion {
+            successes: of_new.sum(),
+            trials: new,
+        };
+        let once = reference.levels.values().filter(|rows| **rows == 1).count();
+        let seen_once = Proportion {
+            successes: once as u64,
+            trials: old,
+        };
+        let names = moved.new.iter().map(|(name, _)| name.clone()).collect();
+        let allowed = Allowed {
+            share: None,
+            increase: TOLD_SHARE,
+        };
+        let found = check.share_of(Problem::NewLevels(names), [seen_once, rows], allowed);
+        self.push(found, mode);
+        self.push(check.lost_levels(&moved, [old, new]), mode);
+    }
+
+    fn duplicates(&mut self, window: &Side) {
+        let Some((again, rows)) = window.duplicates else {
+            return;
+        };
+        let check = Check {
+            column: None,
+            design_effects: [1.0; 2],
+            level: self.level,
+        };
+        let of = |successes, trials| Proportion { successes, trials };
+        let allowed = Allowed {
+            share: Some(TOLD_SHARE),
+            increase: 1.0,
+        };
+        let both = [of(0, rows.max(1)), of(again, rows)];
+        let found = check.share_of(Problem::Duplicates, both, allowed);
+        self.push(found, self.quality.duplicates);
+    }
+
+    /// Looks at how old the newest row is at the end of the window, microseconds since 1970.
+    pub fn age(&mut self, window: &Side, end: i64) {
+        let (Some(most), Some(newest)) = (self.quality.max_age, window.newest) else {
+            return;
+        };
+        let age = end.saturating_sub(newest).max(0) / 1_000_000;
+        if age > i64::try_from(most.as_secs()).unwrap_or(i64::MAX) {
+            let words = format!(
+                "the newest row is {age} s older than the end of the window, and may be {} s",
+                most.as_secs()
+            );
+            self.say(true, words);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The two data sets that are compared: what was counted of each, whether just now or in a profile that was written before.
+
+use std::collections::BTreeMap;
+
+use windlass_api::agent::{ColumnProfile, Distribution, Profile};
+use windlass_statistics::drift::column::{Category, Number, Worth, kept};
+use windlass_statistics::drift::units::DesignEffect;
+use windlass_statistics::mean::Mean;
+use windlass_statistics::psi::Categories;
+use windlass_statistics::ranks::Ranks;
+
+use crate::profile::column::{Column, Kind};
+use crate::profile::sketch::{Asked, Sketch};
+use crate::profile::units::UnitSample;
+use crate::profile::{MOST_CATEGORIES, document};
+
+/// What was counted of a data set.
+#[derive(Clone, Debug, Default)]
+pub struct Side {
+    /// Its rows.
+    pub rows: u64,
+    /// Its columns, in their order.
+    pub columns: Vec<SideColumn>,
+    /// The newest row's time, microseconds since 1970, where that is known.
+    pub newest: Option<i64>,
+    /// Of rows whose ids were looked at, those that are there once more.
+    pub duplicates: Option<(u64, u64)>,
+}
+
+/// What was counted of a column.
+#[derive(Clone, Debug)]
+pub struct SideColumn {
+    /// Its name.
+    pub name: String,
+    /// Rows without a value.
+    pub nulls: u64,
+    /// Rows with what is not of the column's type, or infinite.
+    pub other_type: u64,
+    /// What rows are worth.
+    pub worth: Worth,
+    /// Its values.
+    pub held: Held,
+}
+
+/// Values of a column.
+#[derive(Clone, Debug)]
+pub enum Held {
+    /// Numbers.
+    Number {
+        /// Inner edges of bins.
+        edges: Vec<f64>,
+        /// By rank.
+        ranks: Box<Ranks>,
+        /// Mean and spread.
+        mean: Mean,
+    },
+    /// Names, with rows without one.
+    Category(Categories),
+}
+
+impl Side {
+    /// Of a profile.
+    pub fn of_profile(profile: &Profile) -> Self {
+        Self::of_columns(profile.rows, &profile.columns)
+    }
+
+    /// Of the columns of a profile, or of a segment in it.
+    pub fn of_columns(rows: u64, columns: &[ColumnProfile]) -> Self {
+        Self {
+            rows,
+            columns: columns.iter().map(SideColumn::of_profile).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Of what was counted for these columns, beside a reference.
+    pub fn of_sketch(reference: &Self, asked: &[Asked], sketch: &Sketch) -> Self {
+        let numbered = asked.iter().zip(&sketch.columns).enumerate();
+        let columns = numbered.filter_map(|(place, (asked, column))| {
+            let reference = reference.column(&asked.name)?;
+            let units = sketch.units.as_ref();
+            Some(SideColumn::of_counted(reference, column, place, units))
+        });
+        Self {
+            rows: sketch.rows,
+            columns: columns.collect(),
+            newest: sketch.newest,
+            duplicates: sketch.ids.as_ref().map(crate::profile::sketch::Ids::duplicates),
+        }
+    }
+
+    /// A column by its name.
+    pub fn column(&self, name: &str) -> Option<&SideColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// What has to be counted of what is compared with it.
+    pub fn asked(&self) -> Vec<Asked> {
+        let asked = |column: &SideColumn| {
+            let (kind, starts) = match &column.held {
+                Held::Number { ranks, .. } => (Kind::Number, ranks.starts()),
+                Held::Category(_) => (Kind::Category, Vec::new()),
+            };
+            Asked {
+                name: column.name.clone(),
+                kind,
+                starts,
+            }
+        };
+        self.columns.iter().map(asked).collect()
+    }
+
+    /// How many independent rows they are worth: by the column whose rows are worth least.
+    pub fn effective_rows(&self) -> f64 {
+        let effects = self.columns.iter().map(|column| column.worth.shares.of_shares);
+        count(self.rows) / effects.fold(1.0, f64::max)
+    }
+}
+
+/// A count as a number.
+#[allow(clippy::cast_precision_loss)] // counts of rows
+pub fn count(rows: u64) -> f64 {
+    rows as f64
+}
+
+impl SideColumn {
+    fn of_profile(profile: &ColumnProfile) -> Self {
+        let held = match &profile.distribution {
+            Distribution::Number {
+                edges,
+                counts,
+                mean,
+                standard_deviation,
+                cells,
+            } => Held::Number {
+                edges: edges.clone(),
+                ranks: Box::new(document::ranks(edges, counts, cells)),
+                mean: document::mean(counts, *mean, *standard_deviation),
+            },
+            Distribution::Category { counts } => Held::Category(Categories {
+                levels: counts.clone(),
+                nulls: profile.nulls,
+            }),
+        };
+        Self {
+            name: profile.name.clone(),
+            nulls: profile.nulls,
+            other_type: 0,
+            worth: document::effects(profile.worth.as_ref()),
+            held,
+        }
+    }
+
+    fn of_counted(
+        reference: &Self,
+        column: &Column,
+        place: usize,
+        units: Option<&UnitSample>,
+    ) -> Self {
+        let (nulls, other_type, held) = match column {
+            Column::Number(numbers) => (
+                numbers.nulls,
+                numbers.other_type + numbers.infinite,
+                Held::Number {
+                    edges: Vec::new(),
+                    ranks: Box::new(numbers.ranks.clone()),
+                    mean: numbers.mean,
+                },
+            ),
+            Column::Category(names) => {
+                let (mut levels, others) = names.names.levels(MOST_CATEGORIES);
+                if others > 0 {
+                    *levels.entry(crate::profile::OTHER.to_owned()).or_default() += others;
+                }
+                let nulls = names.nulls;
+                (nulls, 0, Held::Category(Categories { levels, nulls }))
+            }
+        };
+        let mut all = Self {
+            name: reference.name.clone(),
+            nulls,
+            other_type,
+            worth: Worth::INDEPENDENT,
+            held,
+        };
+        if let Some(units) = units {
+            all.worth = worth(units, place, reference, &all);
+        }
+        all
+    }
+
+    /// A number, as it is compared.
+    pub fn number<'a>(&'a self, ranks: &'a Ranks, mean: &'a Mean, nulls: u64) -> Number<'a> {
+        Number {
+            ranks,
+            mean,
+            nulls,
+            worth: self.worth,
+        }
+    }
+
+    /// What its rows are worth.
+    pub fn design_effect(&self) -> DesignEffect {
+        self.worth.shares
+    }
+}
+
+/// What rows of the window are worth, by the cells of the reference.
+fn worth(units: &UnitSample, place: usize, reference: &SideColumn, window: &SideColumn) -> Worth {
+    match (&reference.held, &window.held) {
+        (Held::Number { edges, mean, .. }, _) => {
+            let centre = mean.value().unwrap_or(0.0);
+            units.of_number(place, edges, centre, mean.standard_deviation())
+        }
+        (Held::Category(levels), Held::Category(of_window)) => {
+            let old = Category {
+                levels,
+                worth: reference.worth.shares,
+            };
+            let independent = Category {
+                levels: of_window,
+                worth: DesignEffect::NONE,
+            };
+            // Which levels keep a cell hangs on what rows are worth, and that on the cells: twice is enough.
+            let of = |window: &Category<'_>| {
+                let kept = kept(&old, window);
+                units.of_category(place, kept.into_iter())
+            };
+            let first = of(&independent);
+            let shares = of(&Category {
+                worth: first,
+                ..independent
+            });
+            Worth { shares, mean: 1.0 }
+        }
+        (Held::Category(_), Held::Number { .. }) => Worth::INDEPENDENT,
+    }
+}
+
+/// Levels of a window under the names that a reference has.
+pub fn pooled(reference: &Categories, window: &Categories) -> Categories {
+    let levels: BTreeMap<String, u64> = document::pooled_as(&reference.levels, &window.levels);
+    Categories {
+        levels,
+        nulls: window.nulls,
+    }
+}
