@@ -30,6 +30,7 @@ mod http;
 pub mod install;
 pub mod lineage;
 pub mod objects;
+mod page;
 pub mod profile;
 pub mod program;
 pub mod proxy;
