@@ -33,6 +33,7 @@ pub mod objects;
 mod page;
 pub mod profile;
 pub mod program;
+pub mod progress;
 pub mod proxy;
 pub mod publish;
 pub mod report;
