@@ -10,9 +10,13 @@
 //! Absent on purpose: what follows from a verdict (the operator's), and persistence over windows.
 
 pub(crate) mod columns;
+pub mod history;
+pub mod html;
 mod payloads;
 mod performance;
 pub mod results;
+mod saying;
+pub mod table;
 
 use std::collections::BTreeMap;
 
