@@ -54,7 +54,9 @@ pub fn section(columns: &[ColumnResult], drawn: &[usize]) -> String {
         .filter(|column| column.drifted)
         .count();
     let which = if shown < drifted {
-        format!("Of {drifted} columns that drifted the first {shown} are drawn")
+        format!(
+            "Of {drifted} columns that drifted the first {shown} that have distributions are drawn"
+        )
     } else {
         "All columns that drifted are drawn".to_owned()
     };
@@ -302,6 +304,6 @@ mod tests {
         assert_eq!(drawn.len(), DRAWN + OTHERS_DRAWN);
         assert_eq!(drawn[DRAWN..][..2], [130, 131]);
         let page = section(&columns, &drawn);
-        assert!(page.contains("Of 130 columns that drifted the first 100 are drawn"));
+        assert!(page.contains("Of 130 columns that drifted the first 100 that"));
     }
 }

@@ -94,10 +94,9 @@ fn strip(windows: &[&Results]) -> String {
         left += wide;
     }
     let (first, last) = ends(windows);
-    let anchor = if left < WIDTH / 2.0 { WIDTH } else { left };
     let _ = write!(
         page,
-        "<text class=\"faint\" x=\"0\" y=\"{0}\">{first}</text><text class=\"faint end\" x=\"{anchor:.1}\" y=\"{0}\">{last}</text>\n</svg>\n<p class=\"legend\">",
+        "<text class=\"faint\" x=\"0\" y=\"{}\">{first} to {last}</text>\n</svg>\n<p class=\"legend\">",
         BOX + 14.0
     );
     let used: BTreeMap<&str, &str> = windows
