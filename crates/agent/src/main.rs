@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::debug;
+use windlass_agent::drift::table;
 use windlass_agent::program::{self, To, end, quietly};
 use windlass_agent::report::OrFail;
 use windlass_agent::{
@@ -116,13 +117,29 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => {
             runtime.block_on(unless_told_to_stop(evaluate::run(arguments)))
         }
+        Command::Profile(arguments) if arguments.data.is_some() => {
+            let outcome = runtime.block_on(unless_told_to_stop(profile::by_hand(&arguments)));
+            runtime.shutdown_background();
+            return quietly(outcome.map(|said| println!("{said}")));
+        }
         Command::Profile(arguments) => {
             runtime.block_on(unless_told_to_stop(profile::run(arguments)))
         }
         Command::Drift(arguments) if arguments.is_by_hand() => {
-            let outcome = runtime.block_on(unless_told_to_stop(drift::by_hand(&arguments)));
+            let work = async {
+                let results = drift::by_hand(&arguments).await?;
+                drift::write_page(&arguments, &results).await?;
+                Ok(results)
+            };
+            let outcome = runtime.block_on(unless_told_to_stop(work));
             runtime.shutdown_background();
-            return quietly(outcome.map(|results| println!("{:?}: {}", results.verdict, results.message)));
+            return match outcome {
+                Ok(results) => {
+                    print!("{}", table::for_standard_output(&results));
+                    ExitCode::from(table::exit_code(results.verdict))
+                }
+                Err(failure) => quietly(Err(failure)),
+            };
         }
         Command::Drift(arguments) => runtime.block_on(unless_told_to_stop(drift::run(arguments))),
         Command::Publish(arguments) => {

@@ -3,42 +3,19 @@
 use std::fmt::Write as _;
 
 use super::document::{Block, Column, Document, Inline, Item, Kind, Section, Table};
-use crate::lineage::visible;
+use crate::page::{escape, head};
 
-/// Kept small: what a browser does by itself is good enough for the rest. Where a table is wider than the page, it is
-/// scrolled by itself: its words and numbers stay whole.
+/// What of a card no other page has.
 const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --faint: #5f6368; --rule: #c9ccd1; --mark: #0b57d0; --other: #9a4a00; --limit: #b3261e; --empty: #fff3cd; --empty-ink: #5c4300; }
-@media screen and (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #17181a; --faint: #a5a9af; --rule: #45484d; --mark: #8ab4f8; --other: #f0b35f; --limit: #ff8a80; --empty: #40350f; --empty-ink: #ffe08a; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem; max-width: 60rem; font: 1rem/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
-h1, h2, h3, h4 { line-height: 1.25; }
-h1, h2, h3, h4, p, li { overflow-wrap: anywhere; }
-h1, p, li, td { unicode-bidi: plaintext; }
-th, code { unicode-bidi: isolate; }
-h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--rule); }
-h3 { margin-top: 2rem; }
-li ul { padding-left: 1.25rem; }
-a { color: var(--mark); }
-code { font-family: ui-monospace, monospace; font-size: 0.9em; overflow-wrap: anywhere; }
 th code { overflow-wrap: break-word; }
-.table { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--faint); padding-bottom: 0.25rem; max-width: calc(100vw - 2rem); }
-th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.6rem; border-top: 1px solid var(--rule); overflow-wrap: break-word; }
-thead th { border-top: 0; border-bottom: 2px solid var(--rule); }
-tbody th { font-weight: 600; max-width: 24rem; }
-td { min-width: 8rem; overflow-wrap: anywhere; }
+td { min-width: 8rem; }
 td:has(> code) { min-width: 14rem; }
 .facts th { width: 14rem; }
 .prose { width: 40%; min-width: 16rem; }
-.number, .word { min-width: 0; white-space: nowrap; }
-.number { text-align: right; }
-.empty, .warning { background: var(--empty); color: var(--empty-ink); border-left: 0.3rem solid var(--empty-ink); padding: 0.4rem 0.8rem; }
-.warning { border: 0.15rem solid var(--limit); border-left-width: 0.5rem; }
+.number, .word { min-width: 0; }
+.empty { background: var(--empty); color: var(--empty-ink); border-left: 0.3rem solid var(--empty-ink); padding: 0.4rem 0.8rem; }
 .written { border-left: 0.3rem solid var(--rule); padding-left: 0.8rem; }
 .written p { white-space: pre-line; }
-.legend { color: var(--faint); }
 .plot { display: block; width: 100%; max-width: 30rem; height: auto; margin: 1rem 0; font: 14px system-ui, sans-serif; fill: var(--ink); }
 .plot text { stroke: var(--paper); stroke-width: 4; stroke-linejoin: round; paint-order: stroke; }
 .plot .bad { font-weight: 600; }
@@ -49,17 +26,17 @@ td:has(> code) { min-width: 14rem; }
 .plot .dot { fill: var(--mark); }
 .plot .champion { stroke: var(--other); stroke-width: 1.5; fill: none; }
 .plot .limit { stroke: var(--limit); stroke-width: 1.5; stroke-dasharray: 5 3; }
-footer { margin-top: 3rem; border-top: 1px solid var(--rule); color: var(--faint); }
-@media (max-width: 40rem) { body { padding: 1rem; } ul { padding-left: 1.25rem; } th, td { padding: 0.3rem 0.4rem; } .facts th { width: auto; } }
-@page { margin: 15mm; }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } h2, h3, h4, thead, caption { break-after: avoid; } .plot, tr, .empty, .warning { break-inside: avoid; } .plot { max-width: 13cm; } .table { overflow: visible; } td:has(> code) { min-width: 0; } }
+@media (max-width: 40rem) { .facts th { width: auto; } }
+@media print { .plot, .empty { break-inside: avoid; } .plot { max-width: 13cm; } td:has(> code) { min-width: 0; } }
 ";
 
 /// The page.
 pub fn render(document: &Document) -> String {
     let title = escape(&document.title);
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n<p>{}</p>\n</header>\n",
+    let mut page = head(&document.title, STYLE);
+    let _ = write!(
+        page,
+        "<header>\n<h1>{title}</h1>\n<p>{}</p>\n</header>\n",
         inline(&document.summary)
     );
     contents(&mut page, &document.sections);
@@ -227,35 +204,4 @@ fn inline(line: &[Inline]) -> String {
             Inline::Break => "<br>".to_owned(),
         })
         .collect()
-}
-
-/// Text as it is, in an element or in an attribute's quotes.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in visible(text).chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            letter if letter.is_control() && letter != '\n' && letter != '\t' => escaped.push(' '),
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_text_in_elements_and_in_attributes() {
-        assert_eq!(
-            escape("<script>alert('x')</script> & \"y\"\u{1b}`|"),
-            "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &quot;y&quot; `|"
-        );
-        assert_eq!(escape("a\u{202e}b"), "a⟨U+202E⟩b");
-    }
 }

@@ -14,7 +14,6 @@ mod document;
 mod html;
 mod markdown;
 mod notes;
-mod number;
 mod plot;
 mod report;
 

@@ -21,9 +21,10 @@ use std::fmt::Write as _;
 use windlass_api::agent::Verdict;
 
 use self::axis::{Axis, LEFT, axis};
-use super::html::escape;
-use super::number::number;
 use crate::lineage::visible;
+use crate::page::escape;
+use crate::page::fit::{cut, width, width_of};
+use crate::page::number::number;
 
 /// Widths and heights, in the plot's own units; a browser scales it.
 const WIDTH: f64 = 420.0;
@@ -332,41 +333,6 @@ impl Row {
         }
         words
     }
-}
-
-/// A label that fits: of one that does not, what tells it from others is most often at its end.
-fn cut(label: &str, room: f64) -> String {
-    if width_of(label) <= room {
-        return label.to_owned();
-    }
-    let half = |letters: &mut dyn Iterator<Item = char>| -> String {
-        let mut left = (room - width('…')) / 2.0;
-        letters
-            .take_while(|letter| {
-                left -= width(*letter);
-                left >= 0.0
-            })
-            .collect()
-    };
-    let start = half(&mut label.chars());
-    let end: String = half(&mut label.chars().rev()).chars().rev().collect();
-    format!("{start}…{end}")
-}
-
-/// How wide a letter may be, in the fonts that browsers have at hand.
-fn width(letter: char) -> f64 {
-    match letter {
-        'f' | 'i' | 'j' | 'l' | 't' | 'I' | ' ' | '\'' | '"' | '.' | ',' | ':' | '(' | ')' => 6.0,
-        'm' | 'w' | 'M' | 'W' | '@' | '%' => 14.0,
-        '<' | '=' | '>' | '+' => 12.0,
-        letter if letter.is_ascii_uppercase() => 11.0,
-        letter if letter.is_ascii() => 9.0,
-        _ => 14.0,
-    }
-}
-
-fn width_of(text: &str) -> f64 {
-    text.chars().map(width).sum()
 }
 
 /// A count of rows; a card has hundreds of them at most.

@@ -108,9 +108,12 @@ pub struct Arguments {
     /// Of the columns that evidence is found for, what share may be wrong on average.
     #[arg(long, default_value_t = 0.05)]
     pub false_discovery_rate: f64,
-    /// The folder that the full report, `report.json`, goes to.
+    /// The folder that the full report goes to: `report.json`, and `report.html` for people.
     #[arg(long, value_name = "URI")]
     pub output: Option<String>,
+    /// The file that a page for people goes to, of two data sets.
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub html: Option<String>,
 }
 
 /// A window of a payload log.

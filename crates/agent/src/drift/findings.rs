@@ -3,11 +3,13 @@
 use clap::ValueEnum;
 use windlass_statistics::drift::column::steps;
 use windlass_statistics::drift::levels;
-use windlass_statistics::drift::quality::{Allowed, Check, Finding, Problem};
+use windlass_statistics::drift::quality::{
+    self, Allowed, Check, Finding, Prediction, Problem,
+};
 use windlass_statistics::drift::words;
 use windlass_statistics::proportion::Proportion;
 
-use super::results::Found;
+use super::results::{Found, Results};
 use super::sides::{Held, Side, SideColumn, count, pooled};
 use crate::profile::{OTHER, PREDICTION};
 
@@ -58,6 +60,27 @@ pub struct Quality {
     /// How old the newest row may be at the end of the window.
     #[arg(long, value_name = "DURATION", value_parser = crate::arguments::duration)]
     pub max_age: Option<std::time::Duration>,
+}
+
+/// By what factor a window has to have more rows than usual, or fewer.
+const VOLUME: f64 = 2.0;
+
+/// Whether a window has far more rows than those of its length before it, or far fewer.
+pub fn volume(quality: &Quality, window: &Results, before: &[Results]) -> Option<Found> {
+    let length = |of: &Results| {
+        let (start, end) = (of.window.start?, of.window.end?);
+        Some(end.duration_since(start))
+    };
+    let mut usual = Prediction::default();
+    let alike = before.iter().filter(|one| length(one) == length(window));
+    alike.for_each(|one| usual.add(count(one.window.rows)));
+    let mode = quality.volume;
+    let finding = quality::volume(window.window.rows, &usual, VOLUME, LEVEL)?;
+    (mode != Mode::Ignore).then(|| Found {
+        breaks: mode == Mode::Break,
+        words: words::of_finding(&finding),
+        finding: Some(finding),
+    })
 }
 
 /// What was found, what breaks the data first.

@@ -14,14 +14,19 @@
 mod arguments;
 mod compare;
 mod findings;
+pub mod history;
+pub mod html;
 mod payloads;
 mod performance;
 pub mod results;
+mod saying;
 mod sides;
+pub mod table;
 mod verdict;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tracing::info;
 use windlass_api::agent::{FailureReason, FailureReport, Profile, Report};
 
@@ -37,11 +42,15 @@ use crate::data::scan::no_column;
 use crate::profile::reading::{Asking, Reading, Told};
 use crate::profile::sketch::Roles;
 use crate::profile::{self, REASONS, write_json};
+use crate::progress::Progress;
 use crate::report::{OrFail, failure};
 
 /// The payload log's columns with the time of a request, and with its id.
 const TIME: &str = "timestamp";
 const REQUEST_ID: &str = "request_id";
+
+/// How many windows before this one a page shows.
+const MOST_WINDOWS: usize = 60;
 
 /// Runs the command for a program: a window of a payload log against a profile.
 pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
@@ -76,16 +85,37 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         ..Judged::default()
     };
     let mut results = judge(&arguments, (&reference, of_reference), judged, reading, asking).await?;
+    let history = match &output {
+        Some(output) => history::read(output, window.end, MOST_WINDOWS).await,
+        None => Vec::new(),
+    };
+    results.findings.extend(findings::volume(&arguments.quality, &results, &history));
     if results.window.rows >= arguments.min_samples && !is_broken(&results) {
         results.performance = performance::measure(&arguments, &folder, &window).await?;
-        verdict::settle(&arguments, &mut results);
     }
+    verdict::settle(&arguments, &mut results);
     info!(verdict = ?results.verdict, rows = results.window.rows, "{}", results.message);
     let mut report = results.short();
     if let Some(output) = output {
         report.report = Some(write_json(&output.child("report.json"), &results).await?);
+        let page = html::html(&results, &history);
+        let page = output.child("report.html").write(Bytes::from(page)).await;
+        page.or_fail(FailureReason::OutputNotWritten)?;
     }
     Ok(Report::Drift(report))
+}
+
+/// Writes the page of what was found by hand, where one was asked for.
+///
+/// # Errors
+/// [`FailureReason::OutputNotWritten`].
+pub async fn write_page(arguments: &Arguments, results: &Results) -> Result<(), FailureReport> {
+    let Some(page) = &arguments.html else {
+        return Ok(());
+    };
+    let to = Address::parse(page).or_fail(FailureReason::InvalidArguments)?;
+    let written = to.write(Bytes::from(html::html(results, &[]))).await;
+    written.or_fail(FailureReason::OutputNotWritten)
 }
 
 fn is_broken(results: &Results) -> bool {
@@ -181,8 +211,12 @@ async fn judge(
         return together(arguments, (profile, of_reference), window, &[], none, Vec::new());
     };
     check_roles(&reading, &asking.roles, &window.name)?;
-    let told: Told = Arc::new(|_| {});
-    let counted = reading.count(&asking, &told).await?;
+    let progress = Progress::new(reading.rows(), "rows");
+    let shown = progress.clone();
+    let told: Told = Arc::new(move |rows| shown.advance(rows));
+    let counted = reading.count(&asking, &told).await;
+    progress.finish();
+    let counted = counted?;
     let mut sides = counted
         .iter()
         .map(|sketch| Side::of_sketch(&reference, &asking.columns, sketch));

@@ -31,6 +31,7 @@ use crate::address::Address;
 use crate::arguments::DataFormat;
 use crate::data::encode::{RawFeature, Values};
 use crate::data::{Reasons, file};
+use crate::progress::Progress;
 use crate::report::{OrFail, chain, failure};
 use crate::tree;
 
@@ -86,8 +87,33 @@ pub struct Arguments {
     pub output: String,
 }
 
-/// Runs the command.
+/// Runs the command for a program.
 pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
+    let (tree, _) = written(&arguments).await?;
+    Ok(Report::Fetch(FetchReport { tree }))
+}
+
+/// Runs the command for a person; what was found of each column, a line each.
+pub async fn by_hand(arguments: &Arguments) -> Result<String, FailureReport> {
+    let (tree, profile) = written(arguments).await?;
+    let mut lines = vec![format!("{} rows", profile.rows)];
+    for column in &profile.columns {
+        let said = match &column.distribution {
+            Distribution::Number {
+                mean,
+                standard_deviation,
+                ..
+            } => format!("number, mean {mean:.4}, standard deviation {standard_deviation:.4}"),
+            Distribution::Category { counts } => format!("category, {} levels", counts.len()),
+        };
+        let name = &column.name;
+        lines.push(format!("{name}: {said}, {} without a value", column.nulls));
+    }
+    lines.push(format!("written to {} ({})", tree.uri, tree.digest));
+    Ok(lines.join("\n"))
+}
+
+async fn written(arguments: &Arguments) -> Result<(Tree, Profile), FailureReport> {
     let output = Address::parse(&arguments.output).or_fail(FailureReason::InvalidArguments)?;
     let output = if arguments.output.ends_with('/') {
         output.child("profile.json")
@@ -111,9 +137,9 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         None => arguments.columns.clone(),
     };
     let asked = asked(reading.schema(), &columns, &roles, uri)?;
-    let profile = made(&reading, asked, roles, arguments.segments).await?;
+    let profile = made(&reading, asked, roles, arguments.segments.clone()).await?;
     let tree = write_json(&output, &profile).await?;
-    Ok(Report::Fetch(FetchReport { tree }))
+    Ok((tree, profile))
 }
 
 /// The profile of a data set.
@@ -129,8 +155,12 @@ pub(crate) async fn made(
         within: None,
         segments,
     });
-    let told: Told = Arc::new(|_| {});
-    let counted = reading.count(&asking, &told).await?;
+    let progress = Progress::new(reading.rows(), "rows");
+    let shown = progress.clone();
+    let told: Told = Arc::new(move |rows| shown.advance(rows));
+    let counted = reading.count(&asking, &told).await;
+    progress.finish();
+    let counted = counted?;
     Ok(document::profile(
         &asking.columns,
         &asking.roles,

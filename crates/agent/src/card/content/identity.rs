@@ -9,9 +9,9 @@ use windlass_api::{
 use super::words::{bytes, counted};
 use super::{Record, fact, facts, paragraph};
 use crate::card::document::{Line, Section, code, strong, text};
-use crate::card::number::count;
 use crate::lineage::graph::NOT_DIGESTED;
 use crate::lineage::verdict;
+use crate::page::number::count;
 
 pub fn what_it_is(record: &Record<'_>) -> Section {
     let (spec, metadata) = (&record.version.spec, &record.version.metadata);

@@ -8,9 +8,9 @@ use super::measured::{Measured, Terms, limits, limits_words, measured};
 use super::words::{counted, interval, number_or};
 use super::{Record, paragraph, part};
 use crate::card::document::{Block, Column, Kind, Section, Table, code, column, text};
-use crate::card::number::{count, number};
 use crate::card::plot::{Plot, Row};
 use crate::card::report::{Content, Report};
+use crate::page::number::{count, number};
 
 const METRIC: [Column; 6] = [
     column("Rows of", Kind::Text),

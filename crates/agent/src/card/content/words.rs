@@ -2,7 +2,7 @@
 
 use windlass_api::{Check, ColumnType};
 
-use crate::card::number::{count, number};
+use crate::page::number::{count, number};
 
 /// A number that may not be there.
 pub fn number_or(value: Option<f64>, otherwise: &str) -> String {

@@ -1,7 +1,7 @@
 //! From numbers to places.
 
 use super::{Limit, Row, WIDTH};
-use crate::card::number::rounded;
+use crate::page::number::rounded;
 
 /// The ends of the axis, in the plot's units; marks reach a little further.
 pub const LEFT: f64 = 8.0;
