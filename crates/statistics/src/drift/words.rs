@@ -186,7 +186,7 @@ fn share(part: u64, all: u64) -> f64 {
 }
 
 /// A share, to as many digits as tell it from none and from all.
-fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     let from_an_end = percent.min(100.0 - percent);
     if from_an_end <= 0.0 || from_an_end >= 10.0 {
@@ -199,7 +199,7 @@ fn percent(share: f64) -> String {
 }
 
 /// About three digits.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     match value.abs() {
         size if size == 0.0 || (100.0..1e6).contains(&size) => format!("{value:.0}"),
         size if (0.95..100.0).contains(&size) => format!("{value:.1}"),
