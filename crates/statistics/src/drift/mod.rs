@@ -19,6 +19,7 @@
 //! Absent on purpose: rows, files, a clock, and what is done about drift.
 
 pub mod bounded;
+pub mod classifier;
 pub mod decide;
 mod divergence;
 pub mod embedding;
@@ -33,6 +34,7 @@ pub mod steps;
 pub mod table;
 #[cfg(test)]
 mod tests_of_laws;
+pub mod text;
 pub mod units;
 pub mod verdict;
 pub mod words;
