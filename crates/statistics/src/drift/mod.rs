@@ -28,6 +28,7 @@ mod gaps;
 pub mod levels;
 pub mod method;
 pub mod quality;
+pub mod season;
 pub mod shift;
 pub mod spread;
 pub mod steps;
