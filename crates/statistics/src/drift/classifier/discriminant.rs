@@ -192,6 +192,9 @@ mod tests {
         // tr Σ² is 2 (1 + 0.81).
         assert!((learned.of_squares() / 3.62 - 1.0).abs() < 0.05);
         assert!(learned.sphere().0 < 0.01);
+        // That one side lies elsewhere is no variance.
+        let through = learned.covariance(&[1.0, 0.0]);
+        assert!((through[0] - 1.0).abs() < 0.03 && (through[1] - 0.9).abs() < 0.03);
         assert!((learned.variance - 1.0).abs() < 0.03);
     }
 

@@ -183,4 +183,15 @@ mod tests {
         let first = rows.row(0);
         assert!(first[0].abs() < 1e-9 && (first[1] + 1.0).abs() < 1e-3 && first[2].abs() < 1e-9);
     }
+
+    #[test]
+    fn a_row_far_out_is_no_further_than_five_deviations() {
+        let mut values = vec![0.0; 1000];
+        values[0] = 1e9;
+        values[1] = -1.0;
+        let mut rows = Matrix::new(1, values);
+        standardise(&mut rows);
+        assert!((f64::from(rows.row(0)[0]) - FURTHEST).abs() < 1e-6);
+        assert!(rows.row(1)[0].abs() < 1.0);
+    }
 }

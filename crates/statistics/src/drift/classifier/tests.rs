@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::drift::bounded::hash;
+use crate::drift::bounded::{self, hash};
 use crate::drift::tests_of_laws::law_of;
 use crate::mean::Mean;
 use crate::random::Random;
@@ -34,16 +34,22 @@ fn without_drift_the_area_is_a_half_on_average_and_p_values_are_right() {
     for (rows, width, runs, seed) in [
         ([200, 200], 2, 400, 601),
         ([200, 200], 50, 200, 602),
-        ([500, 200], 300, 40, 603),
-        ([200, 200], 1000, 25, 604),
-        ([2000, 1000], 8, 40, 605),
-        ([5000, 5000], 2, 40, 606),
+        ([500, 200], 300, 30, 603),
+        ([200, 200], 1000, 16, 604),
+        ([2000, 1000], 8, 30, 605),
+        ([5000, 5000], 2, 25, 606),
     ] {
         let mut random = Random::new(seed);
         let law = law_of(runs, || {
             let old = draw(&mut random, rows[0], normal(width, 0.0));
             let new = draw(&mut random, rows[1], normal(width, 0.0));
-            of_vectors(&old, &new).expect("rows").effect
+            let effect = of_vectors(&old, &new).expect("rows").effect;
+            // What tells worse than chance is no evidence.
+            assert!(
+                (effect.p_value() > 0.5) == (effect.raw() < 0.0),
+                "{effect:?}"
+            );
+            effect
         });
         println!("{rows:?} × {width}: {law:?}");
         let error = (0.05 * 0.95 / f64::from(runs)).sqrt();
@@ -292,18 +298,18 @@ fn too_few_units_and_vectors_of_other_lengths_are_not_compared() {
     assert_eq!(of_vectors(&old, &new), None);
 }
 
-/// Five thousand rows a side of a thousand numbers: seconds, on one core.
+/// As many rows a side as are kept, of a thousand numbers: seconds, on one core.
 #[test]
 #[allow(clippy::cast_possible_truncation)]
-fn ten_thousand_rows_of_a_thousand_numbers_take_seconds() {
+fn four_thousand_rows_of_a_thousand_numbers_take_seconds() {
     let mut random = Random::new(691);
     let mut even =
         |random: &mut Random| -> Vec<f32> { (0..1000).map(|_| random.uniform() as f32).collect() };
-    let old = draw(&mut random, 5000, &mut even);
-    let new = draw(&mut random, 5000, &mut even);
+    let old = draw(&mut random, bounded::ROWS, &mut even);
+    let new = draw(&mut random, bounded::ROWS, &mut even);
     let start = Instant::now();
     let found = of_vectors(&old, &new).expect("rows");
     println!("{:?}: {found:?}", start.elapsed());
     assert!(found.effect.p_value() > 0.001, "{found:?}");
-    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+    assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
 }

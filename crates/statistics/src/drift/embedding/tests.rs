@@ -140,6 +140,39 @@ fn a_distance_is_known_as_well_as_is_said() {
     assert!((0.75..1.3).contains(&law.ratio), "{law:?}");
 }
 
+/// Of a shift of many deviations, how large a deviation is, is what is least known.
+#[test]
+fn that_the_deviation_is_an_estimate_too_is_known() {
+    let source = Source::even(1);
+    let far = Source {
+        mean: 4.0,
+        ..source.clone()
+    };
+    let mut random = Random::new(535);
+    let law = law_of(300, || {
+        let old = source.draw(&mut random, 80);
+        let new = far.draw(&mut random, 1000);
+        distance(&old, &new).expect("rows").effect
+    });
+    println!("{law:?}");
+    assert!((0.6..1.4).contains(&law.ratio), "{law:?}");
+}
+
+#[test]
+fn large_numbers_are_summed_as_small_ones_are() {
+    let mut random = Random::new(537);
+    let mut draw = |mean: f64| {
+        let mut all = Embeddings::new(3);
+        for _ in 0..2000 {
+            let row: Vec<f64> = (0..3).map(|_| 1e5 * (mean + random.normal())).collect();
+            all.add(random.bits(), &row);
+        }
+        all
+    };
+    let found = distance(&draw(5.0), &draw(5.5)).expect("rows");
+    assert!((found.effect.value() - 0.5).abs() < 0.06, "{found:?}");
+}
+
 #[test]
 fn small_shifts_of_all_dimensions_are_found_together_and_what_leaves_the_mean_is_not() {
     let mut random = Random::new(541);

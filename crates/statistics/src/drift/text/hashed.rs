@@ -132,4 +132,31 @@ mod tests {
         };
         assert_eq!((words(rows[0]), words(rows[25])), (1, 0));
     }
+
+    #[test]
+    fn texts_without_a_word_in_common_have_nothing_in_common_on_average_and_repeats_count_for_less()
+    {
+        let rows: Vec<Vec<f32>> = (0..60_u32)
+            .map(|text| {
+                let words: Vec<String> = (0..40).map(|word| format!("w{text}x{word}")).collect();
+                let mut row = vec![0.0; WIDTH];
+                fill(&mut row, &words.join(" "));
+                row
+            })
+            .collect();
+        let (mut sum, mut pairs) = (0.0, 0.0);
+        for (at, one) in rows.iter().enumerate() {
+            for other in &rows[..at] {
+                let places = one[..WORDS].iter().zip(&other[..WORDS]);
+                sum += places.map(|(a, b)| a * b).sum::<f32>();
+                pairs += 1.0;
+            }
+        }
+        assert!((sum / pairs).abs() < 0.004, "{}", sum / pairs);
+        let mut row = vec![0.0; WIDTH];
+        fill(&mut row, "often often often seldom");
+        let mut sizes: Vec<f32> = row[..WORDS].iter().map(|value| value.abs()).collect();
+        sizes.sort_by(|one, other| other.total_cmp(one));
+        assert!((sizes[0] / sizes[1] - 2.0).abs() < 1e-5, "{sizes:?}");
+    }
 }
