@@ -82,9 +82,9 @@ impl Parts for Areas {
 
 /// As how many rows those of either class count.
 #[derive(Clone, Copy, Debug)]
-struct Sides {
-    positive: f64,
-    negative: f64,
+pub(crate) struct Sides {
+    pub(crate) positive: f64,
+    pub(crate) negative: f64,
 }
 
 /// As how many rows of the rarer class a law of the variance counts beside what was measured.
@@ -96,14 +96,14 @@ impl Sides {
     }
 
     /// How many times as large a variance is as its law has it, of which little is known where few rows are of a class.
-    fn ratio(&self, measured: f64, law: f64) -> f64 {
+    pub(crate) fn ratio(&self, measured: f64, law: f64) -> f64 {
         let seen = if law > 0.0 { measured / law } else { 1.0 };
         (seen * self.fewer() + ROWS_OF_LAW) / (self.fewer() + ROWS_OF_LAW)
     }
 
     /// The variance of an area under the ROC curve, of scores that are about exponential (Hanley & McNeil 1982, as Newcombe
     /// 2006, method 5, has it).
-    fn area_variance(&self, area: f64) -> f64 {
+    pub(crate) fn area_variance(&self, area: f64) -> f64 {
         let (m, n) = (self.positive, self.negative);
         let more = f64::midpoint(m, n) - 1.0;
         let shape = 1.0 + more * (1.0 - area) / (2.0 - area) + more * area / (1.0 + area);

@@ -2,11 +2,11 @@
 //! rows come.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
+use twox_hash::XxHash3_64;
 use windlass_statistics::drift::column::Worth;
 use windlass_statistics::drift::units::{DesignEffect, UnitMeans, Units};
 
@@ -30,9 +30,7 @@ const NONE: u64 = f64::NAN.to_bits();
 
 /// The hash of a name; never that of none.
 pub fn hash(name: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    let hash = hasher.finish();
+    let hash = XxHash3_64::oneshot(name.as_bytes());
     if hash == NONE { hash + 1 } else { hash }
 }
 

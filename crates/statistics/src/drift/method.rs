@@ -25,11 +25,15 @@ pub enum Method {
     KolmogorovSmirnov,
     /// [`super::steps::Steps::wasserstein`], in deviations of the reference; of numbers alone.
     Wasserstein,
+    /// [`super::embedding::distance`], in total deviations of the reference; of vectors alone.
+    MeanEmbedding,
+    /// [`super::classifier`], 2 AUC - 1: of vectors, and of texts as [`super::text`] has them.
+    DomainClassifier,
 }
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Psi,
         Self::JensenShannon,
         Self::Hellinger,
@@ -38,6 +42,8 @@ impl Method {
         Self::TotalVariation,
         Self::KolmogorovSmirnov,
         Self::Wasserstein,
+        Self::MeanEmbedding,
+        Self::DomainClassifier,
     ];
 
     /// Its name in arguments and manifests.
@@ -51,6 +57,8 @@ impl Method {
             Self::TotalVariation => "TotalVariation",
             Self::KolmogorovSmirnov => "KolmogorovSmirnov",
             Self::Wasserstein => "Wasserstein",
+            Self::MeanEmbedding => "MeanEmbedding",
+            Self::DomainClassifier => "DomainClassifier",
         }
     }
 
@@ -65,10 +73,12 @@ impl Method {
             Self::TotalVariation => "total variation",
             Self::KolmogorovSmirnov => "Kolmogorov-Smirnov",
             Self::Wasserstein => "Wasserstein",
+            Self::MeanEmbedding => "distance of means",
+            Self::DomainClassifier => "2 AUC - 1 of a classifier",
         }
     }
 
-    /// The distance of tables that it is; absent where it is of numbers in their order.
+    /// The distance of tables that it is; absent where it is of numbers in their order, of vectors or of texts.
     pub const fn distance(self) -> Option<Distance> {
         match self {
             Self::Psi => Some(Distance::Psi),
@@ -77,7 +87,10 @@ impl Method {
             Self::ChiSquare => Some(Distance::ChiSquare),
             Self::CramersV => Some(Distance::CramersV),
             Self::TotalVariation => Some(Distance::TotalVariation),
-            Self::KolmogorovSmirnov | Self::Wasserstein => None,
+            Self::KolmogorovSmirnov
+            | Self::Wasserstein
+            | Self::MeanEmbedding
+            | Self::DomainClassifier => None,
         }
     }
 }

@@ -3,10 +3,12 @@
 //! ```text
 //!   counts by cell ──(levels: rare ones pooled)──> table ──> divergence, gaps ──┐
 //!   ordered numbers ─────────────────────────────> steps ──> gaps ──────────────┼──> Effect ──> decide (columns)
-//!   means ───────────────────────────────────────> shift ───────────────────────┘    ^              └──> verdict (windows)
+//!   means ───────────────────────────────────────> shift ───────────────────────┤
+//!   vectors ─────────────────────────────────────> embedding ───────────────────┤
+//!   vectors, texts ──(bounded: so many rows)─────> classifier (text) ───────────┘    ^              └──> verdict (windows)
 //!   units: what rows are worth ──^                 spread: the reference's own windows ┘
 //!   counts, steps, rates ──> quality, conversion (broken data)          scores ──> expected (performance without labels)
-//!   all ──> words
+//!   all ──> words                                  season: which rows of the reference a window is compared with
 //! ```
 //!
 //! All is computed of counts and sums that can be added up over parts of the data, in memory that does not grow with the
@@ -16,20 +18,25 @@
 //!
 //! Absent on purpose: rows, files, a clock, and what is done about drift.
 
+pub mod bounded;
+pub mod classifier;
 pub mod column;
 pub mod decide;
 mod divergence;
+pub mod embedding;
 pub mod expected;
 mod gaps;
 pub mod levels;
 pub mod method;
 pub mod quality;
+pub mod season;
 pub mod shift;
 pub mod spread;
 pub mod steps;
 pub mod table;
 #[cfg(test)]
 mod tests_of_laws;
+pub mod text;
 pub mod units;
 pub mod verdict;
 pub mod words;
