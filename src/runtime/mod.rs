@@ -3,6 +3,7 @@
 //! Absent on purpose: any decision (`crates/plan`), and anything that knows one kind from another beyond its type.
 
 pub mod apply;
+pub mod cloudevents;
 pub mod controller;
 pub mod discovery;
 pub mod events;
@@ -14,7 +15,9 @@ pub mod index;
 pub mod kept;
 pub mod lease;
 pub mod metrics;
+pub mod monitors;
 mod named;
+mod outside;
 pub mod progress;
 pub mod prometheus;
 pub mod readings;
@@ -25,13 +28,15 @@ pub mod triggers;
 pub mod utilization;
 pub mod watches;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use kube::runtime::events::Reporter;
 use kube::{Client, Config};
 use windlass_plan::presets::Presets;
 use windlass_plan::trainingjob::{InputCache, Schedulers};
 
+use cloudevents::Listener;
 use discovery::Served;
 use events::Events;
 use lease::Term;
@@ -61,6 +66,8 @@ pub struct Settings {
     pub input_cache: Option<InputCache>,
     /// Who knows how far GPUs are used, and what roll-outs ask.
     pub prometheus: Option<Prometheus>,
+    /// Who listens for CloudEvents.
+    pub listener: Option<Listener>,
     /// The runtime presets.
     pub presets: Presets,
     /// What the cluster serves of what need not be there.
@@ -79,6 +86,8 @@ pub struct Context {
     pub events: Events,
     /// The agent's image.
     pub agent_image: String,
+    /// Who listens for CloudEvents.
+    pub listener: Option<Listener>,
     /// The runtime presets.
     pub presets: Presets,
     /// What the cluster schedules gangs with.
@@ -87,6 +96,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Until when this replica may write.
     pub term: Term,
+    /// Since when it leads.
+    pub leading_since: OnceLock<Timestamp>,
     /// What proxies have seen.
     pub scraper: Scraper,
     /// What trainers have said.
@@ -127,10 +138,12 @@ impl Context {
             client,
             stores,
             agent_image: settings.agent_image,
+            listener: settings.listener,
             presets: settings.presets,
             schedulers: settings.served.schedulers,
             metrics: settings.metrics,
             term,
+            leading_since: OnceLock::new(),
             scraper: Scraper::default(),
             said: Said::default(),
             ask_trainers: settings.ask_trainers,
