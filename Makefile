@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-verify docs
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-verify docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -111,6 +111,12 @@ bench-proxy: packages ## What the proxy costs: rates, latencies and memory, besi
 	@# Built only for this, and not in the middle of it. Where they cannot be had, their lines say so.
 	-@$(TESTCLUSTER) which kserve-agent > /dev/null
 	MLSERVER="$$(scripts/install-servers.sh mlserver || true)" cargo bench --locked -p windlass-agent --bench proxy
+
+bench-drift: packages ## What a profile and a verdict on drift cost, beside a bare scan and beside Evidently, NannyML and whylogs
+	@# Built only for this, optimised. Where a peer cannot be had, its line says so.
+	cargo build --locked --release -p windlass-agent
+	cargo bench --locked -p windlass-agent --bench drift_data --no-run
+	scripts/bench-drift.sh
 
 bench-verify: packages ## How fast a signed model of 2 GB is verified, and in how much memory
 	@# The agent that is measured is the one that the images have: a build for development, its hashing optimised.

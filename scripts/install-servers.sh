@@ -3,7 +3,7 @@
 #
 #   ${XDG_CACHE_HOME:-~/.cache}/windlass/NAME-VERSION/{bin/python,complete}
 #
-#   scripts/install-servers.sh [mlflow] [kserve] [llama-cpp] [mlserver]     without a name those that tests speak to, some 1.4 GB
+#   scripts/install-servers.sh [mlflow] [kserve] [llama-cpp] [mlserver] [evidently] [nannyml] [whylogs]     without a name those that tests speak to, some 1.4 GB
 #
 # From where this machine's pip gets its packages. Does nothing, quickly, where they are there already. It ends with 1 and
 # says why where one cannot be had; the others are installed all the same.
@@ -50,6 +50,19 @@ mlserver() {
   install mlserver 1.7.1 mlserver mlserver==1.7.1
 }
 
+# What the benchmark of drift stands beside.
+evidently() {
+  install evidently 0.7.23 "evidently, scipy" evidently==0.7.23 pyarrow
+}
+
+nannyml() {
+  install nannyml 0.13.1 nannyml nannyml==0.13.1 pyarrow
+}
+
+whylogs() {
+  install whylogs 1.6.4 whylogs "whylogs[viz]==1.6.4" pyarrow
+}
+
 mkdir -p "$cache/locks"
 exec 9>"$cache/locks/servers"
 flock 9
@@ -57,9 +70,9 @@ failed=0
 for name in "${@:-mlflow kserve llama-cpp}"; do
   for one in $name; do
     case $one in
-      mlflow | kserve | llama-cpp | mlserver) "$one" || failed=1 ;;
+      mlflow | kserve | llama-cpp | mlserver | evidently | nannyml | whylogs) "$one" || failed=1 ;;
       *)
-        echo "'$one' is none of mlflow, kserve, llama-cpp and mlserver" >&2
+        echo "'$one' is none of mlflow, kserve, llama-cpp, mlserver, evidently, nannyml and whylogs" >&2
         failed=1
         ;;
     esac

@@ -648,6 +648,23 @@ pub struct Profile {
     /// Parts of the rows by themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<SegmentProfile>,
+    /// What the scores of a model of two classes meant on these rows, whose labels are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<Scores>,
+}
+
+/// Rows by the score that a model of two classes gave them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scores {
+    /// Inner edges of bins, ascending: bin i holds `edges[i-1] <= score < edges[i]`.
+    pub edges: Vec<f64>,
+    /// Rows in each; one longer than the edges.
+    pub rows: Vec<u64>,
+    /// Of these, how many are of class 1.
+    pub positives: Vec<u64>,
+    /// The first bin that is answered as class 1.
+    pub threshold: u64,
 }
 
 /// The profile of a part of the rows.

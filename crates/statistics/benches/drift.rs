@@ -14,7 +14,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 use simulation::drift::peers::PEERS;
 use simulation::drift::{Judged, Rows, Setting, monitors, share};
+use windlass_statistics::drift::bounded::Bounded;
+use windlass_statistics::drift::decide::{Asked, Rule, judge};
+use windlass_statistics::drift::embedding::{self, Embeddings};
 use windlass_statistics::drift::verdict::Verdict;
+use windlass_statistics::drift::{Effect, classifier};
+use windlass_statistics::random::Random;
 
 /// Columns that drift, of a hundred: to a PSI of 0.25, where the threshold is 0.2.
 const DRIFTED: usize = 30;
@@ -86,6 +91,7 @@ fn main() {
             loud(&mut report, &of, setting, 100, 500 + at as u64);
         }
     }
+    vectors(&mut report);
     write(&report.figures);
     let missed = report
         .figures
@@ -157,6 +163,67 @@ fn loud(report: &mut Report, of: &str, setting: Setting, count: u64, seed: u64) 
         });
         let name = format!("drift, {of}: both windows Drifted by a share of {least}");
         report.print(&name, both);
+    }
+}
+
+/// Vectors of a hundred numbers, five hundred rows a side: without drift, and moved by 0.3 deviations in every dimension. Far
+/// fewer windows than of columns, since a window is a hundred thousand draws.
+fn vectors(report: &mut Report) {
+    const ROWS: usize = 500;
+    const WIDTH: usize = 100;
+    let windows = 500;
+    let mut random = Random::new(601);
+    let mut draw = |mean: f64| {
+        let (mut sums, mut rows) = (Embeddings::new(WIDTH), Bounded::new(ROWS));
+        for _ in 0..ROWS {
+            #[allow(clippy::cast_possible_truncation)] // of the size of 1
+            let row: Vec<f32> = (0..WIDTH)
+                .map(|_| (mean + random.normal()) as f32)
+                .collect();
+            let key = random.bits();
+            sums.add(key, &row);
+            rows.add(key, key, || row);
+        }
+        (sums, rows)
+    };
+    let is_named = |effect: Effect, threshold: f64| {
+        let asked = Asked {
+            column: "vector".to_owned(),
+            effect,
+            threshold,
+        };
+        judge(&[asked], Rule::default())[0].has_drifted
+    };
+    for (name, mean) in [("no drift", 0.0), ("drift of 0.3 deviations", 0.3)] {
+        let [mut by_mean, mut by_classifier, mut significant, mut bare] = [0; 4];
+        for _ in 0..windows {
+            let ((old, old_rows), (new, new_rows)) = (draw(0.0), draw(mean));
+            let moved = embedding::distance(&old, &new).expect("rows").effect;
+            let told = classifier::of_vectors(&old_rows, &new_rows).expect("rows");
+            by_mean += usize::from(is_named(moved, 0.2));
+            by_classifier += usize::from(is_named(told.effect, 0.1));
+            significant += usize::from(told.effect.p_value() <= 0.05);
+            // In units of one deviation of one dimension, as it is where there is none to norm by.
+            bare += usize::from(moved.raw() * ratio(WIDTH, 1).sqrt() > 0.2);
+        }
+        let of = format!("{name}, {ROWS} vectors of {WIDTH} numbers: windows");
+        for (what, named) in [("mean", by_mean), ("classifier", by_classifier)] {
+            let share = ratio(named, windows);
+            let (goal, holds) = if mean > 0.0 {
+                (">= 0.99", share >= 0.99)
+            } else {
+                ("<= 0.002", share <= 0.002)
+            };
+            report.tell(&format!("{of} named by {what}"), share, goal, holds);
+        }
+        report.print(
+            &format!("{of} significant by classifier at 5%"),
+            ratio(significant, windows),
+        );
+        report.print(
+            &format!("peer: a bare distance of means above 0.2: {of}"),
+            ratio(bare, windows),
+        );
     }
 }
 

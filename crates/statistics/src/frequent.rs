@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use datasketches::frequencies::{ErrorType, FrequentItemsSketch};
 use datasketches::common::NumStdDev;
+use datasketches::frequencies::{ErrorType, FrequentItemsSketch};
 use datasketches::hll::{HllSketch, HllType, HllUnion};
 
 /// How many different names are counted exactly.
@@ -107,7 +107,10 @@ mod tests {
 
     #[test]
     fn few_names_are_counted_exactly_however_they_are_parted() {
-        let (mut all, mut parts) = (Frequent::default(), [Frequent::default(), Frequent::default()]);
+        let (mut all, mut parts) = (
+            Frequent::default(),
+            [Frequent::default(), Frequent::default()],
+        );
         for row in 0..9000_u64 {
             let name = format!("n{}", row % 700);
             all.add(&name, 1);
@@ -120,7 +123,10 @@ mod tests {
         assert_eq!(one.distinct(), 700.0);
         let (levels, others) = one.levels(10);
         assert_eq!((levels.len(), others), (10, 9000 - 130));
-        assert!(levels.contains_key("n0") && !levels.contains_key("n699"), "{levels:?}");
+        assert!(
+            levels.contains_key("n0") && !levels.contains_key("n699"),
+            "{levels:?}"
+        );
         assert_eq!(Frequent::default().levels(3), (BTreeMap::new(), 0));
     }
 
@@ -147,7 +153,10 @@ mod tests {
         assert_eq!(levels.values().sum::<u64>() + others, 400_000);
         for (name, rows) in exact.iter().filter(|(_, rows)| **rows > 400) {
             let found = levels[&name.to_string()];
-            assert!(found <= *rows && found + 150 >= *rows, "{name}: {found} {rows}");
+            assert!(
+                found <= *rows && found + 150 >= *rows,
+                "{name}: {found} {rows}"
+            );
         }
     }
 }

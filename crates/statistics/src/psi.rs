@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cells::Merge;
 use crate::drift::levels;
 use crate::drift::table::{Distance, Table};
 use crate::normal;
@@ -65,5 +66,17 @@ impl Categories {
     /// All rows.
     pub fn rows(&self) -> u64 {
         self.levels.values().sum::<u64>() + self.nulls
+    }
+}
+
+impl Merge for Categories {
+    fn merge(&mut self, other: &Self) {
+        for (level, rows) in &other.levels {
+            match self.levels.get_mut(level) {
+                Some(mine) => *mine += rows,
+                None => drop(self.levels.insert(level.clone(), *rows)),
+            }
+        }
+        self.nulls += other.nulls;
     }
 }

@@ -250,7 +250,8 @@ impl Ranks {
         work.outside.clear();
         self.rows += numbers.len() as u64;
         if self.cells.len() == 0 {
-            work.outside.extend(numbers.iter().map(|number| number + 0.0));
+            work.outside
+                .extend(numbers.iter().map(|number| number + 0.0));
         } else {
             if work.counts.len() != self.cells.len() {
                 work.counts = vec![0; self.cells.len()];

@@ -86,7 +86,9 @@ pub(crate) async fn guessed(
         failure(reasons.not_found, message)
     })?;
     let first = files.iter().find(|file| is_data(file));
-    let name = first.and_then(|file| file.location.filename()).unwrap_or_default();
+    let name = first
+        .and_then(|file| file.location.filename())
+        .unwrap_or_default();
     let name = name.to_ascii_lowercase();
     let packed = [".gz", ".zst", ".bz2", ".xz"];
     let bare = packed.iter().find_map(|end| name.strip_suffix(end));

@@ -134,13 +134,14 @@ pub struct Window {
 /// A threshold where none is given.
 const fn usual(method: Method) -> f64 {
     match method {
-        Method::Psi | Method::Wasserstein => 0.2,
+        Method::Psi | Method::Wasserstein | Method::MeanEmbedding => 0.2,
         Method::JensenShannon
         | Method::Hellinger
         | Method::ChiSquare
         | Method::CramersV
         | Method::TotalVariation
-        | Method::KolmogorovSmirnov => 0.1,
+        | Method::KolmogorovSmirnov
+        | Method::DomainClassifier => 0.1,
     }
 }
 
@@ -192,7 +193,11 @@ impl Arguments {
             return invalid("--false-discovery-rate lies between 0 and 1".to_owned());
         }
         let thresholds = [self.threshold, self.prediction_threshold];
-        if thresholds.into_iter().flatten().any(|threshold| !(threshold > 0.0)) {
+        if thresholds
+            .into_iter()
+            .flatten()
+            .any(|threshold| !(threshold > 0.0))
+        {
             return invalid("a threshold lies above 0".to_owned());
         }
         if self.labels.is_some() && (self.label.is_none() || self.metric.is_none()) {

@@ -62,18 +62,26 @@ pub fn compare(
             column: of.name,
             kind: of.kind,
             method: of.measured.method,
-            value: judged.value,
-            lower: judged.lower,
+            value: finite(judged.value),
+            lower: finite(judged.lower),
             threshold: judged.threshold,
-            p_value: judged.p_value,
+            p_value: finite(judged.p_value),
             drifted: judged.has_drifted,
             moved: of.moved,
-            mean_shift: of.measured.mean_shift,
+            mean_shift: of.measured.mean_shift.map(finite),
             design_effects: of.design_effects,
             cells: of.cells,
         })
     });
     Ok(ranked.collect())
+}
+
+/// What JSON can hold: of numbers near the end of what there are, a distance may be none.
+fn finite(value: f64) -> f64 {
+    if value.is_nan() {
+        return 0.0;
+    }
+    value.clamp(f64::MIN, f64::MAX)
 }
 
 fn one(old: &SideColumn, new: &SideColumn, limit: Limit) -> Result<Compared, FailureReport> {

@@ -3,9 +3,7 @@
 use clap::ValueEnum;
 use windlass_statistics::drift::column::steps;
 use windlass_statistics::drift::levels;
-use windlass_statistics::drift::quality::{
-    self, Allowed, Check, Finding, Prediction, Problem,
-};
+use windlass_statistics::drift::quality::{self, Allowed, Check, Finding, Prediction, Problem};
 use windlass_statistics::drift::words;
 use windlass_statistics::proportion::Proportion;
 
@@ -43,7 +41,7 @@ pub struct Quality {
     #[arg(long, value_name = "X")]
     pub max_null_fraction: Option<f64>,
     /// By how much that share may be larger than it was.
-    #[arg(long, value_name = "X", default_value_t = 0.1)]
+    #[arg(long, value_name = "X", default_value_t = 0.05)]
     pub max_null_increase: f64,
     /// What levels are taken for that the reference has not, or that are gone.
     #[arg(long, value_enum, default_value = "Warn", value_name = "MODE")]
@@ -175,13 +173,26 @@ impl<'a> Findings<'a> {
             increase: 1.0,
         };
         let both = [of(0, old_rows), of(new.other_type, rows)];
-        self.push(check.share_of(Problem::OtherType, both, allowed), Mode::Break);
+        self.push(
+            check.share_of(Problem::OtherType, both, allowed),
+            Mode::Break,
+        );
         match (&old.held, &new.held) {
-            (Held::Number { ranks, .. }, Held::Number { ranks: of_window, .. }) => {
+            (
+                Held::Number { ranks, .. },
+                Held::Number {
+                    ranks: of_window, ..
+                },
+            ) => {
                 let is_one = |ranks: &windlass_statistics::ranks::Ranks| {
-                    ranks.most_frequent().is_some_and(|(_, most)| most == ranks.rows())
+                    ranks
+                        .most_frequent()
+                        .is_some_and(|(_, most)| most == ranks.rows())
                 };
-                let most = ranks.most_frequent().map_or(1, |(_, rows)| rows).max(old.nulls);
+                let most = ranks
+                    .most_frequent()
+                    .map_or(1, |(_, rows)| rows)
+                    .max(old.nulls);
                 if is_one(of_window) && new.nulls == 0 {
                     let found = check.constant(of(most, old_rows), rows);
                     self.push(found, Mode::Break);
@@ -190,9 +201,8 @@ impl<'a> Findings<'a> {
                 let steps = steps(ranks, of_window);
                 let effects = [old, new].map(|side| side.worth.shares.of_cumulated);
                 let conversion = steps.thinned(effects).conversion();
-                let found = conversion.and_then(|conversion| {
-                    conversion.finding(&old.name, CONVERTED, check.level)
-                });
+                let found = conversion
+                    .and_then(|conversion| conversion.finding(&old.name, CONVERTED, check.level));
                 self.push(found, Mode::Break);
             }
             (Held::Category(levels), Held::Category(of_window)) => {
@@ -229,7 +239,10 @@ impl<'a> Findings<'a> {
         let above = of(count(window.rows()) - window.below(greatest.next_up()));
         let mode = self.quality.beyond_range;
         for (problem, rows) in [(Problem::BelowRange, below), (Problem::AboveRange, above)] {
-            self.push(check.beyond_range(problem, rows, old_rows, TOLD_SHARE), mode);
+            self.push(
+                check.beyond_range(problem, rows, old_rows, TOLD_SHARE),
+                mode,
+            );
         }
     }
 

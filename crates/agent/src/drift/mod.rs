@@ -13,6 +13,7 @@
 
 mod arguments;
 mod compare;
+mod expected;
 mod findings;
 pub mod history;
 pub mod html;
@@ -56,7 +57,9 @@ const MOST_WINDOWS: usize = 60;
 pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     let window = arguments.window()?;
     let output = arguments.output.as_deref().map(Address::parse);
-    let output = output.transpose().or_fail(FailureReason::InvalidArguments)?;
+    let output = output
+        .transpose()
+        .or_fail(FailureReason::InvalidArguments)?;
     let reference = profile::read(&window.reference, arguments.reference_digest.as_deref()).await?;
     let payloads = Address::parse(&window.payloads).or_fail(FailureReason::InvalidArguments)?;
     let folder = payloads.child(&window.version);
@@ -84,12 +87,21 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         digest: arguments.reference_digest.clone(),
         ..Judged::default()
     };
-    let mut results = judge(&arguments, (&reference, of_reference), judged, reading, asking).await?;
+    let mut results = judge(
+        &arguments,
+        (&reference, of_reference),
+        judged,
+        reading,
+        asking,
+    )
+    .await?;
     let history = match &output {
         Some(output) => history::read(output, window.end, MOST_WINDOWS).await,
         None => Vec::new(),
     };
-    results.findings.extend(findings::volume(&arguments.quality, &results, &history));
+    results
+        .findings
+        .extend(findings::volume(&arguments.quality, &results, &history));
     if results.window.rows >= arguments.min_samples && !is_broken(&results) {
         results.performance = performance::measure(&arguments, &folder, &window).await?;
     }
@@ -157,19 +169,35 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
             .map(|of| (of.segment.clone(), Side::of_columns(of.rows, &of.columns)))
             .collect();
         let side = Side::of_profile(&window);
-        return together(arguments, of_reference, named(current), &there, side, segments);
+        return together(
+            arguments,
+            of_reference,
+            named(current),
+            &there,
+            side,
+            segments,
+        );
     }
     let reading = opened(arguments, current).await?;
     let asking = Asking {
         roles,
         ..Asking::default()
     };
-    judge(arguments, of_reference, named(current), Some(reading), asking).await
+    judge(
+        arguments,
+        of_reference,
+        named(current),
+        Some(reading),
+        asking,
+    )
+    .await
 }
 
 /// Whether an address is that of a profile, and not of data.
 fn is_profile(uri: &str) -> bool {
-    uri.rsplit('/').next().is_some_and(|name| name.ends_with(".json"))
+    uri.rsplit('/')
+        .next()
+        .is_some_and(|name| name.ends_with(".json"))
 }
 
 async fn opened(arguments: &Arguments, uri: &str) -> Result<Reading, FailureReport> {
@@ -200,7 +228,7 @@ async fn judge(
     asking: Asking,
 ) -> Result<Results, FailureReport> {
     let reference = Side::of_profile(profile);
-    let columns = reference.asked();
+    let columns = reference.asked(profile.scores.as_ref());
     let asking = Arc::new(Asking {
         columns,
         segments: arguments.segments.clone(),
@@ -208,7 +236,14 @@ async fn judge(
     });
     let Some(reading) = reading else {
         let none = Side::default();
-        return together(arguments, (profile, of_reference), window, &[], none, Vec::new());
+        return together(
+            arguments,
+            (profile, of_reference),
+            window,
+            &[],
+            none,
+            Vec::new(),
+        );
     };
     check_roles(&reading, &asking.roles, &window.name)?;
     let progress = Progress::new(reading.rows(), "rows");
@@ -228,7 +263,14 @@ async fn judge(
         .iter()
         .map(|field| field.name().clone())
         .collect();
-    together(arguments, (profile, of_reference), window, &there, whole, segments)
+    together(
+        arguments,
+        (profile, of_reference),
+        window,
+        &there,
+        whole,
+        segments,
+    )
 }
 
 /// All that is found of a window whose columns were counted; `there` are the columns that its files have.
@@ -253,6 +295,11 @@ fn together(
     } else {
         Vec::new()
     };
+    let scores = profile
+        .scores
+        .as_ref()
+        .filter(|_| window.rows >= arguments.min_samples);
+    let expected = expected::expected(scores, &window, rule.confidence);
     let mut of_segments = Vec::new();
     for (segment, side) in segments {
         let known = profile.segments.iter().find(|of| of.segment == segment);
@@ -297,7 +344,7 @@ fn together(
         columns,
         findings: findings.all(),
         performance: None,
-        expected: Vec::new(),
+        expected,
         segments: of_segments,
     };
     verdict::settle(arguments, &mut results);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use windlass_api::agent::{ColumnProfile, Distribution, Profile};
+use windlass_api::agent::{ColumnProfile, Distribution, Profile, Scores};
 use windlass_statistics::drift::column::{Category, Number, Worth, kept};
 use windlass_statistics::drift::units::DesignEffect;
 use windlass_statistics::mean::Mean;
@@ -12,7 +12,7 @@ use windlass_statistics::ranks::Ranks;
 use crate::profile::column::{Column, Kind};
 use crate::profile::sketch::{Asked, Sketch};
 use crate::profile::units::UnitSample;
-use crate::profile::{MOST_CATEGORIES, document};
+use crate::profile::{MOST_CATEGORIES, PREDICTION, document};
 
 /// What was counted of a data set.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +85,10 @@ impl Side {
             rows: sketch.rows,
             columns: columns.collect(),
             newest: sketch.newest,
-            duplicates: sketch.ids.as_ref().map(crate::profile::sketch::Ids::duplicates),
+            duplicates: sketch
+                .ids
+                .as_ref()
+                .map(crate::profile::sketch::Ids::duplicates),
         }
     }
 
@@ -94,13 +97,16 @@ impl Side {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// What has to be counted of what is compared with it.
-    pub fn asked(&self) -> Vec<Asked> {
+    /// What has to be counted of what is compared with it; predictions also by bins of scores, where there are any.
+    pub fn asked(&self, scores: Option<&Scores>) -> Vec<Asked> {
         let asked = |column: &SideColumn| {
-            let (kind, starts) = match &column.held {
+            let (kind, mut starts) = match &column.held {
                 Held::Number { ranks, .. } => (Kind::Number, ranks.starts()),
                 Held::Category(_) => (Kind::Category, Vec::new()),
             };
+            if let Some(scores) = scores.filter(|_| column.name == PREDICTION) {
+                starts.extend(&scores.edges);
+            }
             Asked {
                 name: column.name.clone(),
                 kind,
@@ -112,7 +118,10 @@ impl Side {
 
     /// How many independent rows they are worth: by the column whose rows are worth least.
     pub fn effective_rows(&self) -> f64 {
-        let effects = self.columns.iter().map(|column| column.worth.shares.of_shares);
+        let effects = self
+            .columns
+            .iter()
+            .map(|column| column.worth.shares.of_shares);
         count(self.rows) / effects.fold(1.0, f64::max)
     }
 }

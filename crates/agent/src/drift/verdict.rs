@@ -47,10 +47,16 @@ fn of(arguments: &Arguments, results: &Results) -> (WindowVerdict, String) {
     if is_reached(arguments, &results.columns) {
         why.push(drifted(&results.columns));
     }
-    let prediction = results.columns.iter().find(|column| column.column == PREDICTION);
+    let prediction = results
+        .columns
+        .iter()
+        .find(|column| column.column == PREDICTION);
     let prediction = prediction.filter(|column| column.drifted);
     if let (Some(prediction), true) = (prediction, arguments.prediction_threshold.is_some()) {
-        why.push(format!("the predictions have drifted ({})", moved(prediction)));
+        why.push(format!(
+            "the predictions have drifted ({})",
+            moved(prediction)
+        ));
     }
     if let Some(Performance {
         metric,
@@ -139,7 +145,12 @@ fn drifted(columns: &[ColumnResult]) -> String {
 }
 
 fn moved(column: &ColumnResult) -> String {
-    format!("{}, {} {:.2}", column.moved, column.method.title(), column.value)
+    format!(
+        "{}, {} {:.2}",
+        column.moved,
+        column.method.title(),
+        column.value
+    )
 }
 
 /// The first of several, and how many more.

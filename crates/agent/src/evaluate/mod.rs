@@ -11,6 +11,7 @@
 //!
 //! Absent on purpose: reading a model. Any format that can be served can be judged.
 
+mod baseline;
 pub mod gate;
 mod judge;
 mod rows;
@@ -28,22 +29,22 @@ use serde::Serialize;
 use tracing::{debug, info};
 use windlass_api::Protocol;
 use windlass_api::agent::{
-    Encoding, EvaluationReport, FailureReason, FailureReport, Feature, MetricResult, Profile,
+    EvaluationReport, FailureReason, FailureReport, MetricResult, Profile,
     Report, Signature, Tree, Verdict, paths,
 };
 
 use windlass_statistics::metric::Metric;
-use windlass_statistics::sample::most_probable;
 
 use crate::address::Address;
 use crate::arguments::{DataFormat, duration, time};
 use crate::data::answers::{Answers, other_width};
-use crate::data::encode::{RawFeature, Values};
+use crate::data::encode::RawFeature;
 use crate::data::scan::Scan;
 use crate::data::{Dataset, Reasons, column};
-use crate::profile::{PREDICTION, Profiles, signature, write_json};
+use crate::profile::{signature, write_json};
 use crate::report::{OrFail, failure};
 
+use self::baseline::Baseline;
 use self::gate::{DisparityGate, Gate};
 use self::judge::{First, Judged};
 use self::rows::{Reader, Rows};
@@ -224,7 +225,7 @@ async fn look(
     let mut first = First::new(arguments, segments.most(), groups);
     let mut spool = Spool::new();
     let mut slices = sliced(arguments, scan);
-    let mut baseline = Baseline::new(candidate.signature);
+    let mut baseline = Baseline::new(candidate.signature, &arguments.segments);
     let mut batches = scan.batches();
     while let Some(batch) = batches.try_next().await? {
         let batch = within_window(batch, arguments)?.after(reader.rows());
@@ -238,7 +239,7 @@ async fn look(
         let answers = asked.iter().map(|model| model.answers(&batch));
         let mut answers = try_join_all(answers).await?.into_iter();
         let (features, answered) = answers.next().unwrap_or_default();
-        baseline.add(features, &answered);
+        baseline.add(features, &answered, &known.labels, &members);
         let rows = Rows {
             known,
             candidate: answered,
@@ -270,7 +271,7 @@ async fn look(
         rows: reader.rows() as u64,
         judged: second.judged(),
         slices: slices.map(worst).unwrap_or_default(),
-        profile: baseline.profiles.profile(),
+        profile: baseline.profile(),
     })
 }
 
@@ -413,57 +414,6 @@ fn within_window(mut data: Dataset, arguments: &Arguments) -> Result<Dataset, Fa
         .collect();
     data.retain(&keep)?;
     Ok(data.counted_within("the window"))
-}
-
-/// The profile of the rows as the payload log would have them: there, a category that the model does not know is null,
-/// and of several classes the most probable is the prediction. Texts have none.
-struct Baseline<'a> {
-    signature: &'a Signature,
-    profiles: Profiles,
-}
-
-impl<'a> Baseline<'a> {
-    fn new(signature: &'a Signature) -> Self {
-        let inputs = signature.inputs.iter().filter(|input| !is_text(input));
-        let names = inputs.map(|input| input.name.as_str());
-        Self {
-            signature,
-            profiles: Profiles::new(names.chain([PREDICTION])),
-        }
-    }
-
-    /// Takes the features of rows, which are in the order of the signature, and the answers.
-    fn add(&mut self, mut features: Vec<RawFeature>, answers: &Answers) {
-        let inputs = &self.signature.inputs;
-        for (input, feature) in inputs.iter().zip(&mut features) {
-            if let (Encoding::Category { categories }, Values::Category(texts)) =
-                (&input.encoding, &mut feature.values)
-            {
-                for text in texts {
-                    text.take_if(|text| !categories.contains(text));
-                }
-            }
-        }
-        let mut of = inputs.iter();
-        features.retain(|_| of.next().is_some_and(|input| !is_text(input)));
-        features.push(RawFeature {
-            name: PREDICTION.to_owned(),
-            values: predictions(&self.signature.output.classes, answers),
-        });
-        self.profiles.add(answers.rows(), &features);
-    }
-}
-
-fn is_text(input: &Feature) -> bool {
-    matches!(input.encoding, Encoding::Text)
-}
-
-fn predictions(classes: &[String], answers: &Answers) -> Values {
-    if answers.width <= 1 {
-        return Values::Number(answers.values.iter().copied().map(Some).collect());
-    }
-    let name = |row| classes.get(most_probable(answers.of(row))).cloned();
-    Values::Category((0..answers.rows()).map(name).collect())
 }
 
 /// All that was found.

@@ -330,7 +330,9 @@ mod tests {
 
     fn counted(kind: Kind, values: impl Array + 'static) -> Column {
         let mut column = Column::new(kind);
-        column.add(&(Arc::new(values) as ArrayRef)).expect("counted");
+        column
+            .add(&(Arc::new(values) as ArrayRef))
+            .expect("counted");
         column
     }
 
@@ -361,7 +363,10 @@ mod tests {
             None,
             Some("true"),
         ]));
-        assert_eq!((texts.ranks.rows(), texts.nulls, texts.other_type), (3, 2, 1));
+        assert_eq!(
+            (texts.ranks.rows(), texts.nulls, texts.other_type),
+            (3, 2, 1)
+        );
         let list = ListArray::from_iter_primitive::<Float64Type, _, _>([
             Some(vec![Some(1.0)]),
             None,
@@ -379,7 +384,10 @@ mod tests {
             .with_precision_and_scale(10, 2)
             .expect("a type");
         assert_eq!(numbers(decimal).ranks.greatest(), Some(123.45));
-        assert_eq!(numbers(Date32Array::from(vec![1])).ranks.least(), Some(86_400.0));
+        assert_eq!(
+            numbers(Date32Array::from(vec![1])).ranks.least(),
+            Some(86_400.0)
+        );
         let flags = numbers(BooleanArray::from(vec![Some(true), None, Some(false)]));
         assert_eq!((flags.ranks.rows(), flags.nulls), (2, 1));
         // As one of a column that is far beyond what a spread can tell.
@@ -402,7 +410,8 @@ mod tests {
                 unreachable!("it is a category")
             };
             let (levels, others) = names.names.levels(10);
-            let expected = [("", 1), ("a", 1), ("b", 2)].map(|(name, rows)| (name.to_owned(), rows));
+            let expected =
+                [("", 1), ("a", 1), ("b", 2)].map(|(name, rows)| (name.to_owned(), rows));
             assert_eq!((levels, others), (expected.into(), 0));
             assert_eq!(names.nulls, 1);
         }

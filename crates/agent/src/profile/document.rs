@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use windlass_api::agent::{ColumnProfile, Distribution, NumberCell, Profile, SegmentProfile, Worth};
+use windlass_api::agent::{
+    ColumnProfile, Distribution, NumberCell, Profile, SegmentProfile, Worth,
+};
 use windlass_statistics::drift::column::Worth as Effects;
 use windlass_statistics::drift::units::DesignEffect;
 use windlass_statistics::mean::Mean;
@@ -17,12 +19,7 @@ use super::{BINS, MOST_CATEGORIES, OTHER};
 const CELLS: usize = 256;
 
 /// The profile of what was counted: of all rows, and then of each segment.
-pub fn profile(
-    asked: &[Asked],
-    roles: &Roles,
-    segments: &[String],
-    counted: &[Sketch],
-) -> Profile {
+pub fn profile(asked: &[Asked], roles: &Roles, segments: &[String], counted: &[Sketch]) -> Profile {
     let mut of_segments = counted.iter();
     let whole = of_segments.next();
     let segments = segments.iter().zip(of_segments);
@@ -37,6 +34,7 @@ pub fn profile(
                 columns: columns(asked, sketch),
             })
             .collect(),
+        scores: None,
     }
 }
 
@@ -131,7 +129,9 @@ pub fn effects(worth: Option<&Worth>) -> Effects {
 /// A number's values by rank, as they were written. Of a profile that has bins alone, values lie evenly in these; in the first
 /// and the last of them, about as far as in its neighbour.
 pub fn ranks(edges: &[f64], counts: &[u64], cells: &[NumberCell]) -> Ranks {
-    let cell = |NumberCell(first, last, mean, rows): &NumberCell| Cell::with_mean(*first, *last, *mean, *rows);
+    let cell = |NumberCell(first, last, mean, rows): &NumberCell| {
+        Cell::with_mean(*first, *last, *mean, *rows)
+    };
     if !cells.is_empty() {
         return Ranks::of_cells(cells.iter().map(cell));
     }
@@ -140,7 +140,13 @@ pub fn ranks(edges: &[f64], counts: &[u64], cells: &[NumberCell]) -> Ranks {
     };
     let width = |pair: Option<&[f64]>| pair.map_or(1.0, |pair| pair[1] - pair[0]);
     let before = first - width(edges.get(..2));
-    let after = last + width(edges.len().checked_sub(2).and_then(|from| edges.get(from..)));
+    let after = last
+        + width(
+            edges
+                .len()
+                .checked_sub(2)
+                .and_then(|from| edges.get(from..)),
+        );
     let begins = std::iter::once(before).chain(edges.iter().copied());
     let ends = edges.iter().map(|edge| edge.next_down()).chain([after]);
     let bins = begins.zip(ends).zip(counts);
@@ -185,12 +191,20 @@ mod tests {
         let numbers: Vec<f64> = (0..40_000).map(|_| random.normal()).collect();
         let mut column = Column::new(Kind::Number);
         let values = std::sync::Arc::new(arrow::array::Float64Array::from(numbers));
-        column.add(&(values as arrow::array::ArrayRef)).expect("numbers");
+        column
+            .add(&(values as arrow::array::ArrayRef))
+            .expect("numbers");
         let profile = of_column("x", &column);
         let text = serde_json::to_string(&profile).expect("JSON");
         let read: ColumnProfile = serde_json::from_str(&text).expect("as it was");
         assert_eq!(read, profile);
-        let Distribution::Number { edges, counts, cells, .. } = &read.distribution else {
+        let Distribution::Number {
+            edges,
+            counts,
+            cells,
+            ..
+        } = &read.distribution
+        else {
             unreachable!("it is a number")
         };
         let again = ranks(edges, counts, cells);

@@ -206,8 +206,7 @@ pub(crate) fn asked(
     let mut all = Vec::new();
     for name in named {
         let field = schema.field_with_name(name);
-        let field =
-            field.map_err(|_| crate::data::scan::no_column(schema, name, uri, REASONS))?;
+        let field = field.map_err(|_| crate::data::scan::no_column(schema, name, uri, REASONS))?;
         let kind = kind_of(field.data_type()).map_err(|why| {
             let message = format!("the data at {uri}: column '{name}': {why}");
             failure(FailureReason::InvalidArguments, message)

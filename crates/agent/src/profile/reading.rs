@@ -389,7 +389,9 @@ fn slices(files: &[ParquetFile], columns: &[Asked]) -> Vec<Arc<Vec<Asked>>> {
         groups.map(parquet::file::metadata::RowGroupMetaData::total_byte_size)
     });
     let parts = largest.max().unwrap_or(0) / SLICE_BYTES + 1;
-    let parts = usize::try_from(parts).unwrap_or(1).min(columns.len().max(1));
+    let parts = usize::try_from(parts)
+        .unwrap_or(1)
+        .min(columns.len().max(1));
     let each = columns.len().div_ceil(parts).max(1);
     let slices: Vec<_> = columns
         .chunks(each)
@@ -439,8 +441,7 @@ impl Span {
             return Ok(Self(None));
         };
         let place = schema.index_of(name);
-        let place =
-            place.map_err(|_| no_column(&of.schema, name, of.address.uri(), of.reasons))?;
+        let place = place.map_err(|_| no_column(&of.schema, name, of.address.uri(), of.reasons))?;
         Ok(Self(Some((
             place,
             start.as_microsecond(),

@@ -248,7 +248,11 @@ mod tests {
             id: Some("id".to_owned()),
         };
         (
-            vec![column("x", Kind::Number), column("c", Kind::Category), column("gone", Kind::Number)],
+            vec![
+                column("x", Kind::Number),
+                column("c", Kind::Category),
+                column("gone", Kind::Number),
+            ],
             roles,
         )
     }
@@ -260,9 +264,15 @@ mod tests {
         let numbers = (first..first + 10).map(f64::from);
         let times = (first..first + 10).map(i64::from);
         RecordBatch::try_from_iter([
-            ("x", Arc::new(Float64Array::from_iter_values(numbers)) as ArrayRef),
+            (
+                "x",
+                Arc::new(Float64Array::from_iter_values(numbers)) as ArrayRef,
+            ),
             ("c", texts(&|row| format!("c{}", row % 2))),
-            ("at", Arc::new(TimestampMicrosecondArray::from_iter_values(times))),
+            (
+                "at",
+                Arc::new(TimestampMicrosecondArray::from_iter_values(times)),
+            ),
             ("user", texts(&|row| format!("u{}", row / 5))),
             ("id", texts(&|row| format!("{}", row.min(17)))),
         ])

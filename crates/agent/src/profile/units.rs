@@ -228,7 +228,9 @@ mod tests {
                 users.iter().map(|user| f64::from(user * 7919 % 1000)),
             )),
             Arc::new(StringArray::from_iter_values(
-                users.iter().map(|user| if user % 3 == 0 { "a" } else { "b" }),
+                users
+                    .iter()
+                    .map(|user| if user % 3 == 0 { "a" } else { "b" }),
             )),
         )
     }
@@ -252,11 +254,18 @@ mod tests {
     fn twenty_rows_of_a_user_who_is_always_the_same_are_worth_one() {
         let sample = sample(&[(0, 500)]);
         let worth = sample.of_number(0, &[250.0, 500.0, 750.0], 500.0, 288.0);
-        for effect in [worth.shares.of_shares, worth.shares.of_cumulated, worth.mean] {
+        for effect in [
+            worth.shares.of_shares,
+            worth.shares.of_cumulated,
+            worth.mean,
+        ] {
             assert!((effect - 20.0).abs() < 1.0, "{effect}");
         }
         let names = sample.of_category(1, ["a", "b"].into_iter());
-        assert!((names.of_shares - 20.0).abs() < 1.0 && names.units == 500, "{names:?}");
+        assert!(
+            (names.of_shares - 20.0).abs() < 1.0 && names.units == 500,
+            "{names:?}"
+        );
     }
 
     #[test]

@@ -33,7 +33,10 @@ fn two(folder: &Path, name: &str, with: ArrayRef, seed: u64) {
     let columns = |seed: u64| {
         let names: Vec<&str> = (0..ROWS).map(|row| ["x", "y", "z"][row % 3]).collect();
         vec![
-            ("temp", Arc::new(Float64Array::from(numbers(seed))) as ArrayRef),
+            (
+                "temp",
+                Arc::new(Float64Array::from(numbers(seed))) as ArrayRef,
+            ),
             ("name", Arc::new(StringArray::from(names)) as ArrayRef),
         ]
     };
@@ -54,20 +57,99 @@ async fn what_breaks_the_data_is_named() {
     let fahrenheit: Vec<f64> = celsius.iter().map(|degrees| degrees * 1.8 + 32.0).collect();
     let third = |row: usize| row % 3 != 0;
     let cases: Vec<(&str, &str, ArrayRef, &str)> = vec![
-        ("all null", "temp", Arc::new(Float64Array::from(vec![None; ROWS])), "no value in any row"),
-        ("of no type", "temp", Arc::new(NullArray::new(ROWS)), "no value in any row"),
-        ("a third is null", "temp", Arc::new(celsius.iter().enumerate().map(|(row, degrees)| third(row).then_some(*degrees)).collect::<Float64Array>()), "no value in 0% → 33"),
-        ("NaN", "temp", Arc::new(Float64Array::from_iter_values(celsius.iter().enumerate().map(|(row, degrees)| if third(row) { *degrees } else { f64::NAN }))), "no value in 0% → 33"),
-        ("infinite", "temp", Arc::new(Float64Array::from_iter_values(celsius.iter().enumerate().map(|(row, degrees)| if third(row) { *degrees } else { f64::INFINITY }))), "not of its type"),
-        ("constant", "temp", Arc::new(Float64Array::from(vec![7.0; ROWS])), "one value in all rows"),
-        ("of one name", "name", Arc::new(StringArray::from(vec!["x"; ROWS])), "one value in all rows"),
-        ("in another unit", "temp", Arc::new(Float64Array::from(fahrenheit)), "°C to °F"),
-        ("words for numbers", "temp", Arc::new(StringArray::from_iter_values((0..ROWS).map(|row| if row % 2 == 0 { "warm".to_owned() } else { "21".to_owned() }))), "not of its type"),
-        ("a list", "temp", Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>((0..ROWS).map(|_| Some([Some(1.0)])))), "not of its type"),
+        (
+            "all null",
+            "temp",
+            Arc::new(Float64Array::from(vec![None; ROWS])),
+            "no value in any row",
+        ),
+        (
+            "of no type",
+            "temp",
+            Arc::new(NullArray::new(ROWS)),
+            "no value in any row",
+        ),
+        (
+            "a third is null",
+            "temp",
+            Arc::new(
+                celsius
+                    .iter()
+                    .enumerate()
+                    .map(|(row, degrees)| third(row).then_some(*degrees))
+                    .collect::<Float64Array>(),
+            ),
+            "no value in 0% → 33",
+        ),
+        (
+            "NaN",
+            "temp",
+            Arc::new(Float64Array::from_iter_values(
+                celsius
+                    .iter()
+                    .enumerate()
+                    .map(|(row, degrees)| if third(row) { *degrees } else { f64::NAN }),
+            )),
+            "no value in 0% → 33",
+        ),
+        (
+            "infinite",
+            "temp",
+            Arc::new(Float64Array::from_iter_values(
+                celsius
+                    .iter()
+                    .enumerate()
+                    .map(|(row, degrees)| if third(row) { *degrees } else { f64::INFINITY }),
+            )),
+            "not of its type",
+        ),
+        (
+            "constant",
+            "temp",
+            Arc::new(Float64Array::from(vec![7.0; ROWS])),
+            "one value in all rows",
+        ),
+        (
+            "of one name",
+            "name",
+            Arc::new(StringArray::from(vec!["x"; ROWS])),
+            "one value in all rows",
+        ),
+        (
+            "in another unit",
+            "temp",
+            Arc::new(Float64Array::from(fahrenheit)),
+            "°C to °F",
+        ),
+        (
+            "words for numbers",
+            "temp",
+            Arc::new(StringArray::from_iter_values((0..ROWS).map(|row| {
+                if row % 2 == 0 {
+                    "warm".to_owned()
+                } else {
+                    "21".to_owned()
+                }
+            }))),
+            "not of its type",
+        ),
+        (
+            "a list",
+            "temp",
+            Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(
+                (0..ROWS).map(|_| Some([Some(1.0)])),
+            )),
+            "not of its type",
+        ),
     ];
     for (what, column, with, why) in cases {
         let found = found(column, with).await;
-        assert_eq!(found.verdict, WindowVerdict::DataBroken, "{what}: {}", found.message);
+        assert_eq!(
+            found.verdict,
+            WindowVerdict::DataBroken,
+            "{what}: {}",
+            found.message
+        );
         assert!(found.message.contains(why), "{what}: {}", found.message);
         assert!(found.message.contains(column), "{what}: {}", found.message);
     }
@@ -109,7 +191,11 @@ async fn numbers_of_other_types_are_compared_as_numbers() {
     }));
     let decimal = decimal.with_precision_and_scale(20, 2).expect("a type");
     let texts = StringArray::from_iter_values(numbers(3).iter().map(ToString::to_string));
-    for with in [Arc::new(whole) as ArrayRef, Arc::new(decimal), Arc::new(texts)] {
+    for with in [
+        Arc::new(whole) as ArrayRef,
+        Arc::new(decimal),
+        Arc::new(texts),
+    ] {
         let found = found("temp", with).await;
         assert_eq!(found.verdict, WindowVerdict::Healthy, "{}", found.message);
         assert_eq!(found.columns.len(), 2);
@@ -119,7 +205,10 @@ async fn numbers_of_other_types_are_compared_as_numbers() {
     let flags = BooleanArray::from(vec![true; ROWS]);
     for with in [Arc::new(times) as ArrayRef, Arc::new(flags)] {
         let found = found("more", with).await;
-        assert_eq!((found.verdict, found.columns.len()), (WindowVerdict::Healthy, 2));
+        assert_eq!(
+            (found.verdict, found.columns.len()),
+            (WindowVerdict::Healthy, 2)
+        );
     }
 }
 
@@ -131,9 +220,18 @@ async fn whole_numbers_beyond_what_a_number_holds_and_names_without_end_are_coun
         let large = (0..60_000).map(|row| i64::MAX - (row * 7 + seed) % 1000);
         let names = (0..60_000).map(|row| format!("n{}", (row * 31 + seed) % 50_000));
         RecordBatch::try_from_iter([
-            ("large", Arc::new(Int64Array::from_iter_values(large)) as ArrayRef),
-            ("", Arc::new(StringArray::from_iter_values(names)) as ArrayRef),
-            ("größe \u{202e}", Arc::new(StringArray::from(vec!["日本"; 60_000])) as ArrayRef),
+            (
+                "large",
+                Arc::new(Int64Array::from_iter_values(large)) as ArrayRef,
+            ),
+            (
+                "",
+                Arc::new(StringArray::from_iter_values(names)) as ArrayRef,
+            ),
+            (
+                "größe \u{202e}",
+                Arc::new(StringArray::from(vec!["日本"; 60_000])) as ArrayRef,
+            ),
         ])
         .expect("columns")
     };
@@ -141,14 +239,24 @@ async fn whole_numbers_beyond_what_a_number_holds_and_names_without_end_are_coun
     write(&at("new.parquet"), &of(500));
     let found = by_hand(folder.path(), "old.parquet", "new.parquet", &[]).await;
     let found = found.expect("a verdict");
-    assert_eq!((found.verdict, found.columns.len()), (WindowVerdict::Healthy, 3), "{}", found.message);
+    assert_eq!(
+        (found.verdict, found.columns.len()),
+        (WindowVerdict::Healthy, 3),
+        "{}",
+        found.message
+    );
 }
 
 #[tokio::test]
 async fn files_that_cannot_be_read_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
-    two(folder.path(), "temp", Arc::new(Float64Array::from(numbers(5))), 1);
+    two(
+        folder.path(),
+        "temp",
+        Arc::new(Float64Array::from(numbers(5))),
+        1,
+    );
     let whole = std::fs::read(at("new.parquet")).expect("a file");
     std::fs::write(at("torn.parquet"), &whole[..whole.len() - 20]).expect("written");
     let mut middle = whole.clone();
@@ -170,7 +278,19 @@ async fn files_that_cannot_be_read_are_named() {
     }
     let none = by_hand(folder.path(), "old.parquet", "empty.csv", &[]).await;
     let none = none.expect("a verdict");
-    assert_eq!((none.verdict, none.window.rows), (WindowVerdict::NotEnoughData, 0));
-    let unit = by_hand(folder.path(), "old.parquet", "new.parquet", &["--unit", "user"]).await;
-    assert_eq!(unit.expect_err("no such column").reason, FailureReason::ColumnNotFound);
+    assert_eq!(
+        (none.verdict, none.window.rows),
+        (WindowVerdict::NotEnoughData, 0)
+    );
+    let unit = by_hand(
+        folder.path(),
+        "old.parquet",
+        "new.parquet",
+        &["--unit", "user"],
+    )
+    .await;
+    assert_eq!(
+        unit.expect_err("no such column").reason,
+        FailureReason::ColumnNotFound
+    );
 }

@@ -77,20 +77,42 @@ async fn two_files_are_alike_or_not_and_what_moved_is_told() {
     let more = ["--unit", "user"];
     let same = by_hand(folder.path(), "old.parquet", "same.parquet", &more).await;
     let same = same.expect("a verdict");
-    assert_eq!((same.verdict, same.columns.len()), (WindowVerdict::Healthy, 2));
+    assert_eq!(
+        (same.verdict, same.columns.len()),
+        (WindowVerdict::Healthy, 2)
+    );
     assert_eq!((same.window.rows, same.reference.rows), (20_000, 20_000));
     for method in ["PSI", "KolmogorovSmirnov", "Wasserstein", "Hellinger"] {
-        let line = [more[0], more[1], "--method", method, "--drifted-share", "0.5"];
+        let line = [
+            more[0],
+            more[1],
+            "--method",
+            method,
+            "--drifted-share",
+            "0.5",
+        ];
         let moved = by_hand(folder.path(), "old.parquet", "moved.parquet", &line).await;
         let moved = moved.expect("a verdict");
-        assert_eq!(moved.verdict, WindowVerdict::Drifted, "{method}: {}", moved.message);
+        assert_eq!(
+            moved.verdict,
+            WindowVerdict::Drifted,
+            "{method}: {}",
+            moved.message
+        );
         let first = &moved.columns[0];
         assert_eq!((&*first.column, first.drifted), ("number", true));
         assert!(first.moved.starts_with("mean 5.0 → 7."), "{}", first.moved);
-        assert!(first.mean_shift.is_some_and(|shift| (0.7..1.0).contains(&shift)));
+        assert!(
+            first
+                .mean_shift
+                .is_some_and(|shift| (0.7..1.0).contains(&shift))
+        );
         assert!(!moved.columns[1].drifted, "{method}");
         let rows: u64 = first.cells.iter().map(|cell| cell.window).sum();
-        assert_eq!((rows, first.cells.last().map(|cell| cell.window)), (20_000, Some(400)));
+        assert_eq!(
+            (rows, first.cells.last().map(|cell| cell.window)),
+            (20_000, Some(400))
+        );
     }
 }
 
@@ -136,9 +158,21 @@ async fn rows_of_users_who_are_always_the_same_are_worth_one_each() {
     let few = ["--unit", "user", "--min-samples", "500"];
     let found = by_hand(folder.path(), "old.parquet", "new.parquet", &few).await;
     let found = found.expect("a verdict");
-    assert_eq!(found.verdict, WindowVerdict::NotEnoughData, "{}", found.message);
-    assert!((found.window.effective_rows - 300.0).abs() < 30.0, "{found:?}");
-    assert!(found.message.contains("rows of one user are alike"), "{}", found.message);
+    assert_eq!(
+        found.verdict,
+        WindowVerdict::NotEnoughData,
+        "{}",
+        found.message
+    );
+    assert!(
+        (found.window.effective_rows - 300.0).abs() < 30.0,
+        "{found:?}"
+    );
+    assert!(
+        found.message.contains("rows of one user are alike"),
+        "{}",
+        found.message
+    );
     let enough = ["--unit", "user", "--min-samples", "200"];
     let found = by_hand(folder.path(), "old.parquet", "new.parquet", &enough).await;
     assert_eq!(found.expect("a verdict").verdict, WindowVerdict::Healthy);
@@ -157,7 +191,10 @@ async fn a_segment_that_moved_is_found_where_the_whole_did_not() {
             numbers.push(random.next() * 10.0 + if is_small { shift } else { 0.0 });
         }
         RecordBatch::try_from_iter([
-            ("country", Arc::new(StringArray::from(countries)) as ArrayRef),
+            (
+                "country",
+                Arc::new(StringArray::from(countries)) as ArrayRef,
+            ),
             ("number", Arc::new(Float64Array::from(numbers))),
         ])
         .expect("columns of one length")
@@ -175,14 +212,39 @@ async fn a_segment_that_moved_is_found_where_the_whole_did_not() {
         .collect();
     assert_eq!(
         of,
-        [("country = 'DE'", WindowVerdict::Drifted), ("country = 'US'", WindowVerdict::Healthy)]
+        [
+            ("country = 'DE'", WindowVerdict::Drifted),
+            ("country = 'US'", WindowVerdict::Healthy)
+        ]
     );
-    assert!(found.segments[0].message.contains("number"), "{:?}", found.segments[0]);
-    let wrong = by_hand(folder.path(), "old.parquet", "new.parquet", &["--segment", "land = 1"]);
+    assert!(
+        found.segments[0].message.contains("number"),
+        "{:?}",
+        found.segments[0]
+    );
+    let wrong = by_hand(
+        folder.path(),
+        "old.parquet",
+        "new.parquet",
+        &["--segment", "land = 1"],
+    );
     let wrong = wrong.await.expect_err("no such column");
-    assert_eq!(wrong.reason, FailureReason::ColumnNotFound, "{}", wrong.message);
-    let wrong = by_hand(folder.path(), "old.parquet", "new.parquet", &["--segment", "number +"]);
-    assert_eq!(wrong.await.expect_err("no SQL").reason, FailureReason::InvalidArguments);
+    assert_eq!(
+        wrong.reason,
+        FailureReason::ColumnNotFound,
+        "{}",
+        wrong.message
+    );
+    let wrong = by_hand(
+        folder.path(),
+        "old.parquet",
+        "new.parquet",
+        &["--segment", "number +"],
+    );
+    assert_eq!(
+        wrong.await.expect_err("no SQL").reason,
+        FailureReason::InvalidArguments
+    );
 }
 
 #[tokio::test]
@@ -206,5 +268,9 @@ async fn csv_and_json_are_read_as_well() {
     std::fs::write(at("old.dat"), "x").expect("written");
     let unknown = by_hand(folder.path(), "old.dat", "new.jsonl", &[]).await;
     let unknown = unknown.expect_err("no format");
-    assert!(unknown.message.contains("say --format"), "{}", unknown.message);
+    assert!(
+        unknown.message.contains("say --format"),
+        "{}",
+        unknown.message
+    );
 }

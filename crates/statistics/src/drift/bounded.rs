@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
+use crate::cells::Merge;
 use crate::random::Random;
 
 /// How many rows of either side are enough for [`super::classifier`]: what it says of 2 AUC - 1 is known to 0.02.
@@ -34,6 +35,12 @@ pub struct Bounded<T> {
     most: usize,
     seen: u64,
     rows: BTreeMap<u64, Kept<T>>,
+}
+
+impl<T: Clone> Merge for Bounded<T> {
+    fn merge(&mut self, other: &Self) {
+        self.merge(other.clone());
+    }
 }
 
 /// A row that is kept.

@@ -80,6 +80,11 @@ pub fn of_number(
     edges: &[f64],
     method: Method,
 ) -> Measured {
+    let method = match method {
+        // These are of vectors and texts.
+        Method::MeanEmbedding | Method::DomainClassifier => Method::KolmogorovSmirnov,
+        other => other,
+    };
     let shares = [reference, window].map(|side| side.worth.shares);
     let counts = [reference, window].map(|side| side.ranks.counts(edges));
     let nulls = [reference.nulls, window.nulls];
@@ -186,7 +191,9 @@ fn side_by_side(reference: &Ranks, window: &Ranks) -> Vec<Beside> {
     let cells: Vec<Cell> = reference.cells().collect();
     let place = |mean: f64| {
         let (first, last) = (cells.first()?, cells.last()?);
-        let place = cells.partition_point(|one| one.first <= mean).checked_sub(1)?;
+        let place = cells
+            .partition_point(|one| one.first <= mean)
+            .checked_sub(1)?;
         let before = &cells[place];
         // What lies between two cells is of the one below, unless that is of one number.
         let is_of_it = mean <= before.last || before.is_shared();
@@ -197,7 +204,10 @@ fn side_by_side(reference: &Ranks, window: &Ranks) -> Vec<Beside> {
         let mean = cell.mean();
         let place = place(mean);
         let sum = mean * float(cell.rows);
-        match both.last_mut().filter(|last| place.is_some() && last.place == place) {
+        match both
+            .last_mut()
+            .filter(|last| place.is_some() && last.place == place)
+        {
             Some(last) => {
                 last.rows += cell.rows;
                 last.sum += sum;

@@ -27,16 +27,46 @@ fn kinds(count: usize) -> Vec<(&'static str, Vec<f64>)> {
         ("normal", normal.clone()),
         ("sorted", sorted),
         ("reversed", reversed),
-        ("log-normal, over twenty powers of ten", with(&|_, z| (8.0 * z).exp())),
-        ("both signs of it", with(&|row, z| if row % 2 == 0 { (8.0 * z).exp() } else { -(8.0 * z).exp() })),
-        ("Cauchy", with(&|_, z| (std::f64::consts::PI * crate::normal::cdf(z)).tan())),
-        ("half of them zero", with(&|row, z| if row % 2 == 0 { 0.0 } else { z })),
+        (
+            "log-normal, over twenty powers of ten",
+            with(&|_, z| (8.0 * z).exp()),
+        ),
+        (
+            "both signs of it",
+            with(&|row, z| {
+                if row % 2 == 0 {
+                    (8.0 * z).exp()
+                } else {
+                    -(8.0 * z).exp()
+                }
+            }),
+        ),
+        (
+            "Cauchy",
+            with(&|_, z| (std::f64::consts::PI * crate::normal::cdf(z)).tan()),
+        ),
+        (
+            "half of them zero",
+            with(&|row, z| if row % 2 == 0 { 0.0 } else { z }),
+        ),
         ("narrow about a large one", with(&|_, z| 1e9 + z * 1e-3)),
         ("whole, with ties", with(&|_, z| (z * 3000.0).round())),
-        ("first far apart, then close", with(&|row, z| if row < count / 3 { z } else { 0.5 + z * 1e-6 })),
-        ("first close, then far apart", with(&|row, z| if row < count / 3 { 0.5 + z * 1e-6 } else { z })),
-        ("drifting", with(&|row, z| z + float(row) / float(count) * 20.0)),
-        ("three clusters in turn", with(&|row, z| z * 0.01 + float(row * 3 / count))),
+        (
+            "first far apart, then close",
+            with(&|row, z| if row < count / 3 { z } else { 0.5 + z * 1e-6 }),
+        ),
+        (
+            "first close, then far apart",
+            with(&|row, z| if row < count / 3 { 0.5 + z * 1e-6 } else { z }),
+        ),
+        (
+            "drifting",
+            with(&|row, z| z + float(row) / float(count) * 20.0),
+        ),
+        (
+            "three clusters in turn",
+            with(&|row, z| z * 0.01 + float(row * 3 / count)),
+        ),
         ("huge", with(&|_, z| z * 1e307)),
         ("tiny", with(&|_, z| z * 1e-310)),
     ]
@@ -73,7 +103,10 @@ fn few_numbers_are_kept_as_they_are() {
         [0.0, 0.0, 2.0, 3.0, 5.0, 6.0]
     );
     let none = of(&[]);
-    assert_eq!((none.rows(), none.quantile(0.5), none.below(1.0)), (0, None, 0.0));
+    assert_eq!(
+        (none.rows(), none.quantile(0.5), none.below(1.0)),
+        (0, None, 0.0)
+    );
 }
 
 #[test]
@@ -93,13 +126,25 @@ fn ranks_are_right_to_what_is_known_of_their_error() {
     for (kind, numbers) in kinds(300_000) {
         let ranks = of(&numbers);
         let (worst, known) = (worst(&ranks, &numbers), ranks.rank_error());
-        println!("{kind}: {worst:.5}, at most {known:.5}, {} cells", ranks.cells.len());
+        println!(
+            "{kind}: {worst:.5}, at most {known:.5}, {} cells",
+            ranks.cells.len()
+        );
         assert!(ranks.cells.len() <= CELLS, "{kind}");
-        assert_eq!(ranks.cells().map(|cell| cell.rows).sum::<u64>(), 300_000, "{kind}");
+        assert_eq!(
+            ranks.cells().map(|cell| cell.rows).sum::<u64>(),
+            300_000,
+            "{kind}"
+        );
         assert!(worst <= known, "{kind}: {worst} {known}");
         // Numbers that come ever closer together are the hardest, and those that wander.
-        let is_hard = kind.starts_with("first ") || ["drifting", "three clusters in turn"].contains(&kind);
-        let (most, known_at_most) = if is_hard { (0.01, 0.02) } else { (0.0025, 0.003) };
+        let is_hard =
+            kind.starts_with("first ") || ["drifting", "three clusters in turn"].contains(&kind);
+        let (most, known_at_most) = if is_hard {
+            (0.01, 0.02)
+        } else {
+            (0.0025, 0.003)
+        };
         assert!(worst <= most, "{kind}: {worst}");
         assert!(known <= known_at_most, "{kind}: {known}");
         let mut last = f64::NEG_INFINITY;
@@ -122,7 +167,10 @@ fn parts_add_up() {
         println!("{kind}: {worst:.5}, at most {known:.5}");
         assert_eq!(ranks.rows(), 300_000);
         assert!(ranks.cells.len() <= CELLS, "{kind}");
-        assert!(worst <= known && worst <= 0.004 && known <= 0.0133, "{kind}: {worst} {known}");
+        assert!(
+            worst <= known && worst <= 0.004 && known <= 0.0133,
+            "{kind}: {worst} {known}"
+        );
         let (apart, known) = (self::worst(&one_by_one, &numbers), one_by_one.rank_error());
         println!("    one by one: {apart:.5}, at most {known:.5}");
         assert!(apart <= known && apart <= 0.006, "{kind}: {apart} {known}");
@@ -143,7 +191,10 @@ fn what_is_compared_is_counted_exactly_between_the_cells_of_the_other() {
     let reference = of(&draw(100_000, 0.0)).shrunk(256);
     assert!((100..=256).contains(&reference.cells.len()));
     let (edges, counts) = reference.bins(10);
-    assert!(counts.iter().all(|rows| rows.abs_diff(10_000) < 800), "{counts:?}");
+    assert!(
+        counts.iter().all(|rows| rows.abs_diff(10_000) < 800),
+        "{counts:?}"
+    );
     let numbers = draw(50_000, 0.4);
     let parts: Vec<Ranks> = numbers
         .chunks(7000)
@@ -174,9 +225,15 @@ fn a_number_that_is_half_of_all_has_a_cell_of_its_own() {
     let ranks = of(&numbers);
     assert_eq!(ranks.most_frequent(), Some((0.25, 50_000)));
     let constant = of(&[4.0; 5000]);
-    assert_eq!(constant.bins(10), (vec![4.0, 4.0_f64.next_up()], vec![0, 5000, 0]));
+    assert_eq!(
+        constant.bins(10),
+        (vec![4.0, 4.0_f64.next_up()], vec![0, 5000, 0])
+    );
     // The same bins as of the numbers themselves.
-    let tied: Vec<f64> = numbers.iter().map(|number| (number * 3.0).round()).collect();
+    let tied: Vec<f64> = numbers
+        .iter()
+        .map(|number| (number * 3.0).round())
+        .collect();
     let (edges, counts) = of(&tied).bins(10);
     assert_eq!(edges, crate::bins::edges(&tied, 10));
     assert_eq!(counts, crate::bins::counts(&edges, tied));

@@ -106,6 +106,7 @@ fn correlations_variances_and_mixtures_that_leave_the_mean_are_found() {
                 .collect()
         }
     };
+    // Of all dimensions by little: nothing of it is seen in sixteen of them, but in the length.
     let wider = |deviation: f64| {
         move |random: &mut Random| -> Vec<f32> {
             (0..300)
@@ -140,7 +141,7 @@ fn correlations_variances_and_mixtures_that_leave_the_mean_are_found() {
     found("correlation", old, new);
     let (old, new) = (
         draw(&mut random, 500, wider(1.0)),
-        draw(&mut random, 500, wider(1.1)),
+        draw(&mut random, 500, wider(1.05)),
     );
     found("deviation", old, new);
     let (old, new) = (

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::bounded::dealt;
 use super::words::short;
 use super::{Effect, Scale};
+use crate::cells::Merge;
 use law::{Law, Side};
 use whole::fixed;
 
@@ -118,6 +119,12 @@ impl Embeddings {
     }
 }
 
+impl Merge for Embeddings {
+    fn merge(&mut self, other: &Self) {
+        self.merge(other);
+    }
+}
+
 /// How vectors have moved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moved {
@@ -133,7 +140,7 @@ pub struct Moved {
 
 /// The distance of the mean vectors over the total deviation of the reference, the root of the sum of its variances: 0.5
 /// where each dimension has moved by half of its deviation, whatever their number and their scale. Absent where lengths
-/// differ, where the reference has no spread, or with too few rows or units on either side to fill eight groups.
+/// differ, where the reference has no spread, or where rows of either side are of too few units to be worth eight even groups.
 ///
 /// Source: Chen & Qin (2010), "A two-sample test for high-dimensional data with applications to gene-set testing": of the
 /// square of the distance Σ₁/m + Σ₂/n is taken off, in total, and what is left has a mean of δ² and a variance of 2 tr V² +
@@ -154,7 +161,7 @@ pub fn distance(reference: &Embeddings, window: &Embeddings) -> Option<Moved> {
     let square: f64 = gap.iter().map(|gap| gap * gap).sum();
     let law = Law::of(&old, &new);
     let without_drift = law.variance_without_drift();
-    // The observed part is on average larger by tr V² four times: by where the gap is by chance.
+    // Of what is estimated of 4 δ'Vδ, 4 tr V² are chance's on average: twice what is there without drift.
     let observed = 4.0 * (old.along(&gap) + new.along(&gap)) - 2.0 * law.square;
     let measured = square / total;
     let of_total = measured * measured * old.doubt_of_total();

@@ -287,6 +287,11 @@ fn what_is_no_vector_is_counted_and_too_little_has_no_distance() {
     (0..100).for_each(|unit| constant.add(unit, &[3.0, -4.0]));
     assert_eq!(distance(&constant, &two), None);
     assert!(distance(&two, &constant).expect("spread").effect.p_value() < 1e-6);
+    // A unit that has most of the rows says nothing of others.
+    let mut of_one = Source::even(2).draw(&mut random, 100);
+    (0..100).for_each(|_| of_one.add(7, &[0.5, 0.5]));
+    assert_eq!(distance(&two, &of_one), None);
+    assert_eq!(distance(&Embeddings::new(2), &two), None);
 }
 
 #[test]

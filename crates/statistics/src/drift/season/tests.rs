@@ -1,5 +1,6 @@
 use super::chosen::spans;
 use super::*;
+use crate::psi::Categories;
 
 /// 2024-01-01 00:00 in UTC, a Monday.
 const MONDAY: i64 = 1_704_067_200;
@@ -160,13 +161,14 @@ fn parts_add_up_to_the_whole_in_any_order() {
         }
         all
     };
-    let mut parts = of(300..700);
-    parts.merge(&of(0..300));
-    assert_eq!(parts, of(0..700));
-    assert_eq!((parts.rows(), parts.whole()), (700, Some(700)));
+    // Each hour of the week comes back after five weeks: some thirty times in all.
+    let mut parts = of(2900..5000);
+    parts.merge(&of(0..2900));
+    assert_eq!(parts, of(0..5000));
+    assert_eq!((parts.rows(), parts.whole()), (5000, Some(5000)));
     // As if one by one, and back from text.
     let mut single = Seasons::new(Cycle::HourOfWeek);
-    (0..700)
+    (0..5000)
         .map(row)
         .for_each(|(time, one)| single.add(time, 0, one));
     assert_eq!(single, parts);
@@ -175,6 +177,30 @@ fn parts_add_up_to_the_whole_in_any_order() {
         serde_json::from_str::<Seasons<u64>>(&text).expect("JSON"),
         parts
     );
+}
+
+/// An evening by itself: levels of evenings, not those of the day.
+#[test]
+fn what_is_merged_may_be_a_table_of_levels() {
+    let of_row = |level: &str| Categories {
+        levels: BTreeMap::from([(level.to_owned(), 1)]),
+        nulls: 1,
+    };
+    let mut all = Seasons::new(Cycle::HourOfWeek);
+    for hour in 0..5 * 168 {
+        let level = if hour % 24 < 18 { "work" } else { "home" };
+        all.add(MONDAY + hour * HOUR, 0, of_row(level));
+    }
+    let rule = Rule {
+        least_rows: 10,
+        ..Rule::default()
+    };
+    let evening = window(Cycle::HourOfWeek, MONDAY + 5 * WEEK + 18 * HOUR, 3);
+    let found = all.reference(&evening, rule).expect("rows").what;
+    assert_eq!(found.levels, BTreeMap::from([("home".to_owned(), 15)]));
+    assert_eq!((found.nulls, found.rows()), (15, 30));
+    let whole = all.whole().expect("rows");
+    assert_eq!(whole.levels["work"], 5 * 7 * 18);
 }
 
 #[test]

@@ -114,7 +114,8 @@ fn a_vocabulary_has_the_words_of_most_texts() {
     let two = Vocabulary::of(texts, 2);
     assert_eq!(two.len(), 2);
     // b is in two texts, as c is, and comes first.
-    assert_eq!(two.unknown("a B c d"), Some(0.5));
+    assert_eq!(two.unknown("a B c c"), Some(0.5));
+    assert_eq!(two.unknown("a"), Some(0.0));
     assert_eq!(two.unknown("..."), None);
     assert!(Vocabulary::of([], 5).is_empty());
 }
@@ -175,7 +176,8 @@ fn a_topic_that_has_come_up_is_found_and_named() {
     let [before, after] = found.words[0].shares;
     assert!((before - 0.02).abs() < 0.015 && (after - 0.4).abs() < 0.05);
     assert!(found.words().starts_with("'refund' "), "{}", found.words());
-    assert!(found.words().contains("% of texts"), "{}", found.words());
+    // Its capital too, and that is nothing to name.
+    assert!(found.words().ends_with("% of texts"), "{}", found.words());
 }
 
 #[test]

@@ -1,0 +1,223 @@
+//! The baseline: the profile of the rows that a model was judged on, and of its answers.
+
+use windlass_api::agent::{Encoding, Feature, Profile, Scores, SegmentProfile, Signature};
+use windlass_statistics::cells::Cells;
+use windlass_statistics::sample::{THRESHOLD, most_probable};
+
+use super::segments::Members;
+use crate::data::answers::Answers;
+use crate::data::encode::{RawFeature, Values};
+use crate::profile::{PREDICTION, Profiles};
+
+/// In how many cells scores are counted, where there are more of them; and in how many bins they are told.
+const SCORE_CELLS: usize = 1024;
+const SCORE_BINS: u64 = 100;
+
+/// The profile of the rows as the payload log would have them: there, a category that the model does not know is null,
+/// and of several classes the most probable is the prediction. Texts have none.
+pub struct Baseline<'a> {
+    signature: &'a Signature,
+    profiles: Profiles,
+    /// Of the rows that meet a predicate.
+    segments: Vec<(String, Profiles)>,
+    /// Rows by score: all, and those of class 1; absent where labels and answers are not of two classes.
+    scores: Option<Cells<[u64; 2]>>,
+}
+
+impl<'a> Baseline<'a> {
+    /// Of a model's rows, and of those that meet one of these predicates.
+    pub fn new(signature: &'a Signature, segments: &[String]) -> Self {
+        let profiles = || {
+            let inputs = signature.inputs.iter().filter(|input| !is_text(input));
+            let names = inputs.map(|input| input.name.as_str());
+            Profiles::new(names.chain([PREDICTION]))
+        };
+        Self {
+            signature,
+            profiles: profiles(),
+            segments: segments
+                .iter()
+                .map(|segment| (segment.clone(), profiles()))
+                .collect(),
+            scores: Some(Cells::new(SCORE_CELLS)),
+        }
+    }
+
+    /// Takes the features of rows, which are in the order of the signature, the answers, the labels, and which rows are of
+    /// which segment: those of predicates are the first.
+    pub fn add(
+        &mut self,
+        mut features: Vec<RawFeature>,
+        answers: &Answers,
+        labels: &[f64],
+        members: &Members,
+    ) {
+        let inputs = &self.signature.inputs;
+        for (input, feature) in inputs.iter().zip(&mut features) {
+            if let (Encoding::Category { categories }, Values::Category(texts)) =
+                (&input.encoding, &mut feature.values)
+            {
+                for text in texts {
+                    text.take_if(|text| !categories.contains(text));
+                }
+            }
+        }
+        let mut of = inputs.iter();
+        features.retain(|_| of.next().is_some_and(|input| !is_text(input)));
+        features.push(RawFeature {
+            name: PREDICTION.to_owned(),
+            values: predictions(&self.signature.output.classes, answers),
+        });
+        self.profiles.add(answers.rows(), &features);
+        for (segment, rows) in members.all() {
+            if let Some((_, profiles)) = self.segments.get_mut(segment) {
+                let part: Vec<RawFeature> =
+                    features.iter().map(|feature| only(feature, rows)).collect();
+                profiles.add(rows.len(), &part);
+            }
+        }
+        self.score(answers, labels);
+    }
+
+    fn score(&mut self, answers: &Answers, labels: &[f64]) {
+        let is_of_two = |label: &f64| [0.0, 1.0].contains(label);
+        let is_score = |answer: &f64| (0.0..=1.0).contains(answer);
+        let is_classifier = answers.width == 1
+            && labels.len() == answers.values.len()
+            && labels.iter().all(is_of_two)
+            && answers.values.iter().all(is_score);
+        if !is_classifier {
+            self.scores = None;
+        }
+        if let Some(scores) = &mut self.scores {
+            for (label, answer) in labels.iter().zip(&answers.values) {
+                scores.add(*answer, [1, u64::from(*label > 0.5)]);
+            }
+        }
+    }
+
+    /// What was counted.
+    pub fn profile(self) -> Profile {
+        let segments = self.segments.into_iter().map(|(segment, profiles)| {
+            let profile = profiles.profile();
+            SegmentProfile {
+                segment,
+                rows: profile.rows,
+                columns: profile.columns,
+            }
+        });
+        Profile {
+            segments: segments.collect(),
+            scores: self.scores.and_then(binned),
+            ..self.profiles.profile()
+        }
+    }
+}
+
+/// Rows by score, in bins of about equal counts of which one begins where answers become class 1.
+fn binned(mut cells: Cells<[u64; 2]>) -> Option<Scores> {
+    cells.settle();
+    let total: u64 = cells.all().map(|[rows, _]| rows).sum();
+    let mut scores = Scores {
+        rows: vec![0],
+        positives: vec![0],
+        ..Scores::default()
+    };
+    let (mut seen, mut bin, mut before) = (0, 1, f64::NEG_INFINITY);
+    for (at, [rows, positives]) in cells.points() {
+        let begins = before < THRESHOLD && at >= THRESHOLD;
+        let is_full = seen * SCORE_BINS >= bin * total;
+        if seen > 0 && (begins || is_full) {
+            scores.edges.push(if begins { THRESHOLD } else { at });
+            scores.rows.push(0);
+            scores.positives.push(0);
+            bin = seen * SCORE_BINS / total.max(1) + 1;
+        }
+        if begins {
+            scores.threshold = scores.rows.len() as u64 - 1;
+        }
+        before = at;
+        seen += rows;
+        *scores.rows.last_mut()? += rows;
+        *scores.positives.last_mut()? += positives;
+    }
+    // Where no answer was class 1, none of the bins is.
+    if before < THRESHOLD {
+        scores.threshold = scores.rows.len() as u64;
+    }
+    (total > 0).then_some(scores)
+}
+
+fn only(feature: &RawFeature, rows: &[u32]) -> RawFeature {
+    let rows = rows.iter().map(|row| *row as usize);
+    let values = match &feature.values {
+        Values::Number(values) => Values::Number(rows.map(|row| values[row]).collect()),
+        Values::Category(values) => Values::Category(rows.map(|row| values[row].clone()).collect()),
+    };
+    RawFeature {
+        name: feature.name.clone(),
+        values,
+    }
+}
+
+fn is_text(input: &Feature) -> bool {
+    matches!(input.encoding, Encoding::Text)
+}
+
+fn predictions(classes: &[String], answers: &Answers) -> Values {
+    if answers.width <= 1 {
+        return Values::Number(answers.values.iter().copied().map(Some).collect());
+    }
+    let name = |row| classes.get(most_probable(answers.of(row))).cloned();
+    Values::Category((0..answers.rows()).map(name).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(values: Vec<f64>) -> Answers {
+        Answers { values, width: 1 }
+    }
+
+    #[test]
+    fn scores_are_told_with_a_bin_that_begins_at_the_threshold() {
+        let signature = Signature::default();
+        let mut baseline = Baseline::new(&signature, &[]);
+        let scores: Vec<f64> = (0..1000).map(|row| f64::from(row) / 1000.0).collect();
+        let labels: Vec<f64> = (0..1000)
+            .map(|row| f64::from(u8::from(row % 4 == 0)))
+            .collect();
+        baseline.add(Vec::new(), &answers(scores), &labels, &Members::default());
+        let scores = baseline.profile().scores.expect("two classes");
+        assert_eq!(scores.rows.iter().sum::<u64>(), 1000);
+        assert_eq!(scores.positives.iter().sum::<u64>(), 250);
+        let threshold = usize::try_from(scores.threshold).expect("small");
+        assert!((scores.edges[threshold - 1] - 0.5).abs() < 1e-12);
+        let below: u64 = scores.rows[..threshold].iter().sum();
+        assert_eq!(below, 500);
+        assert!(
+            (95..=105).contains(&scores.rows.len()),
+            "{}",
+            scores.rows.len()
+        );
+    }
+
+    #[test]
+    fn of_values_that_are_no_classes_there_are_no_scores() {
+        let signature = Signature::default();
+        for (answer, label) in [(1.5, 1.0), (0.5, 2.0)] {
+            let mut baseline = Baseline::new(&signature, &[]);
+            baseline.add(Vec::new(), &answers(vec![0.1]), &[1.0], &Members::default());
+            baseline.add(
+                Vec::new(),
+                &answers(vec![answer]),
+                &[label],
+                &Members::default(),
+            );
+            assert_eq!(baseline.profile().scores, None);
+        }
+        let none = Baseline::new(&signature, &[]);
+        assert_eq!(none.profile().scores, None);
+    }
+}
