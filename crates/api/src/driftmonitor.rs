@@ -1,5 +1,6 @@
 //! `DriftMonitor`: which deployment to watch, what counts as drift, and what to do then.
 
+mod measures;
 mod status;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use crate::quantities::{where_decimal, where_duration};
 use crate::shared::default_format;
 use crate::{Address, Decimal, Format, GoDuration, MetricName, Storage, TrainingJobSpec};
 
+pub use measures::{ColumnThreshold, DriftMethod, DriftThreshold, Features, OnFinding, Quality};
 pub use status::{
     Circuit, DriftMonitorStatus, Outcome, PassedOver, Retraining, Trigger, TriggerCause,
     WindowStatus,
@@ -48,6 +50,17 @@ pub struct DriftMonitorSpec {
     /// When the model's answers have drifted. Without it, they are compared like a feature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predictions: Option<DriftThreshold>,
+    /// The column whose values rows are not independent within, such as `user_id`: evidence then counts its values, not rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub unit: Option<String>,
+    /// SQL predicates over the columns, such as `country = 'DE'`: the rows that meet one are judged by themselves too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 512)))]
+    pub segments: Vec<String>,
+    /// What is wrong with data, and what is done about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
     /// The quality of the answers, where true outcomes come in later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub performance: Option<PerformanceWatch>,
@@ -119,67 +132,6 @@ fn default_min_samples() -> i64 {
     500
 }
 
-/// Which columns are compared.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-pub struct Features {
-    /// For all columns that are not named below.
-    #[serde(default)]
-    pub default: DriftThreshold,
-    /// For single columns.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 200))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["column".to_string()]))]
-    pub overrides: Vec<ColumnThreshold>,
-}
-
-/// When a column has drifted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-pub struct DriftThreshold {
-    /// `PSI`: the Population Stability Index, its bias at the window's size taken off.
-    #[serde(default)]
-    pub method: DriftMethod,
-    /// The lower confidence bound of the distance has to pass this.
-    #[serde(default = "default_threshold")]
-    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0")).message("must be above 0, such as \"0.2\""))]
-    pub threshold: Decimal,
-}
-
-impl Default for DriftThreshold {
-    fn default() -> Self {
-        Self {
-            method: DriftMethod::default(),
-            threshold: default_threshold(),
-        }
-    }
-}
-
-fn default_threshold() -> Decimal {
-    "0.2".into()
-}
-
-/// When a single column has drifted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-pub struct ColumnThreshold {
-    /// Name of the column.
-    #[schemars(length(min = 1, max = 128))]
-    pub column: String,
-    /// `PSI`: the Population Stability Index, its bias at the window's size taken off.
-    #[serde(default)]
-    pub method: DriftMethod,
-    /// The lower confidence bound of the distance has to pass this.
-    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0")).message("must be above 0, such as \"0.2\""))]
-    pub threshold: Decimal,
-}
-
-/// A distance between distributions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum DriftMethod {
-    /// The Population Stability Index.
-    #[default]
-    #[serde(rename = "PSI")]
-    Psi,
-}
-
 /// The quality of answers, by outcomes that come in later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -239,6 +191,14 @@ pub struct TriggerWhen {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 20))]
     pub out_of: Option<i32>,
+    /// Confidence of the one-sided bound that has to pass a column's threshold, from 0.5 to 1. Default: "0.95".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.5 && double(self) < 1.0")).message("must lie above 0.5 and below 1, such as \"0.95\""))]
+    pub confidence: Option<Decimal>,
+    /// Of the columns that are found to have moved, the share that may be wrong on average (Benjamini and Hochberg). Default: "0.05".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0 && double(self) <= 0.5")).message("must lie above 0 and not above 0.5, such as \"0.05\""))]
+    pub false_discovery_rate: Option<Decimal>,
 }
 
 impl Default for TriggerWhen {
@@ -247,6 +207,8 @@ impl Default for TriggerWhen {
             drifted_share: default_share(),
             windows: default_windows(),
             out_of: None,
+            confidence: None,
+            false_discovery_rate: None,
         }
     }
 }

@@ -5,8 +5,8 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use kube::ResourceExt;
 use windlass_api::{
-    Address, CAUSE, DriftMonitor, Mode, ModelVersion, Retrain, Stored, TrainingJob, TriggerCause,
-    Window, WindowStatus, asked, labels,
+    Address, CAUSE, Decimal, DriftMethod, DriftMonitor, DriftMonitorSpec, Mode, ModelVersion,
+    OnFinding, Retrain, Stored, TrainingJob, TriggerCause, Window, WindowStatus, asked, labels,
 };
 
 use crate::pods::{self, Agent, flag};
@@ -152,17 +152,7 @@ fn arguments(evaluation: &Evaluation<'_>) -> Vec<String> {
     add("window-start", window.start.to_string());
     add("window-end", window.end.to_string());
     add("min-samples", spec.window.min_samples.to_string());
-    add("threshold", spec.features.default.threshold.0.clone());
-    for column in &spec.features.overrides {
-        add(
-            "column-threshold",
-            format!("{}={}", column.column, column.threshold),
-        );
-    }
-    add("drifted-share", spec.trigger_when.drifted_share.0.clone());
-    if let Some(predictions) = &spec.predictions {
-        add("prediction-threshold", predictions.threshold.0.clone());
-    }
+    measures(spec, &mut add);
     if let Some(performance) = &spec.performance {
         add("labels", performance.labels.uri.0.clone());
         add(
@@ -175,6 +165,58 @@ fn arguments(evaluation: &Evaluation<'_>) -> Vec<String> {
         add("metric-min", performance.min.0.clone());
     }
     arguments
+}
+
+/// How columns are measured and what is asked of the data. What is not said is left to the agent, and so is its own default.
+fn measures(spec: &DriftMonitorSpec, add: &mut impl FnMut(&str, String)) {
+    let default = &spec.features.default;
+    if default.method != DriftMethod::default() {
+        add("method", default.method.as_str().to_owned());
+    }
+    add("threshold", default.threshold().0);
+    for column in &spec.features.overrides {
+        let (method, threshold) = column.resolved(default);
+        if method != default.method {
+            let method = method.as_str();
+            add("column-method", format!("{}={method}", column.column));
+        }
+        add("column-threshold", format!("{}={threshold}", column.column));
+    }
+    add("drifted-share", spec.trigger_when.drifted_share.0.clone());
+    if let Some(predictions) = &spec.predictions {
+        if predictions.method != default.method {
+            add("prediction-method", predictions.method.as_str().to_owned());
+        }
+        add("prediction-threshold", predictions.threshold().0);
+    }
+    let mut given = |name: &str, value: Option<&String>| {
+        if let Some(value) = value {
+            add(name, value.clone());
+        }
+    };
+    let when = &spec.trigger_when;
+    let decimal = |value: &'_ Option<Decimal>| value.as_ref().map(|value| value.0.clone());
+    given("confidence", decimal(&when.confidence).as_ref());
+    let rate = decimal(&when.false_discovery_rate);
+    given("false-discovery-rate", rate.as_ref());
+    given("unit", spec.unit.as_ref());
+    for segment in &spec.segments {
+        given("segment", Some(segment));
+    }
+    let quality = spec.quality.clone().unwrap_or_default();
+    let word = |on: Option<OnFinding>| on.map(|on| on.as_str().to_owned());
+    let max_age = quality.max_age.map(|age| age.0);
+    for (name, value) in [
+        ("max-null-fraction", decimal(&quality.max_null_fraction)),
+        ("max-null-increase", decimal(&quality.max_null_increase)),
+        ("new-categories", word(quality.new_categories)),
+        ("beyond-range", word(quality.range)),
+        ("duplicates", word(quality.duplicates)),
+        ("volume", word(quality.volume)),
+        ("max-age", max_age),
+    ] {
+        given(name, value.as_ref());
+    }
 }
 
 /// A training that is asked for.
