@@ -31,6 +31,7 @@ impl Planned for DriftMonitor {
 
     fn observe(self: Arc<Self>, context: &Context) -> Observed {
         let stores = &context.stores;
+        let now = Timestamp::now();
         let (namespace, name, uid) = (
             self.namespace().unwrap_or_default(),
             self.name_any(),
@@ -63,6 +64,7 @@ impl Planned for DriftMonitor {
             beside,
             claims: stores.claims.within(&namespace),
             agent_image: context.agent_image.clone(),
+            reading_since: context.leading_since.get().copied().unwrap_or(now),
             monitor: self,
         }
     }

@@ -201,7 +201,9 @@ async fn turn(
     };
     tracing::info!(identity, "leading");
     context.metrics.leading(true);
-    audit::log_recent(&context, jiff::Timestamp::now());
+    let now = jiff::Timestamp::now();
+    let _ = context.leading_since.set(now);
+    audit::log_recent(&context, now);
     let controllers = runtime::controller::run_all(context.clone(), triggers);
     let outcome = tokio::select! {
         () = controllers => Err(anyhow::anyhow!("the controllers ended")),

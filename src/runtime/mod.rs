@@ -25,8 +25,9 @@ pub mod triggers;
 pub mod utilization;
 pub mod watches;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use kube::runtime::events::Reporter;
 use kube::{Client, Config};
 use windlass_plan::presets::Presets;
@@ -87,6 +88,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Until when this replica may write.
     pub term: Term,
+    /// Since when it leads.
+    pub leading_since: OnceLock<Timestamp>,
     /// What proxies have seen.
     pub scraper: Scraper,
     /// What trainers have said.
@@ -131,6 +134,7 @@ impl Context {
             schedulers: settings.served.schedulers,
             metrics: settings.metrics,
             term,
+            leading_since: OnceLock::new(),
             scraper: Scraper::default(),
             said: Said::default(),
             ask_trainers: settings.ask_trainers,

@@ -22,7 +22,7 @@ use crate::support::{Bed, settled, wait};
 use crate::turn;
 
 const MINUTE: Duration = Duration::from_mins(1);
-const TRAINING: &str = "{model: churn, output: {uri: 's3://models/churn', format: LightGBM}, workers: {template: {spec: {containers: [{name: trainer, image: 'localhost/busybox:test', command: [train]}]}}}}";
+const TRAINING: &str = "{model: churn, validation: {dataset: {uri: 's3://models/holdout', label: churned}, metrics: [{name: rocAuc, min: '0.5'}]}, output: {uri: 's3://models/churn', format: LightGBM}, workers: {template: {spec: {containers: [{name: trainer, image: 'localhost/busybox:test', command: [train]}]}}}}";
 
 fn monitor(space: &str, name: &str, spec: &str) -> String {
     format!(
@@ -362,5 +362,84 @@ async fn who_closes_a_circuit_says_who_he_is_and_may() -> Result<()> {
     let message = says(&ann, json!({"windlass.dev/by": "ann"})).await;
     assert!(message.is_some_and(|message| message.contains("was said by another")));
     assert_eq!(says(&ann, json!({"team": "growth"})).await, None);
+    Ok(())
+}
+
+/// What a monitor's training may use of the budget is bounded by its deadline: Ann may edit, Rita may lengthen it too.
+#[tokio::test]
+async fn a_training_of_a_monitor_gets_no_longer_deadline_from_one_who_may_not_retrain() -> Result<()>
+{
+    let Some(turn) = turn().await else {
+        return Ok(());
+    };
+    let (bed, space) = (turn.bed, "deadlines");
+    objects::namespace(bed, space).await?;
+    let bind = |user: &str, role: &str| {
+        format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: {user}-{role}, namespace: {space}}}\n\
+             roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role}}}\n\
+             subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]\n"
+        )
+    };
+    let training = |name: &str, labels: &str| {
+        format!(
+            "apiVersion: windlass.dev/v1alpha1\nkind: TrainingJob\nmetadata: {{name: {name}, namespace: {space}, labels: {labels}}}\n\
+             spec: {{suspend: true, activeDeadlineSeconds: 600, workers: {{template: {{spec: {{containers: [{{name: trainer, image: 'localhost/busybox:test', command: [train]}}]}}}}}}}}\n"
+        )
+    };
+    let manifests = [
+        bind("ann", "windlass-edit"),
+        bind("rita", "windlass-edit"),
+        bind("rita", "windlass-retrain"),
+        training(
+            "asked",
+            "{windlass.dev/monitor: churn, windlass.dev/deployment: churn}",
+        ),
+        training("own", "{}"),
+    ];
+    // Who makes an object must be one who may run pods as its service account.
+    bed.cluster.kubectl()?.apply(&manifests.join("---\n"))?;
+    let user = async |name: &str| {
+        Ok::<_, anyhow::Error>(Api::<TrainingJob>::namespaced(
+            bed.client_of(name).await?,
+            space,
+        ))
+    };
+    let (ann, rita) = (user("ann").await?, user("rita").await?);
+    let says = async |who: &Api<TrainingJob>, job: &str, patch: Value| {
+        let patch = Patch::Merge(patch);
+        let said = who.patch(job, &PatchParams::default(), &patch).await;
+        said.err().map(|error| error.to_string())
+    };
+    let deadline = |seconds: Value| json!({"spec": {"activeDeadlineSeconds": seconds}});
+    // A policy takes effect a moment after it is there.
+    let refused = async || says(&ann, "asked", deadline(json!(601))).await;
+    let message = wait("a refusal", PATIENCE, refused).await;
+    let expected = "spec.activeDeadlineSeconds: ann may not lengthen what TrainingJob asked may use of the budget of DriftMonitor churn; it takes the verb retrain";
+    assert!(message.contains(expected), "{message}");
+    assert!(says(&ann, "asked", deadline(Value::Null)).await.is_some());
+    for label in ["windlass.dev/monitor", "windlass.dev/deployment"] {
+        let message = says(
+            &ann,
+            "asked",
+            json!({"metadata": {"labels": {label: null}}}),
+        )
+        .await;
+        let message = message.expect("a refusal");
+        assert!(
+            message.contains(
+                "may not change what is counted of TrainingJob asked by DriftMonitor churn"
+            ),
+            "{message}"
+        );
+    }
+    // What takes nothing of the budget anybody may do who may edit; and with a training of his own all.
+    assert_eq!(says(&ann, "asked", deadline(json!(500))).await, None);
+    assert_eq!(
+        says(&ann, "asked", json!({"spec": {"suspend": false}})).await,
+        None
+    );
+    assert_eq!(says(&ann, "own", deadline(json!(6000))).await, None);
+    assert_eq!(says(&rita, "asked", deadline(json!(6000))).await, None);
     Ok(())
 }

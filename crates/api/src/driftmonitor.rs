@@ -249,7 +249,7 @@ pub struct Retrain {
     /// What the trainings of this monitor may use of GPUs. Without it, as much as they take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// How many trainings in a row may come to nothing: they failed, or their version was not found good, was denied or was rolled back. Then the circuit opens: no other is asked for until a person closes it (annotation `windlass.dev/close-circuit`), or a newer version serves and holds.
+    /// How many trainings in a row may come to nothing: they failed, or their version was not found good, was denied, was rolled back, or drifted before it held, so that another was trained. Then the circuit opens: no other is asked for until a person closes it (annotation `windlass.dev/close-circuit`), or a newer version serves and holds.
     #[serde(default = "default_rejects")]
     #[schemars(range(min = 1, max = 20))]
     pub max_consecutive_rejects: i32,
@@ -286,7 +286,7 @@ pub struct RetrainTemplate {
     /// Labels and annotations of the TrainingJob.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
-    /// Its specification. Its `model` has to be the deployment's.
+    /// Its specification. Its `model` has to be the deployment's, and it needs a `validation`: what nothing judges never serves by itself, and has no baseline.
     pub spec: TrainingJobSpec,
 }
 

@@ -145,7 +145,7 @@ pub struct Retraining {
     /// The ModelVersion that it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
-    /// What came of it, in one word: `Failed`, `Deleted`, `Rejected` (its version was not found good), `Denied`, `RolledBack`, `Superseded` (another version serves), `Unjudged` (nothing judges its version), `Held` (its version serves, and holds). Absent until that is known.
+    /// What came of it, in one word: `Failed`, `Deleted`, `Rejected` (its version was not found good), `Denied`, `RolledBack`, `DriftedAgain` (its version served, drifted before it held, and another was trained for that), `Superseded` (another version serves), `Unjudged` (nothing judges its version), `Held` (its version serves, and holds). Absent until that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
 }
@@ -163,6 +163,8 @@ pub enum Outcome {
     Denied,
     /// Its version was taken back.
     RolledBack,
+    /// Its version served, drifted before it held, and the version that serves now was trained for that.
+    DriftedAgain,
     /// Another version serves.
     Superseded,
     /// Nothing judges its version.
@@ -172,10 +174,29 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// In one word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "Failed",
+            Self::Deleted => "Deleted",
+            Self::Rejected => "Rejected",
+            Self::Denied => "Denied",
+            Self::RolledBack => "RolledBack",
+            Self::DriftedAgain => "DriftedAgain",
+            Self::Superseded => "Superseded",
+            Self::Unjudged => "Unjudged",
+            Self::Held => "Held",
+        }
+    }
+
     /// Whether the training came to nothing.
     pub fn is_reject(self) -> bool {
         match self {
-            Self::Failed | Self::Rejected | Self::Denied | Self::RolledBack => true,
+            Self::Failed
+            | Self::Rejected
+            | Self::Denied
+            | Self::RolledBack
+            | Self::DriftedAgain => true,
             Self::Deleted | Self::Superseded | Self::Unjudged | Self::Held => false,
         }
     }

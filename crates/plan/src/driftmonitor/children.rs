@@ -261,6 +261,18 @@ fn training_job_name(asking: &Asking<'_>) -> String {
     format!("{base}-r{}", numbers.max().unwrap_or(0) + 1)
 }
 
+/// The number of a version, by its name.
+pub fn number_of(version: &str) -> Option<i64> {
+    version.rsplit('-').next()?.parse().ok()
+}
+
+/// The version that was found drifted, of what [`training_job`] says of why.
+pub fn drifted_version(cause: &str) -> Option<&str> {
+    let mut words = cause.split(' ');
+    words.nth(1).filter(|word| *word == "of")?;
+    words.next()
+}
+
 /// The TrainingJob that drift asks for. Its record carries why: the windows, what was found, and the digest of the results.
 pub fn training_job(asking: &Asking<'_>) -> TrainingJob {
     let Asking {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
@@ -28,4 +29,6 @@ pub struct Observed {
     pub claims: Arc<BTreeSet<String>>,
     /// The agent's image.
     pub agent_image: String,
+    /// Since when this operator reads what Jobs found: of what ended before, nobody may have.
+    pub reading_since: Timestamp,
 }

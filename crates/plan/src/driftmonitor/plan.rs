@@ -5,6 +5,7 @@
 //!      └──> nothing can be watched: stopped
 //! ```
 
+mod adoption;
 mod asking;
 mod budget;
 mod circuit;
@@ -115,10 +116,11 @@ impl<'a> Reconcile<'a> {
             records::record_windows(ended, &mut plan);
         }
         self.next_window(watched, &all, &mut plan);
-        self.keep_ledger(watched, &all, &mut plan.status);
+        self.keep_ledger(Some((watched, &all)), &mut plan.status);
         self.keep_circuit(watched, &all, &mut plan);
         let drift = self.drift(&watched.version.name_any(), &all);
         let retraining = self.retrain(watched, drift.as_ref(), &all, &mut plan);
+        let retraining = self.with_budget(retraining, &mut plan);
         if let Held::Until(until, ..) = &retraining {
             plan.look_again(Some(self.until(*until)));
         }

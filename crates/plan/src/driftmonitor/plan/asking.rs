@@ -55,6 +55,12 @@ impl Reconcile<'_> {
             }
             (Mode::Suggest | Mode::Enforce, Some(retrain)) => retrain,
         };
+        if retrain.template.spec.validation.is_none() {
+            return Held::Person(
+                "ValidationMissing",
+                "spec.retrain.template.spec.validation: there is none, so that nothing would judge what is trained: it would not serve, and if a person let it, there would be no baseline to watch it by; give one, or set spec.mode to Observe".to_owned(),
+            );
+        }
         let open = plan.status.circuit.as_ref().filter(|circuit| circuit.open);
         if let Some(circuit) = open {
             return Held::Person("CircuitOpen", circuit.message.clone());

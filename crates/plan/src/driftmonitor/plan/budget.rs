@@ -1,11 +1,14 @@
 //! GPU-hours over a period: what trainings really used, and what the next one may.
 
 use jiff::{SignedDuration, Timestamp};
-use windlass_api::{Budget, Outcome, Retrain, Retraining, TrainingJob, TrainingJobSpec};
+use windlass_api::{
+    Budget, DriftMonitorStatus, Outcome, Retrain, Retraining, TrainingJob, TrainingJobSpec,
+};
 
 use super::Reconcile;
+use super::gates::Held;
 use crate::driftmonitor::duration;
-use crate::{gpus, template};
+use crate::{Note, Plan, gpus, template};
 
 const HOUR: f64 = 3600.0;
 /// Pods that are stopped at their deadline hold their GPUs for a while yet.
@@ -33,7 +36,7 @@ pub(super) struct Spent {
 }
 
 impl Reconcile<'_> {
-    fn budget(&self) -> Option<&Budget> {
+    pub(super) fn budget(&self) -> Option<&Budget> {
         self.monitor.spec.retrain.as_ref()?.budget.as_ref()
     }
 
@@ -50,7 +53,8 @@ impl Reconcile<'_> {
 
     /// What a training that is under way may use, by its own deadline.
     pub(super) fn reserved(&self, job: &TrainingJob) -> i64 {
-        let deadline = job.spec.active_deadline_seconds.unwrap_or(0);
+        // Without one, nothing bounds it.
+        let deadline = job.spec.active_deadline_seconds.unwrap_or(LONGEST);
         match self.budget() {
             Some(_) => (deadline + GRACE).saturating_mul(gpus_of(&job.spec)),
             None => 0,
@@ -69,6 +73,46 @@ impl Reconcile<'_> {
         used.saturating_add(self.reserved(job))
     }
 
+    /// Says so where trainings use more than the budget: those that are resumed by hand, or get a longer deadline, may.
+    pub(super) fn with_budget(
+        &self,
+        retraining: Held,
+        plan: &mut Plan<DriftMonitorStatus>,
+    ) -> Held {
+        let Some(passed) = self.passed(&plan.status.retrainings) else {
+            return retraining;
+        };
+        if self.passed(&self.before.retrainings).is_none() {
+            plan.notes.push(Note::warning("BudgetPassed", &passed));
+        }
+        match retraining {
+            Held::UnderWay(reason, message) => {
+                Held::UnderWay(reason, format!("{message}; {passed}"))
+            }
+            other => other,
+        }
+    }
+
+    /// What is used or taken, where that is more than the budget.
+    fn passed(&self, entries: &[Retraining]) -> Option<String> {
+        let budget = self.budget()?;
+        let used = self.used(entries);
+        (used > seconds(budget)).then(|| {
+            format!(
+                "that is more than the budget (spec.retrain.budget): {} of {} GPU-hours are used or taken in {}, since one was resumed or its deadline made longer, or the budget was cut; suspend or delete a training that is not to go on",
+                hours(used),
+                budget.gpu_hours,
+                budget.per,
+            )
+        })
+    }
+
+    /// Seconds of GPUs that are used or taken now.
+    pub(super) fn used(&self, entries: &[Retraining]) -> i64 {
+        let counted = entries.iter().filter(|entry| self.counts(entry));
+        counted.fold(0, |used, entry| used.saturating_add(entry.gpu_seconds))
+    }
+
     /// What the next training may use, or what is used up.
     pub(super) fn allowance(
         &self,
@@ -83,8 +127,8 @@ impl Reconcile<'_> {
             });
         };
         let counted = || entries.iter().filter(|entry| self.counts(entry));
-        let used: i64 = counted().map(|entry| entry.gpu_seconds).sum();
-        let left = seconds(budget) - used;
+        let used = self.used(entries);
+        let left = seconds(budget).saturating_sub(used);
         let like = entries.iter().rev().filter(|entry| {
             entry.ended.is_some()
                 && !matches!(entry.outcome, Some(Outcome::Failed | Outcome::Deleted))
@@ -135,7 +179,7 @@ fn gpus_of(spec: &TrainingJobSpec) -> i64 {
 }
 
 #[allow(clippy::cast_possible_truncation)] // the CRD has an upper bound
-fn seconds(budget: &Budget) -> i64 {
+pub(super) fn seconds(budget: &Budget) -> i64 {
     (budget.gpu_hours.value().unwrap_or(0.0) * HOUR) as i64
 }
 

@@ -8,6 +8,7 @@ use windlass_api::{
 use super::Reconcile;
 use super::ledger::holds;
 use super::watched::Watched;
+use crate::driftmonitor::children;
 use crate::{Note, Plan};
 
 impl Reconcile<'_> {
@@ -85,8 +86,8 @@ impl Reconcile<'_> {
             ));
         }
         let drifted = self.before.last_trigger.as_ref()?;
-        let number = |name: &str| name.rsplit('-').next()?.parse::<i64>().ok();
-        let is_newer = number(&drifted.version) < Some(watched.version.spec.version);
+        let drifted = children::number_of(&drifted.version);
+        let is_newer = drifted < Some(watched.version.spec.version);
         (is_newer && watched.since > open.since && holds(watched, all)).then(|| {
             format!(
                 "the circuit is closed: {} serves since {}, and holds",

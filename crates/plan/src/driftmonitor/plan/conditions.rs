@@ -34,6 +34,7 @@ impl Reconcile<'_> {
         let mut plan = Plan::status_only(self.base());
         // What was found before is not lost, whatever stands against finding more.
         record_windows(&self.ended_windows(), &mut plan);
+        self.keep_ledger(None, &mut plan.status);
         let (reason, message) = (&problem.reason, &problem.message);
         plan.status.phase = Some(phase.to_owned());
         plan.status.conditions = self

@@ -1,92 +1,47 @@
 //! What came of the trainings that this monitor asked for, and what they used: kept here, since TrainingJobs go.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use windlass_api::agent::{Verdict, WindowVerdict};
 use windlass_api::{
     DriftMonitorStatus, ModelVersion, Outcome, Retraining, ReviewDecision, TrainingJob,
-    TrainingJobStatus, Trigger, TriggerCause, WindowStatus, asked, condition, is_true, labels,
+    TrainingJobStatus, WindowStatus, condition, is_true,
 };
 
 use super::Reconcile;
 use super::watched::Watched;
+use crate::driftmonitor::children;
 
 /// Trainings that are kept.
-const KEPT: usize = 20;
+pub(super) const KEPT: usize = 20;
+/// Within this time after a training has ended, its version is seen.
+const SEEN: SignedDuration = SignedDuration::from_mins(1);
 
 impl Reconcile<'_> {
-    /// Brings the ledger up to date.
+    /// Brings the ledger up to date. While nothing can be watched, what is of versions stays open.
     pub(super) fn keep_ledger(
         &self,
-        watched: &Watched<'_>,
-        all: &[WindowStatus],
+        watched: Option<(&Watched<'_>, &[WindowStatus])>,
         status: &mut DriftMonitorStatus,
     ) {
-        self.adopt(watched, status);
+        self.adopt(watched.map(|(watched, _)| watched), status);
         for entry in &mut status.retrainings {
             if entry.outcome.is_none() {
-                self.settle(watched, all, entry);
+                self.settle(watched, entry);
             }
         }
         self.shorten(&mut status.retrainings);
     }
 
-    /// Writes down trainings that were asked for just before we stopped.
-    fn adopt(&self, watched: &Watched<'_>, status: &mut DriftMonitorStatus) {
-        let name = self.monitor.name_any();
-        let oldest = status.retrainings.first().map(|entry| entry.time);
-        let forgotten = oldest.filter(|_| status.retrainings.len() >= KEPT);
-        let ours = self.observed.training_jobs.iter().filter(|job| {
-            job.labels().get(labels::MONITOR) == Some(&name)
-                && made(job).is_some_and(|made| forgotten.is_none_or(|oldest| made > oldest))
-        });
-        for job in ours {
-            let training_job = job.name_any();
-            let known = &status.retrainings;
-            if known.iter().any(|entry| entry.training_job == training_job) {
-                continue;
-            }
-            let said = |name: &str| job.annotations().get(name).cloned();
-            let is_fall = said(asked::VERDICT).is_some_and(|said| said == FALLEN);
-            status.retrainings.push(Retraining {
-                training_job,
-                time: made(job).unwrap_or(self.now),
-                cause: if is_fall {
-                    TriggerCause::PerformanceFallen
-                } else {
-                    TriggerCause::Drift
-                },
-                window: job.spec.window.clone(),
-                digest: said(asked::DIGEST),
-                gpu_seconds: self.reserved(job),
-                ended: None,
-                model_version: None,
-                outcome: None,
-            });
-            status.retrainings.sort_by_key(|entry| entry.time);
-            let message = said(windlass_api::CAUSE).unwrap_or_default();
-            let version = said(asked::VERSION);
-            let trigger = Trigger {
-                training_job: job.name_any(),
-                time: made(job).unwrap_or(self.now),
-                version: version.unwrap_or_else(|| watched.version.name_any()),
-                message,
-            };
-            let last = status.last_trigger.as_ref();
-            if last.is_none_or(|last| last.time < trigger.time) {
-                status.last_trigger = Some(trigger);
-            }
-        }
-    }
-
     /// Writes down how a training ended, what it used, and what came of it, as far as that is known.
-    fn settle(&self, watched: &Watched<'_>, all: &[WindowStatus], entry: &mut Retraining) {
+    fn settle(&self, watched: Option<(&Watched<'_>, &[WindowStatus])>, entry: &mut Retraining) {
         let job = self.training_job(&entry.training_job);
         let version = self.version_of(entry, job);
-        if let Some(version) = version {
-            entry.model_version = Some(version.name_any());
-        }
         let status = job.and_then(|job| job.status.as_ref());
+        // Either may be gone when this is looked at again.
+        let made = version.map(ResourceExt::name_any);
+        let made = made.or_else(|| status?.model_version.clone());
+        entry.model_version = made.or(entry.model_version.take());
         let ended = status.filter(|status| status.is_finished());
         if entry.ended.is_none() {
             match (job, ended) {
@@ -97,22 +52,30 @@ impl Reconcile<'_> {
                 (Some(_), Some(status)) => {
                     entry.ended = Some(status.completion_time.unwrap_or(self.now));
                     entry.gpu_seconds = status.gpu_seconds.unwrap_or(0);
+                    // It may be gone when this is looked at again.
                 }
                 // What it used nobody knows: it counts as all that it was given.
                 (None, _) => entry.ended = Some(self.now),
             }
         }
-        entry.outcome = match (version, ended) {
-            (Some(version), _) => outcome(watched, all, version),
-            (None, Some(status)) if is_true(&status.conditions, condition::FAILED) => {
+        entry.outcome = match (version, ended, watched) {
+            (None, Some(status), _) if is_true(&status.conditions, condition::FAILED) => {
                 Some(Outcome::Failed)
             }
-            // Its record is gone, or is of a version from long before.
-            (None, _) if entry.model_version.is_some() => Some(Outcome::Superseded),
-            (None, Some(status)) if status.model_version.is_some() => Some(Outcome::Superseded),
-            (None, Some(_)) => Some(Outcome::Unjudged),
-            (None, None) => Some(Outcome::Deleted),
+            // What became of a version is told by what serves.
+            (_, _, None) => None,
+            (Some(version), _, Some((watched, all))) => outcome(watched, all, version),
+            (None, _, Some(_)) if entry.model_version.is_some() => self.superseded(entry),
+            (None, Some(_), Some(_)) => Some(Outcome::Unjudged),
+            (None, None, Some(_)) => Some(Outcome::Deleted),
         };
+    }
+
+    /// Of a version that is not there: its record is gone, or is of a version from long before; or it is not seen yet.
+    fn superseded(&self, entry: &Retraining) -> Option<Outcome> {
+        let is_new = |ended: Timestamp| self.now.duration_since(ended) < SEEN;
+        let is_awaited = entry.ended.is_some_and(is_new);
+        (!is_awaited).then_some(Outcome::Superseded)
     }
 
     pub(super) fn training_job(&self, name: &str) -> Option<&TrainingJob> {
@@ -158,12 +121,24 @@ fn outcome(watched: &Watched<'_>, all: &[WindowStatus], version: &ModelVersion) 
         return holds(watched, all).then_some(Outcome::Held);
     }
     if version.spec.version < watched.version.spec.version {
-        return Some(Outcome::Superseded);
+        let is_for_it = trained_for(watched.version) == Some(name.as_str());
+        return Some(if is_for_it {
+            Outcome::DriftedAgain
+        } else {
+            Outcome::Superseded
+        });
     }
     refused(version).or_else(|| {
         let is_judged = version.spec.validation.is_some() || verdict(version).is_some();
         (!is_judged).then_some(Outcome::Unjudged)
     })
+}
+
+/// The version whose drift, or fall, a version was trained for, where a monitor asked for it.
+fn trained_for(version: &ModelVersion) -> Option<&str> {
+    let by = version.spec.trained_by.as_ref()?;
+    by.monitor.as_ref()?;
+    children::drifted_version(by.cause.as_deref()?)
 }
 
 /// Whether the version that serves has shown that it holds: it does not bake any more, and no window of its own has found

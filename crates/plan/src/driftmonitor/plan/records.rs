@@ -61,6 +61,16 @@ impl Reconcile<'_> {
             && ended.is_some_and(|ended| self.now.duration_since(ended) > READ)
     }
 
+    /// Whether it went while nobody may have been there to read it: it may have been news. The window after it was begun by one
+    /// who had.
+    pub(super) fn is_unread(&self, job: &Job) -> bool {
+        let newer = |other: &std::sync::Arc<Job>| window_end(other) > window_end(job);
+        self.pods_of(job).next().is_none()
+            && jobs::state(job, self.pods_of(job), self.now) == JobState::Complete
+            && ended_at(job).is_some_and(|ended| ended < self.observed.reading_since + READ)
+            && !self.observed.jobs.iter().any(newer)
+    }
+
     /// For how long windows that have ended may stay with their Jobs, if they say nothing new.
     pub(super) fn may_stay_unwritten(&self, ended: &[WindowStatus]) -> Option<Duration> {
         let last = self.before.windows.last()?;
@@ -78,14 +88,10 @@ impl Reconcile<'_> {
         (due > self.now).then(|| self.until(due))
     }
 
-    /// What the Job of a window found, once it has ended.
-    fn window(&self, job: &Job) -> Option<WindowStatus> {
-        let end = window_end(job)?;
-        let version = job.labels().get(labels::VERSION);
-        let version = version.cloned().unwrap_or_default();
-        // A pod that was taken away may have left a failure before another one came to a verdict.
-        let report = self
-            .pods_of(job)
+    /// What the agent reports of a window. A pod that was taken away may have left a failure before another one came to a
+    /// verdict.
+    pub(super) fn report(&self, job: &Job) -> Option<DriftReport> {
+        self.pods_of(job)
             .find_map(|pod| match pods::report(pod, pods::AGENT)? {
                 Report::Drift(report) => Some(report),
                 Report::Training(_)
@@ -95,23 +101,27 @@ impl Reconcile<'_> {
                 | Report::Delete(_)
                 | Report::Publish(_)
                 | Report::Failure(_) => None,
-            });
-        if let Some(report) = report {
+            })
+    }
+
+    /// What the Job of a window found, once it has ended.
+    fn window(&self, job: &Job) -> Option<WindowStatus> {
+        let end = window_end(job)?;
+        let version = job.labels().get(labels::VERSION);
+        let version = version.cloned().unwrap_or_default();
+        if let Some(report) = self.report(job) {
             return Some(window_status(version, end, job, &report));
         }
         match jobs::state(job, self.pods_of(job), self.now) {
             JobState::Running | JobState::Settling => None,
-            JobState::Complete if self.is_lost(job) => None,
+            JobState::Complete if self.is_lost(job) || self.is_unread(job) => None,
             JobState::Complete | JobState::Failed => {
                 let (reason, message) = self
                     .pods_of(job)
                     .filter(|pod| !pods::is_disrupted(pod))
                     .find_map(pods::failure)
                     .map_or(
-                        (
-                            "ReportMissing".to_owned(),
-                            "the evaluation ended without a report".to_owned(),
-                        ),
+                        ("ReportMissing".to_owned(), report_missing(job)),
                         |failure| (format!("{:?}", failure.reason), failure.message),
                     );
                 Some(WindowStatus {
@@ -147,6 +157,26 @@ pub(super) fn record_windows(ended: &[WindowStatus], plan: &mut Plan<DriftMonito
     }
     let surplus = status.windows.len().saturating_sub(KEPT_WINDOWS);
     status.windows.drain(..surplus);
+}
+
+/// What is said of an evaluation that says nothing itself.
+fn report_missing(job: &Job) -> String {
+    let (name, namespace) = (job.name_any(), job.namespace().unwrap_or_default());
+    let conditions = job.status.iter().flat_map(|status| &status.conditions);
+    let failed = conditions
+        .flatten()
+        .find(|condition| condition.type_ == "Failed" && condition.status == "True");
+    let why = failed.map_or_else(
+        || "its pod was taken away before what it found was read".to_owned(),
+        |failed| {
+            let reason = failed.reason.as_deref().unwrap_or("Failed");
+            let message = failed.message.as_deref().unwrap_or("no reason was given");
+            format!("{reason}: {message}")
+        },
+    );
+    format!(
+        "the evaluation of this window, Job {name}, ended without a report: {why}; see kubectl describe job {name} -n {namespace}. Windows after it are judged all the same"
+    )
 }
 
 /// When a Job ended.

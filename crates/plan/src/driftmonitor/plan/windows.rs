@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
 use windlass_api::{DriftMonitorStatus, PassedOver, Window, WindowStatus};
 
 use super::Reconcile;
@@ -11,7 +12,7 @@ use super::records::window_end;
 use super::watched::{Watched, baseline};
 use crate::driftmonitor::{children, duration};
 use crate::jobs::{self, JobState};
-use crate::{Child, Note, Plan, Step};
+use crate::{Child, Doomed, Note, Plan, Step};
 
 /// How soon an evaluation that is under way is looked at again, where nothing else tells of it.
 const LOOK: Duration = Duration::from_secs(5);
@@ -42,6 +43,12 @@ impl Reconcile<'_> {
         };
         if newer.iter().any(is_under_way) {
             // Its end wakes us.
+            plan.look_again(Some(LOOK));
+            return;
+        }
+        if let Some(job) = newer.iter().find(|job| self.is_unread(job)) {
+            // The window is judged again.
+            plan.steps.push(Step::Delete(Doomed::Job(job.name_any())));
             plan.look_again(Some(LOOK));
             return;
         }

@@ -234,3 +234,112 @@ fn an_open_circuit_holds_for_all_monitors_of_the_deployment() {
     world.windows(&["Drifted"; 12]);
     assert_eq!(world.made.len(), 3);
 }
+
+/// Each version passes its validation, serves, and drifts as the one before did: training changes nothing.
+#[test]
+fn versions_that_are_promoted_and_drift_before_they_hold_open_the_circuit() {
+    let mut world = World::new(json!({}));
+    for number in 2..6 {
+        world.windows(&["Drifted", "Drifted"]);
+        assert_eq!(world.made.len(), number - 1, "{}", world.said(RETRAINING));
+        world.trained(Some("Pass"), 0).settle();
+        world.serves(i64::try_from(number).expect("few"));
+        world.windows(&["NotEnoughData"; 10]);
+    }
+    let outcomes: Vec<_> = world
+        .status()
+        .retrainings
+        .iter()
+        .map(|one| one.outcome)
+        .collect();
+    let again = Some(Outcome::DriftedAgain);
+    assert_eq!(outcomes, [again, again, again, None]);
+    world.windows(&["Drifted"; 4]);
+    assert_eq!(world.made.len(), 4);
+    assert!(
+        world.said(RETRAINING).starts_with("False CircuitOpen"),
+        "{}",
+        world.said(RETRAINING)
+    );
+}
+
+/// What a person lets serve instead says nothing of it.
+#[test]
+fn a_version_that_a_person_replaces_by_another_is_superseded() {
+    let mut world = World::new(json!({}));
+    world
+        .windows(&["Drifted", "Drifted"])
+        .trained(Some("Pass"), 0)
+        .settle();
+    world.serves(2).windows(&["Drifted"]);
+    world.serves(3).windows(&["NotEnoughData"]);
+    let outcome = world.status().retrainings[0].outcome;
+    assert_eq!(outcome, Some(Outcome::Superseded));
+}
+
+/// Deletes the first monitor, and makes one of this name.
+fn recreated(world: &mut World, name: &str) {
+    let gone = world.sides.remove(0);
+    let spec = serde_json::to_value(&gone.monitor.spec).expect("JSON");
+    let mut made = World::of(&[(name, spec)]).sides.remove(0);
+    std::sync::Arc::make_mut(&mut made.monitor).metadata.uid = Some("another".to_owned());
+    world.sides.insert(0, made);
+}
+
+#[test]
+fn the_circuit_outlives_its_monitor() {
+    // Of the same name, of another, and with what TrainingJobs tell gone, but one that failed.
+    for (name, is_tidied) in [("churn", false), ("other", false), ("other", true)] {
+        let mut world = World::new(json!({}));
+        for verdict in ["TrainingFailed", "Pass", "Fail"] {
+            round(&mut world, verdict);
+        }
+        assert!(world.status().circuit.is_some_and(|circuit| circuit.open));
+        recreated(&mut world, name);
+        if is_tidied {
+            world.training_jobs.truncate(1);
+        }
+        world.windows(&["Drifted"; 12]);
+        assert_eq!(world.made.len(), 3, "{}", world.said(RETRAINING));
+        let circuit = world.status().circuit.expect("a circuit");
+        assert!(circuit.open && circuit.training_job == "churn-v1-r3");
+    }
+}
+
+#[test]
+fn what_a_monitor_left_is_taken_over_by_one_of_those_beside() {
+    let names = [
+        ("a", json!({"mode": "Observe", "retrain": null})),
+        ("b", json!({})),
+        ("c", json!({})),
+        ("d", json!({})),
+    ];
+    let mut world = World::of(&names);
+    let asks = world.sides.remove(1);
+    world.sides.insert(0, asks);
+    for _ in 0..3 {
+        round(&mut world, "Fail");
+    }
+    world.sides.remove(0);
+    world.settle();
+    let open: Vec<_> = (0..3)
+        .map(|side| world.status_of(side).circuit.is_some_and(|one| one.open))
+        .collect();
+    assert_eq!(open, [false, true, false]);
+    world.windows(&["Drifted"; 12]);
+    assert_eq!(world.made.len(), 3);
+}
+
+/// A newer version has come to serve since: what was asked for before says nothing of it.
+#[test]
+fn what_was_asked_for_an_older_version_opens_no_circuit_of_a_new_monitor() {
+    let mut world = World::new(json!({}));
+    for _ in 0..3 {
+        round(&mut world, "TrainingFailed");
+    }
+    world.serves(9).windows(&["Healthy"; 4]);
+    recreated(&mut world, "churn");
+    world.windows(&["Healthy"; 4]);
+    assert_eq!(world.status().circuit, None);
+    assert_eq!(world.status().retrainings.len(), 3);
+}

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use windlass_api::condition::RETRAINING;
 
 use super::world::World;
+use crate::fixtures::{at, object};
 
 /// Two GPUs a training, and so many GPU-hours in ten hours.
 fn world(hours: &str, more: &Value) -> World {
@@ -123,4 +124,43 @@ fn what_trainings_used_that_are_no_longer_listed_counts_on() {
     let ended = world.made.len() - world.under_way().len();
     assert!(ended > 20);
     assert_eq!(used, i64::try_from(ended).expect("few") * 100);
+}
+
+#[test]
+fn a_training_that_is_resumed_or_lengthened_beyond_the_budget_is_told_of() {
+    type Change = fn(&mut windlass_api::TrainingJobSpec);
+    let rows: [(&str, Change); 2] = [
+        ("8.0 of 4", |spec| {
+            spec.active_deadline_seconds = Some(14_340)
+        }),
+        // Nothing bounds it.
+        ("17520.0 of 4", |spec| spec.active_deadline_seconds = None),
+    ];
+    for (expected, change) in rows {
+        let mut world = world("4", &json!({}));
+        world.windows(&["Drifted", "Drifted"]);
+        assert!(!world.said(RETRAINING).contains("budget"));
+        change(&mut world.training("churn-v1-r1").spec);
+        world.settle();
+        let said = world.said(RETRAINING);
+        assert!(
+            said.starts_with("True TrainingUnderWay") && said.contains(expected),
+            "{said}"
+        );
+        world.windows(&["Drifted"; 4]);
+        let told = world.notes.iter();
+        let told = told.filter(|note| note.starts_with("BudgetPassed"));
+        assert_eq!(told.count(), 1, "once");
+    }
+
+    // What it has used counts, and the deadline begins anew.
+    let mut world = world("4", &json!({}));
+    world.windows(&["Drifted", "Drifted"]);
+    let job = world.training("churn-v1-r1");
+    job.status = Some(object(
+        json!({"gpuSeconds": 3600, "attempts": [{"number": 1, "startTime": at(0)}]}),
+    ));
+    world.settle();
+    let said = world.said(RETRAINING);
+    assert!(said.contains("5.0 of 4 GPU-hours"), "{said}");
 }

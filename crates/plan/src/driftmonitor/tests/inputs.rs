@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use windlass_api::Outcome;
 use windlass_api::condition::{READY, RETRAINING, STALLED};
 
 use super::world::{World, deployment};
@@ -123,4 +124,45 @@ fn what_was_found_before_is_written_down_though_nothing_can_be_watched_now() {
     world.deployment = None;
     world.settle();
     assert_eq!(world.status().windows.len(), 3);
+}
+
+#[test]
+fn a_template_that_nothing_would_judge_is_named_and_windows_are_judged_all_the_same() {
+    let mut world = World::new(json!({"retrain": {"template": {"spec": {"validation": null}}}}));
+    world.windows(&["Drifted", "Drifted"]);
+    assert!(
+        world
+            .said(STALLED)
+            .starts_with("True ValidationMissing: spec.retrain.template.spec.validation: "),
+        "{}",
+        world.said(STALLED)
+    );
+    assert!(world.is(READY) && world.made.is_empty());
+}
+
+/// A TrainingJob may be gone by the time that something can be watched again.
+#[test]
+fn what_a_training_used_is_written_down_though_nothing_can_be_watched_now() {
+    for (verdict, outcome) in [("Pass", None), ("TrainingFailed", Some(Outcome::Failed))] {
+        let mut world = World::new(json!({"retrain": {"budget": {"gpuHours": "4", "per": "10h"}}}));
+        world.windows(&["Drifted", "Drifted"]);
+        let deployment = world.deployment.take();
+        world.settle().trained(Some(verdict), 77).settle();
+        let versions = std::mem::take(&mut world.versions);
+        world.training_jobs.clear();
+        world.settle();
+        let entry = world.status().retrainings.remove(0);
+        assert_eq!((entry.gpu_seconds, entry.outcome), (77, outcome));
+        assert!(entry.ended.is_some());
+        world.deployment = deployment;
+        world.versions = versions;
+        world.settle();
+        let entry = world.status().retrainings.remove(0);
+        assert_eq!(
+            (entry.gpu_seconds, entry.outcome),
+            (77, outcome),
+            "{verdict}"
+        );
+        assert_eq!(entry.model_version.is_some(), verdict == "Pass");
+    }
 }

@@ -8,13 +8,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use windlass_api::{
-    DriftMonitor, DriftMonitorStatus, ModelDeployment, ModelVersion, TrainingJob,
-    TrainingJobStatus, WindowStatus, is_true,
+    CAUSE, DriftMonitor, DriftMonitorStatus, ModelDeployment, ModelVersion, TrainingJob,
+    TrainingJobStatus, WindowStatus, is_true, labels,
 };
 
 use crate::driftmonitor::{Observed, plan};
 use crate::fixtures::{as_kept, at, digest, ended, is_so, object, pod, said, version};
-use crate::{Child, Plan, Step};
+use crate::{Child, Doomed, Plan, Step};
 
 /// A monitor, and what is its own.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct World {
     pub training_jobs: Vec<Arc<TrainingJob>>,
     pub claims: Vec<String>,
     pub now: i64,
+    /// Since when the operator reads what Jobs found.
+    pub reading_since: i64,
     /// Status patches.
     pub status_writes: usize,
     /// All writes.
@@ -42,6 +44,7 @@ pub struct World {
 
 pub fn monitor(name: &str, spec: Value) -> DriftMonitor {
     let training = json!({"model": "churn", "output": {"uri": "pvc://models/churn", "format": "LightGBM"},
+        "validation": {"dataset": {"uri": "pvc://data/holdout", "label": "churned"}, "metrics": [{"name": "rocAuc", "min": "0.7"}]},
         "workers": {"replicas": 1, "template": {"spec": {"containers": [{"name": "t", "image": "t:1", "command": ["t"], "resources": {"limits": {"nvidia.com/gpu": 2}}}]}}}});
     let mut whole = json!({
         "deployment": "churn", "window": {"every": "60s", "size": "120s", "minSamples": 100},
@@ -111,6 +114,7 @@ impl World {
             training_jobs: Vec::new(),
             claims: vec!["labels".to_owned(), "predictions".to_owned()],
             now: 10,
+            reading_since: -600,
             status_writes: 0,
             writes: 0,
             made: Vec::new(),
@@ -139,6 +143,7 @@ impl World {
                 .collect(),
             claims: Arc::new(self.claims.iter().cloned().collect()),
             agent_image: "agent:1".to_owned(),
+            reading_since: at(self.reading_since),
         }
     }
 
@@ -175,6 +180,10 @@ impl World {
                         return before != self.writes;
                     }
                     self.create(*job);
+                }
+                Step::Delete(Doomed::Job(name)) => {
+                    let jobs = &mut self.sides[side].jobs;
+                    jobs.retain(|job| job.name_any() != name);
                 }
                 other => panic!("not a step of a DriftMonitor: {other:?}"),
             }
@@ -354,7 +363,17 @@ impl World {
                 spec.validation = Some(object(
                     json!({"dataset": {"uri": "pvc://data/h", "label": "late"}, "metrics": [{"name": "rocAuc", "min": "0.5"}]}),
                 ));
-                spec.trained_by = Some(object(json!({"name": name, "uid": "uid"})));
+                let job = self.training_job(&name).expect("it was just there");
+                let (monitor, cause) = (&job.labels()[labels::MONITOR], &job.annotations()[CAUSE]);
+                spec.trained_by = Some(object(
+                    json!({"name": name, "uid": "uid", "monitor": monitor, "cause": cause}),
+                ));
+                let metadata = &mut Arc::make_mut(&mut made).metadata;
+                metadata.creation_timestamp = Some(Time(ended));
+                metadata
+                    .labels
+                    .get_or_insert_default()
+                    .insert(labels::DEPLOYMENT.to_owned(), "churn".to_owned());
                 self.versions.push(made);
             }
         }

@@ -1,5 +1,6 @@
 //! How much is written: nothing while nothing new is known.
 
+use kube::ResourceExt;
 use serde_json::json;
 use windlass_api::agent::WindowVerdict;
 use windlass_api::condition::READY;
@@ -104,14 +105,74 @@ fn what_was_found_and_went_with_its_pod_calls_nobody_and_windows_go_on() {
     // One that nobody could have read is told.
     world.now += 600;
     world.settle().judge(0, "Healthy");
+    let name = world.sides[0].jobs.last().expect("one").name_any();
     world.sides[0].pods.clear();
     world.now += 20;
     world.settle();
-    assert!(
-        world.said(READY).starts_with("False ReportMissing"),
-        "{}",
-        world.said(READY)
+    let said = world.said(READY);
+    let expected = format!(
+        "False ReportMissing: the evaluation of this window, Job {name}, ended without a report: its pod was taken away before what it found was read; see kubectl describe job {name} -n growth."
     );
+    assert!(said.starts_with(&expected), "{said}");
+}
+
+/// An operator that was away cannot know whether it was news: it looks again.
+#[test]
+fn a_window_that_went_with_its_pod_while_nobody_was_there_is_judged_again() {
+    let mut world = World::new(json!({"window": {"every": "10m", "size": "10m"}}));
+    for _ in 0..3 {
+        world.now += 600;
+        world.settle().judge(0, "Healthy").settle();
+    }
+    world.now += 600;
+    world.settle().judge(0, "Drifted");
+    let names = |world: &World| -> Vec<String> {
+        let mut names: Vec<_> = world.sides[0]
+            .jobs
+            .iter()
+            .map(|job| job.name_any())
+            .collect();
+        names.sort();
+        names
+    };
+    let known = names(&world);
+    world.sides[0].pods.clear();
+    world.now += 300;
+    world.reading_since = world.now;
+    // All that was not written down yet went with the node, and is looked at in order.
+    for verdict in ["Healthy", "Healthy", "Drifted"] {
+        world.settle().judge(0, verdict).settle();
+    }
+    assert_eq!(names(&world), known);
+    let verdicts: Vec<_> = world.known().iter().map(|one| one.verdict).collect();
+    let healthy = WindowVerdict::Healthy;
+    assert_eq!(
+        verdicts,
+        [healthy, healthy, healthy, WindowVerdict::Drifting]
+    );
+    // This time it was read.
+    let jobs = world.sides[0].jobs.clone();
+    world.sides[0].pods.clear();
+    world.now += 61;
+    world.settle();
+    assert_eq!(world.sides[0].jobs, jobs);
+}
+
+#[test]
+fn an_evaluation_that_fails_without_a_report_says_what_its_job_does() {
+    let mut world = World::new(json!({}));
+    world.now += 60;
+    world.settle().judge(0, "Healthy");
+    world.sides[0].pods.clear();
+    let job = world.sides[0].jobs.last_mut().expect("one");
+    std::sync::Arc::make_mut(job).status = Some(object(
+        json!({"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "Job was active longer than specified deadline", "lastTransitionTime": at(world.now)}]}),
+    ));
+    world.now += 20;
+    world.settle();
+    let said = world.said(READY);
+    let expected = "ended without a report: DeadlineExceeded: Job was active longer than specified deadline; see kubectl describe job";
+    assert!(said.contains(expected), "{said}");
 }
 
 #[test]

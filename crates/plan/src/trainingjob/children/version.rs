@@ -160,6 +160,8 @@ pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> Mo
     version.metadata.namespace = job.namespace();
     let (name, own_name) = (job.name_any(), version.name_any());
     let monitor = monitor.unwrap_or_default();
+    let deployment = job.labels().get(labels::DEPLOYMENT);
+    let deployment = deployment.cloned().unwrap_or_default();
     let parent = version.spec.parent.clone().unwrap_or_default();
     version.metadata.labels = Some(pods::child_labels(
         &name,
@@ -169,6 +171,7 @@ pub fn model_version(job: &TrainingJob, number: i64, trained: Trained<'_>) -> Mo
             (labels::VERSION, &own_name),
             (labels::TRAINING_JOB, &name),
             (labels::MONITOR, &monitor),
+            (labels::DEPLOYMENT, &deployment),
             (labels::PARENT, &parent),
         ],
     ));
