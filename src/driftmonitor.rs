@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use windlass_api::{
     DriftMonitor, DriftMonitorStatus, ModelDeployment, ModelVersion, TrainingJob, labels,
 };
-use windlass_plan::driftmonitor::{Observed, plan, refused, tenures};
+use windlass_plan::driftmonitor::{Observed, figures, plan, refused, tenures, told};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
@@ -71,6 +71,28 @@ impl Planned for DriftMonitor {
 
     fn plan(observed: &Observed, now: Timestamp) -> Plan<DriftMonitorStatus> {
         plan(observed, now)
+    }
+
+    fn count(before: &Self, status: &DriftMonitorStatus, context: &Context) {
+        if let Some(listener) = &context.listener {
+            for event in told(before, status) {
+                listener.tell(&event);
+            }
+        }
+    }
+
+    fn show(observed: &Observed, status: &DriftMonitorStatus, context: &Context) {
+        let of = (
+            observed.monitor.namespace().unwrap_or_default(),
+            observed.monitor.name_any(),
+        );
+        let figures = figures(observed, status, Timestamp::now());
+        context.metrics.monitors().show(of, figures);
+    }
+
+    fn hide(namespace: &str, name: &str, context: &Context) {
+        let of = (namespace.to_owned(), name.to_owned());
+        context.metrics.monitors().hide(&of);
     }
 
     fn refused(observed: &Observed, problem: &Problem, now: Timestamp) -> Plan<DriftMonitorStatus> {

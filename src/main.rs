@@ -25,6 +25,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use windlass_plan::presets::Presets;
 
+use crate::runtime::cloudevents::{Address, Listener};
 use crate::runtime::prometheus::Prometheus;
 use crate::runtime::{Context, health::Health, lease, metrics::Metrics};
 
@@ -68,6 +69,16 @@ struct Arguments {
     /// A file with the certificates, in PEM, of who signs for an https:// Prometheus. Default: those of the system.
     #[arg(long, env = "WINDLASS_PROMETHEUS_CA_FILE", requires = "prometheus_url")]
     prometheus_ca_file: Option<PathBuf>,
+    /// Who listens for CloudEvents of DriftMonitors, such as http://broker-ingress.knative-eventing/growth/default: a window's
+    /// verdict that changed, a training that was asked for, a circuit that opened or closed.
+    #[arg(long, env = "WINDLASS_EVENTS_URL")]
+    events_url: Option<String>,
+    /// A file with the bearer token for who listens.
+    #[arg(long, env = "WINDLASS_EVENTS_TOKEN_FILE", requires = "events_url")]
+    events_token_file: Option<PathBuf>,
+    /// A file with the certificates, in PEM, of who signs for an https:// listener. Default: those of the system.
+    #[arg(long, env = "WINDLASS_EVENTS_CA_FILE", requires = "events_url")]
+    events_ca_file: Option<PathBuf>,
     /// The namespace of the Lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     namespace: String,
@@ -108,8 +119,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let client = kube::Client::try_from(config.clone()).context("connecting to the cluster")?;
 
     let prometheus = prometheus(&arguments)?;
+    let address = listener(&arguments)?;
 
     let metrics = Metrics::new();
+    let listener = address.map(|address| Listener::new(address, metrics.clone()));
     let health = Health::default();
     let server = runtime::health::serve(arguments.listen, health.clone(), metrics.clone()).await?;
     let mut shutdown = Box::pin(runtime::health::shutdown_signal());
@@ -124,6 +137,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 ask_trainers: arguments.ask_trainers,
                 input_cache: arguments.input_cache.cache(),
                 prometheus: prometheus.clone(),
+                listener: listener.clone(),
                 presets: presets.clone(),
                 served: apis,
                 metrics: metrics.clone(),
@@ -160,6 +174,15 @@ fn prometheus(arguments: &Arguments) -> anyhow::Result<Option<Prometheus>> {
     );
     let url = arguments.prometheus_url.as_deref();
     url.map(|url| Prometheus::new(url, token, ca)).transpose()
+}
+
+fn listener(arguments: &Arguments) -> anyhow::Result<Option<Address>> {
+    let (token, ca) = (
+        arguments.events_token_file.as_deref(),
+        arguments.events_ca_file.as_deref(),
+    );
+    let url = arguments.events_url.as_deref();
+    url.map(|url| Address::new(url, token, ca)).transpose()
 }
 
 /// Why the operator stopped its work.
@@ -216,6 +239,9 @@ async fn turn(
     context.metrics.leading(false);
     if outcome.is_ok() {
         context.events.published(TELLING).await;
+        if let Some(listener) = &context.listener {
+            listener.sent(TELLING).await;
+        }
         leadership.release().await;
         tracing::info!("stopped");
     }

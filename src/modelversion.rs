@@ -16,7 +16,6 @@ use crate::audit;
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
 use crate::runtime::kept::{BOUNDED, Fact, Form, OF_DEPLOYMENT, OF_MODEL, Ours};
-use crate::runtime::metrics::Metrics;
 use crate::runtime::stores::{OurCache, Stores, is_owned_by, is_owned_by_any};
 use crate::trainingjob::{champion, versions_of};
 
@@ -91,7 +90,7 @@ impl Planned for ModelVersion {
         plan(observed, now)
     }
 
-    fn count(version: &Self, status: &ModelVersionStatus, _metrics: &Metrics) {
+    fn count(version: &Self, status: &ModelVersionStatus, _context: &Context) {
         let before = version.status.iter().flat_map(|status| &status.decisions);
         let known = before.last().map_or(0, |last| last.sequence);
         for decision in &status.decisions {

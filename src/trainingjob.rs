@@ -18,7 +18,6 @@ use windlass_plan::{Plan, Problem};
 use crate::runtime::Context;
 use crate::runtime::controller::Planned;
 use crate::runtime::kept::{Fact, HAS_STEPS, OF_MODEL, Ours, UNDER_WAY, so};
-use crate::runtime::metrics::Metrics;
 use crate::runtime::stores::{OurCache, Stores, is_owned_by_any};
 
 impl Planned for TrainingJob {
@@ -89,9 +88,11 @@ impl Planned for TrainingJob {
         plan(observed, now)
     }
 
-    fn count(before: &Self, status: &TrainingJobStatus, metrics: &Metrics) {
+    fn count(before: &Self, status: &TrainingJobStatus, context: &Context) {
         let model = before.spec.model.clone().unwrap_or_default();
-        let of = metrics.training(&before.namespace().unwrap_or_default(), &model);
+        let of = context
+            .metrics
+            .training(&before.namespace().unwrap_or_default(), &model);
         let known = before.status.iter().flat_map(|status| &status.attempts);
         let known: Vec<_> = known.collect();
         let seconds = |from: Option<Timestamp>, to: Option<Timestamp>| {

@@ -221,6 +221,82 @@ fn the_operator_is_as_safe_as_is_said() {
     );
 }
 
+#[test]
+fn a_dashboard_and_alerts_are_there_where_they_are_wanted_and_can_be() {
+    let helm = Helm::new();
+    let (dashboard, alerts) = (
+        key("ConfigMap", "windlass-dashboard"),
+        key("PrometheusRule", "windlass"),
+    );
+    let shipped = helm.render(&[]);
+    assert!(!shipped.contains_key(&dashboard) && !shipped.contains_key(&alerts));
+    let wanted = [
+        "--set",
+        "dashboard.enabled=true,alerts.enabled=true,alerts.overdueSeconds=7200,alerts.labels.release=prometheus",
+    ];
+    let without = helm.render(&wanted);
+    assert!(!without.contains_key(&alerts), "the kind is not served");
+    let config_map = &without[&dashboard];
+    assert_eq!(config_map["metadata"]["labels"]["grafana_dashboard"], "1");
+    let board = config_map["data"]["windlass-drift.json"].as_str().unwrap();
+    let board: Value = serde_json::from_str(board).unwrap();
+    assert!(board["panels"].as_array().unwrap().len() >= 8);
+
+    let mut values = wanted.to_vec();
+    values.extend(["--api-versions", "monitoring.coreos.com/v1/PrometheusRule"]);
+    let rule = &helm.render(&values)[&alerts];
+    assert_eq!(rule["metadata"]["labels"]["release"], "prometheus");
+    let rules = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
+    let names: Vec<_> = rules
+        .iter()
+        .filter_map(|rule| rule["alert"].as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "WindlassDrifted",
+            "WindlassDataBroken",
+            "WindlassEvaluationFailed",
+            "WindlassCircuitOpen",
+            "WindlassNoWindowJudged",
+            "WindlassEventsDropped"
+        ]
+    );
+    let expression = rules[4]["expr"].as_str().unwrap();
+    assert!(expression.ends_with("> 7200"), "{expression}");
+    let said = rules[0]["annotations"]["summary"].as_str().unwrap();
+    assert!(said.contains("{{ $labels.monitor }}"), "{said}");
+}
+
+#[test]
+fn cloud_events_go_to_the_address_that_is_configured_and_the_network_lets_them() {
+    let helm = Helm::new();
+    let environment = |objects: &BTreeMap<Key, Value>| {
+        let pod = &objects[&key("Deployment", "windlass")]["spec"]["template"]["spec"];
+        texts(&pod["containers"][0]["env"]).join(" ")
+    };
+    let shipped = helm.render(&[]);
+    assert!(!environment(&shipped).contains("WINDLASS_EVENTS"));
+    let objects = helm.render(&[
+        "--set",
+        "cloudEvents.url=https://broker.example/growth,cloudEvents.secretName=broker,cloudEvents.tokenFile=/etc/cloudevents/token,networkPolicy.cloudEventsPorts={8443}",
+    ]);
+    let found = environment(&objects);
+    for part in [
+        "WINDLASS_EVENTS_URL value https://broker.example/growth",
+        "WINDLASS_EVENTS_TOKEN_FILE value /etc/cloudevents/token",
+    ] {
+        assert!(found.contains(part), "{found}");
+    }
+    let pod = &objects[&key("Deployment", "windlass")]["spec"]["template"]["spec"];
+    assert!(texts(&pod["volumes"]).contains(&"broker"));
+    let is_open = |objects: &BTreeMap<Key, Value>| {
+        let policy = &objects[&key("NetworkPolicy", "windlass")]["spec"]["egress"];
+        policy.to_string().contains("8443")
+    };
+    assert!(is_open(&objects) && !is_open(&shipped));
+}
+
 /// The presets of the chart with these values.
 fn presets(helm: &Helm, values: &[&str]) -> Presets {
     let objects = helm.render(values);

@@ -19,7 +19,6 @@ use windlass_plan::{Doomed, Note, Plan, Problem, Step};
 
 use super::apply::{ApplyError, Writer};
 use super::kept::{Form, Ours, Packed};
-use super::metrics::Metrics;
 use super::stores::{OurCache, Stores};
 use super::triggers::Triggers;
 use super::{Context, progress, readings, rooms, scrape, utilization};
@@ -49,8 +48,12 @@ pub trait Planned: Ours + Resource<Scope = NamespaceResourceScope> {
     fn observe(self: Arc<Self>, context: &Context) -> Self::Observed;
     /// What is to be done.
     fn plan(observed: &Self::Observed, now: Timestamp) -> Plan<Self::Status>;
-    /// Counts what a status tells that was written.
-    fn count(_before: &Self, _status: &Self::Status, _metrics: &Metrics) {}
+    /// Counts, and passes on, what a status tells that was written.
+    fn count(_before: &Self, _status: &Self::Status, _context: &Context) {}
+    /// Shows what is planned, whether or not that is written.
+    fn show(_observed: &Self::Observed, _status: &Self::Status, _context: &Context) {}
+    /// Shows it no more: it is gone.
+    fn hide(_namespace: &str, _name: &str, _context: &Context) {}
     /// Tells again what may not have been told, since the last reconcile did not end well: its write may have been made.
     fn tell_again(_object: &Self, _now: Timestamp) {}
     /// What is to be said when a step of the plan was refused, which a person has to mend.
@@ -141,6 +144,8 @@ async fn run<K: Planned>(
         .for_each(|outcome| {
             if let Err(kube::runtime::controller::Error::ObjectNotFound(object)) = outcome {
                 // It is gone, and what was remembered of it goes too.
+                let namespace = object.namespace.as_deref().unwrap_or_default();
+                K::hide(namespace, &object.name, &dropping.context);
                 dropping
                     .backoff
                     .0
@@ -242,6 +247,7 @@ async fn attempt<K: Planned>(object: Arc<K>, context: &Context) -> Result<Action
     if !is_deleted(&plan, &object.name_any()) {
         tell(&writer, &*object, &plan).await?;
     }
+    K::show(&observed, &plan.status, context);
     let mut again = plan.again;
     if let Some(error) = left {
         let kind = K::kind(&()).into_owned();
@@ -266,7 +272,7 @@ async fn tell<K: Planned>(
             .status(object, object.status(), &plan.status, cache)
             .await?;
     if is_written {
-        K::count(object, &plan.status, &writer.context.metrics);
+        K::count(object, &plan.status, writer.context);
     }
     writer.notes(object, &plan.notes);
     Ok(())

@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::monitors::Monitors;
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Kind {
     kind: String,
@@ -166,7 +168,9 @@ struct Inner {
     prometheus_queries: Family<Asked, Counter>,
     unreadable: Family<Kind, Counter>,
     leading: Gauge<i64, std::sync::atomic::AtomicI64>,
+    cloud_events: Family<Asked, Counter>,
     training: Training,
+    monitors: Arc<Monitors>,
 }
 
 impl Metrics {
@@ -222,7 +226,16 @@ impl Metrics {
             "Queries of how far GPUs are used, by outcome",
             prometheus_queries.clone(),
         );
+        let cloud_events = Family::default();
+        registry.register(
+            "cloud_events",
+            "CloudEvents, by what became of them: sent, refused by who listens, or dropped",
+            cloud_events.clone(),
+        );
         let training = Training::registered(registry);
+        let monitors = Arc::new(Monitors::default());
+        let drift = registry.sub_registry_with_prefix("drift");
+        drift.register_collector(Box::new(monitors.clone()));
         Self(Arc::new(Inner {
             registry: all,
             resident,
@@ -233,7 +246,9 @@ impl Metrics {
             prometheus_queries,
             unreadable,
             leading,
+            cloud_events,
             training,
+            monitors,
         }))
     }
 
@@ -280,6 +295,17 @@ impl Metrics {
         let outcome = if is_answered { "ok" } else { "error" };
         let counter = self.0.prometheus_queries.get_or_create(&Asked { outcome });
         counter.inc();
+    }
+
+    /// A CloudEvent was sent, refused or dropped.
+    pub fn cloud_event(&self, outcome: &'static str) {
+        let counter = self.0.cloud_events.get_or_create(&Asked { outcome });
+        counter.inc();
+    }
+
+    /// What is shown of DriftMonitors.
+    pub fn monitors(&self) -> &Monitors {
+        &self.0.monitors
     }
 
     /// An object could not be read.

@@ -3,6 +3,7 @@
 //! Absent on purpose: any decision (`crates/plan`), and anything that knows one kind from another beyond its type.
 
 pub mod apply;
+pub mod cloudevents;
 pub mod controller;
 pub mod discovery;
 pub mod events;
@@ -14,7 +15,9 @@ pub mod index;
 pub mod kept;
 pub mod lease;
 pub mod metrics;
+pub mod monitors;
 mod named;
+mod outside;
 pub mod progress;
 pub mod prometheus;
 pub mod readings;
@@ -33,6 +36,7 @@ use kube::{Client, Config};
 use windlass_plan::presets::Presets;
 use windlass_plan::trainingjob::{InputCache, Schedulers};
 
+use cloudevents::Listener;
 use discovery::Served;
 use events::Events;
 use lease::Term;
@@ -62,6 +66,8 @@ pub struct Settings {
     pub input_cache: Option<InputCache>,
     /// Who knows how far GPUs are used, and what roll-outs ask.
     pub prometheus: Option<Prometheus>,
+    /// Who listens for CloudEvents.
+    pub listener: Option<Listener>,
     /// The runtime presets.
     pub presets: Presets,
     /// What the cluster serves of what need not be there.
@@ -80,6 +86,8 @@ pub struct Context {
     pub events: Events,
     /// The agent's image.
     pub agent_image: String,
+    /// Who listens for CloudEvents.
+    pub listener: Option<Listener>,
     /// The runtime presets.
     pub presets: Presets,
     /// What the cluster schedules gangs with.
@@ -130,6 +138,7 @@ impl Context {
             client,
             stores,
             agent_image: settings.agent_image,
+            listener: settings.listener,
             presets: settings.presets,
             schedulers: settings.served.schedulers,
             metrics: settings.metrics,

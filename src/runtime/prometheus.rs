@@ -1,15 +1,16 @@
 //! The administrator's Prometheus: the one client of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
 use http_body_util::{BodyExt, Limited};
+use kube::Client;
 use kube::client::Body;
-use kube::{Client, Config};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+use super::outside::Configured;
 
 /// How long Prometheus may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -63,41 +64,14 @@ impl Prometheus {
         token_file: Option<&Path>,
         ca_file: Option<&Path>,
     ) -> anyhow::Result<Self> {
-        let wrong = || {
-            format!(
-                "--prometheus-url: {url:?} must be http://HOST:PORT or https://HOST:PORT, with the path under which Prometheus is served if it has one"
-            )
+        let configured = Configured {
+            name: "prometheus",
+            path: "the path under which Prometheus is served if it has one",
+            url,
+            token_file,
+            ca_file,
         };
-        let address: http::Uri = url.parse().with_context(wrong)?;
-        ensure!(
-            matches!(address.scheme_str(), Some("http" | "https"))
-                && address.host().is_some()
-                && address.query().is_none(),
-            wrong()
-        );
-        ensure!(
-            address
-                .authority()
-                .is_none_or(|one| !one.as_str().contains('@')),
-            "--prometheus-url must not hold a password: put a token into the file that --prometheus-token-file names"
-        );
-        for (flag, file) in [
-            ("--prometheus-token-file", token_file),
-            ("--prometheus-ca-file", ca_file),
-        ] {
-            if let Some(file) = file {
-                std::fs::read(file)
-                    .with_context(|| format!("{flag}: reading {}", file.display()))?;
-            }
-        }
-        let mut config = Config::new(address);
-        config.root_cert_file = ca_file.map(PathBuf::from);
-        config.auth_info.token_file = token_file.map(|file| file.display().to_string());
-        config.connect_timeout = Some(Duration::from_secs(5));
-        config.default_retry = false;
-        let client = Client::try_from(config).with_context(|| {
-            format!("--prometheus-url: {url} cannot be used; for https, --prometheus-ca-file names a file of the certificates to trust")
-        })?;
+        let client = configured.client(configured.address()?)?;
         Ok(Self {
             client,
             url: url.to_owned(),

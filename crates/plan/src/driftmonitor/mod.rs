@@ -19,6 +19,8 @@ use jiff::SignedDuration;
 use windlass_api::GoDuration;
 
 pub use observed::Observed;
+pub use plan::figures::{Column, Columns, Figures, Newest, figures};
+pub use plan::told::{CloudEvent, told};
 pub use plan::{plan, refused};
 pub use tenures::tenures;
 

@@ -11,9 +11,11 @@ mod budget;
 mod circuit;
 mod conditions;
 mod drift;
+pub mod figures;
 mod gates;
 mod ledger;
 mod records;
+pub mod told;
 mod watched;
 mod windows;
 

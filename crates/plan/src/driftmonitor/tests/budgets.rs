@@ -131,7 +131,7 @@ fn a_training_that_is_resumed_or_lengthened_beyond_the_budget_is_told_of() {
     type Change = fn(&mut windlass_api::TrainingJobSpec);
     let rows: [(&str, Change); 2] = [
         ("8.0 of 4", |spec| {
-            spec.active_deadline_seconds = Some(14_340)
+            spec.active_deadline_seconds = Some(14_340);
         }),
         // Nothing bounds it.
         ("17520.0 of 4", |spec| spec.active_deadline_seconds = None),

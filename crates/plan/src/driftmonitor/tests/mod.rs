@@ -5,6 +5,7 @@ mod after;
 mod budgets;
 mod inputs;
 mod properties;
+mod seen;
 mod windows;
 mod world;
 mod writes;
