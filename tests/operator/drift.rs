@@ -508,9 +508,12 @@ async fn what_is_found_is_shown_and_told_and_a_monitor_that_goes_is_shown_no_mor
     };
     let verdict = r#"windlass_drift_window_verdict{namespace="drift-seen",monitor="seen",verdict="Drifted"} 1"#;
     let text = look
-        .judge_until("the verdict to be shown", &["seen"], "Drifted", async || {
-            shown(verdict).await
-        })
+        .judge_until(
+            "the verdict to be shown",
+            &["seen"],
+            "Drifted",
+            async || shown(verdict).await,
+        )
         .await;
     for part in [
         r#"windlass_drift_column_lower{namespace="drift-seen",monitor="seen",column="age",method="PSI"} 0.8"#,
