@@ -73,6 +73,8 @@ async fn main() -> Result<()> {
     let judged = Judged::default();
     let _agents = play_the_agents(Api::namespaced(client.clone(), NAMESPACE), judged.clone());
     let all = Api::<DriftMonitor>::namespaced(client, NAMESPACE);
+    // All within one window, so that they go on in step.
+    tokio::time::sleep(until_next_window()).await;
     create(&all, (0..monitors).map(monitor)).await?;
     written(&all, monitors, 1).await?;
     judged.until(monitors, 1).await?;
@@ -141,6 +143,12 @@ async fn main() -> Result<()> {
     figures.push(goal("memory: peak", peak, "B", "<= 40 MiB", peak <= MOST));
     ensure!(operator.stop()?.success(), "the operator did not stop well");
     print("monitors", &figures)
+}
+
+/// Until just after a window has ended.
+fn until_next_window() -> Duration {
+    let now = Timestamp::now().as_second().unsigned_abs();
+    Duration::from_secs(EVERY.as_secs() - now % EVERY.as_secs() + 2)
 }
 
 fn deployment_name(number: usize) -> String {
