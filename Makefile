@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-verify docs
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -94,6 +94,9 @@ generate: target ## Write the CRDs, the chart's copies and deploy/windlass.yaml 
 bench-operator: packages build programs ## 1,000 TrainingJobs on fake nodes: none lost, none twice, and how much is written
 	@# The operator that is measured is the optimised one; what drives it need not be.
 	WINDLASS_OPERATOR=$(OPERATOR) cargo test --locked --workspace --bench operator
+
+bench-monitors: packages build programs ## DriftMonitors in numbers: 2,000 of them, windows that say nothing new: writes, memory (some 10 minutes)
+	WINDLASS_OPERATOR=$(OPERATOR) cargo test --locked --workspace --bench monitors
 
 bench-rollouts: packages build programs ## ModelDeployments in numbers: 2,000 of them, 200 rolling at once: writes, memory, time
 	WINDLASS_OPERATOR=$(OPERATOR) cargo test --locked --workspace --bench rollouts

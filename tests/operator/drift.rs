@@ -1,6 +1,9 @@
 //! DriftMonitors on the real API server: windows are judged by Jobs, one drift makes one training, and nothing is written
 //! while nothing is new. The kubelet's part, and the agent's report, are played here.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -441,5 +444,112 @@ async fn a_training_of_a_monitor_gets_no_longer_deadline_from_one_who_may_not_re
     );
     assert_eq!(says(&ann, "own", deadline(json!(6000))).await, None);
     assert_eq!(says(&rita, "asked", deadline(json!(6000))).await, None);
+    Ok(())
+}
+
+/// Takes what is sent to it over HTTP, and answers that it took it.
+fn listen() -> Result<(String, Arc<Mutex<Vec<Value>>>)> {
+    let heard = Arc::<Mutex<Vec<Value>>>::default();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}/growth/default", listener.local_addr()?);
+    let events = heard.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let events = events.clone();
+            std::thread::spawn(move || hear(stream, &events));
+        }
+    });
+    Ok((url, heard))
+}
+
+/// The requests of one connection, one after the other.
+fn hear(stream: TcpStream, events: &Mutex<Vec<Value>>) {
+    let mut answers = stream.try_clone().expect("a socket");
+    let mut lines = BufReader::new(stream);
+    loop {
+        let mut length = 0;
+        let mut line = String::new();
+        while lines.read_line(&mut line).is_ok_and(|read| read > 0) && line != "\r\n" {
+            if let Some(given) = line.to_lowercase().strip_prefix("content-length: ") {
+                length = given.trim().parse().expect("a length");
+            }
+            line.clear();
+        }
+        let mut body = vec![0; length];
+        if length == 0 || lines.read_exact(&mut body).is_err() {
+            return;
+        }
+        let event = serde_json::from_slice(&body).expect("JSON");
+        events.lock().expect("no holder panics").push(event);
+        let answer = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
+        answers.write_all(answer).expect("it listens");
+    }
+}
+
+#[tokio::test]
+async fn what_is_found_is_shown_and_told_and_a_monitor_that_goes_is_shown_no_more() -> Result<()> {
+    let Some(turn) = turn().await else {
+        return Ok(());
+    };
+    let (bed, space) = (turn.bed, "drift-seen");
+    serving(bed, space).await?;
+    let (url, heard) = listen()?;
+    let operator = Operator::lead_with(bed, "drift-seen", &[("WINDLASS_EVENTS_URL", &url)])?;
+    let spec = format!(
+        "  window: {{every: 5s, size: 20s, lateness: 1s}}\n  triggerWhen: {{windows: 2}}\n  mode: Suggest\n  retrain: {{template: {{spec: {TRAINING}}}}}"
+    );
+    bed.cluster
+        .kubectl()?
+        .apply(&monitor(space, "seen", &spec))?;
+    let look = Looking::new(bed, space).await?;
+    let shown = async |part: &str| {
+        let text = operator.get("/metrics").ok()?;
+        text.contains(part).then_some(text)
+    };
+    let verdict = r#"windlass_drift_window_verdict{namespace="drift-seen",monitor="seen",verdict="Drifted"} 1"#;
+    let text = look
+        .judge_until(
+            "the verdict to be shown",
+            &["seen"],
+            "Drifted",
+            async || shown(verdict).await,
+        )
+        .await;
+    for part in [
+        r#"windlass_drift_column_lower{namespace="drift-seen",monitor="seen",column="age",method="PSI"} 0.8"#,
+        r#"windlass_drift_retrainings{namespace="drift-seen",monitor="seen",outcome="UnderWay"} 1"#,
+        r#"windlass_drift_circuit_open{namespace="drift-seen",monitor="seen"} 0"#,
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let told = async || {
+        let events = heard.lock().expect("no holder panics").clone();
+        let kinds = events.iter();
+        let kinds: Vec<_> = kinds
+            .map(|event| event["type"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        (kinds.len() >= 3).then_some((kinds, events))
+    };
+    let (kinds, events) = wait("three events", PATIENCE, told).await;
+    let kinds: Vec<_> = kinds
+        .iter()
+        .map(|kind| kind.trim_start_matches("dev.windlass.driftmonitor."))
+        .collect();
+    assert_eq!(
+        kinds,
+        ["verdict.changed", "verdict.changed", "training.requested"],
+        "Drifting, Drifted: {events:#?}"
+    );
+    assert_eq!(events[2]["subject"], "churn-v1-r1");
+
+    look.monitors
+        .delete("seen", &kube::api::DeleteParams::default())
+        .await?;
+    let gone = async || {
+        let text = operator.get("/metrics").ok()?;
+        (!text.contains(r#"monitor="seen""#)).then_some(())
+    };
+    wait("it to be shown no more", PATIENCE, gone).await;
+    assert!(operator.stop()?.success());
     Ok(())
 }

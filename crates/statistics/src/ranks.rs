@@ -230,14 +230,18 @@ impl Ranks {
         (edges, counts)
     }
 
-    /// How many numbers lie in each bin; one longer than the edges. Exact where cells begin at the edges; else a cell that an
-    /// edge cuts counts where its mean lies.
+    /// How many numbers lie in each bin; one longer than the edges. Exact where cells begin at the edges; else by
+    /// [`Ranks::below`].
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // counts of rows
     pub fn counts(&self, edges: &[f64]) -> Vec<u64> {
-        let mut counts = vec![0; edges.len() + 1];
-        for cell in self.cells.all() {
-            counts[crate::bins::bin(edges, cell.mean())] += cell.rows;
-        }
-        counts
+        let mut before = 0;
+        let ends = edges.iter().map(|edge| self.below(*edge).round() as u64);
+        let bin = |end: u64| {
+            let rows = end.saturating_sub(before);
+            before = before.max(end);
+            rows
+        };
+        ends.chain([self.rows]).map(bin).collect()
     }
 
     /// Of how many numbers a cell may be: about two in `most` of all.

@@ -44,7 +44,10 @@ const BINS: usize = 64;
 const CELLS: usize = 1024;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let number = |word: &str| word.parse::<usize>().expect("a number");
     match words.as_slice() {
@@ -80,7 +83,8 @@ fn make(file: &Path, [rows, numbers, names, group]: [usize; 4], seed: u64, shift
         left -= count;
         let mut columns: Vec<(String, ArrayRef)> = Vec::new();
         for at in 0..numbers {
-            let values = (0..count).map(|_| draw(&mut random, at) + shift * f64::from(u8::from(at % 10 == 0)));
+            let values = (0..count)
+                .map(|_| draw(&mut random, at) + shift * f64::from(u8::from(at % 10 == 0)));
             columns.push((
                 format!("number_{at}"),
                 Arc::new(Float64Array::from_iter_values(values)),
@@ -174,7 +178,8 @@ async fn floor(file: &str) {
 /// Seconds for two samples in memory: prints them, the distance, and what is known of its error.
 fn compare(rows: usize, method: Method) {
     let mut random = Random::new(5);
-    let mut draw = |shift: f64| -> Vec<f64> { (0..rows).map(|_| random.normal() + shift).collect() };
+    let mut draw =
+        |shift: f64| -> Vec<f64> { (0..rows).map(|_| random.normal() + shift).collect() };
     let (old, new) = (draw(0.0), draw(0.05));
     let mut least = f64::MAX;
     let mut told = String::new();

@@ -29,8 +29,8 @@ use serde::Serialize;
 use tracing::{debug, info};
 use windlass_api::Protocol;
 use windlass_api::agent::{
-    EvaluationReport, FailureReason, FailureReport, MetricResult, Profile,
-    Report, Signature, Tree, Verdict, paths,
+    EvaluationReport, FailureReason, FailureReport, MetricResult, Profile, Report, Signature, Tree,
+    Verdict, paths,
 };
 
 use windlass_statistics::metric::Metric;

@@ -13,25 +13,25 @@ use windlass_agent::{drift, profile};
 use windlass_api::agent::{DriftReport, FailureReason, FailureReport, Report, WindowVerdict};
 
 #[derive(Parser)]
-pub struct Line {
+struct Line {
     #[command(flatten)]
-    pub arguments: drift::Arguments,
+    arguments: drift::Arguments,
 }
 
 #[derive(Parser)]
-pub struct ProfileLine {
+struct ProfileLine {
     #[command(flatten)]
-    pub arguments: profile::Arguments,
+    arguments: profile::Arguments,
 }
 
 /// 2013-04-01T00:00:00Z.
 const START: i64 = 1_364_774_400_000;
 
 /// Splitmix64, for numbers in [0, 1).
-pub struct Random(pub u64);
+struct Random(u64);
 
 impl Random {
-    pub fn next(&mut self) -> f64 {
+    fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -96,7 +96,7 @@ fn batch(rows: &Rows, first_ms: i64) -> RecordBatch {
     .expect("columns of one length")
 }
 
-pub fn write(path: &Path, batch: &RecordBatch) {
+fn write(path: &Path, batch: &RecordBatch) {
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     let file = std::fs::File::create(path).expect("a file");
     let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");

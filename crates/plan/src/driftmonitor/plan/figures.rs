@@ -81,9 +81,10 @@ pub fn figures(observed: &Observed, status: &DriftMonitorStatus, now: Timestamp)
         let outcome = entry.outcome.map_or("UnderWay", Outcome::as_str);
         *retrainings.entry(outcome).or_default() += 1;
     }
+    let window = reconcile.newest(status);
     Figures {
-        window: reconcile.newest(status),
-        due: reconcile.due_after(status),
+        due: reconcile.due_after(window.as_ref()),
+        window,
         retrainings,
         is_circuit_open: status.circuit.as_ref().is_some_and(|circuit| circuit.open),
         budget: reconcile
@@ -112,10 +113,10 @@ impl Reconcile<'_> {
     }
 
     /// When the window after the last is to be looked at: the first, of one that has none.
-    fn due_after(&self, status: &DriftMonitorStatus) -> Option<Timestamp> {
+    fn due_after(&self, last: Option<&Newest>) -> Option<Timestamp> {
         let schedule = Schedule::of(&self.monitor.spec.window, self.now).ok()?;
         let made = self.monitor.metadata.creation_timestamp.as_ref();
-        let last = self.newest(status).map(|window| window.end);
+        let last = last.map(|window| window.end);
         let end = schedule.next(last.or(made.map(|made| made.0))?)?;
         end.checked_add(duration(&self.monitor.spec.window.lateness))
             .ok()

@@ -1,0 +1,307 @@
+//! DriftMonitors in numbers: 2,000 of them, window after window, and each finds what the one before found.
+//!
+//! `make bench-monitors` runs it and writes `target/bench/monitors.json`; `WINDLASS_BENCH_MONITORS` says how many there are,
+//! ten of each deployment. The cluster is a real control plane without a node: this program plays the agent, and gives each
+//! evaluation's pod its report, ten columns long.
+//!
+//! A **write** is a request of the operator's that changes the cluster, told from the API server's audit log; its Lease and
+//! its Events are apart, as everywhere in this project. The Job of a window is the evaluation itself, one a window: that is
+//! counted by itself. What a monitor writes of itself is its status: three windows that say nothing new are left with their
+//! Jobs, and the fourth is written down with them. So of three windows nothing is to be written, and of four once.
+
+#[path = "support/mod.rs"]
+mod shared;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use futures::{StreamExt as _, stream};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, labels};
+use windlass_testcluster::{Options, Shape};
+
+use shared::figures::{bytes, count, figure, goal, print};
+use shared::objects::{AT_ONCE, All as _, create};
+use support::audit::{by_kind, mark, writes_of};
+use support::operator::Operator;
+use support::{Bed, settled};
+
+const USER: &str = "bench-monitors";
+const NAMESPACE: &str = "bench";
+/// Monitors of one deployment.
+const BESIDE: usize = 10;
+/// From one window to the next.
+const EVERY: Duration = Duration::from_mins(1);
+/// Windows that may stay with their Jobs.
+const UNWRITTEN: usize = 3;
+/// How long each part may take.
+const PATIENCE: Duration = Duration::from_mins(15);
+/// What 2,000 of them may take of memory.
+const MOST: f64 = 40.0 * 1024.0 * 1024.0;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let monitors: usize = match std::env::var("WINDLASS_BENCH_MONITORS") {
+        Ok(text) => text
+            .parse()
+            .context("WINDLASS_BENCH_MONITORS has to be a number")?,
+        Err(_) => 2000,
+    };
+    let options = Options::new("bench-monitors", Shape::Api).with_audit_log();
+    let bed = Bed::up(options).await?;
+    bed.namespace(NAMESPACE)?;
+    let client = bed.client().await?;
+    serving(&client, monitors.div_ceil(BESIDE)).await?;
+    let operator = Operator::lead(&bed, USER)?;
+    let quiet = || async { operator.cpu().unwrap_or_default() };
+    settled(Duration::from_secs(3), PATIENCE, quiet).await;
+    let mut figures = vec![
+        figure("monitors", count(monitors), "1"),
+        figure("deployments", count(monitors.div_ceil(BESIDE)), "1"),
+        figure("from one window to the next", EVERY.as_secs_f64(), "s"),
+        figure("memory: before the first", bytes(operator.memory()?.0), "B"),
+    ];
+
+    let judged = Judged::default();
+    let _agents = play_the_agents(Api::namespaced(client.clone(), NAMESPACE), judged.clone());
+    let all = Api::<DriftMonitor>::namespaced(client, NAMESPACE);
+    // All within one window, so that they go on in step.
+    tokio::time::sleep(until_next_window()).await;
+    create(&all, (0..monitors).map(monitor)).await?;
+    written(&all, monitors, 1).await?;
+    judged.until(monitors, 1).await?;
+    settled(Duration::from_secs(3), PATIENCE, quiet).await;
+
+    let (start, cpu, began) = (mark(&bed.cluster), operator.cpu()?, Instant::now());
+    judged.until(monitors, 1 + UNWRITTEN).await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let writes = by_kind(&writes_of(&bed.cluster, USER, start));
+    let (used, took) = (operator.cpu()?.saturating_sub(cpu), began.elapsed());
+    let of = |kind: &str| writes.get(kind).copied().unwrap_or(0);
+    let (statuses, jobs) = (of("patch driftmonitors/status"), of("patch jobs"));
+    let others = writes.values().sum::<usize>() - statuses - jobs;
+    let windows = count(UNWRITTEN * monitors);
+    figures.extend([
+        goal(
+            "status writes, three windows of each",
+            count(statuses),
+            "1",
+            "0",
+            statuses == 0,
+        ),
+        figure("Jobs written a window", count(jobs) / windows, "1"),
+        goal("other writes", count(others), "1", "0", others == 0),
+        figure("CPU a window", used.as_secs_f64() * 1000.0 / windows, "ms"),
+        figure(
+            "CPU, of one core",
+            used.as_secs_f64() / took.as_secs_f64(),
+            "1",
+        ),
+    ]);
+    for (kind, number) in &writes {
+        figures.push(figure(format!("writes: {kind}"), count(*number), "1"));
+    }
+    figures.push(figure(
+        "memory: after four windows",
+        bytes(operator.memory()?.0),
+        "B",
+    ));
+
+    // The fourth that says nothing new is written down, with the three before it.
+    let start = mark(&bed.cluster);
+    written(&all, monitors, 2 + UNWRITTEN).await?;
+    settled(Duration::from_secs(3), PATIENCE, quiet).await;
+    let writes = by_kind(&writes_of(&bed.cluster, USER, start));
+    let statuses = writes.get("patch driftmonitors/status").copied();
+    let each = count(statuses.unwrap_or(0)) / count(monitors);
+    figures.push(goal(
+        "status writes of each with the fourth",
+        each,
+        "1",
+        "<= 1",
+        each <= 1.0,
+    ));
+    let text = operator.get("/metrics")?;
+    let series = text
+        .lines()
+        .filter(|line| line.starts_with("windlass_drift_"))
+        .count();
+    figures.push(figure(
+        "metrics' series of each",
+        count(series) / count(monitors),
+        "1",
+    ));
+    let peak = bytes(operator.memory()?.1);
+    figures.push(goal("memory: peak", peak, "B", "<= 40 MiB", peak <= MOST));
+    ensure!(operator.stop()?.success(), "the operator did not stop well");
+    print("monitors", &figures)
+}
+
+/// Until just after a window has ended.
+fn until_next_window() -> Duration {
+    let now = Timestamp::now().as_second().unsigned_abs();
+    Duration::from_secs(EVERY.as_secs() - now % EVERY.as_secs() + 2)
+}
+
+fn deployment_name(number: usize) -> String {
+    format!("model-{number:04}")
+}
+
+/// Deployments that serve since an hour, each a version that was judged.
+async fn serving(client: &kube::Client, deployments: usize) -> Result<()> {
+    let versions = Api::<ModelVersion>::namespaced(client.clone(), NAMESPACE);
+    let all = Api::<ModelDeployment>::namespaced(client.clone(), NAMESPACE);
+    create(&versions, (0..deployments).map(version)).await?;
+    create(&all, (0..deployments).map(deployment)).await?;
+    let digest = format!("sha256:{}", "b".repeat(64));
+    let since = Timestamp::now() - SignedDuration::from_hours(1);
+    let patch = PatchParams::default();
+    for number in 0..deployments {
+        let name = deployment_name(number);
+        let found = json!({"status": {"validation": {"verdict": "Pass", "message": "judged", "rows": 900,
+            "baseline": {"uri": format!("s3://models/{name}/baseline.json"), "digest": digest}}}});
+        let version = format!("{name}-1");
+        versions
+            .patch_status(&version, &patch, &Patch::Merge(found))
+            .await?;
+        let serves = json!({"status": {"stable": {"version": version, "since": since}}});
+        all.patch_status(&name, &patch, &Patch::Merge(serves))
+            .await?;
+    }
+    Ok(())
+}
+
+fn version(number: usize) -> Value {
+    let model = deployment_name(number);
+    json!({
+        "apiVersion": "windlass.dev/v1alpha1", "kind": "ModelVersion", "metadata": {"name": format!("{model}-1")},
+        "spec": {
+            "model": model, "version": 1, "fingerprint": format!("sha256:{number:064x}"),
+            "artifact": {"uri": format!("s3://models/{model}/1"), "digest": format!("sha256:{number:064x}"), "format": "LightGBM"},
+        },
+    })
+}
+
+fn deployment(number: usize) -> Value {
+    let model = deployment_name(number);
+    json!({
+        "apiVersion": "windlass.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": model},
+        "spec": {
+            "model": model, "version": 1, "replicas": 1, "runtime": "mlserver",
+            "observe": {"logPayloads": {"uri": format!("s3://payloads/{model}")}},
+        },
+    })
+}
+
+fn monitor(number: usize) -> Value {
+    json!({
+        "apiVersion": "windlass.dev/v1alpha1", "kind": "DriftMonitor", "metadata": {"name": format!("monitor-{number:05}")},
+        "spec": {
+            "deployment": deployment_name(number / BESIDE), "mode": "Observe",
+            "window": {"every": format!("{}s", EVERY.as_secs()), "lateness": "1s"},
+        },
+    })
+}
+
+/// What the agent reports: of ten columns, as most of which are alike it can.
+fn report() -> String {
+    let column = |number: usize| json!({"column": format!("column_{number:02}"), "method": "PSI", "value": 0.02, "lower": 0.01, "threshold": 0.2, "drifted": false, "moved": "mean 3.1 → 3.2"});
+    let columns: Vec<Value> = (0..10).map(column).collect();
+    let digest = format!("sha256:{}", "d".repeat(64));
+    json!({"kind": "Drift", "verdict": "Healthy", "message": "0 of 30 columns have drifted", "start": Timestamp::UNIX_EPOCH,
+        "end": Timestamp::UNIX_EPOCH, "rows": 9000, "columns": 30, "drifted": 0, "top": columns,
+        "report": {"uri": "s3://payloads/drift/report.json", "digest": digest, "files": 1, "bytes": 90_000}})
+    .to_string()
+}
+
+/// How many windows of each monitor were judged.
+#[derive(Clone, Default)]
+struct Judged(Arc<Mutex<BTreeMap<String, usize>>>);
+
+impl Judged {
+    /// Waits until so many monitors have so many windows.
+    async fn until(&self, monitors: usize, windows: usize) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            let now = {
+                let all = self.0.lock().expect("no holder panics");
+                all.values().filter(|judged| **judged >= windows).count()
+            };
+            eprintln!("{now} of {monitors} have {windows} windows");
+            if now >= monitors {
+                return Ok(());
+            }
+            ensure!(
+                started.elapsed() < PATIENCE,
+                "only {now} of {monitors} monitors have {windows} windows after {PATIENCE:?}"
+            );
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+    }
+}
+
+/// Gives each pod of a window its report, for as long as what is returned is held.
+fn play_the_agents(pods: Api<Pod>, judged: Judged) -> tokio::task::JoinSet<()> {
+    let mut playing = tokio::task::JoinSet::new();
+    playing.spawn(async move {
+        let waiting = ListParams::default()
+            .labels(labels::MONITOR)
+            .fields("status.phase=Pending");
+        loop {
+            let found = pods.list(&waiting).await;
+            let found = found.map(|list| list.items).unwrap_or_default();
+            let each = stream::iter(found).map(|pod| judge(&pods, &judged, pod));
+            each.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    });
+    playing
+}
+
+async fn judge(pods: &Api<Pod>, judged: &Judged, pod: Pod) {
+    let now = Timestamp::now();
+    let ended = json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": report(), "startedAt": now, "finishedAt": now}});
+    let container = json!({"name": "windlass-agent", "image": "agent", "imageID": "agent", "ready": false, "started": false, "restartCount": 0, "state": ended});
+    let status = json!({"status": {"phase": "Succeeded", "containerStatuses": [container]}});
+    let patch = Patch::Merge(status);
+    let done = pods
+        .patch_status(&pod.name_any(), &PatchParams::default(), &patch)
+        .await;
+    if done.is_ok()
+        && let Some(monitor) = pod.labels().get(labels::MONITOR)
+    {
+        let mut all = judged.0.lock().expect("no holder panics");
+        *all.entry(monitor.clone()).or_default() += 1;
+    }
+}
+
+/// Waits until so many monitors have written down so many windows.
+async fn written(all: &Api<DriftMonitor>, monitors: usize, windows: usize) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let listed = all.all().await?;
+        let is_so = |one: &&DriftMonitor| {
+            let status = one.status.as_ref();
+            status.is_some_and(|status| status.windows.len() >= windows)
+        };
+        let now = listed.iter().filter(is_so).count();
+        eprintln!("{now} of {monitors} have written {windows} windows");
+        if now >= monitors {
+            return Ok(());
+        }
+        ensure!(
+            started.elapsed() < PATIENCE,
+            "only {now} of {monitors} monitors have written {windows} windows after {PATIENCE:?}"
+        );
+        // Each look reads everything: seldom enough that it is not what is measured.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}
