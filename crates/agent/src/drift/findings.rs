@@ -19,6 +19,8 @@ const CHECKS: f64 = 8.0;
 const TOLD_SHARE: f64 = 0.01;
 /// What share of rows may be not of the column's type.
 const OTHER_TYPE: f64 = 0.01;
+/// A column that had its most frequent value in more rows than this may have it in all.
+const MOSTLY: f64 = 0.5;
 /// In what share of rows a unit has to have changed.
 const CONVERTED: f64 = 0.1;
 
@@ -194,8 +196,7 @@ impl<'a> Findings<'a> {
                     .map_or(1, |(_, rows)| rows)
                     .max(old.nulls);
                 if is_one(of_window) && new.nulls == 0 {
-                    let found = check.constant(of(most, old_rows), rows);
-                    self.push(found, Mode::Break);
+                    self.constant(check.constant(of(most, old_rows), rows));
                 }
                 self.ranges(check, old_rows, ranks, of_window);
                 let steps = steps(ranks, of_window);
@@ -209,8 +210,7 @@ impl<'a> Findings<'a> {
                 let window = pooled(levels, of_window);
                 let most = levels.levels.values().copied().max().unwrap_or(0);
                 if window.levels.values().filter(|rows| **rows > 0).count() == 1 && new.nulls == 0 {
-                    let found = check.constant(of(most.max(old.nulls), old_rows), rows);
-                    self.push(found, Mode::Break);
+                    self.constant(check.constant(of(most.max(old.nulls), old_rows), rows));
                 }
                 if !levels.levels.contains_key(OTHER) {
                     self.levels(check, levels, &window);
@@ -218,6 +218,13 @@ impl<'a> Findings<'a> {
             }
             _ => {}
         }
+    }
+
+    /// One value in all rows. Of a column that mostly had one (rain, where it is dry) that is told, and no break.
+    fn constant(&mut self, finding: Option<Finding>) {
+        let is_mostly = finding.as_ref().is_some_and(|found| found.before > MOSTLY);
+        let mode = if is_mostly { Mode::Warn } else { Mode::Break };
+        self.push(finding, mode);
     }
 
     fn ranges(
