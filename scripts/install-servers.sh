@@ -52,11 +52,11 @@ mlserver() {
 
 # What the benchmark of drift stands beside.
 evidently() {
-  install evidently 0.7.23 "evidently, scipy" evidently==0.7.23 pyarrow
+  install evidently 0.7.23 "evidently, scipy" evidently==0.7.23 pandas==2.3.3 pyarrow
 }
 
 nannyml() {
-  install nannyml 0.13.1 nannyml nannyml==0.13.1 pyarrow
+  install nannyml 0.13.1 nannyml nannyml==0.13.1 pandas==2.3.3 statsmodels pyarrow
 }
 
 whylogs() {
