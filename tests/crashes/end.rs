@@ -25,7 +25,7 @@ const WHOLE: [(&str, &str, &str); 8] = [
 /// Kinds whose names Kubernetes makes up: they are counted.
 const COUNTED: [(&str, &str, &str); 2] = [("apps", "v1", "ReplicaSet"), ("", "v1", "Pod")];
 /// What is another in every run.
-const DROPPED: [&str; 9] = [
+const DROPPED: [&str; 10] = [
     "uid",
     "resourceVersion",
     "generation",
@@ -35,6 +35,8 @@ const DROPPED: [&str; 9] = [
     "clusterIPs",
     "lastTransitionTime",
     "kubernetes.io/metadata.name",
+    // What was counted when a decision fell.
+    "seen",
 ];
 
 /// The objects of a namespace, by kind and name.
