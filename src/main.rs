@@ -237,6 +237,7 @@ async fn turn(
     };
     // The controllers are dropped by now: nothing is written any more but what was to be told, so that another may lead.
     context.metrics.leading(false);
+    context.metrics.monitors().clear();
     if outcome.is_ok() {
         context.events.published(TELLING).await;
         if let Some(listener) = &context.listener {

@@ -1,6 +1,6 @@
 //! DriftMonitors in numbers, for Prometheus: what each was found to be when it was looked at last.
 //!
-//! A monitor has some thirty series at most, whatever its data has, and none once it is gone: they are written from what is
+//! A monitor has some fifty series at most, whatever its data has, and none once it is gone: they are written from what is
 //! kept here as they are asked for, so that a column that left the newest report is no longer among them.
 
 use std::collections::BTreeMap;
@@ -33,6 +33,11 @@ impl Monitors {
             window.columns = same.and_then(|before| before.columns);
         }
         all.insert(of, figures);
+    }
+
+    /// Somebody else looks at them from now on.
+    pub fn clear(&self) {
+        self.0.lock().expect("no holder panics").clear();
     }
 
     /// A monitor is gone.

@@ -26,15 +26,11 @@ impl Configured<'_> {
     /// # Errors
     /// Where it is no address over HTTP, or holds a password or a query.
     pub fn address(&self) -> anyhow::Result<http::Uri> {
-        let Self {
-            name, path, url, ..
-        } = self;
-        let wrong = || {
-            format!(
-                "--{name}-url: {url:?} must be http://HOST:PORT or https://HOST:PORT, with {path}"
-            )
-        };
-        let address: http::Uri = url.parse().with_context(wrong)?;
+        let Self { name, path, .. } = self;
+        // The address itself is not told: it may hold what nobody is to read in a log.
+        let wrong =
+            || format!("--{name}-url must be http://HOST:PORT or https://HOST:PORT, with {path}");
+        let address: http::Uri = self.url.parse().with_context(wrong)?;
         ensure!(
             matches!(address.scheme_str(), Some("http" | "https"))
                 && address.host().is_some()
@@ -55,7 +51,7 @@ impl Configured<'_> {
     /// # Errors
     /// Where a file cannot be read, or the address not be used.
     pub fn client(&self, address: http::Uri) -> anyhow::Result<Client> {
-        let Self { name, url, .. } = self;
+        let name = self.name;
         for (flag, file) in [("token", self.token_file), ("ca", self.ca_file)] {
             if let Some(file) = file {
                 std::fs::read(file)
@@ -68,7 +64,7 @@ impl Configured<'_> {
         config.connect_timeout = Some(Duration::from_secs(5));
         config.default_retry = false;
         Client::try_from(config).with_context(|| {
-            format!("--{name}-url: {url} cannot be used; for https, --{name}-ca-file names a file of the certificates to trust")
+            format!("--{name}-url cannot be used; for https, --{name}-ca-file names a file of the certificates to trust")
         })
     }
 }

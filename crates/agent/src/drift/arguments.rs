@@ -54,10 +54,10 @@ pub struct Arguments {
     #[arg(long, default_value_t = 500)]
     pub min_samples: u64,
     /// The column whose rows of one value are not independent, such as `user_id`: evidence counts units then.
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
     pub unit: Option<String>,
     /// A predicate in SQL whose rows are judged by themselves too.
-    #[arg(long = "segment", value_name = "PREDICATE")]
+    #[arg(long = "segment", value_name = "PREDICATE", allow_hyphen_values = true)]
     pub segments: Vec<String>,
     /// By what distance columns are judged.
     #[arg(long, default_value_t = Method::Psi)]

@@ -77,10 +77,10 @@ pub struct Arguments {
     #[arg(long = "column", value_name = "COLUMN")]
     pub columns: Vec<String>,
     /// The column whose rows of one value are not independent, such as `user_id`.
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
     pub unit: Option<String>,
     /// A predicate in SQL whose rows have a profile of their own too.
-    #[arg(long = "segment", value_name = "PREDICATE")]
+    #[arg(long = "segment", value_name = "PREDICATE", allow_hyphen_values = true)]
     pub segments: Vec<String>,
     /// Where the profile goes: the file, or with `/` at its end the folder that gets `profile.json`.
     #[arg(long, short, value_name = "URI")]

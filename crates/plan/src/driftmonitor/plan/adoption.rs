@@ -30,7 +30,9 @@ impl Reconcile<'_> {
                 && made(job).is_some_and(|made| forgotten.is_none_or(|oldest| made > oldest))
         });
         for job in jobs {
-            if known.insert(job.name_any()) {
+            // Whether one that has ended is of the past is told by what serves: until something does, it waits.
+            let is_open = watched.is_none() && is_finished(job);
+            if !is_open && known.insert(job.name_any()) {
                 self.take_over(watched, job, status);
             }
         }

@@ -70,7 +70,15 @@ impl Reconcile<'_> {
             return 0;
         }
         let used = status.and_then(|status| status.gpu_seconds).unwrap_or(0);
-        used.saturating_add(self.reserved(job))
+        // The deadline counts from the last start: what attempts since then have used is of it.
+        let since = status.and_then(|status| {
+            let start = status.start_time?;
+            let attempts = status.attempts.iter();
+            let since = attempts.filter(|attempt| attempt.started.is_some_and(|at| at >= start));
+            Some(since.filter_map(|attempt| attempt.gpu_seconds).sum())
+        });
+        let before = used.saturating_sub(since.unwrap_or(0)).max(0);
+        before.saturating_add(self.reserved(job))
     }
 
     /// Says so where trainings use more than the budget: those that are resumed by hand, or get a longer deadline, may.
@@ -99,7 +107,7 @@ impl Reconcile<'_> {
         let used = self.used(entries);
         (used > seconds(budget)).then(|| {
             format!(
-                "that is more than the budget (spec.retrain.budget): {} of {} GPU-hours are used or taken in {}, since one was resumed or its deadline made longer, or the budget was cut; suspend or delete a training that is not to go on",
+                "that is more than the budget (spec.retrain.budget): {} of {} GPU-hours are used or taken in {}, since one was resumed or its deadline made longer, or the budget was cut; delete a training that is not to go on, or give it a shorter activeDeadlineSeconds",
                 hours(used),
                 budget.gpu_hours,
                 budget.per,

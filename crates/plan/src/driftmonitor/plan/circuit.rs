@@ -85,8 +85,9 @@ impl Reconcile<'_> {
                 open.training_job
             ));
         }
-        let drifted = self.before.last_trigger.as_ref()?;
-        let drifted = children::number_of(&drifted.version);
+        // What is taken over from versions alone does not say which one drifted: any that serves since is newer.
+        let last = self.before.last_trigger.as_ref();
+        let drifted = last.and_then(|last| children::number_of(&last.version));
         let is_newer = drifted < Some(watched.version.spec.version);
         (is_newer && watched.since > open.since && holds(watched, all)).then(|| {
             format!(

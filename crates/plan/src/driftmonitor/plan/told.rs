@@ -59,8 +59,13 @@ pub fn told(monitor: &DriftMonitor, status: &DriftMonitorStatus) -> Vec<CloudEve
         let mut known = before.retrainings.iter();
         known.any(|entry| entry.training_job == name)
     };
-    let new = status.retrainings.iter();
-    for entry in new.filter(|entry| !is_known(&entry.training_job)) {
+    // What is taken over from a monitor that is gone was told by it.
+    let made = monitor.metadata.creation_timestamp.as_ref();
+    let is_own = |time: Timestamp| made.is_none_or(|made| time >= made.0);
+    let new = status.retrainings.iter().filter(|entry| {
+        entry.ended.is_none() && is_own(entry.time) && !is_known(&entry.training_job)
+    });
+    for entry in new {
         let name = &entry.training_job;
         let last = status.last_trigger.as_ref();
         let last = last.filter(|trigger| trigger.training_job == *name);
