@@ -687,6 +687,9 @@ pub struct ColumnProfile {
     pub name: String,
     /// Rows without a value.
     pub nulls: u64,
+    /// Rows with what is not of the column's type, or infinite.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub other_type: u64,
     /// The distribution of the rest.
     #[serde(flatten)]
     pub distribution: Distribution,
@@ -709,6 +712,11 @@ pub struct Worth {
     pub cumulated: f64,
     /// Of the mean.
     pub mean: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for it
+fn is_zero(rows: &u64) -> bool {
+    *rows == 0
 }
 
 /// Values that are counted together: the least, the greatest, their mean, and how many.

@@ -20,14 +20,15 @@ pub fn edges(values: &[f64], bins: usize) -> Vec<f64> {
         return vec![*first, first.next_up()];
     }
     let mut edges = Vec::new();
-    // Bin k ends at the first new value after k/bins of the rows.
-    let mut bin = 1;
-    for (before, pair) in sorted.windows(2).enumerate() {
-        let seen = before + 1;
-        if pair[1] > pair[0] && seen * bins >= bin * sorted.len() {
-            edges.push(pair[1]);
+    // Bin k ends at the first new value after k/bins of the rows; and before one that is as frequent as a bin.
+    let (mut bin, mut seen) = (1, 0);
+    for same in sorted.chunk_by(|one, next| one >= next) {
+        let is_frequent = same.len() * bins >= sorted.len();
+        if seen > 0 && (is_frequent || seen * bins >= bin * sorted.len()) {
+            edges.push(same[0]);
             bin = seen * bins / sorted.len() + 1;
         }
+        seen += same.len();
     }
     edges
 }
@@ -47,7 +48,9 @@ pub fn of_cells(cells: &Cells<u64>, bins: usize) -> (Vec<f64>, Vec<u64>) {
     let (bins, mut bin, mut seen) = (bins as u64, 1, 0);
     let (mut edges, mut counts) = (Vec::new(), vec![0]);
     for (start, count) in cells.starts().zip(cells.all()) {
-        if seen > 0 && seen * bins >= bin * rows {
+        // What is as frequent as a bin begins one, whatever is below it.
+        let is_frequent = count * bins >= rows;
+        if seen > 0 && (is_frequent || seen * bins >= bin * rows) {
             edges.push(start);
             counts.push(0);
             bin = seen * bins / rows + 1;
@@ -94,6 +97,14 @@ mod tests {
         let edges = edges(&values, 10);
         assert_eq!(edges, [0.1]);
         assert_eq!(counts(&edges, values), [95, 5]);
+    }
+
+    #[test]
+    fn a_value_as_frequent_as_a_bin_begins_one_whatever_is_below() {
+        let mut values = vec![0.0; 5];
+        values.extend([1.0; 95]);
+        let edges = edges(&values, 10);
+        assert_eq!(counts(&edges, values), [5, 95]);
     }
 
     #[test]

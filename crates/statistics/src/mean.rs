@@ -59,9 +59,13 @@ impl Mean {
         if other.count == 0 {
             return;
         }
+        if self.count == 0 {
+            *self = *other;
+            return;
+        }
         let (mine, theirs) = (float(self.count), float(other.count));
         let (total, apart) = (mine + theirs, other.centre - self.centre);
-        self.centre += apart * theirs / total;
+        self.centre += apart * (theirs / total);
         self.squares += other.squares + apart * apart * mine * theirs / total;
         self.count += other.count;
     }

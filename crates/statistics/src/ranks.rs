@@ -122,6 +122,11 @@ impl Ranks {
         all
     }
 
+    /// Gives back what was kept for the next numbers.
+    pub fn rest(&mut self) {
+        self.work = Work::default();
+    }
+
     /// How many numbers were added.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -219,7 +224,9 @@ impl Ranks {
         let (bins, mut bin, mut seen) = (bins as u64, 1, 0);
         let (mut edges, mut counts) = (Vec::new(), vec![0]);
         for cell in self.cells.all() {
-            if seen > 0 && seen * bins >= bin * self.rows {
+            // What is as frequent as a bin begins one, whatever is below it.
+            let is_frequent = cell.rows * bins >= self.rows;
+            if seen > 0 && (is_frequent || seen * bins >= bin * self.rows) {
                 edges.push(cell.first);
                 counts.push(0);
                 bin = seen * bins / self.rows + 1;
@@ -309,7 +316,7 @@ impl Ranks {
             if let Some(place) = work.guide.place(&self.cells, *number)
                 && let Ok(at) = crowded.binary_search(&place)
             {
-                members[at].push(*number);
+                members[at].push(*number + 0.0);
             }
         }
         let most = (self.limit() / 2).max(1);

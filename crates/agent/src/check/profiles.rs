@@ -300,6 +300,7 @@ impl Binned {
         ColumnProfile {
             name: name.to_owned(),
             nulls,
+            other_type: 0,
             distribution,
             worth: None,
         }

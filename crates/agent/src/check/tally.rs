@@ -61,6 +61,7 @@ impl<'a> Tally<'a> {
                         self.nulls += 1;
                         continue;
                     };
+                    // The profile has what is infinite in its end bins too, or not at all.
                     counts[bins::bin(edges, value)] += 1;
                     if value.is_finite() {
                         mean.add(value);

@@ -42,13 +42,13 @@ pub struct Arguments {
     #[arg(long, value_name = "URI", conflicts_with = "data")]
     pub payloads: Option<String>,
     /// The model version whose payloads are read.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "data")]
     pub version: Option<String>,
     /// Start of the window, inclusive.
-    #[arg(long, value_parser = time)]
+    #[arg(long, value_parser = time, conflicts_with = "data")]
     pub window_start: Option<Timestamp>,
     /// End of the window, exclusive.
-    #[arg(long, value_parser = time)]
+    #[arg(long, value_parser = time, conflicts_with = "data")]
     pub window_end: Option<Timestamp>,
     /// With fewer rows nothing is said, nor with rows that are worth fewer.
     #[arg(long, default_value_t = 500)]
@@ -85,7 +85,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub quality: Quality,
     /// Address of the labels.
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", conflicts_with = "data")]
     pub labels: Option<String>,
     /// Their format.
     #[arg(long, value_enum, default_value = "CSV")]
@@ -109,7 +109,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 0.05)]
     pub false_discovery_rate: f64,
     /// The folder that the full report goes to: `report.json`, and `report.html` for people.
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", conflicts_with = "data")]
     pub output: Option<String>,
     /// The file that a page for people goes to, of two data sets.
     #[arg(long, value_name = "FILE", requires = "data")]
@@ -129,6 +129,10 @@ pub struct Window {
     pub start: Timestamp,
     /// Its end, exclusive.
     pub end: Timestamp,
+}
+
+const fn is_of_vectors(method: Method) -> bool {
+    matches!(method, Method::MeanEmbedding | Method::DomainClassifier)
 }
 
 /// A threshold where none is given.
@@ -193,18 +197,39 @@ impl Arguments {
             return invalid("--false-discovery-rate lies between 0 and 1".to_owned());
         }
         let thresholds = [self.threshold, self.prediction_threshold];
-        if thresholds
+        let is_threshold = |threshold: f64| threshold > 0.0 && threshold.is_finite();
+        if !thresholds.into_iter().flatten().all(is_threshold) {
+            return invalid("a threshold lies above 0".to_owned());
+        }
+        if !(self.drifted_share > 0.0 && self.drifted_share <= 1.0) {
+            return invalid("--drifted-share lies above 0 and not above 1".to_owned());
+        }
+        let quality = &self.quality;
+        let shares = [quality.max_null_fraction, Some(quality.max_null_increase)];
+        if !shares
             .into_iter()
             .flatten()
-            .any(|threshold| !(threshold > 0.0))
+            .all(|share| (0.0..=1.0).contains(&share))
         {
-            return invalid("a threshold lies above 0".to_owned());
+            return invalid(
+                "--max-null-fraction and --max-null-increase lie between 0 and 1".to_owned(),
+            );
+        }
+        if self.min_samples == 0 {
+            return invalid("--min-samples is 1 at least".to_owned());
+        }
+        let mut methods = [Some(self.method), self.prediction_method]
+            .into_iter()
+            .flatten();
+        if let Some(method) = methods.find(|method| is_of_vectors(*method)) {
+            return invalid(format!(
+                "--method {method} is of vectors and texts, which are not compared yet"
+            ));
         }
         if self.labels.is_some() && (self.label.is_none() || self.metric.is_none()) {
             return invalid("--labels needs --label and --metric".to_owned());
         }
         for pair in &self.column_thresholds {
-            let is_threshold = |threshold: f64| threshold > 0.0;
             if !pair.value.parse().is_ok_and(is_threshold) {
                 return invalid(format!(
                     "--column-threshold {}={}: '{}' is no number above 0",

@@ -1,6 +1,5 @@
 //! Columns of a window against those of a reference: how far each is, and which have drifted.
 
-use windlass_api::agent::{FailureReason, FailureReport};
 use windlass_statistics::drift::column::{Category, Measured, kept, of_category, of_number};
 use windlass_statistics::drift::decide::{Asked, Rule, judge};
 use windlass_statistics::drift::method::Method;
@@ -9,7 +8,6 @@ use windlass_statistics::drift::words;
 use super::results::{Cell, ColumnResult, Kind};
 use super::sides::{Held, Side, SideColumn, pooled};
 use crate::profile::PREDICTION;
-use crate::report::failure;
 
 /// How many levels are shown side by side; those that are rarer in the reference are one.
 const SHOWN_LEVELS: usize = 30;
@@ -34,20 +32,18 @@ struct Compared {
     design_effects: [f64; 2],
 }
 
-/// Compares all columns that both have, each by its limit; ranked.
-///
-/// # Errors
-/// [`FailureReason::Internal`] where a column is a number in one and a category in the other.
+/// Compares all columns that both have, each by its limit; ranked. One that is a number in one and a category in the other is
+/// left out: that is a finding.
 pub fn compare(
     reference: &Side,
     window: &Side,
     limit: impl Fn(&str) -> Limit,
     rule: Rule,
-) -> Result<Vec<ColumnResult>, FailureReport> {
+) -> Vec<ColumnResult> {
     let mut compared = Vec::new();
     for old in &reference.columns {
         if let Some(new) = window.column(&old.name) {
-            compared.push(one(old, new, limit(&old.name))?);
+            compared.extend(one(old, new, limit(&old.name)));
         }
     }
     let asked: Vec<Asked> = compared
@@ -73,7 +69,7 @@ pub fn compare(
             cells: of.cells,
         })
     });
-    Ok(ranked.collect())
+    ranked.collect()
 }
 
 /// What JSON can hold: of numbers near the end of what there are, a distance may be none.
@@ -84,7 +80,7 @@ fn finite(value: f64) -> f64 {
     value.clamp(f64::MIN, f64::MAX)
 }
 
-fn one(old: &SideColumn, new: &SideColumn, limit: Limit) -> Result<Compared, FailureReport> {
+fn one(old: &SideColumn, new: &SideColumn, limit: Limit) -> Option<Compared> {
     let design_effects = [old, new].map(|side| side.worth.shares.of_shares);
     let with = |kind, measured: Measured, moved, cells| Compared {
         name: old.name.clone(),
@@ -124,10 +120,15 @@ fn one(old: &SideColumn, new: &SideColumn, limit: Limit) -> Result<Compared, Fai
             };
             let moved = words::of_number(&said(*mean, nulls(old)), &said(*new_mean, nulls(new)));
             let cells = bins(edges, &measured);
-            Ok(with(Kind::Number, measured, moved, cells))
+            Some(with(Kind::Number, measured, moved, cells))
         }
         (Held::Category(levels), Held::Category(new_levels)) => {
-            let new_levels = pooled(levels, new_levels);
+            let mut new_levels = pooled(levels, new_levels);
+            let mut levels = levels.clone();
+            if old.name == PREDICTION {
+                (levels.nulls, new_levels.nulls) = (0, 0);
+            }
+            let levels = &levels;
             let old = Category {
                 levels,
                 worth: old.design_effect(),
@@ -141,15 +142,9 @@ fn one(old: &SideColumn, new: &SideColumn, limit: Limit) -> Result<Compared, Fai
             let moved = words::of_category(levels, &new_levels);
             let names: Vec<&str> = kept.into_iter().collect();
             let cells = of_levels(&names, &measured);
-            Ok(with(Kind::Category, measured, moved, cells))
+            Some(with(Kind::Category, measured, moved, cells))
         }
-        _ => {
-            let message = format!(
-                "column '{}' is of numbers in one of both and of names in the other",
-                old.name
-            );
-            Err(failure(FailureReason::Internal, message))
-        }
+        _ => None,
     }
 }
 

@@ -21,6 +21,10 @@ const TOLD_SHARE: f64 = 0.01;
 const OTHER_TYPE: f64 = 0.01;
 /// A column that had its most frequent value in more rows than this may have it in all.
 const MOSTLY: f64 = 0.5;
+/// One of no more values than this may be all there is in a window.
+const FEW: usize = 50;
+/// A factor of at least this, or of one over it, is no growth of the world's.
+const SURE_FACTOR: f64 = 10.0;
 /// In what share of rows a unit has to have changed.
 const CONVERTED: f64 = 0.1;
 
@@ -153,14 +157,20 @@ impl<'a> Findings<'a> {
             design_effects: [old, new].map(|side| side.worth.shares.of_shares),
             level: self.level,
         };
-        if rows > 0 && new.nulls == rows && old.nulls < old_rows {
-            let words = format!("column '{}' has no value in any row", old.name);
-            return self.say(true, words);
-        }
         let of = |part: u64, all: u64| Proportion {
             successes: part,
             trials: all,
         };
+        if rows > 0 && new.nulls == rows && old.nulls < old_rows {
+            // Of a column that hardly ever had one, that is told, and only where it is no chance.
+            let nulls = of(old.nulls, old_rows);
+            if check.constant(nulls, rows).is_some() {
+                let is_mostly = nulls.value().is_some_and(|share| share > MOSTLY);
+                let words = format!("column '{}' has no value in any row", old.name);
+                self.say(!is_mostly, words);
+            }
+            return;
+        }
         // A request that failed has no answer: the roll-out's business.
         if old.name != PREDICTION {
             let allowed = Allowed {
@@ -171,10 +181,10 @@ impl<'a> Findings<'a> {
             self.push(check.share_of(Problem::Missing, both, allowed), Mode::Break);
         }
         let allowed = Allowed {
-            share: Some(OTHER_TYPE),
-            increase: 1.0,
+            share: None,
+            increase: OTHER_TYPE,
         };
-        let both = [of(0, old_rows), of(new.other_type, rows)];
+        let both = [of(old.other_type, old_rows), of(new.other_type, rows)];
         self.push(
             check.share_of(Problem::OtherType, both, allowed),
             Mode::Break,
@@ -196,34 +206,62 @@ impl<'a> Findings<'a> {
                     .map_or(1, |(_, rows)| rows)
                     .max(old.nulls);
                 if is_one(of_window) && new.nulls == 0 {
-                    self.constant(check.constant(of(most, old_rows), rows));
+                    let has_few = ranks.is_exact() && ranks.cells().count() <= FEW;
+                    self.constant(check.constant(of(most, old_rows), rows), has_few);
                 }
                 self.ranges(check, old_rows, ranks, of_window);
                 let steps = steps(ranks, of_window);
                 let effects = [old, new].map(|side| side.worth.shares.of_cumulated);
                 let conversion = steps.thinned(effects).conversion();
-                let found = conversion
-                    .and_then(|conversion| conversion.finding(&old.name, CONVERTED, check.level));
-                self.push(found, Mode::Break);
+                let found = conversion.and_then(|of| {
+                    let found = of.finding(&old.name, CONVERTED, check.level)?;
+                    Some((of, found))
+                });
+                if let Some((of, found)) = found {
+                    // Amounts that grew twofold, or a temperature about zero, may look like a unit.
+                    let size = of.scale.abs();
+                    let is_sure =
+                        of.offset.abs() > 0.0 || size >= SURE_FACTOR || size <= 1.0 / SURE_FACTOR;
+                    let mode = if is_sure { Mode::Break } else { Mode::Warn };
+                    self.push(Some(found), mode);
+                }
             }
             (Held::Category(levels), Held::Category(of_window)) => {
                 let window = pooled(levels, of_window);
                 let most = levels.levels.values().copied().max().unwrap_or(0);
-                if window.levels.values().filter(|rows| **rows > 0).count() == 1 && new.nulls == 0 {
-                    self.constant(check.constant(of(most.max(old.nulls), old_rows), rows));
+                let seen = of_window.levels.iter().filter(|(_, rows)| **rows > 0);
+                let mut seen = seen.map(|(name, _)| name.as_str());
+                if seen.next().is_some_and(|only| only != OTHER)
+                    && seen.next().is_none()
+                    && new.nulls == 0
+                {
+                    let has_few = levels.levels.len() <= FEW;
+                    let found = check.constant(of(most.max(old.nulls), old_rows), rows);
+                    self.constant(found, has_few);
                 }
                 if !levels.levels.contains_key(OTHER) {
                     self.levels(check, levels, &window);
                 }
             }
-            _ => {}
+            _ => {
+                let words = format!(
+                    "column '{}' is of numbers in one of both and of names in the other",
+                    old.name
+                );
+                self.say(true, words);
+            }
         }
     }
 
-    /// One value in all rows. Of a column that mostly had one (rain, where it is dry) that is told, and no break.
-    fn constant(&mut self, finding: Option<Finding>) {
+    /// One value in all rows. Of a column that mostly had one (rain, where it is dry), or that has few (a month), that is told,
+    /// and no break.
+    fn constant(&mut self, finding: Option<Finding>, has_few: bool) {
         let is_mostly = finding.as_ref().is_some_and(|found| found.before > MOSTLY);
-        let mode = if is_mostly { Mode::Warn } else { Mode::Break };
+        let mode = if is_mostly || has_few {
+            Mode::Warn
+        } else {
+            Mode::Break
+        };
         self.push(finding, mode);
     }
 

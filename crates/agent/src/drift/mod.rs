@@ -150,7 +150,7 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
         name: uri.to_owned(),
         ..Judged::default()
     };
-    let profile = if is_profile(reference) {
+    let profile = if is_profile(arguments, reference) {
         profile::read(reference, None).await?
     } else {
         let reading = opened(arguments, reference).await?;
@@ -159,7 +159,7 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
         profile::made(&reading, asked, roles.clone(), arguments.segments.clone()).await?
     };
     let of_reference = (&profile, named(reference));
-    if is_profile(current) {
+    if is_profile(arguments, current) {
         let window = profile::read(current, None).await?;
         let there = window.columns.iter().map(|column| column.name.clone());
         let there: Vec<String> = there.collect();
@@ -194,10 +194,12 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
 }
 
 /// Whether an address is that of a profile, and not of data.
-fn is_profile(uri: &str) -> bool {
-    uri.rsplit('/')
-        .next()
-        .is_some_and(|name| name.ends_with(".json"))
+fn is_profile(arguments: &Arguments, uri: &str) -> bool {
+    arguments.format != Some(DataFormat::Json)
+        && uri
+            .rsplit('/')
+            .next()
+            .is_some_and(|name| name.ends_with(".json"))
 }
 
 async fn opened(arguments: &Arguments, uri: &str) -> Result<Reading, FailureReport> {
@@ -227,7 +229,7 @@ async fn judge(
     reading: Option<Reading>,
     asking: Asking,
 ) -> Result<Results, FailureReport> {
-    let reference = Side::of_profile(profile);
+    let reference = side_of(arguments, profile);
     let columns = reference.asked(profile.scores.as_ref());
     let asking = Arc::new(Asking {
         columns,
@@ -273,6 +275,18 @@ async fn judge(
     )
 }
 
+/// The reference, with the columns that are compared: those that were named, if any were, and none that says what rows are.
+fn side_of(arguments: &Arguments, profile: &Profile) -> Side {
+    let mut side = Side::of_profile(profile);
+    let roles = [&arguments.unit, &arguments.id, &arguments.time];
+    side.columns.retain(|column| {
+        let is_role = roles.into_iter().flatten().any(|role| *role == column.name);
+        let is_named = arguments.columns.is_empty() || arguments.columns.contains(&column.name);
+        is_named && !is_role
+    });
+    side
+}
+
 /// All that is found of a window whose columns were counted; `there` are the columns that its files have.
 fn together(
     arguments: &Arguments,
@@ -282,7 +296,11 @@ fn together(
     window: Side,
     segments: Vec<(String, Side)>,
 ) -> Result<Results, FailureReport> {
-    let reference = Side::of_profile(profile);
+    let mut reference = side_of(arguments, profile);
+    if profile.unit.is_none() && arguments.unit.is_some() {
+        // What rows of the reference are worth is not known: as much as those of the window.
+        reference.take_worth(&window);
+    }
     let rule = arguments.rule();
     let end = of_window.end.map(jiff::Timestamp::as_microsecond);
     let mut findings = Findings::new(&arguments.quality, reference.columns.len());
@@ -291,7 +309,7 @@ fn together(
         findings.age(&window, end.unwrap_or_default());
     }
     let columns = if window.rows >= arguments.min_samples {
-        compare(&reference, &window, |column| arguments.limit(column), rule)?
+        compare(&reference, &window, |column| arguments.limit(column), rule)
     } else {
         Vec::new()
     };
@@ -306,7 +324,7 @@ fn together(
         let old = known.map(|of| Side::of_columns(of.rows, &of.columns));
         let columns = match &old {
             Some(old) if side.rows >= arguments.min_samples => {
-                compare(old, &side, |column| arguments.limit(column), rule)?
+                compare(old, &side, |column| arguments.limit(column), rule)
             }
             Some(_) | None => Vec::new(),
         };

@@ -92,6 +92,15 @@ impl Side {
         }
     }
 
+    /// Takes what rows are worth from another data set of the same kind.
+    pub fn take_worth(&mut self, other: &Self) {
+        for column in &mut self.columns {
+            if let Some(other) = other.column(&column.name) {
+                column.worth = other.worth;
+            }
+        }
+    }
+
     /// A column by its name.
     pub fn column(&self, name: &str) -> Option<&SideColumn> {
         self.columns.iter().find(|column| column.name == name)
@@ -154,7 +163,7 @@ impl SideColumn {
         Self {
             name: profile.name.clone(),
             nulls: profile.nulls,
-            other_type: 0,
+            other_type: profile.other_type,
             worth: document::effects(profile.worth.as_ref()),
             held,
         }

@@ -7,6 +7,8 @@ use super::results::{ColumnResult, Results};
 use super::sides::{Side, count};
 use crate::profile::PREDICTION;
 
+/// Of a reference with fewer rows nothing follows.
+const LEAST_REFERENCE: u64 = 30;
 /// How many columns a message names.
 const NAMED: usize = 3;
 
@@ -19,13 +21,7 @@ pub fn settle(arguments: &Arguments, results: &mut Results) {
 
 fn of(arguments: &Arguments, results: &Results) -> (WindowVerdict, String) {
     let (rows, least) = (results.window.rows, arguments.min_samples);
-    if rows < least {
-        let message = format!(
-            "{rows} rows of {} in the window, and at least {least} are asked for",
-            results.window.name
-        );
-        return (WindowVerdict::NotEnoughData, message);
-    }
+    // Also far too few rows, where that is to break them.
     let broken: Vec<&str> = results
         .findings
         .iter()
@@ -34,6 +30,27 @@ fn of(arguments: &Arguments, results: &Results) -> (WindowVerdict, String) {
         .collect();
     if !broken.is_empty() {
         return (WindowVerdict::DataBroken, listed(&broken));
+    }
+    if rows < least {
+        let message = format!(
+            "{rows} rows of {} in the window, and at least {least} are asked for",
+            results.window.name
+        );
+        return (WindowVerdict::NotEnoughData, message);
+    }
+    if results.reference.rows < LEAST_REFERENCE {
+        let message = format!(
+            "the reference {} has {} rows: of so few nothing follows",
+            results.reference.name, results.reference.rows
+        );
+        return (WindowVerdict::NotEnoughData, message);
+    }
+    if results.columns.is_empty() {
+        let message = format!(
+            "no column of the reference {} can be compared: times, bytes, lists and structures are not",
+            results.reference.name
+        );
+        return (WindowVerdict::NotEnoughData, message);
     }
     if results.window.effective_rows < count(least) {
         let unit = arguments.unit.as_deref().unwrap_or("their unit");
@@ -102,6 +119,9 @@ pub fn of_segment(
     let least = arguments.min_samples;
     let worth = window.effective_rows();
     let not_enough = |message: String| (WindowVerdict::NotEnoughData, message);
+    if reference.is_some_and(|reference| reference.rows < LEAST_REFERENCE) {
+        return not_enough("the reference has hardly a row of this segment".to_owned());
+    }
     if reference.is_none() {
         return not_enough(
             "the reference says nothing of this segment: it is judged where the validation of the version names it too"

@@ -1,8 +1,8 @@
 //! What is counted of one column, batch by batch, in memory that does not grow with the rows, and adds up.
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array};
-use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::{DataType, Float64Type, Int32Type, TimeUnit, TimestampMicrosecondType};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int32Type};
 use hashbrown::HashMap;
 use windlass_statistics::frequent::Frequent;
 use windlass_statistics::mean::Mean;
@@ -126,6 +126,13 @@ impl Column {
         }
     }
 
+    /// Gives back what was kept for the next rows.
+    pub fn rest(&mut self) {
+        if let Self::Number(numbers) = self {
+            numbers.ranks.rest();
+        }
+    }
+
     /// Rows without a value.
     pub fn nulls(&self) -> u64 {
         match self {
@@ -159,11 +166,11 @@ impl Numbers {
             }
             DataType::Dictionary(_, of) => return self.add(&cast(values, of).map_err(problem)?),
             DataType::Null => self.nulls += values.len() as u64,
-            time if time.is_temporal() => self.take(&seconds(values).map_err(problem)?),
             number if number.is_numeric() || *number == DataType::Boolean => {
                 let numbers = cast(values, &DataType::Float64).map_err(problem)?;
                 self.take(numbers.as_primitive::<Float64Type>());
             }
+            // Also a time, whatever it is kept as.
             _ => {
                 let nulls = values.logical_null_count() as u64;
                 self.nulls += nulls;
@@ -203,7 +210,11 @@ impl Numbers {
         let nans = numbers.iter().filter(|number| number.is_nan()).count();
         self.nulls += nans as u64;
         self.infinite += (numbers.len() - finite.len() - nans) as u64;
-        self.mean.merge(&Mean::of(&finite));
+        // Of numbers near the end of what there are, the spread is no number, or not even the mean: these count by rank alone.
+        let mean = Mean::of(&finite);
+        if mean.value().is_some_and(f64::is_finite) && mean.standard_deviation().is_finite() {
+            self.mean.merge(&mean);
+        }
         self.ranks.add(&finite);
     }
 
@@ -234,30 +245,6 @@ fn parsed(values: &ArrayRef) -> Result<(Float64Array, u64), String> {
     };
     let numbers = texts.as_string::<i32>().iter().map(parse).collect();
     Ok((numbers, strange))
-}
-
-/// Times as seconds since 1970, in UTC.
-fn seconds(values: &ArrayRef) -> Result<Float64Array, arrow::error::ArrowError> {
-    let safe = CastOptions::default();
-    let times = match values.data_type() {
-        DataType::Timestamp(_, zone) => {
-            let type_ = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
-            cast_with_options(values, &type_, &safe)?
-        }
-        DataType::Date32 | DataType::Date64 => {
-            let type_ = DataType::Timestamp(TimeUnit::Microsecond, None);
-            cast_with_options(values, &type_, &safe)?
-        }
-        _ => {
-            let numbers = cast_with_options(values, &DataType::Int64, &safe)?;
-            let numbers = cast_with_options(&numbers, &DataType::Float64, &safe)?;
-            return Ok(numbers.as_primitive::<Float64Type>().clone());
-        }
-    };
-    #[allow(clippy::cast_precision_loss)] // microseconds of some centuries
-    let second = |time: i64| time as f64 / 1e6;
-    let times = times.as_primitive::<TimestampMicrosecondType>();
-    Ok(times.unary(second))
 }
 
 impl Names {
@@ -384,10 +371,7 @@ mod tests {
             .with_precision_and_scale(10, 2)
             .expect("a type");
         assert_eq!(numbers(decimal).ranks.greatest(), Some(123.45));
-        assert_eq!(
-            numbers(Date32Array::from(vec![1])).ranks.least(),
-            Some(86_400.0)
-        );
+        assert_eq!(numbers(Date32Array::from(vec![1])).other_type, 1);
         let flags = numbers(BooleanArray::from(vec![Some(true), None, Some(false)]));
         assert_eq!((flags.ranks.rows(), flags.nulls), (2, 1));
         // As one of a column that is far beyond what a spread can tell.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use windlass_api::agent::{
     ColumnProfile, Distribution, NumberCell, Profile, SegmentProfile, Worth,
 };
-use windlass_statistics::drift::column::Worth as Effects;
+use windlass_statistics::drift::column::{Category, Worth as Effects, kept};
 use windlass_statistics::drift::units::DesignEffect;
 use windlass_statistics::mean::Mean;
+use windlass_statistics::psi::Categories;
 use windlass_statistics::ranks::{Cell, Ranks};
 
 use super::column::{Column, Names, Numbers};
@@ -56,9 +57,14 @@ pub fn of_column(name: &str, column: &Column) -> ColumnProfile {
         Column::Number(numbers) => of_numbers(numbers),
         Column::Category(names) => of_names(names),
     };
+    let other_type = match column {
+        Column::Number(numbers) => numbers.other_type + numbers.infinite,
+        Column::Category(_) => 0,
+    };
     ColumnProfile {
         name: name.to_owned(),
         nulls,
+        other_type,
         distribution,
         worth: None,
     }
@@ -71,12 +77,19 @@ fn of_numbers(numbers: &Numbers) -> (u64, Distribution) {
     let distribution = Distribution::Number {
         edges,
         counts,
-        mean: numbers.mean.value().unwrap_or(0.0),
-        standard_deviation: numbers.mean.standard_deviation().min(f64::MAX),
+        mean: finite(numbers.mean.value().unwrap_or(0.0)),
+        standard_deviation: finite(numbers.mean.standard_deviation()),
         cells: ranks.cells().map(cell).collect(),
     };
-    let nulls = numbers.nulls + numbers.infinite + numbers.other_type;
-    (nulls, distribution)
+    (numbers.nulls, distribution)
+}
+
+/// What JSON can hold.
+fn finite(number: f64) -> f64 {
+    if number.is_nan() {
+        return 0.0;
+    }
+    number.clamp(f64::MIN, f64::MAX)
 }
 
 fn of_names(names: &Names) -> (u64, Distribution) {
@@ -96,10 +109,24 @@ pub fn worth(units: &UnitSample, column: usize, distribution: &Distribution) -> 
             standard_deviation,
             ..
         } => units.of_number(column, edges, *mean, *standard_deviation),
-        Distribution::Category { counts } => Effects {
-            shares: units.of_category(column, counts.keys().map(String::as_str)),
-            mean: 1.0,
-        },
+        Distribution::Category { counts } => {
+            let levels = Categories {
+                levels: counts.clone(),
+                nulls: 0,
+            };
+            // Which levels keep a cell hangs on what rows are worth, and that on the cells: twice is enough.
+            let of = |worth| {
+                let side = Category {
+                    levels: &levels,
+                    worth,
+                };
+                units.of_category(column, kept(&side, &side).into_iter())
+            };
+            Effects {
+                shares: of(of(DesignEffect::NONE)),
+                mean: 1.0,
+            }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use windlass_api::agent::FailureReport;
 
+use super::column::Column;
 use super::sketch::{Asked, Counter, Roles, Sketch};
 use crate::address::{Address, AddressError};
 use crate::arguments::DataFormat;
@@ -226,6 +227,7 @@ impl Reading {
         let lanes = lanes(files);
         let slices = slices(files, &asking.columns);
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        let workers = workers.min(LANES);
         let tasks = slices.iter().flat_map(|columns| {
             let lanes = lanes.iter();
             lanes.map(move |lane| (Arc::clone(columns), lane.clone()))
@@ -288,7 +290,9 @@ impl Reading {
         let fields = fields
             .filter(|field| wanted.contains(field.name().as_str()))
             .map(|field| {
-                let is_name = counted.contains(field.name().as_str());
+                let name = field.name().as_str();
+                let has_role = asking.roles.names().any(|role| role == name);
+                let is_name = counted.contains(name) && !has_role;
                 Field::new(field.name(), as_keys(field.data_type(), is_name), true)
             });
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
@@ -388,7 +392,7 @@ fn slices(files: &[ParquetFile], columns: &[Asked]) -> Vec<Arc<Vec<Asked>>> {
         let groups = file.metadata.metadata().row_groups().iter();
         groups.map(parquet::file::metadata::RowGroupMetaData::total_byte_size)
     });
-    let parts = largest.max().unwrap_or(0) / SLICE_BYTES + 1;
+    let parts = largest.max().unwrap_or(0).max(0) / SLICE_BYTES + 1;
     let parts = usize::try_from(parts)
         .unwrap_or(1)
         .min(columns.len().max(1));
@@ -481,12 +485,22 @@ impl Counting {
             .iter()
             .map(|text| segments::predicate(&of.session, &schema, text))
             .collect();
+        // Ids are looked at once, among all rows.
+        let of_segments = Roles {
+            id: None,
+            ..asking.roles.clone()
+        };
+        let mut sketches = vec![Sketch::new(columns, &asking.roles)];
+        sketches.resize(
+            asking.segments.len() + 1,
+            Sketch::new(columns, &of_segments),
+        );
         let time = asking.roles.time.as_deref();
         let within = time.zip(asking.within);
         let within = within.map(|(name, (start, end))| (name, start, end));
         Ok(Self {
             counter: Counter::new(columns, &asking.roles, &schema),
-            sketches: vec![Sketch::new(columns, &asking.roles); asking.segments.len() + 1],
+            sketches,
             predicates: predicates?,
             span: Span::new(of, &schema, within)?,
             schema,
@@ -540,6 +554,9 @@ impl Task {
                     .add(&batch)
                     .map_err(|problem| about(place, &problem))?;
             }
+        }
+        for sketch in &mut counting.sketches {
+            sketch.columns.iter_mut().for_each(Column::rest);
         }
         Ok(counting.sketches)
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::cast;
+use arrow::compute::{can_cast_types, cast};
 use arrow::datatypes::{DataType, Float64Type};
 use twox_hash::XxHash3_64;
 use windlass_statistics::drift::column::Worth;
@@ -19,10 +19,20 @@ const LEAST_ROWS: usize = 4000;
 pub struct UnitSample {
     /// Hashes up to this are kept: half as many each time there are too many rows.
     most: u64,
+    /// Rows that have a unit, in the sample or not.
+    rows: u64,
     /// The unit of each row.
     units: Vec<u64>,
     /// Of each column, the bits of a number or the hash of a name, row by row.
     columns: Vec<Vec<u64>>,
+}
+
+/// Fewer units of a sample say nothing of the others.
+const LEAST_UNITS: usize = 30;
+
+#[allow(clippy::cast_precision_loss)] // a count of rows
+fn count(rows: u64) -> f64 {
+    rows.max(1) as f64
 }
 
 /// Stands for no value.
@@ -39,6 +49,7 @@ impl UnitSample {
     pub fn new(columns: usize) -> Self {
         Self {
             most: u64::MAX,
+            rows: 0,
             units: Vec::new(),
             columns: vec![Vec::new(); columns],
         }
@@ -54,6 +65,7 @@ impl UnitSample {
         columns: &[(Option<&ArrayRef>, bool)],
     ) -> Result<(), String> {
         let texts = cast(units, &DataType::Utf8).map_err(|problem| problem.to_string())?;
+        self.rows += (texts.len() - texts.null_count()) as u64;
         let hashes = texts.as_string::<i32>().iter().map(|text| text.map(hash));
         let kept: Vec<(usize, u64)> = hashes
             .enumerate()
@@ -76,6 +88,7 @@ impl UnitSample {
     /// Takes what another has of other rows.
     pub fn merge(&mut self, other: &Self) {
         self.most = self.most.min(other.most);
+        self.rows += other.rows;
         self.units.extend(&other.units);
         for (mine, theirs) in self.columns.iter_mut().zip(&other.columns) {
             mine.extend(theirs);
@@ -135,10 +148,12 @@ impl UnitSample {
             }
             means.add(count, sum, squares);
         }
-        Worth {
-            shares,
-            mean: means.design_effect(),
-        }
+        let mean = if self.is_too_small() {
+            count(self.rows)
+        } else {
+            means.design_effect()
+        };
+        Worth { shares, mean }
     }
 
     /// What rows of a category are worth: by the levels that are kept, all others, and none.
@@ -159,7 +174,21 @@ impl UnitSample {
         self.shares(column, Units::of_levels(count + 2), cell)
     }
 
+    /// Whether units are so large that hardly one is in the sample: nothing is known of what their rows are worth.
+    fn is_too_small(&self) -> bool {
+        self.most < u64::MAX && self.by_unit().len() < LEAST_UNITS
+    }
+
     fn shares(&self, column: usize, mut units: Units, cell: impl Fn(u64) -> usize) -> DesignEffect {
+        if self.is_too_small() {
+            let all = count(self.rows);
+            return DesignEffect {
+                units: 0,
+                of_shares: all,
+                unevenness: 0.0,
+                of_cumulated: all,
+            };
+        }
         let values = &self.columns[column];
         for rows in self.by_unit() {
             let mut cells: BTreeMap<usize, u64> = BTreeMap::new();
@@ -184,6 +213,15 @@ impl UnitSample {
 
 fn bits(values: &ArrayRef, is_name: bool, rows: &[(usize, u64)]) -> Result<Vec<u64>, String> {
     let problem = |problem: arrow::error::ArrowError| problem.to_string();
+    let wanted = if is_name {
+        DataType::Utf8
+    } else {
+        DataType::Float64
+    };
+    // What the column itself has as another type is no value here.
+    if !can_cast_types(values.data_type(), &wanted) {
+        return Ok(vec![NONE; rows.len()]);
+    }
     if is_name {
         let texts = cast(values, &DataType::Utf8).map_err(problem)?;
         let texts = texts.as_string::<i32>();
@@ -283,6 +321,22 @@ mod tests {
         assert_eq!(sorted(&at_once), sorted(&parted));
         let of = |sample: &UnitSample| sample.of_number(0, &[500.0], 500.0, 288.0).shares;
         assert_eq!(of(&at_once), of(&parted));
+    }
+
+    /// Three devices of 800,000 rows: the sample has none of them, or one.
+    #[test]
+    fn of_units_that_are_too_large_to_be_kept_nothing_is_known() {
+        let mut sample = UnitSample::new(2);
+        for device in 0..3 {
+            let rows = 800_000;
+            let unit: ArrayRef = Arc::new(StringArray::from(vec![["a", "b", "c"][device]; rows]));
+            let number: ArrayRef =
+                Arc::new(Float64Array::from_iter_values((0..800_000).map(f64::from)));
+            let columns = [(Some(&number), false), (Some(&number), false)];
+            sample.add(&unit, &columns).expect("texts");
+        }
+        let worth = sample.of_number(0, &[4e5], 4e5, 2e5);
+        assert!(worth.shares.of_shares > 1e6, "{worth:?}");
     }
 
     #[test]

@@ -110,12 +110,6 @@ async fn what_breaks_the_data_is_named() {
             "one value in all rows",
         ),
         (
-            "of one name",
-            "name",
-            Arc::new(StringArray::from(vec!["x"; ROWS])),
-            "one value in all rows",
-        ),
-        (
             "in another unit",
             "temp",
             Arc::new(Float64Array::from(fahrenheit)),
@@ -182,6 +176,86 @@ async fn a_column_that_mostly_has_one_value_may_have_it_in_all_rows() {
         "{:?}",
         found.findings
     );
+}
+
+/// A month is one, where a window is of a day; how its rows are spread over names is drift all the same.
+#[tokio::test]
+async fn a_column_of_few_values_that_has_one_of_them_has_drifted_and_is_not_broken() {
+    let found = found("name", Arc::new(StringArray::from(vec!["x"; ROWS]))).await;
+    assert_eq!(found.verdict, WindowVerdict::Drifted, "{}", found.message);
+    assert!(
+        found
+            .findings
+            .iter()
+            .any(|found| found.words.contains("one value in all rows"))
+    );
+}
+
+#[tokio::test]
+async fn a_value_that_is_rare_and_low_and_a_column_that_is_hardly_ever_there_are_compared() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let of = |low: usize, there: usize| {
+        let flags = (0..10_000).map(|row| if row % 100 < low { 0.0 } else { 1.0 });
+        let codes = (0..10_000).map(|row| (row % 1000 < there).then_some("code"));
+        RecordBatch::try_from_iter([
+            (
+                "flag",
+                Arc::new(Float64Array::from_iter_values(flags)) as ArrayRef,
+            ),
+            ("code", Arc::new(StringArray::from_iter(codes)) as ArrayRef),
+        ])
+        .expect("columns")
+    };
+    write(&at("old.parquet"), &of(5, 1));
+    write(&at("new.parquet"), &of(50, 0));
+    let found = by_hand(folder.path(), "old.parquet", "new.parquet", &[]).await;
+    let found = found.expect("a verdict");
+    assert_eq!(found.verdict, WindowVerdict::Drifted, "{}", found.message);
+    assert_eq!((&*found.columns[0].column, found.drifted()), ("flag", 1));
+}
+
+#[tokio::test]
+async fn numbers_near_the_end_of_what_there_are_end_nothing() {
+    for huge in [1e85, 1e200, f64::MAX] {
+        let mut temperatures = numbers(7);
+        temperatures[5] = huge;
+        let found = found("temp", Arc::new(Float64Array::from(temperatures))).await;
+        assert_eq!(
+            found.verdict,
+            WindowVerdict::Healthy,
+            "{huge}: {}",
+            found.message
+        );
+        let text = serde_json::to_string(&found).expect("JSON");
+        assert!(serde_json::from_str::<Results>(&text).is_ok(), "{huge}");
+    }
+}
+
+#[tokio::test]
+async fn a_reference_without_rows_or_columns_is_not_enough_data() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    two(
+        folder.path(),
+        "temp",
+        Arc::new(Float64Array::from(numbers(5))),
+        1,
+    );
+    std::fs::write(at("empty.csv"), "temp,name\n").expect("written");
+    let times = TimestampMicrosecondArray::from_iter_values(0..2000);
+    let times =
+        RecordBatch::try_from_iter([("at", Arc::new(times) as ArrayRef)]).expect("a column");
+    write(&at("times.parquet"), &times);
+    for (reference, current, why) in [
+        ("empty.csv", "new.parquet", "has 0 rows"),
+        ("times.parquet", "times.parquet", "no column"),
+    ] {
+        let found = by_hand(folder.path(), reference, current, &[]).await;
+        let found = found.expect("a verdict");
+        assert_eq!(found.verdict, WindowVerdict::NotEnoughData, "{reference}");
+        assert!(found.message.contains(why), "{}", found.message);
+    }
 }
 
 #[tokio::test]

@@ -37,6 +37,10 @@ pub fn mean_shift(reference: &Mean, window: &Mean, design_effects: [f64; 2]) -> 
     let part = |part: f64, rows: f64| part * part / (rows - 1.0).max(1.0);
     let degrees = of_means * of_means / (part(old_part, m) + part(new_part, n));
     let t = size * size / of_means;
+    // Of numbers near the end of what there are, neither is one.
+    if !(degrees.is_finite() && degrees > 0.0 && t.is_finite() && measured.is_finite()) {
+        return None;
+    }
     let standard_error = (of_means + of_spread).sqrt();
     let p_value = beta_reg(degrees / 2.0, 0.5, degrees / (degrees + t));
     Some(Effect::plain([measured, excess], standard_error, p_value))

@@ -229,6 +229,10 @@ fn a_number_that_is_half_of_all_has_a_cell_of_its_own() {
         constant.bins(10),
         (vec![4.0, 4.0_f64.next_up()], vec![0, 5000, 0])
     );
+    let flag: Vec<f64> = (0..1000)
+        .map(|row| f64::from(u8::from(row % 20 > 0)))
+        .collect();
+    assert_eq!(of(&flag).bins(10), (vec![1.0], vec![50, 950]));
     // The same bins as of the numbers themselves.
     let tied: Vec<f64> = numbers
         .iter()
