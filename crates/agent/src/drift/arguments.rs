@@ -26,6 +26,9 @@ pub struct Arguments {
     /// A column that is compared; without any, all that can be.
     #[arg(long = "column", value_name = "COLUMN")]
     pub columns: Vec<String>,
+    /// A column that is not compared, such as one that is redacted.
+    #[arg(long = "ignore", value_name = "COLUMN")]
+    pub ignored: Vec<String>,
     /// The column with the time of a row.
     #[arg(long, value_name = "COLUMN")]
     pub time: Option<String>,

@@ -282,7 +282,7 @@ fn side_of(arguments: &Arguments, profile: &Profile) -> Side {
     side.columns.retain(|column| {
         let is_role = roles.into_iter().flatten().any(|role| *role == column.name);
         let is_named = arguments.columns.is_empty() || arguments.columns.contains(&column.name);
-        is_named && !is_role
+        is_named && !is_role && !arguments.ignored.contains(&column.name)
     });
     side
 }

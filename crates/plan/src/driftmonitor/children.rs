@@ -36,6 +36,8 @@ pub struct Evaluation<'a> {
     pub baseline: &'a Stored,
     /// Where the traffic is logged.
     pub payloads: &'a Address,
+    /// Columns that are null there, whatever they are.
+    pub redacted: &'a [String],
     /// From when to when.
     pub window: &'a Window,
     /// From one window to the next.
@@ -153,6 +155,9 @@ fn arguments(evaluation: &Evaluation<'_>) -> Vec<String> {
     add("window-end", window.end.to_string());
     add("min-samples", spec.window.min_samples.to_string());
     measures(spec, &mut add);
+    for column in evaluation.redacted {
+        add("ignore", column.clone());
+    }
     if let Some(performance) = &spec.performance {
         add("labels", performance.labels.uri.0.clone());
         add(

@@ -131,6 +131,14 @@ impl Reconcile<'_> {
         })
     }
 
+    /// Columns that the payload log has as null.
+    fn redacted(&self) -> &[String] {
+        let deployment = self.observed.deployment.as_ref();
+        let observe = deployment.and_then(|deployment| deployment.spec.observe.as_ref());
+        let log = observe.and_then(|observe| observe.log_payloads.as_ref());
+        log.map_or(&[], |log| &log.redact)
+    }
+
     fn job(&self, watched: &Watched<'_>, due: &Due) -> Option<Job> {
         let version = self.version(&due.version)?;
         let next = watched.schedule.next(due.window.end)?;
@@ -140,6 +148,7 @@ impl Reconcile<'_> {
             version,
             baseline: baseline(version)?,
             payloads: watched.payloads,
+            redacted: self.redacted(),
             window: &due.window,
             period: next.duration_since(before),
             agent_image: &self.observed.agent_image,
