@@ -69,7 +69,7 @@ fn a_number_is_as_far_as_its_values_are() {
         let wasserstein = measured(&sides, Method::Wasserstein).effect.raw();
         let true_one = exact.wasserstein().expect("spread").raw();
         assert!(
-            (wasserstein - true_one).abs() < 0.005,
+            (wasserstein - true_one).abs() < 0.005 + 0.001 * true_one,
             "{wasserstein} {true_one}"
         );
         let (edges, _) = sides[0].ranks.bins(10);
