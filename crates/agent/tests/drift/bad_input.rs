@@ -154,13 +154,13 @@ async fn a_column_that_mostly_has_one_value_may_have_it_in_all_rows() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     let of = |every: usize| {
-        let rain = (0..ROWS).map(|row| if row % every == 1 { 2.5 } else { 0.0 });
+        let rain = (0..ROWS).map(|row| if row % every == every - 1 { 2.5 } else { 0.0 });
         let rain = Arc::new(Float64Array::from_iter_values(rain)) as ArrayRef;
         let other = Arc::new(Float64Array::from(numbers(every as u64))) as ArrayRef;
         RecordBatch::try_from_iter([("rain", rain), ("other", other)]).expect("columns")
     };
     write(&at("old.parquet"), &of(12));
-    write(&at("new.parquet"), &of(ROWS + 1));
+    write(&at("new.parquet"), &of(2 * ROWS));
     let found = by_hand(folder.path(), "old.parquet", "new.parquet", &[]).await;
     let found = found.expect("a verdict");
     assert_ne!(
