@@ -178,7 +178,16 @@ impl<'a> Findings<'a> {
                 increase: self.quality.max_null_increase,
             };
             let both = [of(old.nulls, old_rows), of(new.nulls, rows)];
-            self.push(check.share_of(Problem::Missing, both, allowed), Mode::Break);
+            let found = check.share_of(Problem::Missing, both, allowed);
+            // What mostly has no value may have even less.
+            let is_mostly = both[0].value().is_some_and(|share| share > MOSTLY);
+            let is_limited = self.quality.max_null_fraction.is_some();
+            let mode = if is_mostly && !is_limited {
+                Mode::Warn
+            } else {
+                Mode::Break
+            };
+            self.push(found, mode);
         }
         let allowed = Allowed {
             share: None,

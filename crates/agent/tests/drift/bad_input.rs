@@ -207,6 +207,23 @@ async fn a_value_that_is_rare_and_low_and_a_column_that_is_hardly_ever_there_are
         ])
         .expect("columns")
     };
+    // Of a code that mostly is not there, less is no break either.
+    write(&at("old.parquet"), &of(5, 250));
+    write(&at("new.parquet"), &of(5, 100));
+    let found = by_hand(folder.path(), "old.parquet", "new.parquet", &[]).await;
+    let found = found.expect("a verdict");
+    assert_ne!(
+        found.verdict,
+        WindowVerdict::DataBroken,
+        "{}",
+        found.message
+    );
+    assert!(
+        found
+            .findings
+            .iter()
+            .any(|found| found.words.contains("no value in 75% → 90%"))
+    );
     write(&at("old.parquet"), &of(5, 1));
     write(&at("new.parquet"), &of(50, 0));
     let found = by_hand(folder.path(), "old.parquet", "new.parquet", &[]).await;
