@@ -10,6 +10,7 @@ use windlass_statistics::mean::Mean;
 use windlass_statistics::psi::{Categories, Psi};
 
 use crate::data::column;
+use crate::profile::document::pooled_as;
 use crate::profile::{OTHER, PREDICTION};
 
 /// A difference of means below this many standard deviations is not what moved.
@@ -152,26 +153,6 @@ impl<'a> Tally<'a> {
             }
         }
     }
-}
-
-/// The levels, those that the reference does not name under [`OTHER`] where it has pooled its rare ones.
-fn pooled_as(
-    reference: &BTreeMap<String, u64>,
-    levels: &BTreeMap<String, u64>,
-) -> BTreeMap<String, u64> {
-    if !reference.contains_key(OTHER) {
-        return levels.clone();
-    }
-    let mut pooled = BTreeMap::new();
-    for (level, rows) in levels {
-        let name = if reference.contains_key(level) {
-            level
-        } else {
-            OTHER
-        };
-        *pooled.entry(name.to_owned()).or_default() += rows;
-    }
-    pooled
 }
 
 /// What is known of a number.

@@ -1,7 +1,5 @@
 //! Arguments of `windlass-agent drift`.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use windlass_api::agent::{FailureReason, FailureReport};
 use windlass_statistics::drift::decide::Rule;
@@ -260,20 +258,17 @@ impl Arguments {
 
     /// By what a column is judged. The arguments are valid.
     pub fn limit(&self, column: &str) -> Limit {
-        let of = |pairs: &[Pair]| -> BTreeMap<String, String> {
-            let pairs = pairs.iter();
-            pairs
-                .map(|pair| (pair.name.clone(), pair.value.clone()))
-                .collect()
+        // Of several for one column the last holds.
+        let of = |pairs: &'_ [Pair]| {
+            let pair = pairs.iter().rfind(|pair| pair.name == column);
+            pair.map(|pair| pair.value.clone())
         };
-        let own = of(&self.column_methods);
-        let own = own.get(column).and_then(|method| method.parse().ok());
+        let own = of(&self.column_methods).and_then(|method| method.parse().ok());
         let is_prediction = column == PREDICTION;
         let method = own
             .or(self.prediction_method.filter(|_| is_prediction))
             .unwrap_or(self.method);
-        let own = of(&self.column_thresholds);
-        let own = own.get(column).and_then(|threshold| threshold.parse().ok());
+        let own = of(&self.column_thresholds).and_then(|threshold| threshold.parse().ok());
         let of_all = self.threshold.filter(|_| method == self.method);
         let threshold = self
             .prediction_threshold

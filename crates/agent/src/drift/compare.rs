@@ -8,6 +8,7 @@ use windlass_statistics::drift::words;
 use super::results::{Cell, ColumnResult, Kind};
 use super::sides::{Held, Side, SideColumn, pooled};
 use crate::profile::PREDICTION;
+use crate::profile::document::finite;
 
 /// How many levels are shown side by side; those that are rarer in the reference are one.
 const SHOWN_LEVELS: usize = 30;
@@ -70,14 +71,6 @@ pub fn compare(
         })
     });
     ranked.collect()
-}
-
-/// What JSON can hold: of numbers near the end of what there are, a distance may be none.
-fn finite(value: f64) -> f64 {
-    if value.is_nan() {
-        return 0.0;
-    }
-    value.clamp(f64::MIN, f64::MAX)
 }
 
 fn one(old: &SideColumn, new: &SideColumn, limit: Limit) -> Option<Compared> {

@@ -161,13 +161,14 @@ impl<'a> Findings<'a> {
             successes: part,
             trials: all,
         };
+        let nulls = of(old.nulls, old_rows);
+        // What mostly has no value may have even less.
+        let is_mostly_empty = nulls.value().is_some_and(|share| share > MOSTLY);
         if rows > 0 && new.nulls == rows && old.nulls < old_rows {
-            // Of a column that hardly ever had one, that is told, and only where it is no chance.
-            let nulls = of(old.nulls, old_rows);
+            // Told only where it is no chance.
             if check.constant(nulls, rows).is_some() {
-                let is_mostly = nulls.value().is_some_and(|share| share > MOSTLY);
                 let words = format!("column '{}' has no value in any row", old.name);
-                self.say(!is_mostly, words);
+                self.say(!is_mostly_empty, words);
             }
             return;
         }
@@ -177,12 +178,10 @@ impl<'a> Findings<'a> {
                 share: self.quality.max_null_fraction,
                 increase: self.quality.max_null_increase,
             };
-            let both = [of(old.nulls, old_rows), of(new.nulls, rows)];
+            let both = [nulls, of(new.nulls, rows)];
             let found = check.share_of(Problem::Missing, both, allowed);
-            // What mostly has no value may have even less.
-            let is_mostly = both[0].value().is_some_and(|share| share > MOSTLY);
             let is_limited = self.quality.max_null_fraction.is_some();
-            let mode = if is_mostly && !is_limited {
+            let mode = if is_mostly_empty && !is_limited {
                 Mode::Warn
             } else {
                 Mode::Break

@@ -91,7 +91,7 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         &arguments,
         (&reference, of_reference),
         judged,
-        reading,
+        reading.as_ref(),
         asking,
     )
     .await?;
@@ -103,7 +103,7 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         .findings
         .extend(findings::volume(&arguments.quality, &results, &history));
     if results.window.rows >= arguments.min_samples && !is_broken(&results) {
-        results.performance = performance::measure(&arguments, &folder, &window).await?;
+        results.performance = performance::measure(&arguments, reading.as_ref(), &window).await?;
     }
     verdict::settle(&arguments, &mut results);
     info!(verdict = ?results.verdict, rows = results.window.rows, "{}", results.message);
@@ -158,7 +158,7 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
         let asked = profile::asked(reading.schema(), &arguments.columns, &roles, reference)?;
         profile::made(&reading, asked, roles.clone(), arguments.segments.clone()).await?
     };
-    let of_reference = (&profile, named(reference));
+    let of_reference = named(reference);
     if is_profile(arguments, current) {
         let window = profile::read(current, None).await?;
         let there = window.columns.iter().map(|column| column.name.clone());
@@ -171,7 +171,7 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
         let side = Side::of_profile(&window);
         return together(
             arguments,
-            of_reference,
+            (&profile, side_of(arguments, &profile), of_reference),
             named(current),
             &there,
             side,
@@ -185,9 +185,9 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
     };
     judge(
         arguments,
-        of_reference,
+        (&profile, of_reference),
         named(current),
-        Some(reading),
+        Some(&reading),
         asking,
     )
     .await
@@ -226,7 +226,7 @@ async fn judge(
     arguments: &Arguments,
     (profile, of_reference): (&Profile, Judged),
     window: Judged,
-    reading: Option<Reading>,
+    reading: Option<&Reading>,
     asking: Asking,
 ) -> Result<Results, FailureReport> {
     let reference = side_of(arguments, profile);
@@ -240,14 +240,14 @@ async fn judge(
         let none = Side::default();
         return together(
             arguments,
-            (profile, of_reference),
+            (profile, reference, of_reference),
             window,
             &[],
             none,
             Vec::new(),
         );
     };
-    check_roles(&reading, &asking.roles, &window.name)?;
+    check_roles(reading, &asking.roles, &window.name)?;
     let progress = Progress::new(reading.rows(), "rows");
     let shown = progress.clone();
     let told: Told = Arc::new(move |rows| shown.advance(rows));
@@ -258,7 +258,7 @@ async fn judge(
         .iter()
         .map(|sketch| Side::of_sketch(&reference, &asking.columns, sketch));
     let whole = sides.next().unwrap_or_default();
-    let segments = asking.segments.iter().cloned().zip(sides).collect();
+    let segments: Vec<(String, Side)> = asking.segments.iter().cloned().zip(sides).collect();
     let there: Vec<String> = reading
         .schema()
         .fields()
@@ -267,7 +267,7 @@ async fn judge(
         .collect();
     together(
         arguments,
-        (profile, of_reference),
+        (profile, reference, of_reference),
         window,
         &there,
         whole,
@@ -287,16 +287,15 @@ fn side_of(arguments: &Arguments, profile: &Profile) -> Side {
     side
 }
 
-/// All that is found of a window whose columns were counted; `there` are the columns that its files have.
+/// All that is found of a window whose columns were counted, beside a reference as [`side_of`] has it; `there` are the columns that its files have.
 fn together(
     arguments: &Arguments,
-    (profile, of_reference): (&Profile, Judged),
+    (profile, mut reference, of_reference): (&Profile, Side, Judged),
     of_window: Judged,
     there: &[String],
     window: Side,
     segments: Vec<(String, Side)>,
 ) -> Result<Results, FailureReport> {
-    let mut reference = side_of(arguments, profile);
     if profile.unit.is_none() && arguments.unit.is_some() {
         // What rows of the reference are worth is not known: as much as those of the window.
         reference.take_worth(&window);

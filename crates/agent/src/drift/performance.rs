@@ -8,10 +8,11 @@ use windlass_statistics::StatisticsError;
 use windlass_statistics::sample::Sample;
 
 use super::arguments::{Arguments, Window};
-use super::{REQUEST_ID, TIME, payloads};
+use super::{REQUEST_ID, TIME};
 use crate::address::{Address, AddressError};
 use crate::data::{Dataset, Reasons, column};
 use crate::profile::PREDICTION;
+use crate::profile::reading::Reading;
 use crate::report::{OrFail, failure};
 
 /// With fewer labelled rows an interval by normal approximation says too much.
@@ -24,7 +25,8 @@ const REASONS: Reasons = Reasons {
     column: FailureReason::LabelsUnreadable,
 };
 
-/// The metric on the rows of the window whose label is known; absent when no labels are asked for.
+/// The metric on the rows of the window whose label is known; absent when no labels are asked for. Without a reading there are no
+/// rows.
 ///
 /// While there is no label file, no label has come yet: 0 rows. Of several labels for one request the last holds.
 ///
@@ -32,7 +34,7 @@ const REASONS: Reasons = Reasons {
 /// [`FailureReason::LabelsUnreadable`] with the file or column.
 pub async fn measure(
     arguments: &Arguments,
-    folder: &Address,
+    reading: Option<&Reading>,
     window: &Window,
 ) -> Result<Option<Performance>, FailureReport> {
     let (Some(uri), Some(label), Some(metric)) =
@@ -53,7 +55,7 @@ pub async fn measure(
     }
     let known = labels(&address, arguments, label).await?;
     let (mut labels, mut answers): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
-    if let Some(reading) = payloads::open(folder, window.start, window.end).await? {
+    if let Some(reading) = reading {
         let within = Some((TIME, window.start, window.end));
         let names = [REQUEST_ID, PREDICTION];
         let take = |batch: &RecordBatch| {

@@ -12,7 +12,7 @@ use windlass_statistics::ranks::Ranks;
 use crate::profile::column::{Column, Kind};
 use crate::profile::sketch::{Asked, Sketch};
 use crate::profile::units::UnitSample;
-use crate::profile::{MOST_CATEGORIES, PREDICTION, document};
+use crate::profile::{PREDICTION, document};
 
 /// What was counted of a data set.
 #[derive(Clone, Debug, Default)]
@@ -186,10 +186,7 @@ impl SideColumn {
                 },
             ),
             Column::Category(names) => {
-                let (mut levels, others) = names.names.levels(MOST_CATEGORIES);
-                if others > 0 {
-                    *levels.entry(crate::profile::OTHER.to_owned()).or_default() += others;
-                }
+                let levels = document::levels(names);
                 let nulls = names.nulls;
                 (nulls, 0, Held::Category(Categories { levels, nulls }))
             }

@@ -84,8 +84,8 @@ fn of_numbers(numbers: &Numbers) -> (u64, Distribution) {
     (numbers.nulls, distribution)
 }
 
-/// What JSON can hold.
-fn finite(number: f64) -> f64 {
+/// What JSON can hold: near the end of what numbers there are, what is computed of them may be none.
+pub fn finite(number: f64) -> f64 {
     if number.is_nan() {
         return 0.0;
     }
@@ -93,11 +93,17 @@ fn finite(number: f64) -> f64 {
 }
 
 fn of_names(names: &Names) -> (u64, Distribution) {
-    let (mut counts, others) = names.names.levels(MOST_CATEGORIES);
-    if others > 0 {
-        *counts.entry(OTHER.to_owned()).or_default() += others;
-    }
+    let counts = levels(names);
     (names.nulls, Distribution::Category { counts })
+}
+
+/// A category's levels: the most frequent by their names, the others under [`OTHER`].
+pub fn levels(names: &Names) -> BTreeMap<String, u64> {
+    let (mut levels, others) = names.names.levels(MOST_CATEGORIES);
+    if others > 0 {
+        *levels.entry(OTHER.to_owned()).or_default() += others;
+    }
+    levels
 }
 
 /// What rows are worth, by the cells of a distribution: it is the reference's.
