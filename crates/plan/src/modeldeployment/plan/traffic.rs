@@ -132,6 +132,8 @@ impl<'a> Reconcile<'a> {
             Some(0) if self.is_settled(between(0, false)) || self.has_rule(between(0, true)) => {
                 between(weight, true)
             }
+            // It was written before the status could say so: it never goes back to less.
+            Some(0) if weight > 0 && self.is_live(between(weight, true)) => between(weight, true),
             None | Some(0) => between(0, false),
             Some(_) => between(weight, true),
         }
@@ -271,11 +273,14 @@ impl<'a> Reconcile<'a> {
         let has_any = self
             .routing()
             .is_some_and(|routing| !routing.canary_when.is_empty());
+        has_any && self.is_live(split)
+    }
+
+    /// Whether the route that is there divides the traffic so.
+    fn is_live(&self, split: Split<'_>) -> bool {
         let live = self.observed.gateway.route.as_ref();
-        has_any
-            && live
-                .zip(self.route(split))
-                .is_some_and(|(live, wanted)| crate::compare::is_so(&wanted.spec, &live.spec))
+        live.zip(self.route(split))
+            .is_some_and(|(live, wanted)| crate::compare::is_so(&wanted.spec, &live.spec))
     }
 
     /// Whether the Gateway has taken the traffic as it is to be divided; always where there is none.

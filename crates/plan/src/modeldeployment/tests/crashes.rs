@@ -6,13 +6,13 @@ use super::world::World;
 use crate::fixtures::version;
 use crate::{Doomed, Step};
 
-/// What a roll-out came to: the version that serves, the Deployments, whom the Service and the route name, and the steps
-/// and weights on the way.
+/// What a roll-out came to: the version that serves, the Deployments, whom the Service names, how the route divided the
+/// traffic, and the steps and weights on the way.
 type End = (
     Option<String>,
     Vec<(String, i32)>,
     Option<String>,
-    Vec<(String, i64)>,
+    Vec<Vec<(String, i64)>>,
     Vec<(String, i32, i32)>,
 );
 
@@ -48,7 +48,7 @@ fn roll(rollout: &Value, is_good: bool, killed_after: Option<usize>) -> (End, us
         world.stable(),
         children,
         world.pinned(),
-        world.routed(),
+        world.routes.clone(),
         world.weights.clone(),
     );
     (end, world.writes)

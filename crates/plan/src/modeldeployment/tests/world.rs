@@ -30,6 +30,8 @@ pub struct World {
     budget: Option<Box<PodDisruptionBudget>>,
     /// The step and weight of each status with a canary, as they were written; those that are the same only once.
     pub weights: Vec<(String, i32, i32)>,
+    /// How the route divided the traffic, one after the other.
+    pub routes: Vec<Vec<(String, i64)>>,
     /// After how many writes the operator is killed, once: what is planned beyond is not done.
     pub killed_after: Option<usize>,
     /// Whether the spec lets pods that serve go before others are there.
@@ -82,6 +84,7 @@ impl World {
             known: None,
             budget: None,
             weights: Vec::new(),
+            routes: Vec::new(),
             killed_after: None,
             may_fall: false,
             now: 0,
@@ -311,6 +314,8 @@ impl World {
                     made.metadata.generation = Some(before + 1);
                     made.status = live.and_then(|live| live.status.clone());
                     self.observed.gateway.route = Some(Arc::new(made));
+                    let divided = self.routed();
+                    self.routes.push(divided);
                     self.writes += 1;
                 }
             }
