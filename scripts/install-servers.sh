@@ -3,7 +3,7 @@
 #
 #   ${XDG_CACHE_HOME:-~/.cache}/windlass/NAME-VERSION/{bin/python,complete}
 #
-#   scripts/install-servers.sh [mlflow] [kserve] [llama-cpp] [mlserver] [evidently] [nannyml] [whylogs]     without a name those that tests speak to, some 1.4 GB
+#   scripts/install-servers.sh [mlflow] [kserve] [llama-cpp] [triton] [mlserver] [evidently] [nannyml] [whylogs]     without a name those that tests speak to, some 1.6 GB
 #
 # From where this machine's pip gets its packages. Does nothing, quickly, where they are there already. It ends with 1 and
 # says why where one cannot be had; the others are installed all the same.
@@ -45,6 +45,24 @@ llama-cpp() {
   install llama-cpp 2026.10.11549 "gguf, xllamacpp" --only-binary :all: xllamacpp==2026.10.11549 gguf==0.19.0 numpy==2.4.6
 }
 
+# NVIDIA's Triton with its backend for Python, as the package nvidia-pytriton has both in its wheel. What it needs besides
+# is for another interface to it.
+triton() {
+  local place=$cache/triton-0.7.0 server stub
+  install triton 0.7.0 numpy --only-binary :all: --no-deps nvidia-pytriton==0.7.0 numpy==1.26.4 > /dev/null || return 1
+  server=$(echo "$place"/lib/python3*/site-packages/pytriton/tritonserver)
+  stub=$server/backends/python/triton_python_backend_stub
+  # It is looked for beside the backend, and there is one for each Python, whose library it is linked with.
+  cp "$server/python_backend_stubs/$("$place/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"/* "$server/backends/python/" &&
+    chmod +x "$server/bin/tritonserver" "$stub" || return 1
+  if ldd "$server/bin/tritonserver" "$stub" | grep 'not found' >&2; then
+    echo "triton does not find these libraries of this machine" >&2
+    rm "$place/complete"
+    return 1
+  fi
+  echo "$place"
+}
+
 # What the benchmark of the proxy stands in front of.
 mlserver() {
   install mlserver 1.7.1 mlserver mlserver==1.7.1
@@ -67,12 +85,12 @@ mkdir -p "$cache/locks"
 exec 9>"$cache/locks/servers"
 flock 9
 failed=0
-for name in "${@:-mlflow kserve llama-cpp}"; do
+for name in "${@:-mlflow kserve llama-cpp triton}"; do
   for one in $name; do
     case $one in
-      mlflow | kserve | llama-cpp | mlserver | evidently | nannyml | whylogs) "$one" || failed=1 ;;
+      mlflow | kserve | llama-cpp | triton | mlserver | evidently | nannyml | whylogs) "$one" || failed=1 ;;
       *)
-        echo "'$one' is none of mlflow, kserve, llama-cpp, mlserver, evidently, nannyml and whylogs" >&2
+        echo "'$one' is none of mlflow, kserve, llama-cpp, triton, mlserver, evidently, nannyml and whylogs" >&2
         failed=1
         ;;
     esac

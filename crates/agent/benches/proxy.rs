@@ -20,10 +20,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 
 use self::support::load::{Latencies, as_fast_as_it_goes, at_rate};
+use self::support::processors;
 use self::support::servers::{Agent, KserveAgent, MlServer, echo, forwarder, sums};
 
 /// How long one run is.
@@ -34,7 +34,7 @@ const RUNS: usize = 3;
 const LARGE: usize = 64 << 10;
 
 fn main() {
-    take_two_processors();
+    processors::take_two();
     let folder = tempfile::tempdir().expect("a folder is made");
     let mut figures = Figures::default();
     let echo = echo();
@@ -63,17 +63,6 @@ fn is_asked_for(part: &str) -> bool {
         .filter(|argument| !argument.starts_with('-'))
         .collect();
     named.is_empty() || named.iter().any(|name| name == part)
-}
-
-/// Leaves no more than two processors to this program and to those that it starts.
-fn take_two_processors() {
-    let all = sched_getaffinity(None).expect("the processors are known");
-    let mut two = CpuSet::new();
-    (0..CpuSet::MAX_CPU)
-        .filter(|processor| all.is_set(*processor))
-        .take(2)
-        .for_each(|processor| two.set(processor));
-    sched_setaffinity(None, &two).expect("the processors are taken");
 }
 
 /// A request of the Open Inference Protocol, which is an answer, too, so that one that is echoed can be logged.

@@ -10,6 +10,9 @@
     reason = "bytes and speeds, for people"
 )]
 
+#[path = "support/processors.rs"]
+mod processors;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write as _};
@@ -21,7 +24,6 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{KeyPair, SigningKey};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -38,7 +40,7 @@ const GOAL: f64 = 0.8;
 const TYPE: &str = "application/vnd.in-toto+json";
 
 fn main() {
-    take_two_processors();
+    processors::take_two();
     let folder = tempfile::tempdir_in(place()).expect("a folder is made");
     let bytes = BYTES.min(free(folder.path()) / 2);
     let mut figures = Figures::default();
@@ -55,17 +57,6 @@ fn main() {
         figures.verify(&format!("verify, 1 file, {name}"), &one, shard);
     }
     figures.write();
-}
-
-/// Leaves no more than two processors to this program and to those that it starts.
-fn take_two_processors() {
-    let all = sched_getaffinity(None).expect("the processors are known");
-    let mut two = CpuSet::new();
-    (0..CpuSet::MAX_CPU)
-        .filter(|processor| all.is_set(*processor))
-        .take(2)
-        .for_each(|processor| two.set(processor));
-    sched_setaffinity(None, &two).expect("the processors are taken");
 }
 
 /// Where the tree goes: into memory, where there is room for it.

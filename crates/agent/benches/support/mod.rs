@@ -1,4 +1,5 @@
 //! What the benchmark of the proxy is made of.
 
 pub mod load;
+pub mod processors;
 pub mod servers;
