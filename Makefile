@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify docs
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify docs docs-nycflights
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -76,7 +76,7 @@ test-rollouts: images-and-programs ## Fifty random roll-outs on a real node unde
 	@$(TESTCLUSTER) which traefik > /dev/null
 	WINDLASS_ROLLOUTS=50 cargo test --locked --workspace --test rollouts no_request_fails -- --nocapture
 
-test-crashes: packages build programs ## The operator killed before and after each of its writes in a roll-out (some 10 minutes)
+test-crashes: packages build programs ## The operator killed before and after each of its writes in a roll-out (some 15 minutes)
 	@# For the CRDs of the Gateway API, which lie beside it.
 	@$(TESTCLUSTER) which traefik > /dev/null
 	WINDLASS_CRASHES=all cargo test --locked --workspace --test crashes -- --nocapture
@@ -95,7 +95,7 @@ bench-operator: packages build programs ## 1,000 TrainingJobs on fake nodes: non
 	@# The operator that is measured is the optimised one; what drives it need not be.
 	WINDLASS_OPERATOR=$(OPERATOR) cargo test --locked --workspace --bench operator
 
-bench-monitors: packages build programs ## DriftMonitors in numbers: 2,000 of them, windows that say nothing new: writes, memory (some 10 minutes)
+bench-monitors: packages build programs ## DriftMonitors in numbers: 2,000 of them, windows that say nothing new: writes, memory (some 15 minutes)
 	WINDLASS_OPERATOR=$(OPERATOR) cargo test --locked --workspace --bench monitors
 
 bench-rollouts: packages build programs ## ModelDeployments in numbers: 2,000 of them, 200 rolling at once: writes, memory, time
@@ -106,6 +106,9 @@ bench-training: packages build programs ## TrainingJobs in numbers: writes, 10,0
 	@$(TESTCLUSTER) which jobset > /dev/null
 	@# Optimised, the operator and what drives it: the bare client beside it is to be no slower than it can be.
 	WINDLASS_TESTCLUSTER=$(TESTCLUSTER) cargo bench --locked -p windlass --bench training
+
+docs-nycflights: packages build ## The table of docs/drift-nycflights13.md: a year of flights, day by day (some 5 minutes)
+	scripts/nycflights13.py "$$WINDLASS_AGENT_BINARY" target/nycflights13
 
 bench-statistics: packages ## Statistics in numbers: how often intervals hold the truth, a worse model passes, and a monitor cries wolf
 	cargo bench --locked -p windlass-statistics --bench coverage --bench drift

@@ -65,6 +65,7 @@ impl Planned for DriftMonitor {
             claims: stores.claims.within(&namespace),
             agent_image: context.agent_image.clone(),
             reading_since: context.leading_since.get().copied().unwrap_or(now),
+            read_until: context.led_until.get().copied(),
             monitor: self,
         }
     }

@@ -226,6 +226,9 @@ async fn turn(
     context.metrics.leading(true);
     let now = jiff::Timestamp::now();
     let _ = context.leading_since.set(now);
+    if let Some(until) = leadership.before {
+        let _ = context.led_until.set(until);
+    }
     audit::log_recent(&context, now);
     let controllers = runtime::controller::run_all(context.clone(), triggers);
     let outcome = tokio::select! {

@@ -118,6 +118,7 @@ impl Listener {
     }
 
     fn with_pauses(address: Address, metrics: Metrics, pauses: &'static [Duration]) -> Self {
+        metrics.cloud_events_are_sent();
         let (queue, mut waiting) = mpsc::channel::<Vec<u8>>(WAITING);
         let left = Arc::new(watch::Sender::new(0));
         let (counts, open) = (metrics.clone(), left.clone());
@@ -279,6 +280,15 @@ mod tests {
                 "time": "1970-01-01T00:00:00Z", "datacontenttype": "application/json", "data": {"a": 1}})
         );
         assert_eq!(count(&metrics, "sent"), "2");
+    }
+
+    #[tokio::test]
+    async fn before_the_first_is_lost_none_was_so_that_the_first_is_an_increase() {
+        let (_heard, _listener, metrics) = listening(&[]).await;
+        for outcome in ["sent", "refused", "dropped"] {
+            let series = format!("windlass_cloud_events_total{{outcome=\"{outcome}\"}} 0");
+            assert!(metrics.text().contains(&series), "{}", metrics.text());
+        }
     }
 
     #[tokio::test]

@@ -34,7 +34,7 @@ const BESIDE: Duration = Duration::from_secs(30);
 /// A kind that is planned.
 pub trait Planned: Ours + Resource<Scope = NamespaceResourceScope> {
     /// Its status.
-    type Status: Serialize + PartialEq + Send + Sync;
+    type Status: Serialize + PartialEq + Default + Send + Sync;
     /// What is known of it.
     type Observed: Send + Sync;
     /// The field manager.
@@ -50,7 +50,8 @@ pub trait Planned: Ours + Resource<Scope = NamespaceResourceScope> {
     fn plan(observed: &Self::Observed, now: Timestamp) -> Plan<Self::Status>;
     /// Counts, and passes on, what a status tells that was written.
     fn count(_before: &Self, _status: &Self::Status, _context: &Context) {}
-    /// Shows what is planned, whether or not that is written.
+    /// Shows what is so from now on, whether or not it was new: what was planned, or, where that could not be done, what was
+    /// before.
     fn show(_observed: &Self::Observed, _status: &Self::Status, _context: &Context) {}
     /// Shows it no more: it is gone.
     fn hide(_namespace: &str, _name: &str, _context: &Context) {}
@@ -231,25 +232,14 @@ async fn attempt<K: Planned>(object: Arc<K>, context: &Context) -> Result<Action
         namespace: object.namespace().unwrap_or_default(),
         owner: object.uid().unwrap_or_default(),
     };
-    let left = match writer.steps(&plan.steps).await {
-        Ok(left) => left,
-        Err(error) => {
-            // Tried again, since what stands in the way may be no object of ours; and said where its owner looks.
-            if let Some(problem) = error.problem() {
-                let refused = K::refused(&observed, &problem, now);
-                if let Err(untold) = tell(&writer, &*object, &refused).await {
-                    tracing::warn!(kind = %K::kind(&()), namespace = writer.namespace, name = object.name_any(), error = %untold, "what was refused is not told yet");
-                }
-            }
-            return Err(error.into());
-        }
-    };
-    if !is_deleted(&plan, &object.name_any()) {
-        tell(&writer, &*object, &plan).await?;
+    let left = act(&writer, &object, &observed, &plan, now).await;
+    match (&left, object.status()) {
+        (Ok(_), _) => K::show(&observed, &plan.status, context),
+        (Err(_), Some(before)) => K::show(&observed, before, context),
+        (Err(_), None) => K::show(&observed, &K::Status::default(), context),
     }
-    K::show(&observed, &plan.status, context);
     let mut again = plan.again;
-    if let Some(error) = left {
+    if let Some(error) = left? {
         let kind = K::kind(&()).into_owned();
         tracing::warn!(kind, namespace = object.namespace(), name = object.name_any(), %error, "a step that holds up no other failed");
         if let Some(Problem { reason, message }) = error.problem() {
@@ -258,6 +248,33 @@ async fn attempt<K: Planned>(object: Arc<K>, context: &Context) -> Result<Action
         again = again.into_iter().chain([BESIDE]).min();
     }
     Ok(again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Does what was planned, and writes its status; the error of a step that holds up no other.
+async fn act<K: Planned>(
+    writer: &Writer<'_>,
+    object: &Arc<K>,
+    observed: &K::Observed,
+    plan: &Plan<K::Status>,
+    now: Timestamp,
+) -> Result<Option<ApplyError>, ReconcileError> {
+    let left = match writer.steps(&plan.steps).await {
+        Ok(left) => left,
+        Err(error) => {
+            // Tried again, since what stands in the way may be no object of ours; and said where its owner looks.
+            if let Some(problem) = error.problem() {
+                let refused = K::refused(observed, &problem, now);
+                if let Err(untold) = tell(writer, &**object, &refused).await {
+                    tracing::warn!(kind = %K::kind(&()), namespace = writer.namespace, name = object.name_any(), error = %untold, "what was refused is not told yet");
+                }
+            }
+            return Err(error.into());
+        }
+    };
+    if !is_deleted(plan, &object.name_any()) {
+        tell(writer, &**object, plan).await?;
+    }
+    Ok(left)
 }
 
 /// Writes a plan's status, where it differs, and publishes its notes.

@@ -41,6 +41,8 @@ const REQUEST: Duration = Duration::from_secs(4);
 
 /// That this replica leads.
 pub struct Leadership {
+    /// Until when another led before it, by its own clock: when the Lease was renewed or given back last.
+    pub before: Option<Timestamp>,
     stop: oneshot::Sender<()>,
     holder: JoinHandle<Option<Held>>,
 }
@@ -78,6 +80,15 @@ struct Seen {
     since: Instant,
 }
 
+/// A Lease that was just taken.
+struct Taken {
+    version: String,
+    /// When the request was sent.
+    renewed: Instant,
+    /// When it was renewed or given back before.
+    before: Option<Timestamp>,
+}
+
 /// Waits until this replica leads.
 pub async fn acquire(
     client: Client,
@@ -90,19 +101,24 @@ pub async fn acquire(
         version: None,
         since: Instant::now(),
     };
-    let held = loop {
+    let (held, before) = loop {
         match timeout(REQUEST, look(&api, identity, &mut seen)).await {
             Ok(Ok(Some(taken))) => {
-                let (version, renewed) = taken;
+                let Taken {
+                    version,
+                    renewed,
+                    before,
+                } = taken;
                 let identity = identity.to_owned();
                 term.renewed_at(renewed);
-                break Held {
+                let held = Held {
                     api,
                     identity,
                     version,
                     renewed,
                     term,
                 };
+                break (held, before);
             }
             Ok(Ok(None)) => {}
             // The namespace or the right is missing: nothing that waiting mends.
@@ -117,6 +133,7 @@ pub async fn acquire(
     };
     let (stop, stopped) = oneshot::channel();
     Ok(Leadership {
+        before,
         stop,
         holder: tokio::spawn(hold(held, stopped)),
     })
@@ -141,14 +158,15 @@ impl Leadership {
     }
 }
 
-/// Looks at the Lease, and takes it where it may be taken: its version then, and when the request was sent.
+/// Looks at the Lease, and takes it where it may be taken.
 async fn look(
     api: &Api<Lease>,
     identity: &str,
     seen: &mut Seen,
-) -> Result<Option<(String, Instant)>, kube::Error> {
+) -> Result<Option<Taken>, kube::Error> {
     let now = Instant::now();
     let time = MicroTime(Timestamp::now());
+    let mut before = None;
     let taken = match api.get_opt(NAME).await? {
         None => {
             let spec = LeaseSpec {
@@ -186,6 +204,7 @@ async fn look(
             if !is_free(&spec, identity, now - seen.since) {
                 return Ok(None);
             }
+            before = spec.renew_time.as_ref().map(|time| time.0);
             let body = json!({
                 "metadata": {"resourceVersion": seen.version},
                 "spec": {
@@ -197,7 +216,11 @@ async fn look(
         }
     };
     match taken {
-        Ok(lease) => Ok(Some((lease.resource_version().unwrap_or_default(), now))),
+        Ok(lease) => Ok(Some(Taken {
+            version: lease.resource_version().unwrap_or_default(),
+            renewed: now,
+            before,
+        })),
         // Another was quicker.
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
             Ok(None)

@@ -303,6 +303,13 @@ impl Metrics {
         counter.inc();
     }
 
+    /// CloudEvents are sent from now on: each outcome is there from the start, since an increase from nothing is none.
+    pub fn cloud_events_are_sent(&self) {
+        for outcome in ["sent", "refused", "dropped"] {
+            drop(self.0.cloud_events.get_or_create(&Asked { outcome }));
+        }
+    }
+
     /// What is shown of DriftMonitors.
     pub fn monitors(&self) -> &Monitors {
         &self.0.monitors

@@ -98,6 +98,8 @@ pub struct Context {
     pub term: Term,
     /// Since when it leads.
     pub leading_since: OnceLock<Timestamp>,
+    /// Until when another did before it, as far as the Lease tells.
+    pub led_until: OnceLock<Timestamp>,
     /// What proxies have seen.
     pub scraper: Scraper,
     /// What trainers have said.
@@ -144,6 +146,7 @@ impl Context {
             metrics: settings.metrics,
             term,
             leading_since: OnceLock::new(),
+            led_until: OnceLock::new(),
             scraper: Scraper::default(),
             said: Said::default(),
             ask_trainers: settings.ask_trainers,

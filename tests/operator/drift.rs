@@ -205,6 +205,27 @@ async fn one_drift_that_two_monitors_see_makes_one_training_and_the_version_says
         said.contains("kubectl patch trainingjob churn-v1-r1 -n drift"),
         "{said}"
     );
+    // What a person sees who asks as usual.
+    let kubectl = bed.cluster.kubectl()?;
+    let wide = kubectl.run(&["get", "driftmonitor", "one", "-n", space, "-o", "wide"])?;
+    let columns = [
+        "VERDICT",
+        "RETRAINING",
+        "WINDOW",
+        "ROWS",
+        "MESSAGE",
+        "Drifted",
+        "TrainingSuggested",
+        "900",
+        "it is Drifted",
+    ];
+    for part in columns {
+        assert!(wide.contains(part), "{part} is not in {wide}");
+    }
+    let described = kubectl.run(&["describe", "driftmonitor", "one", "-n", space])?;
+    for part in [said.as_str(), "drift in 2 windows: it is Drifted", "age"] {
+        assert!(described.contains(part), "{part} is not in {described}");
+    }
     assert!(operator.stop()?.success());
     Ok(())
 }
@@ -308,6 +329,33 @@ async fn a_schedule_that_never_fires_and_a_time_zone_that_is_none_are_named() ->
         let names_field = said.starts_with("spec.window.");
         assert_eq!(names_field, reason != "WaitingForWindow", "{said}");
     }
+    assert!(operator.stop()?.success());
+    Ok(())
+}
+
+/// The alert on windows that nobody judges has to know when they were due.
+#[tokio::test]
+async fn a_monitor_whose_windows_cannot_be_begun_is_shown_all_the_same() -> Result<()> {
+    let Some(turn) = turn().await else {
+        return Ok(());
+    };
+    let (bed, space) = (turn.bed, "drift-refused");
+    serving(bed, space).await?;
+    let kubectl = bed.cluster.kubectl()?;
+    let quota = format!(
+        "apiVersion: v1\nkind: ResourceQuota\nmetadata: {{name: none, namespace: {space}}}\nspec: {{hard: {{count/jobs.batch: '0'}}}}\n"
+    );
+    kubectl.apply(&quota)?;
+    let operator = Operator::lead(bed, "drift-refused")?;
+    let spec = "  window: {every: 5s, lateness: 1s}\n  mode: Observe";
+    kubectl.apply(&monitor(space, "refused", spec))?;
+    let due = format!(
+        r#"windlass_drift_window_due_timestamp_seconds{{namespace="{space}",monitor="refused"}}"#
+    );
+    let shown = async || operator.get("/metrics").ok()?.contains(&due).then_some(());
+    wait("when it is due to be shown", PATIENCE, shown).await;
+    let look = Looking::new(bed, space).await?;
+    assert!(look.windows("refused").await.is_empty(), "it is refused");
     assert!(operator.stop()?.success());
     Ok(())
 }

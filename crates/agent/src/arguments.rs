@@ -29,6 +29,20 @@ impl FromStr for Pair {
     }
 }
 
+/// `COLUMN=VALUE`: the column's name may hold further `=`, and the value none.
+///
+/// # Errors
+/// A sentence, where it is not of that form.
+pub fn of_column(text: &str) -> Result<Pair, String> {
+    match text.rsplit_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok(Pair {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        }),
+        _ => Err(format!("'{text}' is not of the form COLUMN=VALUE")),
+    }
+}
+
 /// Inputs by their names, and as what they were checked.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Inputs {
@@ -213,5 +227,12 @@ mod tests {
         );
         assert!("=x".parse::<Pair>().is_err());
         assert!("x".parse::<Pair>().is_err());
+    }
+
+    #[test]
+    fn what_is_said_of_a_column_is_cut_at_the_last_sign() {
+        let pair = of_column("a=b=0.5").expect("a pair");
+        assert_eq!((pair.name.as_str(), pair.value.as_str()), ("a=b", "0.5"));
+        assert!(of_column("=0.5").is_err() && of_column("a").is_err());
     }
 }

@@ -408,7 +408,7 @@ pub struct EvaluationReport {
 /// A verdict on one window of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum WindowVerdict {
-    /// Enough rows, nothing drifted.
+    /// Enough rows, and not as much drifted as it takes: no column, or a smaller share of them.
     Healthy,
     /// As Drifted, and too few of the last windows were so. Only the operator says this: an agent sees one window.
     Drifting,

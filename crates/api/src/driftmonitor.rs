@@ -32,6 +32,8 @@ pub use status::{
     printcolumn(name = "Retraining", type_ = "string", json_path = ".status.conditions[?(@.type==\"Retraining\")].reason"),
     printcolumn(name = "Last-Job", type_ = "string", json_path = ".status.lastTrigger.trainingJob"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Window", type_ = "date", json_path = ".status.windows[-1:].end", priority = 1),
+    printcolumn(name = "Rows", type_ = "integer", json_path = ".status.windows[-1:].rows", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be a DNS label of at most 40 characters that starts with a letter: the names of its Jobs are made from it"),
     validation = Rule::new("self.spec.deployment == oldSelf.spec.deployment").message("spec.deployment is immutable: make a new DriftMonitor").field_path(".spec.deployment")

@@ -8,7 +8,7 @@ use windlass_statistics::metric::Metric;
 
 use super::compare::Limit;
 use super::findings::Quality;
-use crate::arguments::{DataFormat, Pair, time};
+use crate::arguments::{DataFormat, Pair, of_column, time};
 use crate::profile::PREDICTION;
 use crate::report::failure;
 
@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(long = "column", value_name = "COLUMN")]
     pub columns: Vec<String>,
     /// A column that is not compared, such as one that is redacted.
-    #[arg(long = "ignore", value_name = "COLUMN")]
+    #[arg(long = "ignore", value_name = "COLUMN", allow_hyphen_values = true)]
     pub ignored: Vec<String>,
     /// The column with the time of a row.
     #[arg(long, value_name = "COLUMN")]
@@ -64,14 +64,14 @@ pub struct Arguments {
     #[arg(long, default_value_t = Method::Psi)]
     pub method: Method,
     /// By what distance one column is.
-    #[arg(long = "column-method", value_name = "COLUMN=METHOD")]
+    #[arg(long = "column-method", value_name = "COLUMN=METHOD", value_parser = of_column, allow_hyphen_values = true)]
     pub column_methods: Vec<Pair>,
     /// A column has drifted when the lower bound of its distance lies above this. Without it: 0.2 of PSI and of Wasserstein,
     /// 0.1 of distances from 0 to 1.
     #[arg(long)]
     pub threshold: Option<f64>,
     /// The threshold of one column.
-    #[arg(long = "column-threshold", value_name = "COLUMN=X")]
+    #[arg(long = "column-threshold", value_name = "COLUMN=X", value_parser = of_column, allow_hyphen_values = true)]
     pub column_thresholds: Vec<Pair>,
     /// The window has drifted when at least this share of its columns has.
     #[arg(long, default_value_t = 0.3)]
@@ -285,6 +285,45 @@ impl Arguments {
             confidence: self.confidence,
             false_discovery_rate: self.false_discovery_rate,
             ..Rule::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Drift {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    /// As a monitor hands them over: a name and its value are two arguments.
+    #[test]
+    fn a_column_may_be_called_anything() {
+        for name in ["a=b", "-x", "--method", "age = 3", "="] {
+            let threshold = format!("{name}=0.5");
+            let method = format!("{name}=Hellinger");
+            let given = [
+                "drift",
+                "--column-threshold",
+                &threshold,
+                "--column-method",
+                &method,
+                "--ignore",
+                name,
+                "a.csv",
+                "b.csv",
+            ];
+            let arguments = Drift::try_parse_from(given).map(|drift| drift.arguments);
+            let arguments = arguments.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(arguments.validate().is_ok(), "{name}");
+            let Limit { method, threshold } = arguments.limit(name);
+            assert_eq!(format!("{method} {threshold}"), "Hellinger 0.5", "{name}");
+            assert_eq!(arguments.ignored, [name]);
         }
     }
 }

@@ -207,11 +207,7 @@ impl Results {
     pub fn short(&self) -> DriftReport {
         let top = self.columns.iter().take(TOP);
         DriftReport {
-            // To the operator Drifting is that of too few windows: of too few columns there is no drift to count.
-            verdict: match self.verdict {
-                WindowVerdict::Drifting => WindowVerdict::Healthy,
-                other => other,
-            },
+            verdict: self.verdict,
             message: self.message.clone(),
             start: self.window.start.unwrap_or_default(),
             end: self.window.end.unwrap_or_default(),

@@ -18,8 +18,17 @@ fn below_one(condition: &str) -> String {
     )
 }
 
+/// What a column without a method of its own has is the distance of all.
+fn inherited_below_one() -> String {
+    let below = where_decimal("double(self) < 1.0").replace("self", "one.threshold");
+    format!(
+        "self.default.method in ['PSI', 'Wasserstein'] || !has(self.overrides) || self.overrides.all(one, has(one.method) || !has(one.threshold) || {below})"
+    )
+}
+
 /// Which columns are compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new(inherited_below_one()).message("a threshold of a column without a method must be below 1, such as \"0.1\": the distance of features.default lies between 0 and 1").field_path(".overrides"))]
 pub struct Features {
     /// For all columns that are not named below.
     #[serde(default)]

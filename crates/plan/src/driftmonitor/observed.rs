@@ -29,6 +29,8 @@ pub struct Observed {
     pub claims: Arc<BTreeSet<String>>,
     /// The agent's image.
     pub agent_image: String,
-    /// Since when this operator reads what Jobs found: of what ended before, nobody may have.
+    /// Since when this operator reads what Jobs found.
     pub reading_since: Timestamp,
+    /// Until when the one before it did, as far as that is known: between the two nobody has.
+    pub read_until: Option<Timestamp>,
 }

@@ -69,6 +69,15 @@ impl Reconcile<'_> {
             && others().all(|other| !trains(other) || own < other.name_any())
     }
 
+    /// Whether this monitor itself asked for a training, so that it has seen what came of it.
+    pub(super) fn is_own(&self, entry: &Retraining) -> bool {
+        let made = self.monitor.metadata.creation_timestamp.as_ref();
+        let job = self.training_job(&entry.training_job);
+        let by = job.and_then(|job| job.labels().get(labels::MONITOR));
+        made.is_none_or(|made| entry.time >= made.0)
+            && by.is_none_or(|by| *by == self.monitor.name_any())
+    }
+
     fn take_over(
         &self,
         watched: Option<&Watched<'_>>,

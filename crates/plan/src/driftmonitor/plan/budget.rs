@@ -1,6 +1,7 @@
 //! GPU-hours over a period: what trainings really used, and what the next one may.
 
 use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 use windlass_api::{
     Budget, DriftMonitorStatus, Outcome, Retrain, Retraining, TrainingJob, TrainingJobSpec,
 };
@@ -51,13 +52,17 @@ impl Reconcile<'_> {
             .is_none_or(|ended| free(ended).is_ok_and(|free| free > self.now))
     }
 
-    /// What a training that is under way may use, by its own deadline.
+    /// What a training that is under way may use, by its own deadline. Nothing bounds one that has none, as one that was asked
+    /// for before there was a budget: it takes the whole of it, and is told of.
     pub(super) fn reserved(&self, job: &TrainingJob) -> i64 {
-        // Without one, nothing bounds it.
-        let deadline = job.spec.active_deadline_seconds.unwrap_or(LONGEST);
-        match self.budget() {
-            Some(_) => (deadline + GRACE).saturating_mul(gpus_of(&job.spec)),
-            None => 0,
+        let Some(budget) = self.budget() else {
+            return 0;
+        };
+        let gpus = gpus_of(&job.spec);
+        match job.spec.active_deadline_seconds {
+            Some(deadline) => (deadline + GRACE).saturating_mul(gpus),
+            None if gpus == 0 => 0,
+            None => seconds(budget).saturating_add(GRACE.saturating_mul(gpus)),
         }
     }
 
@@ -70,6 +75,9 @@ impl Reconcile<'_> {
             return 0;
         }
         let used = status.and_then(|status| status.gpu_seconds).unwrap_or(0);
+        if job.spec.active_deadline_seconds.is_none() {
+            return used.max(self.reserved(job));
+        }
         // The deadline counts from the last start: what attempts since then have used is of it.
         let since = status.and_then(|status| {
             let start = status.start_time?;
@@ -87,12 +95,9 @@ impl Reconcile<'_> {
         retraining: Held,
         plan: &mut Plan<DriftMonitorStatus>,
     ) -> Held {
-        let Some(passed) = self.passed(&plan.status.retrainings) else {
+        let Some(passed) = self.tell_passed(plan) else {
             return retraining;
         };
-        if self.passed(&self.before.retrainings).is_none() {
-            plan.notes.push(Note::warning("BudgetPassed", &passed));
-        }
         match retraining {
             Held::UnderWay(reason, message) => {
                 Held::UnderWay(reason, format!("{message}; {passed}"))
@@ -101,18 +106,42 @@ impl Reconcile<'_> {
         }
     }
 
+    /// Tells it, where it is new: what was passed by then, and by what was a larger budget or none, nobody keeps. So one that
+    /// is passed still is told of again with each change of the monitor.
+    pub(super) fn tell_passed(&self, plan: &mut Plan<DriftMonitorStatus>) -> Option<String> {
+        let passed = self.passed(&plan.status.retrainings)?;
+        let is_changed = self.before.observed_generation != self.monitor.metadata.generation;
+        if is_changed || self.passed(&self.before.retrainings).is_none() {
+            plan.notes.push(Note::warning("BudgetPassed", &passed));
+        }
+        Some(passed)
+    }
+
     /// What is used or taken, where that is more than the budget.
     fn passed(&self, entries: &[Retraining]) -> Option<String> {
         let budget = self.budget()?;
         let used = self.used(entries);
-        (used > seconds(budget)).then(|| {
-            format!(
-                "that is more than the budget (spec.retrain.budget): {} of {} GPU-hours are used or taken in {}, since one was resumed or its deadline made longer, or the budget was cut; delete a training that is not to go on, or give it a shorter activeDeadlineSeconds",
-                hours(used),
-                budget.gpu_hours,
-                budget.per,
-            )
-        })
+        if used <= seconds(budget) {
+            return None;
+        }
+        let under_way = entries.iter().filter(|entry| entry.ended.is_none());
+        let mut jobs = under_way.filter_map(|entry| self.training_job(&entry.training_job));
+        let unbounded = jobs.find(|job| job.spec.active_deadline_seconds.is_none());
+        let why = unbounded.map_or_else(
+            || "one was resumed or its deadline made longer, or the budget was cut".to_owned(),
+            |job| {
+                format!(
+                    "TrainingJob {} has no deadline, so that nothing bounds it",
+                    job.name_any()
+                )
+            },
+        );
+        Some(format!(
+            "that is more than the budget (spec.retrain.budget): {} of {} GPU-hours are used or taken in {}, since {why}; delete a training that is not to go on, or give it a shorter activeDeadlineSeconds",
+            hours(used),
+            budget.gpu_hours,
+            budget.per,
+        ))
     }
 
     /// Seconds of GPUs that are used or taken now.

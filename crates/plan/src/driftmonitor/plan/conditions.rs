@@ -35,6 +35,8 @@ impl Reconcile<'_> {
         // What was found before is not lost, whatever stands against finding more.
         record_windows(&self.ended_windows(), &mut plan);
         self.keep_ledger(None, &mut plan.status);
+        self.keep_circuit(None, &mut plan);
+        self.tell_passed(&mut plan);
         let (reason, message) = (&problem.reason, &problem.message);
         plan.status.phase = Some(phase.to_owned());
         plan.status.conditions = self

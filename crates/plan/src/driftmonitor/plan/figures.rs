@@ -8,10 +8,11 @@ use windlass_api::agent::{DriftReport, WindowVerdict};
 use windlass_api::{DriftMonitorStatus, Outcome, WindowStatus};
 
 use super::records::window_end;
-use super::{Reconcile, budget};
+use super::{Reconcile, Stop, budget};
 use crate::driftmonitor::Observed;
 use crate::driftmonitor::duration;
 use crate::driftmonitor::schedule::Schedule;
+use crate::jobs;
 
 /// Columns that are shown.
 const COLUMNS: usize = 10;
@@ -23,7 +24,7 @@ const MOST_NAME: usize = 128;
 pub struct Figures {
     /// The newest window that is known; absent before the first.
     pub window: Option<Newest>,
-    /// When the window after it is to be looked at; absent where the schedule says nothing.
+    /// When the next window is to be looked at; absent while nothing serves, and where the schedule says nothing.
     pub due: Option<Timestamp>,
     /// How many of the newest trainings came to what; `UnderWay` where that is open.
     pub retrainings: BTreeMap<&'static str, u64>,
@@ -83,7 +84,7 @@ pub fn figures(observed: &Observed, status: &DriftMonitorStatus, now: Timestamp)
     }
     let window = reconcile.newest(status);
     Figures {
-        due: reconcile.due_after(window.as_ref()),
+        due: reconcile.next_due(window.as_ref()),
         window,
         retrainings,
         is_circuit_open: status.circuit.as_ref().is_some_and(|circuit| circuit.open),
@@ -112,12 +113,22 @@ impl Reconcile<'_> {
         })
     }
 
-    /// When the window after the last is to be looked at: the first, of one that has none.
-    fn due_after(&self, last: Option<&Newest>) -> Option<Timestamp> {
-        let schedule = Schedule::of(&self.monitor.spec.window, self.now).ok()?;
+    /// When the next window is to be looked at: the first, of one that has none. A window whose Job has ended was looked at,
+    /// also where what was found went with the pod; and before something serves there is none.
+    fn next_due(&self, newest: Option<&Newest>) -> Option<Timestamp> {
+        let serves_since = match self.watched() {
+            Ok(watched) => watched.tenures.first().map(|tenure| tenure.from),
+            Err(Stop::Wait(_)) => return None,
+            Err(Stop::Mend(_) | Stop::Until(..)) => None,
+        };
+        let jobs = self.observed.jobs.iter();
+        let ended = jobs.filter(|job| jobs::has_ended(job));
+        let last = ended.filter_map(|job| window_end(job)).max();
+        let last = last.max(newest.map(|window| window.end));
         let made = self.monitor.metadata.creation_timestamp.as_ref();
-        let last = last.map(|window| window.end);
-        let end = schedule.next(last.or(made.map(|made| made.0))?)?;
+        let after = last.or(made.map(|made| made.0)).max(serves_since)?;
+        let schedule = Schedule::of(&self.monitor.spec.window, self.now).ok()?;
+        let end = schedule.next(after)?;
         end.checked_add(duration(&self.monitor.spec.window.lateness))
             .ok()
     }

@@ -11,8 +11,9 @@ use windlass_api::{
 
 use super::Reconcile;
 use super::budget::Allowance;
+use super::circuit::closed;
 use super::drift::Drift;
-use super::ledger::{FALLEN, is_finished, made, refused, verdict};
+use super::ledger::{FALLEN, has_held, is_finished, made, refused, verdict};
 use super::watched::Watched;
 use crate::driftmonitor::duration;
 
@@ -75,7 +76,7 @@ impl Reconcile<'_> {
         status: &DriftMonitorStatus,
     ) -> Result<Allowance, Held> {
         data(drift, all)?;
-        self.circuits(status)?;
+        self.circuits(watched, all, status)?;
         let asked = self.asked(status);
         self.under_way(retrain, drift, &asked)?;
         rollout(watched)?;
@@ -89,23 +90,30 @@ impl Reconcile<'_> {
             })
     }
 
-    /// The circuit of one monitor holds for all that watch the same.
-    fn circuits(&self, status: &DriftMonitorStatus) -> Result<(), Held> {
+    /// The circuit of one monitor holds for all that watch the same. What closes it is looked at here too: its own monitor
+    /// may not be able to.
+    fn circuits(
+        &self,
+        watched: &Watched<'_>,
+        all: &[WindowStatus],
+        status: &DriftMonitorStatus,
+    ) -> Result<(), Held> {
         if let Some(circuit) = status.circuit.as_ref().filter(|circuit| circuit.open) {
             return Err(Held::Person("CircuitOpen", circuit.message.clone()));
         }
+        let held = Some(watched).filter(|watched| has_held(watched, all));
         let open = self.observed.beside.iter().find(|monitor| {
             let circuit = monitor
                 .status
                 .as_ref()
                 .and_then(|status| status.circuit.as_ref());
-            circuit.is_some_and(|circuit| circuit.open)
+            circuit.is_some_and(|circuit| circuit.open && closed(monitor, circuit, held).is_none())
         });
         match open {
             Some(monitor) => Err(Held::Person(
                 "CircuitOpen",
                 format!(
-                    "the circuit of the DriftMonitor {}, which watches the same deployment, is open: see its status.circuit",
+                    "the circuit of the DriftMonitor {}, which watches the same deployment, is open: its status.circuit says why, and how to close it",
                     monitor.name_any()
                 ),
             )),

@@ -5,10 +5,11 @@ use kube::ResourceExt;
 use windlass_api::agent::{Verdict, WindowVerdict};
 use windlass_api::{
     DriftMonitorStatus, ModelVersion, Outcome, Retraining, ReviewDecision, TrainingJob,
-    TrainingJobStatus, WindowStatus, condition, is_true,
+    TrainingJobStatus, Window, WindowStatus, condition, is_true,
 };
 
 use super::Reconcile;
+use super::drift::since_it_serves;
 use super::watched::Watched;
 use crate::driftmonitor::children;
 
@@ -64,11 +65,45 @@ impl Reconcile<'_> {
             }
             // What became of a version is told by what serves.
             (_, _, None) => None,
-            (Some(version), _, Some((watched, all))) => outcome(watched, all, version),
+            (Some(version), _, Some((watched, all))) => self.outcome(watched, all, entry, version),
             (None, _, Some(_)) if entry.model_version.is_some() => self.superseded(entry),
             (None, Some(_), Some(_)) => Some(Outcome::Unjudged),
             (None, None, Some(_)) => Some(Outcome::Deleted),
         };
+    }
+
+    /// What became of a version, once that is settled.
+    fn outcome(
+        &self,
+        watched: &Watched<'_>,
+        all: &[WindowStatus],
+        entry: &Retraining,
+        version: &ModelVersion,
+    ) -> Option<Outcome> {
+        let name = version.name_any();
+        if watched.is_quarantined(version) {
+            return Some(Outcome::RolledBack);
+        }
+        if name == watched.version.name_any() {
+            return holds(watched, all).then_some(Outcome::Held);
+        }
+        if version.spec.version < watched.version.spec.version {
+            let served = watched.tenures.iter();
+            let mut served = served.filter_map(|tenure| self.version(&tenure.version));
+            let next = served.find(|served| trained_for(served) == Some(name.as_str()));
+            let drifted_again = next.is_some_and(|next| {
+                self.is_own(entry) || drifted_at_once(watched, &name, next.spec.window.as_ref())
+            });
+            return Some(if drifted_again {
+                Outcome::DriftedAgain
+            } else {
+                Outcome::Superseded
+            });
+        }
+        refused(version).or_else(|| {
+            let is_judged = version.spec.validation.is_some() || verdict(version).is_some();
+            (!is_judged).then_some(Outcome::Unjudged)
+        })
     }
 
     /// Of a version that is not there: its record is gone, or is of a version from long before; or it is not seen yet.
@@ -111,27 +146,16 @@ impl Reconcile<'_> {
     }
 }
 
-/// What became of a version, once that is settled.
-fn outcome(watched: &Watched<'_>, all: &[WindowStatus], version: &ModelVersion) -> Option<Outcome> {
-    let name = version.name_any();
-    if watched.is_quarantined(version) {
-        return Some(Outcome::RolledBack);
-    }
-    if name == watched.version.name_any() {
-        return holds(watched, all).then_some(Outcome::Held);
-    }
-    if version.spec.version < watched.version.spec.version {
-        let is_for_it = trained_for(watched.version) == Some(name.as_str());
-        return Some(if is_for_it {
-            Outcome::DriftedAgain
-        } else {
-            Outcome::Superseded
-        });
-    }
-    refused(version).or_else(|| {
-        let is_judged = version.spec.validation.is_some() || verdict(version).is_some();
-        (!is_judged).then_some(Outcome::Unjudged)
-    })
+/// Whether a version drifted from its beginning: whoever was not there cannot know else that it never held. `window` is what
+/// the version after it was trained on, which begins with the first window that drifted.
+fn drifted_at_once(watched: &Watched<'_>, name: &str, window: Option<&Window>) -> bool {
+    let mut tenures = watched.tenures.iter().rev();
+    let tenure = tenures.find(|tenure| tenure.version == name);
+    let first = tenure.and_then(|tenure| watched.schedule.next(tenure.from));
+    let (Some(first), Some(window)) = (first, window) else {
+        return false;
+    };
+    window.start <= first
 }
 
 /// The version whose drift, or fall, a version was trained for, where a monitor asked for it.
@@ -150,6 +174,15 @@ pub(super) fn holds(watched: &Watched<'_>, all: &[WindowStatus]) -> bool {
         && newest.is_some_and(|window| {
             window.verdict == WindowVerdict::Healthy && window.end > watched.since
         })
+}
+
+/// Whether it has held since it serves, be it drifting by now.
+pub(super) fn has_held(watched: &Watched<'_>, all: &[WindowStatus]) -> bool {
+    let serving = watched.version.name_any();
+    let mut windows = since_it_serves(&serving, all);
+    !watched.bakes()
+        && windows
+            .any(|window| window.verdict == WindowVerdict::Healthy && window.end > watched.since)
 }
 
 /// As an annotation has it.

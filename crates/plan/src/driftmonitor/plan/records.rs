@@ -10,7 +10,7 @@ use windlass_api::{DriftMonitorStatus, WindowStatus, labels};
 
 use super::Reconcile;
 use super::drift::persists;
-use crate::driftmonitor::children;
+use crate::driftmonitor::{Observed, children};
 use crate::jobs::{self, JobState};
 use crate::{Note, Plan, pods};
 
@@ -65,9 +65,17 @@ impl Reconcile<'_> {
     /// who had.
     pub(super) fn is_unread(&self, job: &Job) -> bool {
         let newer = |other: &std::sync::Arc<Job>| window_end(other) > window_end(job);
+        let Observed {
+            reading_since,
+            read_until,
+            ..
+        } = *self.observed;
+        let between = |ended: Timestamp| {
+            ended < reading_since + READ && read_until.is_none_or(|until| until < ended + READ)
+        };
         self.pods_of(job).next().is_none()
             && jobs::state(job, self.pods_of(job), self.now) == JobState::Complete
-            && ended_at(job).is_some_and(|ended| ended < self.observed.reading_since + READ)
+            && ended_at(job).is_some_and(between)
             && !self.observed.jobs.iter().any(newer)
     }
 

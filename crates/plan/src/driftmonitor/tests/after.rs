@@ -1,11 +1,12 @@
 //! After a training: the reference follows a promotion, and trainings that come to nothing open the circuit.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 use windlass_api::Outcome;
 use windlass_api::condition::{DRIFTED, READY, RETRAINING, STALLED};
 
 use super::world::World;
-use crate::fixtures::at;
+use crate::fixtures::{at, object, said};
 
 #[test]
 fn after_a_promotion_the_reference_follows_and_only_its_own_windows_count() {
@@ -282,7 +283,9 @@ fn recreated(world: &mut World, name: &str) {
     let gone = world.sides.remove(0);
     let spec = serde_json::to_value(&gone.monitor.spec).expect("JSON");
     let mut made = World::of(&[(name, spec)]).sides.remove(0);
-    std::sync::Arc::make_mut(&mut made.monitor).metadata.uid = Some("another".to_owned());
+    let metadata = &mut std::sync::Arc::make_mut(&mut made.monitor).metadata;
+    metadata.uid = Some("another".to_owned());
+    metadata.creation_timestamp = Some(Time(at(world.now)));
     world.sides.insert(0, made);
 }
 
@@ -342,4 +345,121 @@ fn what_was_asked_for_an_older_version_opens_no_circuit_of_a_new_monitor() {
     world.windows(&["Healthy"; 4]);
     assert_eq!(world.status().circuit, None);
     assert_eq!(world.status().retrainings.len(), 3);
+}
+
+/// Who was not there cannot know that a version held, but where it drifted from its beginning.
+#[test]
+fn a_version_that_served_before_a_monitor_was_made_anew_drifted_again_only_where_it_did_from_its_beginning()
+ {
+    for (first, expected) in [
+        ("Healthy", Outcome::Superseded),
+        ("Drifted", Outcome::DriftedAgain),
+    ] {
+        for name in ["churn", "other"] {
+            let mut world = World::new(json!({"retrain": {"cooldown": "0s"}}));
+            world
+                .windows(&["Drifted", "Drifted"])
+                .trained(Some("Pass"), 0)
+                .settle();
+            world.serves(2).windows(&["NotEnoughData"]);
+            world.windows(&[first; 4]).windows(&["Drifted", "Drifted"]);
+            assert_eq!(world.made.len(), 2, "{}", world.said(RETRAINING));
+            let known = world.status().retrainings[0].outcome;
+            assert_eq!(known, (first == "Healthy").then_some(Outcome::Held));
+            world.trained(Some("Pass"), 0).settle();
+            world.serves(3).windows(&["NotEnoughData"]);
+            recreated(&mut world, name);
+            world.windows(&["NotEnoughData"]);
+            let status = world.status();
+            assert_eq!(
+                status.retrainings[0].outcome,
+                Some(expected),
+                "{first} {name}"
+            );
+            assert_eq!(status.retrainings[1].outcome, None, "it serves yet");
+        }
+    }
+}
+
+#[test]
+fn a_circuit_that_was_closed_stays_so_though_its_monitor_is_made_anew() {
+    // A training was asked for since, so that it must have been closed; or a person says so of the new one too.
+    for (name, asks) in [("churn", true), ("other", true), ("churn", false)] {
+        let mut world = World::new(json!({}));
+        for _ in 0..3 {
+            round(&mut world, "Fail");
+        }
+        assert!(world.status().circuit.is_some_and(|circuit| circuit.open));
+        let said = json!({"windlass.dev/close-circuit": "churn-v1-r3", "windlass.dev/by": "ann"});
+        world.annotate(said.clone()).settle();
+        if asks {
+            round(&mut world, "Fail");
+        }
+        world.notes.clear();
+        recreated(&mut world, name);
+        if !asks {
+            world.annotate(said);
+        }
+        world.settle();
+        assert!(
+            world.status().circuit.is_none_or(|circuit| !circuit.open),
+            "{name} {asks}"
+        );
+        let told = world
+            .notes
+            .iter()
+            .any(|note| note.starts_with("CircuitOpen"));
+        assert!(!told, "{name} {asks}: {:?}", world.notes);
+        // Three others open it again.
+        for _ in world.made.len()..6 {
+            assert!(world.status().circuit.is_none_or(|circuit| !circuit.open));
+            round(&mut world, "Fail");
+        }
+        let circuit = world.status().circuit.expect("a circuit");
+        assert!(circuit.open && circuit.training_job == "churn-v1-r6");
+    }
+}
+
+/// Two monitors; the circuit of the first is open, and it cannot look any more.
+fn with_one_that_cannot_look() -> World {
+    let mut world = World::of(&[("one", json!({})), ("two", json!({}))]);
+    for _ in 0..3 {
+        round(&mut world, "Fail");
+    }
+    assert!(world.status().circuit.is_some_and(|circuit| circuit.open));
+    let monitor = std::sync::Arc::make_mut(&mut world.sides[0].monitor);
+    monitor.spec.window = object(json!({"schedule": "0 0 30 2 *"}));
+    world.windows(&["Drifted"; 2]);
+    let said = said(&world.status_of(1).conditions, RETRAINING);
+    assert!(said.starts_with("False CircuitOpen"), "{said}");
+    world
+}
+
+#[test]
+fn an_open_circuit_whose_monitor_cannot_look_is_closed_by_a_person() {
+    let mut world = with_one_that_cannot_look();
+    world.annotate(json!({"windlass.dev/close-circuit": "churn-v1-r3", "windlass.dev/by": "ann"}));
+    world.settle();
+    assert!(!world.status().circuit.expect("one").open);
+    assert_eq!(world.made.len(), 4, "the other asks");
+
+    // Nor does it take a template.
+    let mut world = World::new(json!({}));
+    for _ in 0..3 {
+        round(&mut world, "Fail");
+    }
+    let monitor = std::sync::Arc::make_mut(&mut world.sides[0].monitor);
+    monitor.spec.retrain = None;
+    world.annotate(json!({"windlass.dev/close-circuit": "churn-v1-r3", "windlass.dev/by": "ann"}));
+    world.settle();
+    assert!(!world.status().circuit.expect("one").open);
+}
+
+#[test]
+fn an_open_circuit_whose_monitor_cannot_look_holds_up_no_other_once_a_newer_version_holds() {
+    let mut world = with_one_that_cannot_look();
+    world.serves(9).windows(&["NotEnoughData", "Healthy"]);
+    world.windows(&["Drifted", "Drifted"]);
+    assert!(world.status().circuit.expect("one").open, "it cannot look");
+    assert_eq!(world.made.len(), 4, "the other asks");
 }

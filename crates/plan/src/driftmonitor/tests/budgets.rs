@@ -133,8 +133,10 @@ fn a_training_that_is_resumed_or_lengthened_beyond_the_budget_is_told_of() {
         ("8.0 of 4", |spec| {
             spec.active_deadline_seconds = Some(14_340);
         }),
-        // Nothing bounds it.
-        ("17520.0 of 4", |spec| spec.active_deadline_seconds = None),
+        (
+            "since TrainingJob churn-v1-r1 has no deadline, so that nothing bounds it",
+            |spec| spec.active_deadline_seconds = None,
+        ),
     ];
     for (expected, change) in rows {
         let mut world = world("4", &json!({}));
@@ -163,4 +165,69 @@ fn a_training_that_is_resumed_or_lengthened_beyond_the_budget_is_told_of() {
     world.settle();
     let said = world.said(RETRAINING);
     assert!(said.contains("5.0 of 4 GPU-hours"), "{said}");
+}
+
+/// The budget of the monitor is another, or there is one now.
+fn budget(world: &mut World, budget: &Value) {
+    let monitor = std::sync::Arc::make_mut(&mut world.sides[0].monitor);
+    let generation = monitor.metadata.generation.unwrap_or(0);
+    monitor.metadata.generation = Some(generation + 1);
+    let retrain = monitor.spec.retrain.as_mut().expect("one");
+    retrain.budget = Some(object(budget.clone()));
+}
+
+fn told(world: &World) -> usize {
+    let notes = world.notes.iter();
+    notes
+        .filter(|note| note.starts_with("BudgetPassed"))
+        .count()
+}
+
+#[test]
+fn a_training_from_before_there_was_a_budget_takes_the_whole_of_it_and_not_a_year() {
+    let mut world = World::new(json!({"retrain": {"cooldown": "0s"}}));
+    world.windows(&["Drifted", "Drifted"]);
+    budget(&mut world, &json!({"gpuHours": "4", "per": "10h"}));
+    world.settle();
+    let entry = world.status().retrainings[0].clone();
+    assert_eq!(
+        entry.gpu_seconds,
+        4 * 3600 + 2 * 60,
+        "no other has a place beside it"
+    );
+    let said = world.said(RETRAINING);
+    assert!(said.contains("churn-v1-r1 has no deadline"), "{said}");
+    assert_eq!(told(&world), 1);
+    // What it has used is more by now.
+    let job = world.training("churn-v1-r1");
+    job.status = Some(object(json!({"gpuSeconds": 5 * 3600})));
+    world.settle();
+    assert_eq!(world.status().retrainings[0].gpu_seconds, 5 * 3600);
+    // And in the end it is what it used.
+    world.trained(Some("Fail"), 600).settle();
+    assert_eq!(world.status().retrainings[0].gpu_seconds, 600);
+    world.windows(&["Drifted", "Drifted"]);
+    assert_eq!(world.made.len(), 2, "{}", world.said(RETRAINING));
+}
+
+#[test]
+fn a_budget_that_is_cut_below_what_is_used_is_told_of_once() {
+    for is_stopped in [false, true] {
+        let mut world = world("8", &json!({}));
+        world.windows(&["Drifted", "Drifted"]);
+        assert_eq!(told(&world), 0);
+        if is_stopped {
+            world.claims.clear();
+        }
+        budget(&mut world, &json!({"gpuHours": "4", "per": "10h"}));
+        world.settle();
+        assert_eq!(told(&world), 1, "stopped: {is_stopped}");
+        world.claims = World::new(json!({})).claims;
+        world.windows(&["Drifted"; 4]);
+        assert_eq!(told(&world), 1, "stopped: {is_stopped}");
+        if !is_stopped {
+            let said = world.said(RETRAINING);
+            assert!(said.contains("8.0 of 4 GPU-hours"), "{said}");
+        }
+    }
 }

@@ -12,7 +12,8 @@ use crate::fixtures::at;
 fn a_monitor_in_numbers_is_its_newest_window_and_what_became_of_its_trainings() {
     let mut world = World::new(json!({"retrain": {"budget": {"gpuHours": "4", "per": "10h"}}}));
     let empty = figures(&world.observed(0), &world.status(), at(world.now));
-    assert_eq!((empty.window, empty.due), (None, None));
+    // It serves since ten minutes.
+    assert_eq!((empty.window, empty.due), (None, Some(at(-540 + 10))));
     assert_eq!(empty.budget, Some((0, 4 * 3600)));
     world
         .windows(&["Drifted", "Drifted"])
@@ -44,6 +45,51 @@ fn a_monitor_in_numbers_is_its_newest_window_and_what_became_of_its_trainings() 
     world.sides[0].pods.clear();
     let found = figures(&world.observed(0), &world.status(), at(world.now));
     assert!(found.window.is_some_and(|newest| newest.columns.is_none()));
+}
+
+/// When the next window is due, in seconds.
+fn due(world: &World) -> Option<i64> {
+    let due = figures(&world.observed(0), &world.status(), at(world.now)).due;
+    due.map(|due| due.duration_since(at(0)).as_secs())
+}
+
+/// What it found is lost with its node, and nobody waits for it.
+#[test]
+fn a_window_whose_report_went_with_its_pod_is_not_due_any_more() {
+    let mut world = World::new(json!({"window": {"every": "10m", "size": "10m"}}));
+    for _ in 0..2 {
+        world.now += 600;
+        world.settle().judge(0, "Healthy").settle();
+    }
+    assert_eq!(due(&world), Some(1800 + 10));
+    world.now += 600;
+    world.settle();
+    assert_eq!(due(&world), Some(1800 + 10), "it is being looked at");
+    world.judge(0, "Healthy").settle();
+    world.sides[0].pods.clear();
+    world.now += 61;
+    world.settle();
+    assert_eq!(world.known().len(), 1, "what is not written is lost");
+    assert_eq!(due(&world), Some(2400 + 10));
+}
+
+#[test]
+fn nothing_is_due_while_nothing_serves_and_then_it_is_from_there_on() {
+    let mut world = World::new(json!({}));
+    let made = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0));
+    let monitor = std::sync::Arc::make_mut(&mut world.sides[0].monitor);
+    monitor.metadata.creation_timestamp = Some(made);
+    assert_eq!(due(&world), Some(60 + 10));
+    world.deployment = Some(super::world::deployment(None, 0, &json!([])));
+    world.now = 90_000;
+    assert_eq!(due(&world), None);
+    world.serves(1).settle();
+    assert_eq!(due(&world), Some(90_060 + 10));
+    // What stands against it for a person to mend is no reason not to be told of.
+    world.claims.clear();
+    world.now += 600;
+    world.settle();
+    assert!(due(&world).is_some_and(|due| due < world.now));
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub struct World {
     pub now: i64,
     /// Since when the operator reads what Jobs found.
     pub reading_since: i64,
+    /// Until when the one before it did.
+    pub read_until: Option<i64>,
     /// Status patches.
     pub status_writes: usize,
     /// All writes.
@@ -115,6 +117,7 @@ impl World {
             claims: vec!["labels".to_owned(), "predictions".to_owned()],
             now: 10,
             reading_since: -600,
+            read_until: None,
             status_writes: 0,
             writes: 0,
             made: Vec::new(),
@@ -144,6 +147,7 @@ impl World {
             claims: Arc::new(self.claims.iter().cloned().collect()),
             agent_image: "agent:1".to_owned(),
             reading_since: at(self.reading_since),
+            read_until: self.read_until.map(at),
         }
     }
 
@@ -365,6 +369,7 @@ impl World {
                 ));
                 let job = self.training_job(&name).expect("it was just there");
                 let (monitor, cause) = (&job.labels()[labels::MONITOR], &job.annotations()[CAUSE]);
+                spec.window.clone_from(&job.spec.window);
                 spec.trained_by = Some(object(
                     json!({"name": name, "uid": "uid", "monitor": monitor, "cause": cause}),
                 ));

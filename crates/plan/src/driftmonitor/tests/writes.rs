@@ -158,6 +158,46 @@ fn a_window_that_went_with_its_pod_while_nobody_was_there_is_judged_again() {
     assert_eq!(world.sides[0].jobs, jobs);
 }
 
+/// The one before read all but what ended after it.
+#[test]
+fn of_windows_that_went_with_their_pods_those_are_judged_again_that_nobody_was_there_to_read() {
+    let mut world = World::new(json!({"window": {"every": "10m", "size": "10m"}}));
+    for _ in 0..3 {
+        world.now += 600;
+        world.settle().judge(0, "Healthy").settle();
+    }
+    let read_until = world.now + 120;
+    world.now += 600;
+    // It begins one yet, and stops before that has ended.
+    world.settle();
+    world.now += 60;
+    world.judge(0, "Drifted");
+    let begun = world.sides[0].jobs.clone();
+    world.sides[0].pods.clear();
+    world.now += 300;
+    world.reading_since = world.now;
+    for (until, again) in [(Some(read_until), 1), (Some(world.now), 0), (None, 3)] {
+        let mut world = World {
+            sides: world.sides.clone(),
+            deployment: world.deployment.clone(),
+            versions: world.versions.clone(),
+            claims: world.claims.clone(),
+            read_until: until,
+            training_jobs: Vec::new(),
+            made: Vec::new(),
+            notes: Vec::new(),
+            ..world
+        };
+        for _ in 0..4 {
+            world.settle().judge(0, "Healthy").settle();
+        }
+        assert_eq!(world.sides[0].jobs.len(), begun.len());
+        let is_new = |job: &&std::sync::Arc<k8s_openapi::api::batch::v1::Job>| !begun.contains(job);
+        let judged = world.sides[0].jobs.iter().filter(is_new).count();
+        assert_eq!(judged, again, "{until:?}");
+    }
+}
+
 #[test]
 fn an_evaluation_that_fails_without_a_report_says_what_its_job_does() {
     let mut world = World::new(json!({}));
