@@ -153,6 +153,19 @@ async fn what_is_found_does_not_hang_on_how_it_was_read() {
     assert_eq!(both.segments[0].rows, exact.segments[0].rows);
 }
 
+/// Half of a profile of many columns would be blanks.
+#[tokio::test]
+async fn a_profile_is_written_without_a_blank() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(
+        &folder.path().join("old.parquet"),
+        &made(2000, 1, 0.0, true),
+    );
+    profiled(folder.path(), "old.parquet", "old.json", &[]).await;
+    let written = std::fs::read_to_string(folder.path().join("old.json")).expect("a profile");
+    assert!(!written.contains(char::is_whitespace), "{written}");
+}
+
 #[tokio::test]
 async fn rows_of_users_who_are_always_the_same_are_worth_one_each() {
     let folder = tempfile::tempdir().expect("a folder");
