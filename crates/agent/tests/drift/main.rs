@@ -1,7 +1,9 @@
 //! `windlass-agent drift` on payload logs and data made here.
 
 mod bad_input;
+mod bucket;
 mod by_hand;
+mod limits;
 mod performance;
 mod rows_kept;
 
