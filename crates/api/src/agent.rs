@@ -746,4 +746,26 @@ pub enum Distribution {
         /// Rows of each category.
         counts: BTreeMap<String, u64>,
     },
+    /// Texts that are hardly ever the same.
+    Text {
+        /// Rows with one.
+        rows: u64,
+        /// Some of them, chosen by chance.
+        sample: Vec<TextRow>,
+    },
+    /// Vectors of one length.
+    Embedding {
+        /// How many numbers each has.
+        width: u64,
+        /// Sums over all of them by groups of units, as the agent's statistics write them.
+        sums: serde_json::Value,
+        /// The key and the unit of each of some vectors, chosen by chance.
+        keys: Vec<[u64; 2]>,
+        /// These vectors: numbers of 32 bits, the lowest byte first, in base64.
+        vectors: String,
+    },
 }
+
+/// The beginning of a text: the key that it was chosen by, its unit, and itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TextRow(pub u64, pub u64, pub String);

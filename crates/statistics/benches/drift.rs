@@ -191,6 +191,7 @@ fn vectors(report: &mut Report) {
             column: "vector".to_owned(),
             effect,
             threshold,
+            beside: None,
         };
         judge(&[asked], Rule::default())[0].has_drifted
     };

@@ -3,7 +3,7 @@
 //! ```text
 //!   sample (rows, weights) ──> classification, scores (cells), losses ──┐
 //!   normal ──> proportion (Wilson, Clopper-Pearson, Newcombe) ──────────┼──> metric ──> paired (against a champion, Holm)
-//!          ──> influence (what a row adds) ──looks (two over the rows)──┘
+//!          ──> influence (what a row adds) ──looks (two over the rows)──┘      related (rows of the same unit)
 //!                                              fairness (between groups)       gate (pass, fail, how much more is needed)
 //!          ──> bins, cells, ranks ──> drift (distances, columns, windows, quality), psi     histogram (latency quantiles)
 //! ```
@@ -33,6 +33,7 @@ pub mod proportion;
 pub mod psi;
 pub mod random;
 pub mod ranks;
+pub mod related;
 pub mod sample;
 pub mod scores;
 pub mod sequential;

@@ -165,6 +165,32 @@ impl Metric {
         }
     }
 
+    /// The least and the greatest value that it can have.
+    pub fn range(self) -> (f64, f64) {
+        match self {
+            Self::Accuracy
+            | Self::BalancedAccuracy
+            | Self::Precision
+            | Self::PrecisionMacro
+            | Self::Recall
+            | Self::RecallMacro
+            | Self::F1
+            | Self::F1Macro
+            | Self::F1Micro
+            | Self::RocAuc
+            | Self::PrAuc
+            | Self::ExpectedCalibrationError
+            | Self::Ndcg(_) => (0.0, 1.0),
+            Self::RSquared => (f64::NEG_INFINITY, 1.0),
+            Self::LogLoss
+            | Self::Brier
+            | Self::Rmse
+            | Self::Mae
+            | Self::Mape
+            | Self::Pinball(_) => (0.0, f64::INFINITY),
+        }
+    }
+
     /// What labels and answers it takes.
     pub fn accepts(self) -> Accepts {
         match self {

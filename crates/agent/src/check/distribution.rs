@@ -63,6 +63,7 @@ pub(super) async fn judge(
     let references: Vec<&ColumnProfile> = reference
         .columns
         .iter()
+        .filter(|column| is_counted(column))
         .filter(|column| {
             let mut rules = limits.iter().map(|(_, rule, _)| &rule.column);
             rules.any(|of| of.as_ref().is_none_or(|of| *of == column.name))
@@ -88,12 +89,21 @@ pub(super) async fn judge(
 fn compared<'a>(rule: &Rule, profile: &'a Profile) -> Vec<&'a ColumnProfile> {
     let columns = profile.columns.iter();
     columns
+        .filter(|profile| is_counted(profile))
         .filter(|profile| {
             rule.column
                 .as_ref()
                 .is_none_or(|column| *column == profile.name)
         })
         .collect()
+}
+
+/// Whether a column is of what has cells that rows can be counted in: texts and vectors have none.
+fn is_counted(profile: &ColumnProfile) -> bool {
+    match profile.distribution {
+        Distribution::Number { .. } | Distribution::Category { .. } => true,
+        Distribution::Text { .. } | Distribution::Embedding { .. } => false,
+    }
 }
 
 /// What was seen of each column, by its name.
@@ -129,7 +139,9 @@ impl<'a> Seen<'a> {
                 Distribution::Number { .. } => {
                     matches!(column.kind, Kind::Timestamp | Kind::Other) && !column.is_text()
                 }
-                Distribution::Category { .. } => column.kind == Kind::Other,
+                Distribution::Category { .. }
+                | Distribution::Text { .. }
+                | Distribution::Embedding { .. } => column.kind == Kind::Other,
             };
             if is_unlike {
                 unlike.insert(reference.name.as_str(), column.data_type.clone());
@@ -138,7 +150,9 @@ impl<'a> Seen<'a> {
             let place = selected.len();
             let values = match reference.distribution {
                 Distribution::Number { .. } => column.number(),
-                Distribution::Category { .. } => column.text(),
+                Distribution::Category { .. }
+                | Distribution::Text { .. }
+                | Distribution::Embedding { .. } => column.text(),
             };
             selected.push(values.alias(format!("v{place}")));
             selected.push(column.text().alias(format!("t{place}")));

@@ -42,6 +42,9 @@ impl<'a> Tally<'a> {
             Distribution::Category { .. } => Seen::Category {
                 levels: BTreeMap::new(),
             },
+            Distribution::Text { .. } | Distribution::Embedding { .. } => {
+                unreachable!("texts and vectors are left out before")
+            }
         };
         Self {
             reference,
@@ -83,8 +86,7 @@ impl<'a> Tally<'a> {
                     *levels.entry(name).or_default() += 1;
                 }
             }
-            (Seen::Number { .. }, Distribution::Category { .. })
-            | (Seen::Category { .. }, Distribution::Number { .. }) => {
+            (Seen::Number { .. } | Seen::Category { .. }, _) => {
                 unreachable!("a tally is made for its reference")
             }
         }
@@ -147,8 +149,7 @@ impl<'a> Tally<'a> {
                 };
                 (Psi::of_categories(&old, &new), moved_category(&old, &new))
             }
-            (Seen::Number { .. }, Distribution::Category { .. })
-            | (Seen::Category { .. }, Distribution::Number { .. }) => {
+            (Seen::Number { .. } | Seen::Category { .. }, _) => {
                 unreachable!("a tally is made for its reference")
             }
         }

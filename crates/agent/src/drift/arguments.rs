@@ -8,6 +8,7 @@ use windlass_statistics::metric::Metric;
 
 use super::compare::Limit;
 use super::findings::Quality;
+use super::results::Kind;
 use crate::arguments::{DataFormat, Pair, of_column, time};
 use crate::profile::PREDICTION;
 use crate::report::failure;
@@ -24,6 +25,15 @@ pub struct Arguments {
     /// A column that is compared; without any, all that can be.
     #[arg(long = "column", value_name = "COLUMN")]
     pub columns: Vec<String>,
+    /// What a column of texts is taken for, where its first rows say otherwise: `Text`, or `Category`.
+    #[arg(
+        long = "column-kind",
+        value_name = "COLUMN=KIND",
+        value_parser = of_column,
+        allow_hyphen_values = true,
+        conflicts_with = "reference"
+    )]
+    pub kinds: Vec<Pair>,
     /// A column that is not compared, such as one that is redacted.
     #[arg(long = "ignore", value_name = "COLUMN", allow_hyphen_values = true)]
     pub ignored: Vec<String>,
@@ -66,8 +76,8 @@ pub struct Arguments {
     /// By what distance one column is.
     #[arg(long = "column-method", value_name = "COLUMN=METHOD", value_parser = of_column, allow_hyphen_values = true)]
     pub column_methods: Vec<Pair>,
-    /// A column has drifted when the lower bound of its distance lies above this. Without it: 0.2 of PSI and of Wasserstein,
-    /// 0.1 of distances from 0 to 1.
+    /// A column has drifted when the lower bound of its distance lies above this. Without it: 0.1 of distances from 0 to 1, 0.2
+    /// of the others. With PSI, a number has also drifted when its mean moved by more deviations than this.
     #[arg(long)]
     pub threshold: Option<f64>,
     /// The threshold of one column.
@@ -132,14 +142,34 @@ pub struct Window {
     pub end: Timestamp,
 }
 
-const fn is_of_vectors(method: Method) -> bool {
-    matches!(method, Method::MeanEmbedding | Method::DomainClassifier)
+/// By what a column is measured that holds this, where somebody asked for a method: by the nearest that is of such columns.
+const fn applied(method: Method, kind: Kind) -> Method {
+    let is_of_tables = method.distance().is_some();
+    match (kind, method) {
+        (Kind::Number, Method::MeanEmbedding | Method::DomainClassifier) => {
+            Method::KolmogorovSmirnov
+        }
+        (Kind::Number, _) | (Kind::Embedding, Method::DomainClassifier) => method,
+        (Kind::Category, _) if is_of_tables => method,
+        (Kind::Category, _) => Method::TotalVariation,
+        (Kind::Text, _) => Method::DomainClassifier,
+        (Kind::Embedding, _) => Method::MeanEmbedding,
+    }
+}
+
+/// Whether a threshold of one method says of the other what it says of it: the largest difference of shares is one of numbers
+/// in their order, and one of names.
+const fn is_alike(asked: Method, applied: Method) -> bool {
+    matches!(
+        (asked, applied),
+        (Method::KolmogorovSmirnov, Method::TotalVariation)
+    )
 }
 
 /// A threshold where none is given.
 const fn usual(method: Method) -> f64 {
     match method {
-        Method::Psi | Method::Wasserstein | Method::MeanEmbedding => 0.2,
+        Method::Psi | Method::Wasserstein | Method::MeanShift | Method::MeanEmbedding => 0.2,
         Method::JensenShannon
         | Method::Hellinger
         | Method::ChiSquare
@@ -219,14 +249,6 @@ impl Arguments {
         if self.min_samples == 0 {
             return invalid("--min-samples is 1 at least".to_owned());
         }
-        let mut methods = [Some(self.method), self.prediction_method]
-            .into_iter()
-            .flatten();
-        if let Some(method) = methods.find(|method| is_of_vectors(*method)) {
-            return invalid(format!(
-                "--method {method} is of vectors and texts, which are not compared yet"
-            ));
-        }
         if self.labels.is_some() && (self.label.is_none() || self.metric.is_none()) {
             return invalid("--labels needs --label and --metric".to_owned());
         }
@@ -256,8 +278,8 @@ impl Arguments {
         }
     }
 
-    /// By what a column is judged. The arguments are valid.
-    pub fn limit(&self, column: &str) -> Limit {
+    /// By what a column is judged that holds this. The arguments are valid.
+    pub fn limit(&self, column: &str, kind: Kind) -> Limit {
         // Of several for one column the last holds.
         let of = |pairs: &'_ [Pair]| {
             let pair = pairs.iter().rfind(|pair| pair.name == column);
@@ -265,17 +287,19 @@ impl Arguments {
         };
         let own = of(&self.column_methods).and_then(|method| method.parse().ok());
         let is_prediction = column == PREDICTION;
-        let method = own
+        let asked: Method = own
             .or(self.prediction_method.filter(|_| is_prediction))
             .unwrap_or(self.method);
+        let method = applied(asked, kind);
+        let is_as_asked = method == asked || is_alike(asked, method);
         let own = of(&self.column_thresholds).and_then(|threshold| threshold.parse().ok());
-        let of_all = self.threshold.filter(|_| method == self.method);
-        let threshold = self
-            .prediction_threshold
-            .filter(|_| is_prediction)
-            .or(own)
-            .or(of_all)
-            .unwrap_or_else(|| usual(method));
+        let own = self.prediction_threshold.filter(|_| is_prediction).or(own);
+        // A monitor writes down what is usual too: of another method that says nothing.
+        let own = own.filter(|own: &f64| is_as_asked || own.to_bits() != usual(asked).to_bits());
+        let of_all = self
+            .threshold
+            .filter(|_| asked == self.method && is_as_asked);
+        let threshold = own.or(of_all).unwrap_or_else(|| usual(method));
         Limit { method, threshold }
     }
 
@@ -296,7 +320,7 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Drift {
+    struct Line {
         #[command(flatten)]
         arguments: Arguments,
     }
@@ -318,12 +342,69 @@ mod tests {
                 "a.csv",
                 "b.csv",
             ];
-            let arguments = Drift::try_parse_from(given).map(|drift| drift.arguments);
+            let arguments = Line::try_parse_from(given).map(|line| line.arguments);
             let arguments = arguments.unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!(arguments.validate().is_ok(), "{name}");
-            let Limit { method, threshold } = arguments.limit(name);
+            let Limit { method, threshold } = arguments.limit(name, Kind::Number);
             assert_eq!(format!("{method} {threshold}"), "Hellinger 0.5", "{name}");
             assert_eq!(arguments.ignored, [name]);
+        }
+    }
+
+    #[test]
+    fn a_column_is_measured_by_what_is_of_it_and_has_the_threshold_of_that() {
+        let of = |line: &[&str], column: &str, kind| {
+            let line = ["drift", "a", "b"].into_iter().chain(line.iter().copied());
+            let limit = Line::parse_from(line).arguments.limit(column, kind);
+            format!("{} {}", limit.method, limit.threshold)
+        };
+        let wasserstein = ["--method", "Wasserstein"];
+        let by_monitor = ["--method", "Wasserstein", "--threshold", "0.2"];
+        let overridden = [
+            "--column-method",
+            "c=Wasserstein",
+            "--column-threshold",
+            "c=0.2",
+        ];
+        let chosen = [
+            "--column-method",
+            "c=Wasserstein",
+            "--column-threshold",
+            "c=0.3",
+        ];
+        let kolmogorov = ["--method", "KolmogorovSmirnov", "--threshold", "0.15"];
+        let predictions = [
+            "--prediction-method",
+            "Wasserstein",
+            "--prediction-threshold",
+            "0.2",
+        ];
+        let classifier = ["--method", "DomainClassifier", "--threshold", "0.3"];
+        for (line, column, kind, expected) in [
+            (&[][..], "c", Kind::Number, "PSI 0.2"),
+            (&[], "c", Kind::Text, "DomainClassifier 0.1"),
+            (&[], "c", Kind::Embedding, "MeanEmbedding 0.2"),
+            (&wasserstein, "c", Kind::Number, "Wasserstein 0.2"),
+            (&wasserstein, "c", Kind::Category, "TotalVariation 0.1"),
+            (&by_monitor, "c", Kind::Number, "Wasserstein 0.2"),
+            (&by_monitor, "c", Kind::Category, "TotalVariation 0.1"),
+            (&overridden, "c", Kind::Category, "TotalVariation 0.1"),
+            (&overridden, "c", Kind::Number, "Wasserstein 0.2"),
+            (&chosen, "c", Kind::Category, "TotalVariation 0.3"),
+            (&kolmogorov, "c", Kind::Number, "KolmogorovSmirnov 0.15"),
+            (&kolmogorov, "c", Kind::Category, "TotalVariation 0.15"),
+            (
+                &predictions,
+                PREDICTION,
+                Kind::Category,
+                "TotalVariation 0.1",
+            ),
+            (&predictions, PREDICTION, Kind::Number, "Wasserstein 0.2"),
+            (&classifier, "c", Kind::Embedding, "DomainClassifier 0.3"),
+            (&classifier, "c", Kind::Text, "DomainClassifier 0.3"),
+            (&classifier, "c", Kind::Number, "KolmogorovSmirnov 0.1"),
+        ] {
+            assert_eq!(of(line, column, kind), expected, "{line:?} {kind:?}");
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Columns of a window against those of a reference: how far each is, and which have drifted.
 
+use windlass_statistics::drift::bounded::Bounded;
+use windlass_statistics::drift::classifier::{self, MIN_UNITS, Told};
 use windlass_statistics::drift::column::{Category, Measured, kept, of_category, of_number};
 use windlass_statistics::drift::decide::{Asked, Rule, judge};
+use windlass_statistics::drift::embedding::{self, Embeddings};
 use windlass_statistics::drift::method::Method;
-use windlass_statistics::drift::words;
+use windlass_statistics::drift::{Effect, text, words};
 
 use super::results::{Cell, ColumnResult, Kind};
 use super::sides::{Held, Side, SideColumn, pooled};
@@ -33,18 +36,34 @@ struct Compared {
     design_effects: [f64; 2],
 }
 
-/// Compares all columns that both have, each by its limit; ranked. One that is a number in one and a category in the other is
-/// left out: that is a finding.
+/// What was found of columns.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// Those that were compared, ranked.
+    pub columns: Vec<ColumnResult>,
+    /// Why others were not, in words.
+    pub left_out: Vec<String>,
+}
+
+/// Compares all columns that both have, each by its limit. One that is a number in one and a category in the other is left
+/// out: that is a finding.
 pub fn compare(
     reference: &Side,
     window: &Side,
-    limit: impl Fn(&str) -> Limit,
+    limit: impl Fn(&str, Kind) -> Limit,
     rule: Rule,
-) -> Vec<ColumnResult> {
+) -> Found {
     let mut compared = Vec::new();
+    let mut left_out = Vec::new();
     for old in &reference.columns {
-        if let Some(new) = window.column(&old.name) {
-            compared.extend(one(old, new, limit(&old.name)));
+        let Some(new) = window.column(&old.name) else {
+            continue;
+        };
+        if old.held.kind() == new.held.kind() {
+            match one(old, new, limit(&old.name, old.held.kind())) {
+                Ok(one) => compared.push(one),
+                Err(why) => left_out.push(format!("column '{}' is not compared: {why}", old.name)),
+            }
         }
     }
     let asked: Vec<Asked> = compared
@@ -58,7 +77,11 @@ pub fn compare(
         Some(ColumnResult {
             column: of.name,
             kind: of.kind,
-            method: of.measured.method,
+            method: if judged.is_beside {
+                Method::MeanShift
+            } else {
+                of.measured.method
+            },
             value: finite(judged.value),
             lower: finite(judged.lower),
             threshold: judged.threshold,
@@ -70,10 +93,17 @@ pub fn compare(
             cells: of.cells,
         })
     });
-    ranked.collect()
+    Found {
+        columns: ranked.collect(),
+        left_out,
+    }
 }
 
-fn one(old: &SideColumn, new: &SideColumn, limit: Limit) -> Option<Compared> {
+/// A column of both. It holds the same in either.
+///
+/// # Errors
+/// Why nothing can be said of it.
+fn one(old: &SideColumn, new: &SideColumn, limit: Limit) -> Result<Compared, String> {
     let design_effects = [old, new].map(|side| side.worth.shares.of_shares);
     let with = |kind, measured: Measured, moved, cells| Compared {
         name: old.name.clone(),
@@ -113,7 +143,7 @@ fn one(old: &SideColumn, new: &SideColumn, limit: Limit) -> Option<Compared> {
             };
             let moved = words::of_number(&said(*mean, nulls(old)), &said(*new_mean, nulls(new)));
             let cells = bins(edges, &measured);
-            Some(with(Kind::Number, measured, moved, cells))
+            Ok(with(Kind::Number, measured, moved, cells))
         }
         (Held::Category(levels), Held::Category(new_levels)) => {
             let mut new_levels = pooled(levels, new_levels);
@@ -135,10 +165,102 @@ fn one(old: &SideColumn, new: &SideColumn, limit: Limit) -> Option<Compared> {
             let moved = words::of_category(levels, &new_levels);
             let names: Vec<&str> = kept.into_iter().collect();
             let cells = of_levels(&names, &measured);
-            Some(with(Kind::Category, measured, moved, cells))
+            Ok(with(Kind::Category, measured, moved, cells))
         }
-        _ => None,
+        (Held::Text(sample), Held::Text(new_sample)) => {
+            let of = of_texts(sample, new_sample)?;
+            Ok(of.column(&old.name, Kind::Text, limit))
+        }
+        (
+            Held::Embedding { sums, sample },
+            Held::Embedding {
+                sums: new_sums,
+                sample: new_sample,
+            },
+        ) => {
+            let of = of_vectors([sums, new_sums], [sample, new_sample], limit.method)?;
+            Ok(of.column(&old.name, Kind::Embedding, limit))
+        }
+        _ => Err("it does not hold what it held".to_owned()),
     }
+}
+
+/// What was found of rows that are in no cells.
+struct OfRows {
+    method: Method,
+    effect: Effect,
+    moved: String,
+    design_effects: [f64; 2],
+}
+
+impl OfRows {
+    /// What a classifier told.
+    fn told(told: &Told, moved: String) -> Self {
+        Self {
+            method: Method::DomainClassifier,
+            effect: told.effect,
+            moved,
+            design_effects: [told.design_effect; 2],
+        }
+    }
+
+    fn column(self, name: &str, kind: Kind, limit: Limit) -> Compared {
+        Compared {
+            name: name.to_owned(),
+            kind,
+            measured: Measured {
+                method: self.method,
+                effect: self.effect,
+                shift: None,
+                mean_shift: None,
+                cells: Vec::new(),
+            },
+            threshold: limit.threshold,
+            moved: self.moved,
+            cells: Vec::new(),
+            design_effects: self.design_effects,
+        }
+    }
+}
+
+fn of_texts(old: &Bounded<String>, new: &Bounded<String>) -> Result<OfRows, String> {
+    let moved = text::compare(old, new).ok_or_else(|| too_few(old, new))?;
+    let said = format!("{}: {}", moved.told.words(), moved.words());
+    Ok(OfRows::told(&moved.told, said))
+}
+
+fn of_vectors(
+    [old, new]: [&Embeddings; 2],
+    [old_rows, new_rows]: [&Bounded<Vec<f32>>; 2],
+    method: Method,
+) -> Result<OfRows, String> {
+    if old.width() != new.width() {
+        let (new, old) = (new.width(), old.width());
+        return Err(format!("its vectors have {new} numbers, and had {old}"));
+    }
+    let by_mean = embedding::distance(old, new);
+    if method == Method::DomainClassifier {
+        let told = classifier::of_vectors(old_rows, new_rows);
+        let told = told.ok_or_else(|| too_few(old_rows, new_rows))?;
+        let said = by_mean.map_or_else(String::new, |moved| format!(": {}", moved.words()));
+        return Ok(OfRows::told(&told, format!("{}{said}", told.words())));
+    }
+    let moved = by_mean.ok_or(
+        "its vectors are all the same in the reference, or of too few units on either side",
+    )?;
+    Ok(OfRows {
+        method: Method::MeanEmbedding,
+        effect: moved.effect,
+        moved: moved.words(),
+        design_effects: moved.design_effects,
+    })
+}
+
+fn too_few<T>(old: &Bounded<T>, new: &Bounded<T>) -> String {
+    let (old, new) = (old.rows().len(), new.rows().len());
+    format!(
+        "{old} rows of the reference and {new} of the window are kept for a classifier, and it takes {MIN_UNITS} independent ones of either; fewer segments or columns leave room for more"
+    )
 }
 
 fn bins(edges: &[f64], measured: &Measured) -> Vec<Cell> {

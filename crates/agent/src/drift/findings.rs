@@ -8,6 +8,7 @@ use windlass_statistics::drift::words;
 use windlass_statistics::proportion::Proportion;
 
 use super::results::{Found, Results};
+use super::saying;
 use super::sides::{Held, Side, SideColumn, count, pooled};
 use crate::profile::{OTHER, PREDICTION};
 
@@ -251,10 +252,14 @@ impl<'a> Findings<'a> {
                     self.levels(check, levels, &window);
                 }
             }
-            _ => {
+            (Held::Text(_), Held::Text(_)) | (Held::Embedding { .. }, Held::Embedding { .. }) => {}
+            (before, now) => {
+                let kind = |held: &Held| saying::kind(held.kind());
                 let words = format!(
-                    "column '{}' is of numbers in one of both and of names in the other",
-                    old.name
+                    "column '{}' was a {} and is a {}",
+                    old.name,
+                    kind(before),
+                    kind(now)
                 );
                 self.say(true, words);
             }

@@ -103,7 +103,13 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         .findings
         .extend(findings::volume(&arguments.quality, &results, &history));
     if results.window.rows >= arguments.min_samples && !is_broken(&results) {
-        results.performance = performance::measure(&arguments, reading.as_ref(), &window).await?;
+        let measured = performance::measure(&arguments, reading.as_ref(), &window).await?;
+        if let Some(measured) = measured {
+            results.performance = Some(measured.whole);
+            for (segment, of) in results.segments.iter_mut().zip(measured.segments) {
+                verdict::settle_segment(&arguments, segment, of);
+            }
+        }
     }
     verdict::settle(&arguments, &mut results);
     info!(verdict = ?results.verdict, rows = results.window.rows, "{}", results.message);
@@ -155,7 +161,8 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
     } else {
         let reading = opened(arguments, reference).await?;
         check_roles(&reading, &roles, reference)?;
-        let asked = profile::asked(reading.schema(), &arguments.columns, &roles, reference)?;
+        let (named, kinds) = (&arguments.columns, &arguments.kinds);
+        let asked = profile::asked(&reading, named, kinds, &roles).await?;
         profile::made(&reading, asked, roles.clone(), arguments.segments.clone()).await?
     };
     let of_reference = named(reference);
@@ -307,8 +314,14 @@ fn together(
         findings.look(&reference, &window, there);
         findings.age(&window, end.unwrap_or_default());
     }
+    let limit = |column: &str, kind| arguments.limit(column, kind);
     let columns = if window.rows >= arguments.min_samples {
-        compare(&reference, &window, |column| arguments.limit(column), rule)
+        let found = compare(&reference, &window, limit, rule);
+        found
+            .left_out
+            .into_iter()
+            .for_each(|why| findings.say(false, why));
+        found.columns
     } else {
         Vec::new()
     };
@@ -323,7 +336,7 @@ fn together(
         let old = known.map(|of| Side::of_columns(of.rows, &of.columns));
         let columns = match &old {
             Some(old) if side.rows >= arguments.min_samples => {
-                compare(old, &side, |column| arguments.limit(column), rule)
+                compare(old, &side, limit, rule).columns
             }
             Some(_) | None => Vec::new(),
         };

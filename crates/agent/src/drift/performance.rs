@@ -1,22 +1,40 @@
-//! Performance of a window with labels that came later.
+//! Performance of a window with labels that came later: of all rows, and of those of each segment.
+//!
+//! ```text
+//!   labels: id ──> label ─────────────┐
+//!   payload log: id, answer, unit ────┴──joined──> Joined ──of all, of segments──> metric with interval
+//! ```
+//!
+//! A label counts once, however often a request's id is logged. Answers are numbers, or names of classes; then labels are
+//! names too.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::DataType;
 use windlass_api::agent::{FailureReason, FailureReport, Performance};
 use windlass_statistics::StatisticsError;
-use windlass_statistics::sample::Sample;
+use windlass_statistics::influence::Estimate;
+use windlass_statistics::metric::Metric;
+use windlass_statistics::related::{self, MIN_UNITS, OfUnits};
+use windlass_statistics::sample::{Accepts, Sample};
 
 use super::arguments::{Arguments, Window};
+use super::sides::count;
 use super::{REQUEST_ID, TIME};
 use crate::address::{Address, AddressError};
 use crate::data::{Dataset, Reasons, column};
 use crate::profile::PREDICTION;
 use crate::profile::reading::Reading;
+use crate::profile::units::hash;
 use crate::report::{OrFail, failure};
 
 /// With fewer labelled rows an interval by normal approximation says too much.
 const MIN_ROWS: u64 = 100;
+/// Of more classes than this, answers are texts rather than classes.
+const MOST_CLASSES: usize = 1000;
+/// Numbers that answers of several classes take.
+const MOST_NUMBERS: usize = 64 << 20;
 
 const REASONS: Reasons = Reasons {
     what: "the labels",
@@ -25,90 +43,353 @@ const REASONS: Reasons = Reasons {
     column: FailureReason::LabelsUnreadable,
 };
 
+/// The metric on labelled rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// Of all of them.
+    pub whole: Performance,
+    /// Of those of each segment, in their order.
+    pub segments: Vec<Performance>,
+}
+
+/// What is asked for.
+struct Asked<'a> {
+    arguments: &'a Arguments,
+    uri: &'a str,
+    label: &'a str,
+    metric: Metric,
+}
+
 /// The metric on the rows of the window whose label is known; absent when no labels are asked for. Without a reading there are no
 /// rows.
 ///
-/// While there is no label file, no label has come yet: 0 rows. Of several labels for one request the last holds.
+/// While there is no label file, no label has come yet: 0 rows. Of several labels for one request the last holds, and of
+/// several rows of one request the first.
 ///
 /// # Errors
-/// [`FailureReason::LabelsUnreadable`] with the file or column.
+/// [`FailureReason::LabelsUnreadable`] with the file or column; that a segment is no predicate.
 pub async fn measure(
     arguments: &Arguments,
     reading: Option<&Reading>,
     window: &Window,
-) -> Result<Option<Performance>, FailureReport> {
+) -> Result<Option<Measured>, FailureReport> {
     let (Some(uri), Some(label), Some(metric)) =
         (&arguments.labels, &arguments.label, arguments.metric)
     else {
         return Ok(None);
     };
-    let address = Address::parse(uri).or_fail(FailureReason::InvalidArguments)?;
-    let mut performance = Performance {
-        rows: 0,
-        metric: metric.to_string(),
-        value: None,
-        interval: None,
-        fallen: false,
+    let asked = Asked {
+        arguments,
+        uri,
+        label,
+        metric,
     };
-    if let Err(AddressError::NotFound { .. }) = address.files().await {
-        return Ok(Some(performance));
+    let address = Address::parse(uri).or_fail(FailureReason::InvalidArguments)?;
+    let is_none = matches!(address.files().await, Err(AddressError::NotFound { .. }));
+    let Some(reading) = reading.filter(|_| !is_none) else {
+        return Ok(Some(asked.nothing()));
+    };
+    let labels = Dataset::read(&address, arguments.labels_format, REASONS).await?;
+    let measured = if are_names(reading, metric) {
+        let joined = asked.joined(reading, window, labels_of(&labels, &asked, Dataset::texts)?);
+        asked.of_names(&joined.await?)?
+    } else {
+        let joined = asked.joined(
+            reading,
+            window,
+            labels_of(&labels, &asked, Dataset::numbers)?,
+        );
+        asked.of_numbers(&joined.await?)?
+    };
+    Ok(Some(measured))
+}
+
+/// Whether answers are names of classes.
+fn are_names(reading: &Reading, metric: Metric) -> bool {
+    let field = reading.schema().field_with_name(PREDICTION);
+    let is_text = field.is_ok_and(|field| {
+        matches!(
+            field.data_type(),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+        )
+    });
+    let is_of_classes = match metric.accepts() {
+        Accepts::Scores | Accepts::Probabilities => true,
+        Accepts::Numbers | Accepts::Relevances => false,
+    };
+    is_text && is_of_classes
+}
+
+/// Labels by the id of their request.
+fn labels_of<T>(
+    data: &Dataset,
+    asked: &Asked<'_>,
+    read: fn(&Dataset, &str) -> Result<Vec<Option<T>>, FailureReport>,
+) -> Result<HashMap<String, T>, FailureReport> {
+    if data.columns().is_empty() {
+        return Ok(HashMap::new());
     }
-    let known = labels(&address, arguments, label).await?;
-    let (mut labels, mut answers): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
-    if let Some(reading) = reading {
-        let within = Some((TIME, window.start, window.end));
-        let names = [REQUEST_ID, PREDICTION];
+    let ids = data.texts(&asked.arguments.join_on)?;
+    let values = read(data, asked.label)?;
+    let both = ids.into_iter().zip(values);
+    Ok(both.filter_map(|(id, value)| Some((id?, value?))).collect())
+}
+
+/// What an answer is read as.
+trait Answer: Sized + Clone {
+    /// All of a column.
+    fn all(values: &arrow::array::ArrayRef) -> Result<Vec<Option<Self>>, String>;
+}
+
+impl Answer for f64 {
+    fn all(values: &arrow::array::ArrayRef) -> Result<Vec<Option<Self>>, String> {
+        column::numbers(values)
+    }
+}
+
+impl Answer for String {
+    fn all(values: &arrow::array::ArrayRef) -> Result<Vec<Option<Self>>, String> {
+        column::texts(values)
+    }
+}
+
+/// Labelled rows.
+struct Joined<T> {
+    labels: Vec<T>,
+    answers: Vec<T>,
+    /// Their units, where one is named.
+    units: Option<Vec<u64>>,
+    /// Which rows are of each segment.
+    segments: Vec<Vec<usize>>,
+}
+
+impl<T: Clone> Joined<T> {
+    /// Those of some rows.
+    fn of(&self, rows: &[usize]) -> Self {
+        let only = |all: &[T]| rows.iter().map(|row| all[*row].clone()).collect();
+        let units = self.units.as_ref();
+        Self {
+            labels: only(&self.labels),
+            answers: only(&self.answers),
+            units: units.map(|units| rows.iter().map(|row| units[*row]).collect()),
+            segments: Vec::new(),
+        }
+    }
+}
+
+impl Asked<'_> {
+    fn nothing(&self) -> Measured {
+        let none = Performance {
+            rows: 0,
+            metric: self.metric.to_string(),
+            value: None,
+            interval: None,
+            fallen: false,
+        };
+        Measured {
+            segments: vec![none.clone(); self.arguments.segments.len()],
+            whole: none,
+        }
+    }
+
+    async fn joined<T: Answer>(
+        &self,
+        reading: &Reading,
+        window: &Window,
+        mut known: HashMap<String, T>,
+    ) -> Result<Joined<T>, FailureReport> {
+        let predicates = &self.arguments.segments;
+        let unit = self.arguments.unit.as_deref();
+        let mut names: Vec<&str> = vec![REQUEST_ID, PREDICTION];
+        let of_segments = reading.columns_of(predicates);
+        for name in unit
+            .into_iter()
+            .chain(of_segments.iter().map(String::as_str))
+        {
+            // The time is there anyway.
+            if !names.contains(&name) && name != TIME {
+                names.push(name);
+            }
+        }
+        let mut joined = Joined {
+            labels: Vec::new(),
+            answers: Vec::new(),
+            units: unit.map(|_| Vec::new()),
+            segments: vec![Vec::new(); predicates.len()],
+        };
+        let mut planned = Vec::new();
         let take = |batch: &RecordBatch| {
-            let ids = column::texts(batch.column(0))?;
-            let given = column::numbers(batch.column(1))?;
-            for (id, answer) in ids.into_iter().zip(given) {
-                let label = id.and_then(|id| known.get(&id));
-                if let (Some(label), Some(answer)) = (label, answer) {
-                    labels.push(*label);
-                    answers.push(answer);
+            if planned.len() < predicates.len() {
+                let plan = |text: &String| reading.predicate(&batch.schema(), text);
+                let all: Result<Vec<_>, FailureReport> = predicates.iter().map(plan).collect();
+                planned = all.map_err(|problem| problem.message)?;
+            }
+            let of = |name: &str| batch.column_by_name(name).expect("it was asked for");
+            let ids = column::texts(of(REQUEST_ID))?;
+            let given = T::all(of(PREDICTION))?;
+            let units = match unit {
+                Some(unit) => column::texts(of(unit))?,
+                None => Vec::new(),
+            };
+            let masks: Result<Vec<BooleanArray>, String> =
+                planned.iter().map(|of| mask(of.as_ref(), batch)).collect();
+            let masks = masks?;
+            for (row, (id, answer)) in ids.into_iter().zip(given).enumerate() {
+                let (Some(id), Some(answer)) = (id, answer) else {
+                    continue;
+                };
+                let Some(label) = known.remove(&id) else {
+                    continue;
+                };
+                let place = joined.labels.len();
+                joined.labels.push(label);
+                joined.answers.push(answer);
+                if let Some(all) = &mut joined.units {
+                    // Of no unit but its own.
+                    let unit = units.get(row).and_then(Option::as_deref);
+                    all.push(hash(unit.unwrap_or(&id)));
+                }
+                for (rows, mask) in joined.segments.iter_mut().zip(&masks) {
+                    if mask.is_valid(row) && mask.value(row) {
+                        rows.push(place);
+                    }
                 }
             }
             Ok(())
         };
+        let within = Some((TIME, window.start, window.end));
         reading.each(&names, within, take).await?;
+        Ok(joined)
     }
-    performance.rows = labels.len() as u64;
-    match metric.estimate(&Sample::new(&labels, &answers), arguments.confidence) {
-        Ok(estimate) => {
-            performance.value = Some(estimate.value);
-            performance.interval = estimate
-                .interval
-                .map(|interval| [interval.lower, interval.upper]);
-        }
-        Err(problem @ StatisticsError::Label { .. }) => {
+
+    fn of_numbers(&self, joined: &Joined<f64>) -> Result<Measured, FailureReport> {
+        self.each(joined, |joined| {
+            let sample = Sample::new(&joined.labels, &joined.answers);
+            self.performance(&sample, joined.units.as_deref())
+        })
+    }
+
+    /// Names of classes, as their places in the alphabet: the most probable class of an answer has the probability 1.
+    fn of_names(&self, joined: &Joined<String>) -> Result<Measured, FailureReport> {
+        let all = joined.labels.iter().chain(&joined.answers);
+        let names: BTreeMap<&str, usize> = all.map(|name| (name.as_str(), 0)).collect();
+        let classes: BTreeMap<String, usize> = names
+            .into_keys()
+            .enumerate()
+            .map(|(place, name)| (name.to_owned(), place))
+            .collect();
+        let width = classes.len().max(2);
+        let is_hit = joined
+            .labels
+            .iter()
+            .any(|label| joined.answers.contains(label));
+        let are_numbers = joined
+            .labels
+            .iter()
+            .all(|label| label.parse::<f64>().is_ok());
+        let (uri, label) = (self.uri, self.label);
+        if !joined.labels.is_empty() && !is_hit && are_numbers {
             let message = format!(
-                "the labels at {uri}: {metric} cannot be computed from column '{label}': {problem}"
+                "the labels at {uri}: column '{label}' has numbers, and the model answers with names of classes, such as '{}': write the names of the classes there",
+                joined.answers[0]
             );
             return Err(failure(FailureReason::LabelsUnreadable, message));
         }
-        Err(_) => {}
+        if width > MOST_CLASSES || width * joined.labels.len() > MOST_NUMBERS {
+            let message = format!(
+                "the labels at {uri}: there are {width} classes in column '{label}' and among the answers, on {} rows: so many cannot be judged",
+                joined.labels.len()
+            );
+            return Err(failure(FailureReason::LabelsUnreadable, message));
+        }
+        self.each(joined, |joined| {
+            let place = |name: &String| classes[name];
+            let mut answers = vec![0.0; joined.labels.len() * width];
+            for (answer, row) in joined.answers.iter().zip(answers.chunks_exact_mut(width)) {
+                row[place(answer)] = 1.0;
+            }
+            let labels: Vec<f64> = joined
+                .labels
+                .iter()
+                .map(|name| count(place(name) as u64))
+                .collect();
+            let sample = Sample::of_classes(&labels, &answers, width);
+            self.performance(&sample, joined.units.as_deref())
+        })
     }
-    let is_enough = performance.rows >= MIN_ROWS.min(arguments.min_samples);
-    performance.fallen = match (performance.interval, arguments.metric_min) {
-        (Some([_, upper]), Some(min)) => is_enough && upper < min,
-        _ => false,
-    };
-    Ok(Some(performance))
+
+    /// The same of all rows, and of those of each segment.
+    fn each<T: Clone>(
+        &self,
+        joined: &Joined<T>,
+        of: impl Fn(&Joined<T>) -> Result<Performance, FailureReport>,
+    ) -> Result<Measured, FailureReport> {
+        let parts = joined.segments.iter().map(|rows| of(&joined.of(rows)));
+        Ok(Measured {
+            segments: parts.collect::<Result<_, _>>()?,
+            whole: of(joined)?,
+        })
+    }
+
+    fn performance(
+        &self,
+        sample: &Sample<'_>,
+        units: Option<&[u64]>,
+    ) -> Result<Performance, FailureReport> {
+        let (arguments, metric) = (self.arguments, self.metric);
+        let independent = |estimate: Estimate| OfUnits {
+            estimate,
+            units: sample.rows(),
+            design_effect: 1.0,
+        };
+        let found = match units {
+            Some(units) => related::estimate(metric, sample, units, arguments.confidence),
+            None => metric
+                .estimate(sample, arguments.confidence)
+                .map(independent),
+        };
+        let mut performance = Performance {
+            rows: sample.rows() as u64,
+            metric: metric.to_string(),
+            value: None,
+            interval: None,
+            fallen: false,
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(problem @ (StatisticsError::Label { .. } | StatisticsError::Prediction { .. })) => {
+                let (uri, label) = (self.uri, self.label);
+                let message = format!(
+                    "the labels at {uri}: {metric} cannot be computed from column '{label}': {problem}"
+                );
+                return Err(failure(FailureReason::LabelsUnreadable, message));
+            }
+            Err(_) => return Ok(performance),
+        };
+        performance.value = Some(found.estimate.value);
+        let interval = found.estimate.interval;
+        performance.interval = interval.map(|interval| [interval.lower, interval.upper]);
+        let is_enough = count(performance.rows) / found.design_effect
+            >= count(MIN_ROWS.min(arguments.min_samples))
+            && (units.is_none() || found.units >= MIN_UNITS);
+        performance.fallen = match (performance.interval, arguments.metric_min) {
+            (Some([_, upper]), Some(min)) => is_enough && upper < min,
+            _ => false,
+        };
+        Ok(performance)
+    }
 }
 
-async fn labels(
-    address: &Address,
-    arguments: &Arguments,
-    label: &str,
-) -> Result<HashMap<String, f64>, FailureReport> {
-    let data = Dataset::read(address, arguments.labels_format, REASONS).await?;
-    if data.columns().is_empty() {
-        return Ok(HashMap::new());
-    }
-    let (ids, values) = (data.texts(&arguments.join_on)?, data.numbers(label)?);
-    Ok(ids
-        .into_iter()
-        .zip(values)
-        .filter_map(|(id, value)| Some((id?, value?)))
-        .collect())
+/// The rows for which a predicate is true.
+fn mask(
+    predicate: &dyn datafusion::physical_expr::PhysicalExpr,
+    batch: &RecordBatch,
+) -> Result<BooleanArray, String> {
+    let values = predicate
+        .evaluate(batch)
+        .and_then(|values| values.into_array(batch.num_rows()))
+        .map_err(|problem| problem.strip_backtrace())?;
+    // What is null whatever the row is true for none.
+    let none = || BooleanArray::from(vec![false; batch.num_rows()]);
+    Ok(values.as_boolean_opt().cloned().unwrap_or_else(none))
 }

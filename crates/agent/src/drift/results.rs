@@ -7,6 +7,8 @@ use windlass_api::agent::{ColumnDrift, DriftReport, Performance, WindowVerdict};
 use windlass_statistics::drift::method::Method;
 use windlass_statistics::drift::quality::Finding;
 
+use super::verdict::shortened;
+
 /// The version of this format.
 pub const FORMAT: u32 = 1;
 
@@ -224,13 +226,13 @@ impl Results {
 impl ColumnResult {
     fn short(&self) -> ColumnDrift {
         ColumnDrift {
-            column: self.column.clone(),
+            column: shortened(&self.column),
             method: self.method.name().to_owned(),
             value: self.value,
             lower: self.lower,
             threshold: self.threshold,
             drifted: self.drifted,
-            moved: self.moved.clone(),
+            moved: shortened(&self.moved),
         }
     }
 }

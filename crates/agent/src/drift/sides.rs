@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use windlass_api::agent::{ColumnProfile, Distribution, Profile, Scores};
+use windlass_statistics::drift::bounded::Bounded;
 use windlass_statistics::drift::column::{Category, Number, Worth, kept};
+use windlass_statistics::drift::embedding::Embeddings;
 use windlass_statistics::drift::units::DesignEffect;
 use windlass_statistics::mean::Mean;
 use windlass_statistics::psi::Categories;
@@ -56,6 +58,27 @@ pub enum Held {
     },
     /// Names, with rows without one.
     Category(Categories),
+    /// Some of its texts.
+    Text(Bounded<String>),
+    /// Vectors.
+    Embedding {
+        /// Sums over all of them.
+        sums: Box<Embeddings>,
+        /// Some of them.
+        sample: Bounded<Vec<f32>>,
+    },
+}
+
+impl Held {
+    /// What it is.
+    pub fn kind(&self) -> super::results::Kind {
+        match self {
+            Self::Number { .. } => super::results::Kind::Number,
+            Self::Category(_) => super::results::Kind::Category,
+            Self::Text(_) => super::results::Kind::Text,
+            Self::Embedding { .. } => super::results::Kind::Embedding,
+        }
+    }
 }
 
 impl Side {
@@ -112,6 +135,8 @@ impl Side {
             let (kind, mut starts) = match &column.held {
                 Held::Number { ranks, .. } => (Kind::Number, ranks.starts()),
                 Held::Category(_) => (Kind::Category, Vec::new()),
+                Held::Text(_) => (Kind::Text, Vec::new()),
+                Held::Embedding { sums, .. } => (Kind::Embedding(sums.width()), Vec::new()),
             };
             if let Some(scores) = scores.filter(|_| column.name == PREDICTION) {
                 starts.extend(&scores.edges);
@@ -159,6 +184,18 @@ impl SideColumn {
                 levels: counts.clone(),
                 nulls: profile.nulls,
             }),
+            Distribution::Text { sample, .. } => Held::Text(document::texts(sample)),
+            Distribution::Embedding {
+                width,
+                sums,
+                keys,
+                vectors,
+            } => {
+                let read = document::vectors(*width, sums, keys, vectors);
+                let (sums, sample) = read.expect("a profile is looked at when it is read");
+                let sums = Box::new(sums);
+                Held::Embedding { sums, sample }
+            }
         };
         Self {
             name: profile.name.clone(),
@@ -175,26 +212,26 @@ impl SideColumn {
         place: usize,
         units: Option<&UnitSample>,
     ) -> Self {
-        let (nulls, other_type, held) = match column {
-            Column::Number(numbers) => (
-                numbers.nulls,
-                numbers.other_type + numbers.infinite,
-                Held::Number {
-                    edges: Vec::new(),
-                    ranks: Box::new(numbers.ranks.clone()),
-                    mean: numbers.mean,
-                },
-            ),
-            Column::Category(names) => {
-                let levels = document::levels(names);
-                let nulls = names.nulls;
-                (nulls, 0, Held::Category(Categories { levels, nulls }))
-            }
+        let held = match column {
+            Column::Number(numbers) => Held::Number {
+                edges: Vec::new(),
+                ranks: Box::new(numbers.ranks.clone()),
+                mean: numbers.mean,
+            },
+            Column::Category(names) => Held::Category(Categories {
+                levels: document::levels(names),
+                nulls: names.nulls,
+            }),
+            Column::Text(texts) => Held::Text(texts.sample.clone()),
+            Column::Embedding(vectors) => Held::Embedding {
+                sums: Box::new(vectors.sums.clone()),
+                sample: vectors.sample.clone(),
+            },
         };
         let mut all = Self {
             name: reference.name.clone(),
-            nulls,
-            other_type,
+            nulls: column.nulls(),
+            other_type: column.other_type(),
             worth: Worth::INDEPENDENT,
             held,
         };
@@ -248,7 +285,8 @@ fn worth(units: &UnitSample, place: usize, reference: &SideColumn, window: &Side
             });
             Worth { shares, mean: 1.0 }
         }
-        (Held::Category(_), Held::Number { .. }) => Worth::INDEPENDENT,
+        // Of texts and vectors it is told by the rows that are compared.
+        (Held::Category(_) | Held::Text(_) | Held::Embedding { .. }, _) => Worth::INDEPENDENT,
     }
 }
 

@@ -3,7 +3,7 @@
 use windlass_api::agent::{Performance, WindowVerdict};
 
 use super::arguments::Arguments;
-use super::results::{ColumnResult, Results};
+use super::results::{ColumnResult, Results, Segment};
 use super::sides::{Side, count};
 use crate::profile::PREDICTION;
 
@@ -11,6 +11,8 @@ use crate::profile::PREDICTION;
 const LEAST_REFERENCE: u64 = 30;
 /// How many columns a message names.
 const NAMED: usize = 3;
+/// How many letters a message has of a name, or of a sentence with names in it.
+const LONGEST: usize = 160;
 
 /// Says what the window is, of all that was found of it.
 pub fn settle(arguments: &Arguments, results: &mut Results) {
@@ -47,7 +49,7 @@ fn of(arguments: &Arguments, results: &Results) -> (WindowVerdict, String) {
     }
     if results.columns.is_empty() {
         let message = format!(
-            "no column of the reference {} can be compared: times, bytes, lists and structures are not",
+            "no column of the reference {} can be compared: times, bytes, structures, and lists that are not of numbers are not, nor what has too few rows",
             results.reference.name
         );
         return (WindowVerdict::NotEnoughData, message);
@@ -75,19 +77,12 @@ fn of(arguments: &Arguments, results: &Results) -> (WindowVerdict, String) {
             moved(prediction)
         ));
     }
-    if let Some(Performance {
-        metric,
-        value: Some(value),
-        interval: Some([lower, upper]),
-        fallen: true,
-        rows,
-    }) = &results.performance
-    {
-        let min = arguments.metric_min.unwrap_or_default();
-        why.push(format!(
-            "{metric} is {value:.3} [{lower:.3}, {upper:.3}] on {rows} labelled rows, below {min}"
-        ));
-    }
+    why.extend(
+        results
+            .performance
+            .as_ref()
+            .and_then(|of| fallen(arguments, of)),
+    );
     if !why.is_empty() {
         return (WindowVerdict::Drifted, why.join("; "));
     }
@@ -102,6 +97,34 @@ fn of(arguments: &Arguments, results: &Results) -> (WindowVerdict, String) {
     }
     // Also with a column that drifted, where that are fewer than it takes: Drifting is of several windows.
     (WindowVerdict::Healthy, message)
+}
+
+/// That the performance has fallen, where it has.
+fn fallen(arguments: &Arguments, performance: &Performance) -> Option<String> {
+    let Performance {
+        metric,
+        value: Some(value),
+        interval: Some([lower, upper]),
+        fallen: true,
+        rows,
+    } = performance
+    else {
+        return None;
+    };
+    let min = arguments.metric_min.unwrap_or_default();
+    Some(format!(
+        "{metric} is {value:.3} [{lower:.3}, {upper:.3}] on {rows} labelled rows, below {min}"
+    ))
+}
+
+/// Adds to a segment what labels show of it. Where they show that the performance has fallen, it has drifted, whatever was to
+/// be compared.
+pub fn settle_segment(arguments: &Arguments, segment: &mut Segment, performance: Performance) {
+    if let Some(why) = fallen(arguments, &performance) {
+        segment.verdict = WindowVerdict::Drifted;
+        segment.message = format!("{why}; {}", segment.message);
+    }
+    segment.performance = Some(performance);
 }
 
 /// The verdict on a segment, and why.
@@ -150,7 +173,8 @@ fn drifted(columns: &[ColumnResult]) -> String {
     let mut message = format!("{} of {} columns have drifted", all.len(), columns.len());
     if !all.is_empty() {
         let names = all.iter().take(NAMED);
-        let names = names.map(|column| format!("{} ({})", column.column, moved(column)));
+        let names =
+            names.map(|column| format!("{} ({})", shortened(&column.column), moved(column)));
         message.push_str(": ");
         message.push_str(&names.collect::<Vec<String>>().join(", "));
     }
@@ -160,15 +184,26 @@ fn drifted(columns: &[ColumnResult]) -> String {
 fn moved(column: &ColumnResult) -> String {
     format!(
         "{}, {} {:.2}",
-        column.moved,
+        shortened(&column.moved),
         column.method.title(),
         column.value
     )
 }
 
+/// A name or a sentence, as much of it as a message has room for: of a longer one both ends, for either may tell it from others.
+pub fn shortened(text: &str) -> String {
+    if text.chars().count() <= LONGEST {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(LONGEST / 2).collect();
+    let end: Vec<char> = text.chars().rev().take(LONGEST / 2 - 1).collect();
+    format!("{start}…{}", end.into_iter().rev().collect::<String>())
+}
+
 /// The first of several, and how many more.
 fn listed(all: &[&str]) -> String {
-    let named = all[..all.len().min(NAMED)].join("; ");
+    let named = all.iter().take(NAMED).map(|words| shortened(words));
+    let named = named.collect::<Vec<String>>().join("; ");
     match all.len().saturating_sub(NAMED) {
         0 => named,
         more => format!("{named}; and {more} more"),

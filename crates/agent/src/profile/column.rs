@@ -8,6 +8,9 @@ use windlass_statistics::frequent::Frequent;
 use windlass_statistics::mean::Mean;
 use windlass_statistics::ranks::Ranks;
 
+use super::room::Room;
+use super::sampled::{Texts, Vectors, Which};
+
 /// How many cells a number is counted in: ranks are right to some 0.2%.
 const CELLS: usize = 1024;
 
@@ -18,9 +21,23 @@ pub enum Kind {
     Number,
     /// By name.
     Category,
+    /// As texts that are hardly ever the same.
+    Text,
+    /// As vectors of so many numbers.
+    Embedding(usize),
 }
 
-/// What a column of a type is counted as.
+impl Kind {
+    /// Whether rows of it are kept.
+    pub fn is_sampled(self) -> bool {
+        match self {
+            Self::Number | Self::Category => false,
+            Self::Text | Self::Embedding(_) => true,
+        }
+    }
+}
+
+/// What a column of a type is counted as, as far as the type tells: names may be texts, and lists vectors ([`super::look`]).
 ///
 /// # Errors
 /// Why it is not, for people.
@@ -34,7 +51,9 @@ pub fn kind_of(data_type: &DataType) -> Result<Kind, &'static str> {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
             Err("bytes are not compared")
         }
-        nested if nested.is_nested() => Err("lists and structures are not compared"),
+        nested if nested.is_nested() => {
+            Err("structures, and lists that are not of numbers with a point, are not compared")
+        }
         _ => Err("its type is not compared"),
     }
 }
@@ -46,6 +65,10 @@ pub enum Column {
     Number(Box<Numbers>),
     /// Of a category.
     Category(Box<Names>),
+    /// Of texts.
+    Text(Box<Texts>),
+    /// Of vectors.
+    Embedding(Box<Vectors>),
 }
 
 /// What was counted of a number.
@@ -74,10 +97,13 @@ pub struct Names {
 
 impl Column {
     /// Nothing counted.
-    pub fn new(kind: Kind) -> Self {
+    pub fn new(kind: Kind, room: Room) -> Self {
+        let most = room.sample(kind);
         match kind {
             Kind::Number => Self::Number(Box::new(Numbers::of(Ranks::new(CELLS)))),
             Kind::Category => Self::Category(Box::default()),
+            Kind::Text => Self::Text(Box::new(Texts::new(most))),
+            Kind::Embedding(width) => Self::Embedding(Box::new(Vectors::new(width, most))),
         }
     }
 
@@ -86,23 +112,28 @@ impl Column {
         Self::Number(Box::new(Numbers::of(Ranks::beside(starts, CELLS))))
     }
 
-    /// Counts values.
+    /// Counts values. Which rows they are of matters to those of which rows are kept.
     ///
     /// # Errors
     /// Why they cannot be what is counted, whichever they are.
-    pub fn add(&mut self, values: &ArrayRef) -> Result<(), String> {
+    pub fn add(&mut self, values: &ArrayRef, which: Which<'_>) -> Result<(), String> {
         match self {
             Self::Number(numbers) => numbers.add(values),
             Self::Category(names) => names.add(values),
+            Self::Text(texts) => texts.add(values, which),
+            Self::Embedding(vectors) => vectors.add(values, which),
         }
     }
 
     /// Counts rows without a value.
     pub fn add_nulls(&mut self, rows: usize) {
-        match self {
-            Self::Number(numbers) => numbers.nulls += rows as u64,
-            Self::Category(names) => names.nulls += rows as u64,
-        }
+        let nulls = match self {
+            Self::Number(numbers) => &mut numbers.nulls,
+            Self::Category(names) => &mut names.nulls,
+            Self::Text(texts) => &mut texts.nulls,
+            Self::Embedding(vectors) => &mut vectors.nulls,
+        };
+        *nulls += rows as u64;
     }
 
     /// Takes what others of its kind have counted, all at once.
@@ -111,7 +142,7 @@ impl Column {
             Self::Number(mine) => {
                 let numbers = others.filter_map(|other| match other {
                     Self::Number(numbers) => Some(numbers.as_ref()),
-                    Self::Category(_) => None,
+                    Self::Category(_) | Self::Text(_) | Self::Embedding(_) => None,
                 });
                 mine.merge(&numbers.collect::<Vec<_>>());
             }
@@ -120,6 +151,20 @@ impl Column {
                     if let Self::Category(names) = other {
                         mine.names.merge(&names.names);
                         mine.nulls += names.nulls;
+                    }
+                }
+            }
+            Self::Text(mine) => {
+                for other in others {
+                    if let Self::Text(texts) = other {
+                        mine.merge(texts);
+                    }
+                }
+            }
+            Self::Embedding(mine) => {
+                for other in others {
+                    if let Self::Embedding(vectors) = other {
+                        mine.merge(vectors);
                     }
                 }
             }
@@ -138,6 +183,18 @@ impl Column {
         match self {
             Self::Number(numbers) => numbers.nulls,
             Self::Category(names) => names.nulls,
+            Self::Text(texts) => texts.nulls,
+            Self::Embedding(vectors) => vectors.nulls,
+        }
+    }
+
+    /// Rows with what is not of its type, or infinite.
+    pub fn other_type(&self) -> u64 {
+        match self {
+            Self::Number(numbers) => numbers.other_type + numbers.infinite,
+            Self::Category(_) => 0,
+            Self::Text(texts) => texts.other_type,
+            Self::Embedding(vectors) => vectors.other_type,
         }
     }
 }
@@ -316,9 +373,9 @@ mod tests {
     use super::*;
 
     fn counted(kind: Kind, values: impl Array + 'static) -> Column {
-        let mut column = Column::new(kind);
+        let mut column = Column::new(kind, Room::of(&[], 0));
         column
-            .add(&(Arc::new(values) as ArrayRef))
+            .add(&(Arc::new(values) as ArrayRef), Which::default())
             .expect("counted");
         column
     }
@@ -326,7 +383,7 @@ mod tests {
     fn numbers(values: impl Array + 'static) -> Numbers {
         match counted(Kind::Number, values) {
             Column::Number(numbers) => *numbers,
-            Column::Category(_) => unreachable!("it is a number"),
+            other => unreachable!("it is a number: {other:?}"),
         }
     }
 
@@ -387,8 +444,8 @@ mod tests {
             &DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
         )
         .expect("keys");
-        let mut of_keys = Column::new(Kind::Category);
-        of_keys.add(&keys).expect("counted");
+        let mut of_keys = Column::new(Kind::Category, Room::of(&[], 0));
+        of_keys.add(&keys, Which::default()).expect("counted");
         for column in [counted(Kind::Category, texts), of_keys] {
             let Column::Category(names) = column else {
                 unreachable!("it is a category")

@@ -2,16 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize as _;
 use windlass_api::agent::{
-    ColumnProfile, Distribution, NumberCell, Profile, SegmentProfile, Worth,
+    ColumnProfile, Distribution, NumberCell, Profile, SegmentProfile, TextRow, Worth,
 };
+use windlass_statistics::drift::bounded::Bounded;
 use windlass_statistics::drift::column::{Category, Worth as Effects, kept};
+use windlass_statistics::drift::embedding::Embeddings;
 use windlass_statistics::drift::units::DesignEffect;
 use windlass_statistics::mean::Mean;
 use windlass_statistics::psi::Categories;
 use windlass_statistics::ranks::{Cell, Ranks};
 
 use super::column::{Column, Names, Numbers};
+use super::sampled::{Texts, Vectors};
 use super::sketch::{Asked, Roles, Sketch};
 use super::units::UnitSample;
 use super::{BINS, MOST_CATEGORIES, OTHER};
@@ -44,7 +50,8 @@ fn columns(asked: &[Asked], sketch: &Sketch) -> Vec<ColumnProfile> {
     numbered
         .map(|(place, (asked, column))| {
             let mut profile = of_column(&asked.name, column);
-            let units = sketch.units.as_ref();
+            // What rows of the others are worth is told by the rows that are kept of them.
+            let units = sketch.units.as_ref().filter(|_| !asked.kind.is_sampled());
             profile.worth = units.map(|units| written(worth(units, place, &profile.distribution)));
             profile
         })
@@ -53,35 +60,116 @@ fn columns(asked: &[Asked], sketch: &Sketch) -> Vec<ColumnProfile> {
 
 /// The profile of a column.
 pub fn of_column(name: &str, column: &Column) -> ColumnProfile {
-    let (nulls, distribution) = match column {
+    let distribution = match column {
         Column::Number(numbers) => of_numbers(numbers),
-        Column::Category(names) => of_names(names),
-    };
-    let other_type = match column {
-        Column::Number(numbers) => numbers.other_type + numbers.infinite,
-        Column::Category(_) => 0,
+        Column::Category(names) => Distribution::Category {
+            counts: levels(names),
+        },
+        Column::Text(texts) => of_texts(texts),
+        Column::Embedding(vectors) => of_vectors(vectors),
     };
     ColumnProfile {
         name: name.to_owned(),
-        nulls,
-        other_type,
+        nulls: column.nulls(),
+        other_type: column.other_type(),
         distribution,
         worth: None,
     }
 }
 
-fn of_numbers(numbers: &Numbers) -> (u64, Distribution) {
+fn of_numbers(numbers: &Numbers) -> Distribution {
     let ranks = numbers.ranks.shrunk(CELLS);
     let (edges, counts) = ranks.bins(BINS);
     let cell = |cell: Cell| NumberCell(cell.first, cell.last, cell.mean(), cell.rows);
-    let distribution = Distribution::Number {
+    Distribution::Number {
         edges,
         counts,
         mean: finite(numbers.mean.value().unwrap_or(0.0)),
         standard_deviation: finite(numbers.mean.standard_deviation()),
         cells: ranks.cells().map(cell).collect(),
+    }
+}
+
+fn of_texts(texts: &Texts) -> Distribution {
+    let row = |(key, row): (u64, &windlass_statistics::drift::bounded::Kept<String>)| {
+        TextRow(key, row.unit, row.what.clone())
     };
-    (numbers.nulls, distribution)
+    Distribution::Text {
+        rows: texts.rows,
+        sample: texts.sample.keyed().map(row).collect(),
+    }
+}
+
+fn of_vectors(vectors: &Vectors) -> Distribution {
+    let rows = vectors.sample.rows();
+    let bytes = rows.flat_map(|row| row.what.iter().flat_map(|number| number.to_le_bytes()));
+    let keyed = vectors.sample.keyed();
+    Distribution::Embedding {
+        width: vectors.sums.width() as u64,
+        sums: serde_json::to_value(&vectors.sums).expect("texts and whole numbers"),
+        keys: keyed.map(|(key, row)| [key, row.unit]).collect(),
+        vectors: STANDARD.encode(bytes.collect::<Vec<u8>>()),
+    }
+}
+
+/// Texts that were written, as they were kept.
+pub fn texts(sample: &[TextRow]) -> Bounded<String> {
+    let mut texts = Bounded::new(sample.len());
+    for TextRow(key, unit, text) in sample {
+        texts.add(*key, *unit, || text.clone());
+    }
+    texts
+}
+
+/// Vectors that were written: their sums, and those that were kept.
+///
+/// # Errors
+/// What is not as it is written.
+pub fn vectors(
+    width: u64,
+    sums: &serde_json::Value,
+    keys: &[[u64; 2]],
+    vectors: &str,
+) -> Result<(Embeddings, Bounded<Vec<f32>>), String> {
+    let sums = Embeddings::deserialize(sums).map_err(|problem| problem.to_string())?;
+    let bytes = STANDARD.decode(vectors);
+    let bytes = bytes.map_err(|problem| format!("its vectors are no base64: {problem}"))?;
+    let (numbers, rest) = bytes.as_chunks::<4>();
+    let all: Vec<f32> = numbers.iter().map(|of| f32::from_le_bytes(*of)).collect();
+    let wide = usize::try_from(width).unwrap_or(usize::MAX);
+    let is_whole = wide > 0 && rest.is_empty() && wide.checked_mul(keys.len()) == Some(all.len());
+    if sums.width() != wide || !is_whole {
+        return Err(format!(
+            "its {} vectors are not of {width} numbers each",
+            keys.len()
+        ));
+    }
+    let mut kept = Bounded::new(keys.len());
+    for ([key, unit], vector) in keys.iter().zip(all.chunks_exact(wide)) {
+        kept.add(*key, *unit, || vector.to_vec());
+    }
+    Ok((sums, kept))
+}
+
+/// Says what of a profile is not as it is written.
+///
+/// # Errors
+/// The column, and what is wrong with it.
+pub fn check(profile: &Profile) -> Result<(), String> {
+    let of_segments = profile.segments.iter().flat_map(|of| &of.columns);
+    for column in profile.columns.iter().chain(of_segments) {
+        if let Distribution::Embedding {
+            width,
+            sums,
+            keys,
+            vectors: of,
+        } = &column.distribution
+        {
+            let read = vectors(*width, sums, keys, of);
+            read.map_err(|problem| format!("column '{}': {problem}", column.name))?;
+        }
+    }
+    Ok(())
 }
 
 /// What JSON can hold: near the end of what numbers there are, what is computed of them may be none.
@@ -90,11 +178,6 @@ pub fn finite(number: f64) -> f64 {
         return 0.0;
     }
     number.clamp(f64::MIN, f64::MAX)
-}
-
-fn of_names(names: &Names) -> (u64, Distribution) {
-    let counts = levels(names);
-    (names.nulls, Distribution::Category { counts })
 }
 
 /// A category's levels: the most frequent by their names, the others under [`OTHER`].
@@ -133,6 +216,7 @@ pub fn worth(units: &UnitSample, column: usize, distribution: &Distribution) -> 
                 mean: 1.0,
             }
         }
+        Distribution::Text { .. } | Distribution::Embedding { .. } => Effects::INDEPENDENT,
     }
 }
 
@@ -217,15 +301,17 @@ mod tests {
 
     use super::*;
     use crate::profile::column::Kind;
+    use crate::profile::room::Room;
+    use crate::profile::sampled::{Which, key};
 
     #[test]
     fn a_profile_that_was_written_says_what_it_said() {
         let mut random = Random::new(4);
         let numbers: Vec<f64> = (0..40_000).map(|_| random.normal()).collect();
-        let mut column = Column::new(Kind::Number);
+        let mut column = Column::new(Kind::Number, Room::of(&[], 0));
         let values = std::sync::Arc::new(arrow::array::Float64Array::from(numbers));
         column
-            .add(&(values as arrow::array::ArrayRef))
+            .add(&(values as arrow::array::ArrayRef), Which::default())
             .expect("numbers");
         let profile = of_column("x", &column);
         let text = serde_json::to_string(&profile).expect("JSON");
@@ -247,5 +333,72 @@ mod tests {
         let of_bins = ranks(edges, counts, &[]);
         assert_eq!(of_bins.counts(edges), *counts);
         assert_eq!(of_bins.starts()[1..], edges[..]);
+    }
+
+    #[test]
+    fn rows_that_are_kept_are_read_as_they_were_to_the_last_bit() {
+        let mut random = Random::new(5);
+        let rows: Vec<Option<Vec<Option<f64>>>> = (0..200)
+            .map(|_| Some((0..3).map(|_| Some(random.normal())).collect()))
+            .collect();
+        let keys: Vec<u64> = (0..200).map(key).collect();
+        let which = Which {
+            keys: &keys,
+            units: &keys,
+        };
+        let lists =
+            arrow::array::ListArray::from_iter_primitive::<arrow::datatypes::Float64Type, _, _>(
+                rows,
+            );
+        let mut counted = Vectors::new(3, 50);
+        counted
+            .add(
+                &(std::sync::Arc::new(lists) as arrow::array::ArrayRef),
+                which,
+            )
+            .expect("lists");
+        let texts_of: Vec<String> = (0..200).map(|row| format!("\"{row}\" é\n")).collect();
+        let mut of_texts = Texts::new(50);
+        let texts_of = arrow::array::StringArray::from(texts_of);
+        of_texts
+            .add(
+                &(std::sync::Arc::new(texts_of) as arrow::array::ArrayRef),
+                which,
+            )
+            .expect("texts");
+        let again = |column: &Column| -> Distribution {
+            let profile = of_column("x", column);
+            let text = serde_json::to_string(&profile).expect("JSON");
+            let read: ColumnProfile = serde_json::from_str(&text).expect("as it was");
+            assert_eq!(read, profile);
+            read.distribution
+        };
+        let read = again(&Column::Embedding(Box::new(counted.clone())));
+        let Distribution::Embedding {
+            width,
+            sums,
+            keys,
+            vectors: of,
+        } = &read
+        else {
+            unreachable!("it is of vectors")
+        };
+        let (found, kept) = vectors(*width, sums, keys, of).expect("as it was");
+        let all = |sample: &Bounded<Vec<f32>>| -> Vec<(u64, Vec<f32>)> {
+            let rows = sample.keyed();
+            rows.map(|(key, row)| (key, row.what.clone())).collect()
+        };
+        assert_eq!(found, counted.sums);
+        assert_eq!(all(&kept), all(&counted.sample));
+        assert!(vectors(4, sums, keys, of).is_err());
+        assert!(vectors(*width, sums, &keys[1..], of).is_err());
+        let read = again(&Column::Text(Box::new(of_texts.clone())));
+        let Distribution::Text { rows, sample } = &read else {
+            unreachable!("it is of texts")
+        };
+        assert_eq!((*rows, sample.len()), (200, 50));
+        let kept: Vec<String> = texts(sample).rows().map(|row| row.what.clone()).collect();
+        let before = of_texts.sample.rows().map(|row| row.what.clone());
+        assert_eq!(kept, before.collect::<Vec<_>>());
     }
 }

@@ -7,7 +7,10 @@
 
 pub mod column;
 pub mod document;
+pub mod look;
 pub mod reading;
+pub mod room;
+pub mod sampled;
 pub mod sketch;
 pub mod units;
 
@@ -15,7 +18,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, StringArray};
-use arrow::datatypes::SchemaRef;
+use arrow::compute::concat;
+use arrow::datatypes::DataType;
 use bytes::Bytes;
 use tracing::info;
 use windlass_api::agent::{
@@ -24,11 +28,13 @@ use windlass_api::agent::{
 };
 use windlass_statistics::mean::Mean;
 
-use self::column::{Column, Kind, kind_of};
+use self::column::{Column, Kind};
 use self::reading::{Asking, Reading, Told};
+use self::room::Room;
+use self::sampled::Which;
 use self::sketch::{Asked, Roles};
 use crate::address::Address;
-use crate::arguments::DataFormat;
+use crate::arguments::{DataFormat, Pair};
 use crate::data::encode::{RawFeature, Values};
 use crate::data::{Reasons, file};
 use crate::progress::Progress;
@@ -76,6 +82,9 @@ pub struct Arguments {
     /// A column; without any and without a signature, all of them.
     #[arg(long = "column", value_name = "COLUMN")]
     pub columns: Vec<String>,
+    /// What a column of texts is taken for, where its first rows say otherwise: `Text`, or `Category`.
+    #[arg(long = "column-kind", value_name = "COLUMN=KIND")]
+    pub kinds: Vec<Pair>,
     /// The column whose rows of one value are not independent, such as `user_id`.
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
     pub unit: Option<String>,
@@ -105,6 +114,10 @@ pub async fn by_hand(arguments: &Arguments) -> Result<String, FailureReport> {
                 ..
             } => format!("number, mean {mean:.4}, standard deviation {standard_deviation:.4}"),
             Distribution::Category { counts } => format!("category, {} levels", counts.len()),
+            Distribution::Text { sample, .. } => format!("text, {} are kept", sample.len()),
+            Distribution::Embedding { width, keys, .. } => {
+                format!("embedding of {width} numbers, {} are kept", keys.len())
+            }
         };
         let name = &column.name;
         lines.push(format!("{name}: {said}, {} without a value", column.nulls));
@@ -136,7 +149,7 @@ async fn written(arguments: &Arguments) -> Result<(Tree, Profile), FailureReport
         Some(path) => of_signature(&signature(path).await?, &arguments.columns),
         None => arguments.columns.clone(),
     };
-    let asked = asked(reading.schema(), &columns, &roles, uri)?;
+    let asked = asked(&reading, &columns, &arguments.kinds, &roles).await?;
     let profile = made(&reading, asked, roles, arguments.segments.clone()).await?;
     let tree = write_json(&output, &profile).await?;
     Ok((tree, profile))
@@ -176,44 +189,102 @@ fn of_signature(signature: &Signature, more: &[String]) -> Vec<String> {
     names.chain(more.iter().cloned()).collect()
 }
 
-/// What columns are counted as, by their types: those that are named, or all that can be and say nothing else of rows.
+/// What columns are counted as, by their types and their first rows: those that are named, or all that can be and say nothing
+/// else of rows.
 ///
 /// # Errors
-/// [`FailureReason::ColumnNotFound`]; [`FailureReason::InvalidArguments`] for one that is named and cannot be counted.
-pub(crate) fn asked(
-    schema: &SchemaRef,
+/// [`FailureReason::ColumnNotFound`]; [`FailureReason::InvalidArguments`] for one that is named and cannot be counted, or is
+/// said to be what it cannot be; that the first rows cannot be read.
+pub(crate) async fn asked(
+    reading: &Reading,
     named: &[String],
+    kinds: &[Pair],
     roles: &Roles,
-    uri: &str,
 ) -> Result<Vec<Asked>, FailureReport> {
-    let asked = |name: &str, kind| Asked {
-        name: name.to_owned(),
-        kind,
-        starts: Vec::new(),
+    let (schema, uri) = (reading.schema(), reading.address().uri());
+    let no_column = |name: &str| crate::data::scan::no_column(schema, name, uri, REASONS);
+    let all = schema.fields().iter().map(|field| field.name());
+    let all = all.filter(|name| !roles.names().any(|role| role == *name));
+    let names: Vec<&String> = if named.is_empty() {
+        all.collect()
+    } else {
+        named.iter().collect()
     };
-    if named.is_empty() {
-        let mut all = Vec::new();
-        for field in schema.fields() {
-            let name = field.name();
-            match kind_of(field.data_type()) {
-                _ if roles.names().any(|role| role == name) => {}
-                Ok(kind) => all.push(asked(name, kind)),
-                Err(why) => info!(column = name, "is left out: {why}"),
+    let mut types = Vec::new();
+    for name in &names {
+        let field = schema.field_with_name(name).map_err(|_| no_column(name))?;
+        types.push(field.data_type());
+    }
+    for pair in kinds {
+        schema
+            .field_with_name(&pair.name)
+            .map_err(|_| no_column(&pair.name))?;
+    }
+    let both = names.iter().zip(&types);
+    let looked_at = both.filter(|(_, data_type)| look::is_needed(data_type));
+    let looked_at: Vec<&str> = looked_at.map(|(name, _)| name.as_str()).collect();
+    let first = first(reading, &looked_at).await?;
+    let mut asked = Vec::new();
+    for (name, data_type) in names.iter().zip(types) {
+        let said = kinds.iter().rfind(|pair| pair.name == **name);
+        let place = looked_at.iter().position(|looked_at| looked_at == name);
+        let values = place.and_then(|place| first.get(place));
+        let kind = match said {
+            Some(said) => said_kind(said, data_type),
+            None => look::kind(data_type, values),
+        };
+        match kind {
+            Ok(kind) => asked.push(Asked {
+                name: (*name).clone(),
+                kind,
+                starts: Vec::new(),
+            }),
+            Err(why) if named.is_empty() && said.is_none() => {
+                info!(column = name, "is left out: {why}");
+            }
+            Err(why) => {
+                let message = format!("the data at {uri}: column '{name}': {why}");
+                return Err(failure(FailureReason::InvalidArguments, message));
             }
         }
-        return Ok(all);
     }
-    let mut all = Vec::new();
-    for name in named {
-        let field = schema.field_with_name(name);
-        let field = field.map_err(|_| crate::data::scan::no_column(schema, name, uri, REASONS))?;
-        let kind = kind_of(field.data_type()).map_err(|why| {
-            let message = format!("the data at {uri}: column '{name}': {why}");
-            failure(FailureReason::InvalidArguments, message)
-        })?;
-        all.push(asked(name, kind));
+    Ok(asked)
+}
+
+/// What somebody says that a column is.
+fn said_kind(said: &Pair, data_type: &DataType) -> Result<Kind, String> {
+    let is_text = look::is_needed(data_type) && !data_type.is_nested();
+    match said.value.as_str() {
+        "Text" if is_text => Ok(Kind::Text),
+        "Category" if is_text => Ok(Kind::Category),
+        "Text" | "Category" => Err(format!(
+            "--column-kind {}={}: its type is {data_type}, and only texts are either",
+            said.name, said.value
+        )),
+        other => Err(format!(
+            "--column-kind {}={other}: accepted are Text and Category",
+            said.name
+        )),
     }
-    Ok(all)
+}
+
+/// The first rows of some columns, each by itself; nothing where there are no rows.
+async fn first(reading: &Reading, names: &[&str]) -> Result<Vec<ArrayRef>, FailureReport> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let batches = reading.first(names, look::ROWS).await?;
+    let column = |place: usize| {
+        let parts: Vec<&dyn arrow::array::Array> = batches
+            .iter()
+            .map(|batch| batch.column(place).as_ref())
+            .collect();
+        concat(&parts).or_fail(FailureReason::Internal)
+    };
+    if batches.is_empty() {
+        return Ok(Vec::new());
+    }
+    (0..names.len()).map(column).collect()
 }
 
 /// Reads a signature.
@@ -293,6 +364,7 @@ pub(crate) async fn read(uri: &str, expected: Option<&str>) -> Result<Profile, F
     }
     let profile: Profile =
         serde_json::from_slice(&content).map_err(|problem| unreadable(problem.to_string()))?;
+    document::check(&profile).map_err(unreadable)?;
     if profile.columns.is_empty() || profile.rows == 0 {
         return Err(unreadable("it has no columns or no rows".to_owned()));
     }
@@ -332,9 +404,9 @@ impl Profiles {
                     Arc::new(StringArray::from_iter(values.iter().map(Option::as_deref))),
                 ),
             };
-            let column = column.get_or_insert_with(|| Column::new(kind));
+            let column = column.get_or_insert_with(|| Column::new(kind, Room::of(&[], 0)));
             column
-                .add(&values)
+                .add(&values, Which::default())
                 .expect("numbers and texts can be counted");
         }
     }
@@ -342,7 +414,7 @@ impl Profiles {
     /// What was counted.
     pub fn profile(self) -> Profile {
         let columns = self.columns.into_iter().map(|(name, column)| {
-            let column = column.unwrap_or_else(|| Column::new(Kind::Number));
+            let column = column.unwrap_or_else(|| Column::new(Kind::Number, Room::of(&[], 0)));
             document::of_column(&name, &column)
         });
         Profile {
@@ -364,12 +436,12 @@ pub(crate) fn numbers(edges: Vec<f64>, counts: Vec<u64>, mean: &Mean) -> Distrib
     }
 }
 
-/// Writes a document as JSON; the tree that it makes.
+/// Writes a document as JSON, without a blank: a profile of a thousand columns is half as large so. The tree that it makes.
 pub async fn write_json(
     to: &Address,
     document: &impl serde::Serialize,
 ) -> Result<Tree, FailureReport> {
-    let content = serde_json::to_vec_pretty(document).or_fail(FailureReason::Internal)?;
+    let content = serde_json::to_vec(document).or_fail(FailureReason::Internal)?;
     let tree = tree::of_file(to, &content);
     to.write(Bytes::from(content))
         .await

@@ -9,21 +9,23 @@
 //! all of its rows. Other formats are read with DataFusion, one row after the other.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array as _, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use object_store::ObjectMeta;
+use object_store::{ObjectMeta, ObjectStoreExt as _};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use windlass_api::agent::FailureReport;
 
 use super::column::Column;
+use super::room::{LANES, Room, columns_at_once};
 use super::sketch::{Asked, Counter, Roles, Sketch};
 use crate::address::{Address, AddressError};
 use crate::arguments::DataFormat;
@@ -33,14 +35,16 @@ use crate::data::{Reasons, aligned, column, file, merged};
 use crate::evaluate::segments;
 use crate::report::{chain, failure};
 
-/// In how many parts rows are counted, whatever works at it.
-const LANES: usize = 8;
 /// How many bytes of columns are held of a row group at once.
 const SLICE_BYTES: i64 = 128 << 20;
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8192;
 /// How many files' ends are read at once.
 const OPENED_AT_ONCE: usize = 16;
+/// Bytes of files' ends that are kept: those of more files are read again when their rows are.
+const HELD_BYTES: usize = 64 << 20;
+/// How often rows are counted again because files went meanwhile.
+const TIMES: usize = 3;
 
 /// A data set whose files and columns are known.
 pub struct Reading {
@@ -49,6 +53,8 @@ pub struct Reading {
     rows: Rows,
     schema: SchemaRef,
     session: SessionContext,
+    /// How many bytes of columns are held of a row group at once.
+    slice_bytes: i64,
 }
 
 enum Rows {
@@ -56,9 +62,15 @@ enum Rows {
     Other(Scan),
 }
 
+#[derive(Clone)]
 struct ParquetFile {
     meta: ObjectMeta,
-    metadata: ArrowReaderMetadata,
+    /// Of each row group, its rows and its bytes.
+    groups: Vec<(u64, i64)>,
+    /// The place of its first row among those of all files.
+    first: u64,
+    /// What its end says, where there was room to keep it.
+    held: Option<ArrowReaderMetadata>,
 }
 
 /// What is read of it.
@@ -96,6 +108,7 @@ impl Reading {
                 schema: Arc::clone(scan.schema()),
                 session: scan.session().clone(),
                 rows: Rows::Other(scan),
+                slice_bytes: SLICE_BYTES,
             });
         }
         let files = address.files().await.map_err(|problem| {
@@ -106,23 +119,35 @@ impl Reading {
             failure(reason, format!("{}: {}", reasons.what, chain(&problem)))
         })?;
         let files = files.into_iter().filter(file::is_data).filter(is_wanted);
-        let opened: Vec<Option<ParquetFile>> = stream::iter(files)
-            .map(|meta| opened(address, reasons, meta))
-            .buffered(OPENED_AT_ONCE)
-            .try_collect()
-            .await?;
-        let files: Vec<ParquetFile> = opened.into_iter().flatten().collect();
-        let schemas: Vec<SchemaRef> = files
-            .iter()
-            .map(|file| Arc::clone(file.metadata.schema()))
-            .collect();
+        let opened = stream::iter(files).map(|meta| opened(address, reasons, meta));
+        let mut opened = opened.buffered(OPENED_AT_ONCE);
+        let (mut files, mut schemas): (Vec<ParquetFile>, Vec<SchemaRef>) = (Vec::new(), Vec::new());
+        let (mut first, mut room) = (0, HELD_BYTES);
+        while let Some(file) = opened.try_next().await? {
+            let Some((meta, metadata)) = file else {
+                continue;
+            };
+            // Most files have the columns of the one before.
+            if schemas.last() != Some(metadata.schema()) {
+                schemas.push(Arc::clone(metadata.schema()));
+            }
+            let file = ParquetFile::new(meta, metadata, first, &mut room);
+            first += file.rows();
+            files.push(file);
+        }
         Ok(Self {
             address: address.clone(),
             reasons,
             schema: merged(&schemas),
             rows: Rows::Parquet(Arc::new(files)),
             session: SessionContext::new_with_config(crate::data::config(1)),
+            slice_bytes: SLICE_BYTES,
         })
+    }
+
+    /// Where it lies.
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Its columns.
@@ -150,8 +175,45 @@ impl Reading {
     ) -> Result<Vec<Sketch>, FailureReport> {
         match &self.rows {
             Rows::Other(scan) => self.count_scan(scan, asking, told).await,
-            Rows::Parquet(files) => self.count_parquet(files, asking, told).await,
+            Rows::Parquet(files) => self.count_files(files, asking, told).await,
         }
+    }
+
+    /// What a predicate is, over these of its columns.
+    ///
+    /// # Errors
+    /// That it is no predicate, or names a column that is not there.
+    pub fn predicate(
+        &self,
+        schema: &SchemaRef,
+        text: &str,
+    ) -> Result<Arc<dyn PhysicalExpr>, FailureReport> {
+        segments::predicate(&self.session, schema, text)
+    }
+
+    /// The columns that predicates are of.
+    pub fn columns_of(&self, predicates: &[String]) -> Vec<String> {
+        let names = segments::columns_of(&self.session, &self.schema, predicates);
+        names.into_iter().collect()
+    }
+
+    /// Its first rows, so many about, of some columns.
+    ///
+    /// # Errors
+    /// As [`Reading::count`].
+    pub async fn first(
+        &self,
+        names: &[&str],
+        most: usize,
+    ) -> Result<Vec<RecordBatch>, FailureReport> {
+        let (mut first, mut rows) = (Vec::new(), 0);
+        let take = |batch: &RecordBatch| {
+            rows += batch.num_rows();
+            first.push(batch.slice(0, batch.num_rows().min(most)));
+            Ok(rows < most)
+        };
+        self.walk(names, None, take).await?;
+        Ok(first)
     }
 
     /// Hands over rows of some columns, batch by batch, in their order: those from one time up to another by a column with it.
@@ -165,6 +227,17 @@ impl Reading {
         within: Option<(&str, Timestamp, Timestamp)>,
         mut take: impl FnMut(&RecordBatch) -> Result<(), String>,
     ) -> Result<(), FailureReport> {
+        let take = |batch: &RecordBatch| take(batch).map(|()| true);
+        self.walk(names, within, take).await
+    }
+
+    /// The same, as long as more is wanted.
+    async fn walk(
+        &self,
+        names: &[&str],
+        within: Option<(&str, Timestamp, Timestamp)>,
+        mut take: impl FnMut(&RecordBatch) -> Result<bool, String>,
+    ) -> Result<(), FailureReport> {
         let time = within.map(|(time, _, _)| time);
         let fields = names.iter().copied().chain(time).map(|name| {
             let field = self.schema.field_with_name(name);
@@ -175,21 +248,27 @@ impl Reading {
         fields.dedup_by(|later, kept| later.name() == kept.name());
         let schema = Arc::new(Schema::new(fields));
         let span = Span::new(self, &schema, within)?;
-        let mut take = |batch: &RecordBatch| take(&span.of(batch, &schema)?);
+        let mut take = |batch: &RecordBatch| take(&span.of(batch, &schema, None)?.0);
         match &self.rows {
             Rows::Other(scan) => {
                 let mut batches = scan.batches();
                 while let Some(batch) = batches.try_next().await? {
-                    take(batch.batch()).map_err(|problem| scan.unreadable(&problem))?;
+                    if !take(batch.batch()).map_err(|problem| scan.unreadable(&problem))? {
+                        return Ok(());
+                    }
                 }
             }
             Rows::Parquet(files) => {
                 for file in files.iter() {
-                    let groups = (0..file.metadata.metadata().num_row_groups()).collect();
+                    let groups = (0..file.groups.len()).collect();
                     let place = (&self.address, self.reasons);
-                    let mut batches = batches(place, file, groups, &schema)?;
+                    let Some(mut batches) = batches(place, file, groups, &schema).await? else {
+                        continue;
+                    };
                     while let Some(batch) = next(place, file, &mut batches).await? {
-                        take(&batch).map_err(|problem| self.about(&problem))?;
+                        if !take(&batch).map_err(|problem| self.about(&problem))? {
+                            return Ok(());
+                        }
                     }
                 }
             }
@@ -209,23 +288,59 @@ impl Reading {
     ) -> Result<Vec<Sketch>, FailureReport> {
         let mut counting = Counting::new(self, &asking.columns, asking, Arc::clone(scan.schema()))?;
         let mut batches = scan.batches();
+        let mut first = 0;
         while let Some(batch) = batches.try_next().await? {
             told(batch.rows() as u64);
             counting
-                .add(batch.batch())
+                .add(batch.batch(), first)
                 .map_err(|problem| scan.unreadable(&problem))?;
+            first += batch.rows() as u64;
         }
         Ok(counting.sketches)
     }
 
-    async fn count_parquet(
+    /// Where a file goes between the columns that are counted first and those after, not all are of the same rows: then they
+    /// are counted again, without it.
+    async fn count_files(
         &self,
         files: &Arc<Vec<ParquetFile>>,
         asking: &Arc<Asking>,
         told: &Told,
     ) -> Result<Vec<Sketch>, FailureReport> {
+        let mut left = Arc::clone(files);
+        for _ in 0..TIMES {
+            if let Some(counted) = self.count_parquet(&left, asking, told).await? {
+                return Ok(counted);
+            }
+            left = Arc::new(self.still_there(&left).await);
+        }
+        let problem = format!(
+            "files are removed while they are read, {TIMES} times now: try it when that is done, or let what removes them begin with older ones"
+        );
+        Err(self.about(&problem))
+    }
+
+    async fn still_there(&self, files: &[ParquetFile]) -> Vec<ParquetFile> {
+        let store = self.address.store();
+        let there = stream::iter(files.iter().cloned()).map(|file| async move {
+            let found = store.head(&file.meta.location).await;
+            let is_gone = matches!(found, Err(object_store::Error::NotFound { .. }));
+            (!is_gone).then_some(file)
+        });
+        let there: Vec<Option<ParquetFile>> = there.buffered(OPENED_AT_ONCE).collect().await;
+        there.into_iter().flatten().collect()
+    }
+
+    /// Nothing, where not all columns are of the same rows.
+    async fn count_parquet(
+        &self,
+        files: &Arc<Vec<ParquetFile>>,
+        asking: &Arc<Asking>,
+        told: &Told,
+    ) -> Result<Option<Vec<Sketch>>, FailureReport> {
         let lanes = lanes(files);
-        let slices = slices(files, &asking.columns);
+        let slices = slices(files, asking, self.slice_bytes);
+        let told = &in_slices(told, slices.len());
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         let workers = workers.min(LANES);
         let tasks = slices.iter().flat_map(|columns| {
@@ -233,14 +348,13 @@ impl Reading {
             lanes.map(move |lane| (Arc::clone(columns), lane.clone()))
         });
         let tasks: Vec<(Arc<Vec<Asked>>, Lane)> = tasks.collect();
-        let is_first = |at: usize| at < lanes.len();
-        let counted = stream::iter(tasks.into_iter().enumerate()).map(|(at, (columns, lane))| {
+        let counted = stream::iter(tasks).map(|(columns, lane)| {
             let counting = Counting::new(self, &columns, asking, self.projected(&columns, asking));
             let task = Task {
                 address: self.address.clone(),
                 reasons: self.reasons,
                 files: Arc::clone(files),
-                told: is_first(at).then(|| Arc::clone(told)),
+                told: Arc::clone(told),
             };
             async move {
                 let work = task.run(lane, counting?);
@@ -268,6 +382,13 @@ impl Reading {
             match &mut all {
                 None => all = Some(slice),
                 Some(all) => {
+                    let of_slice = all.iter().zip(&slice);
+                    if of_slice
+                        .into_iter()
+                        .any(|(one, other)| one.rows != other.rows)
+                    {
+                        return Ok(None);
+                    }
                     for (whole, slice) in all.iter_mut().zip(slice) {
                         whole.columns.extend(slice.columns);
                         whole.append_units(slice.units);
@@ -275,7 +396,9 @@ impl Reading {
                 }
             }
         }
-        Ok(all.unwrap_or_else(|| together(&[], asking, Vec::new())))
+        Ok(Some(
+            all.unwrap_or_else(|| together(&[], asking, Vec::new())),
+        ))
     }
 
     /// The columns that are read for these: with the names as keys, and those that say something of rows.
@@ -287,12 +410,15 @@ impl Reading {
         let of_segments = segments::columns_of(&self.session, &self.schema, &asking.segments);
         wanted.extend(of_segments.iter().map(String::as_str));
         let fields = self.schema.fields().iter();
+        let texts = columns.iter().filter(|asked| asked.kind.is_sampled());
+        let texts: Vec<&str> = texts.map(|asked| asked.name.as_str()).collect();
         let fields = fields
             .filter(|field| wanted.contains(field.name().as_str()))
             .map(|field| {
                 let name = field.name().as_str();
                 let has_role = asking.roles.names().any(|role| role == name);
-                let is_name = counted.contains(name) && !has_role;
+                // Of texts that are hardly ever the same, keys save nothing.
+                let is_name = counted.contains(name) && !has_role && !texts.contains(&name);
                 Field::new(field.name(), as_keys(field.data_type(), is_name), true)
             });
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
@@ -309,17 +435,27 @@ fn as_keys(data_type: &DataType, is_counted: bool) -> DataType {
     }
 }
 
+/// What the end of a file says; nothing where it is gone.
+async fn end_of(
+    address: &Address,
+    reasons: Reasons,
+    meta: &ObjectMeta,
+) -> Result<Option<ArrowReaderMetadata>, FailureReport> {
+    let mut reader = Stored::new(address.store(), meta);
+    match ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new()).await {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(problem) if is_gone(&problem) => Ok(None),
+        Err(problem) => Err(unreadable(address, reasons, meta, &problem)),
+    }
+}
+
 async fn opened(
     address: &Address,
     reasons: Reasons,
     meta: ObjectMeta,
-) -> Result<Option<ParquetFile>, FailureReport> {
-    let mut reader = Stored::new(address.store(), &meta);
-    match ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new()).await {
-        Ok(metadata) => Ok(Some(ParquetFile { meta, metadata })),
-        Err(problem) if is_gone(&problem) => Ok(None),
-        Err(problem) => Err(unreadable(address, reasons, &meta, &problem)),
-    }
+) -> Result<Option<(ObjectMeta, ArrowReaderMetadata)>, FailureReport> {
+    let metadata = end_of(address, reasons, &meta).await?;
+    Ok(metadata.map(|metadata| (meta, metadata)))
 }
 
 /// Whether a file was removed since it was seen.
@@ -351,10 +487,45 @@ fn unreadable(
 }
 
 impl ParquetFile {
-    fn rows(&self) -> u64 {
-        let rows = self.metadata.metadata().file_metadata().num_rows();
-        u64::try_from(rows).unwrap_or(0)
+    /// A file whose first row has this place among all. What its end says is kept where there is room for it.
+    fn new(meta: ObjectMeta, metadata: ArrowReaderMetadata, first: u64, room: &mut usize) -> Self {
+        let of = metadata.metadata();
+        let groups = of.row_groups().iter().map(|group| {
+            let rows = u64::try_from(group.num_rows()).unwrap_or(0);
+            (rows, group.total_byte_size())
+        });
+        let groups = groups.collect();
+        let left = room.checked_sub(of.memory_size());
+        *room = left.unwrap_or(*room);
+        Self {
+            meta,
+            groups,
+            first,
+            held: left.map(|_| metadata),
+        }
     }
+
+    fn rows(&self) -> u64 {
+        self.groups.iter().map(|(rows, _)| rows).sum()
+    }
+
+    /// The place of the first row of some row groups, which follow each other.
+    fn first_of(&self, groups: &[usize]) -> u64 {
+        let before = groups.first().copied().unwrap_or(0);
+        let rows = self.groups.iter().take(before).map(|(rows, _)| rows);
+        self.first + rows.sum::<u64>()
+    }
+}
+
+/// Tells of rows as they are read, where they are read so many times, each time some of their columns: a row is read when its
+/// last columns are.
+fn in_slices(told: &Told, slices: usize) -> Told {
+    let (told, slices) = (Arc::clone(told), slices.max(1) as u64);
+    let seen = AtomicU64::new(0);
+    Arc::new(move |rows| {
+        let before = seen.fetch_add(rows, Ordering::Relaxed);
+        told((before + rows) / slices - before / slices);
+    })
 }
 
 /// Row groups of files, in their order.
@@ -363,8 +534,8 @@ type Lane = Vec<(usize, Vec<usize>)>;
 /// Row groups in as many parts of about equal rows.
 fn lanes(files: &[ParquetFile]) -> Vec<Lane> {
     let groups = files.iter().enumerate().flat_map(|(file, of)| {
-        let groups = of.metadata.metadata().row_groups().iter().enumerate();
-        groups.map(move |(group, of)| (file, group, u64::try_from(of.num_rows()).unwrap_or(0)))
+        let groups = of.groups.iter().enumerate();
+        groups.map(move |(group, (rows, _))| (file, group, *rows))
     });
     let groups: Vec<(usize, usize, u64)> = groups.collect();
     let total: u64 = groups.iter().map(|(_, _, rows)| rows).sum();
@@ -386,17 +557,17 @@ fn lanes(files: &[ParquetFile]) -> Vec<Lane> {
     lanes
 }
 
-/// Columns in as many parts that what is held of a row group at once is bounded.
-fn slices(files: &[ParquetFile], columns: &[Asked]) -> Vec<Arc<Vec<Asked>>> {
-    let largest = files.iter().flat_map(|file| {
-        let groups = file.metadata.metadata().row_groups().iter();
-        groups.map(parquet::file::metadata::RowGroupMetaData::total_byte_size)
-    });
-    let parts = largest.max().unwrap_or(0).max(0) / SLICE_BYTES + 1;
+/// Columns in as many parts that what is held of a row group at once is bounded, and what is counted of them.
+fn slices(files: &[ParquetFile], asking: &Asking, slice_bytes: i64) -> Vec<Arc<Vec<Asked>>> {
+    let columns = &asking.columns;
+    let groups = files.iter().flat_map(|file| &file.groups);
+    let largest = groups.map(|(_, bytes)| *bytes);
+    let parts = largest.max().unwrap_or(0).max(0) / slice_bytes + 1;
     let parts = usize::try_from(parts)
         .unwrap_or(1)
         .min(columns.len().max(1));
-    let each = columns.len().div_ceil(parts).max(1);
+    let each = columns.len().div_ceil(parts);
+    let each = each.min(columns_at_once(asking.segments.len())).max(1);
     let slices: Vec<_> = columns
         .chunks(each)
         .map(|slice| Arc::new(slice.to_vec()))
@@ -415,8 +586,9 @@ fn together(columns: &[Asked], asking: &Asking, parts: Vec<Vec<Sketch>>) -> Vec<
             to.push(sketch);
         }
     }
+    let room = Room::of(&asking.columns, asking.segments.len()).together();
     let merged = |parts: Vec<Sketch>| {
-        let mut all = Sketch::new(columns, &asking.roles);
+        let mut all = Sketch::new(columns, &asking.roles, room);
         all.merge(&parts);
         all
     };
@@ -453,15 +625,23 @@ impl Span {
         ))))
     }
 
-    fn of(&self, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, String> {
+    /// Where rows themselves are kept, with their places, of which this is the first.
+    fn of(
+        &self,
+        batch: &RecordBatch,
+        schema: &SchemaRef,
+        first: Option<u64>,
+    ) -> Result<(RecordBatch, Vec<u64>), String> {
         let problem = |problem: arrow::error::ArrowError| problem.to_string();
         let batch = if batch.schema_ref().fields() == schema.fields() {
             batch.clone()
         } else {
             aligned(batch, schema).map_err(problem)?
         };
+        let rows = batch.num_rows() as u64;
+        let places: Vec<u64> = first.map_or_else(Vec::new, |first| (first..first + rows).collect());
         let Some((place, start, end)) = self.0 else {
-            return Ok(batch);
+            return Ok((batch, places));
         };
         let times = column::times(batch.column(place))?;
         let is_within = |time: Option<i64>| time.is_some_and(|time| start <= time && time < end);
@@ -469,8 +649,16 @@ impl Span {
             .into_iter()
             .map(|time| Some(is_within(time)))
             .collect();
-        filter_record_batch(&batch, &mask).map_err(problem)
+        let batch = filter_record_batch(&batch, &mask).map_err(problem)?;
+        Ok((batch, kept(&places, &mask)))
     }
+}
+
+/// Those of the places that a mask keeps; there may be none.
+fn kept(places: &[u64], mask: &BooleanArray) -> Vec<u64> {
+    let both = places.iter().zip(mask.values());
+    both.filter_map(|(place, is_kept)| is_kept.then_some(*place))
+        .collect()
 }
 
 impl Counting {
@@ -490,10 +678,11 @@ impl Counting {
             id: None,
             ..asking.roles.clone()
         };
-        let mut sketches = vec![Sketch::new(columns, &asking.roles)];
+        let room = Room::of(&asking.columns, asking.segments.len());
+        let mut sketches = vec![Sketch::new(columns, &asking.roles, room)];
         sketches.resize(
             asking.segments.len() + 1,
-            Sketch::new(columns, &of_segments),
+            Sketch::new(columns, &of_segments, room),
         );
         let time = asking.roles.time.as_deref();
         let within = time.zip(asking.within);
@@ -507,14 +696,16 @@ impl Counting {
         })
     }
 
-    fn add(&mut self, batch: &RecordBatch) -> Result<(), String> {
+    /// Counts rows, of which the first has this place among all.
+    fn add(&mut self, batch: &RecordBatch, first: u64) -> Result<(), String> {
         let problem = |problem: arrow::error::ArrowError| problem.to_string();
-        let batch = self.span.of(batch, &self.schema)?;
+        let first = self.counter.is_sampled().then_some(first);
+        let (batch, places) = self.span.of(batch, &self.schema, first)?;
         if batch.num_rows() == 0 {
             return Ok(());
         }
         let (whole, of_segments) = self.sketches.split_at_mut(1);
-        self.counter.add(&mut whole[0], &batch)?;
+        self.counter.add(&mut whole[0], &batch, &places)?;
         for (predicate, sketch) in self.predicates.iter().zip(of_segments) {
             let values = predicate
                 .evaluate(&batch)
@@ -522,9 +713,14 @@ impl Counting {
                 .map_err(|problem| problem.strip_backtrace())?;
             // What is null whatever the row is true for none.
             if let Some(mask) = values.as_boolean_opt() {
-                let rows = filter_record_batch(&batch, mask).map_err(problem)?;
+                let mask = match mask.null_count() {
+                    0 => mask.clone(),
+                    _ => prep_null_mask_filter(mask),
+                };
+                let rows = filter_record_batch(&batch, &mask).map_err(problem)?;
                 if rows.num_rows() > 0 {
-                    self.counter.add(sketch, &rows)?;
+                    let places = kept(&places, &mask);
+                    self.counter.add(sketch, &rows, &places)?;
                 }
             }
         }
@@ -536,8 +732,7 @@ struct Task {
     address: Address,
     reasons: Reasons,
     files: Arc<Vec<ParquetFile>>,
-    /// Where rows are counted once only.
-    told: Option<Told>,
+    told: Told,
 }
 
 impl Task {
@@ -545,14 +740,16 @@ impl Task {
         let place = (&self.address, self.reasons);
         for (file, groups) in lane {
             let file = &self.files[file];
-            let mut batches = batches(place, file, groups, &counting.schema)?;
+            let mut first = file.first_of(&groups);
+            let Some(mut batches) = batches(place, file, groups, &counting.schema).await? else {
+                continue;
+            };
             while let Some(batch) = next(place, file, &mut batches).await? {
-                if let Some(told) = &self.told {
-                    told(batch.num_rows() as u64);
-                }
+                (self.told)(batch.num_rows() as u64);
                 counting
-                    .add(&batch)
+                    .add(&batch, first)
                     .map_err(|problem| about(place, &problem))?;
+                first += batch.num_rows() as u64;
             }
         }
         for sketch in &mut counting.sketches {
@@ -570,14 +767,21 @@ fn about((address, reasons): Place<'_>, problem: &str) -> FailureReport {
     failure(reasons.unreadable, message)
 }
 
-/// The batches of some row groups of a file, with the columns that a schema names.
-fn batches(
+/// The batches of some row groups of a file, with the columns that a schema names; nothing where the file is gone.
+async fn batches(
     (address, reasons): Place<'_>,
     file: &ParquetFile,
     groups: Vec<usize>,
     wanted: &SchemaRef,
-) -> Result<ParquetRecordBatchStream<Stored>, FailureReport> {
-    let metadata = keyed(&file.metadata, wanted);
+) -> Result<Option<ParquetRecordBatchStream<Stored>>, FailureReport> {
+    let metadata = match &file.held {
+        Some(held) => Some(held.clone()),
+        None => end_of(address, reasons, &file.meta).await?,
+    };
+    let Some(metadata) = metadata else {
+        return Ok(None);
+    };
+    let metadata = keyed(&metadata, wanted);
     let fields = metadata.schema().fields().iter().enumerate();
     let places = fields
         .filter(|(_, field)| wanted.index_of(field.name()).is_ok())
@@ -589,6 +793,7 @@ fn batches(
         .with_row_groups(groups)
         .with_batch_size(BATCH_ROWS)
         .build()
+        .map(Some)
         .map_err(|problem| unreadable(address, reasons, &file.meta, &problem))
 }
 
@@ -623,3 +828,6 @@ fn keyed(metadata: &ArrowReaderMetadata, wanted: &SchemaRef) -> ArrowReaderMetad
     // What cannot be read so is read as it is, and cast.
     again.unwrap_or_else(|_| metadata.clone())
 }
+
+#[cfg(test)]
+mod tests;

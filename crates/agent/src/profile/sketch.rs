@@ -7,6 +7,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::column::{Column, Kind};
+use super::room::Room;
+use super::sampled::{Which, key};
 use super::units::{UnitSample, hash};
 use crate::data::column;
 
@@ -60,10 +62,10 @@ pub struct Sketch {
 
 impl Sketch {
     /// Nothing counted.
-    pub fn new(asked: &[Asked], roles: &Roles) -> Self {
+    pub fn new(asked: &[Asked], roles: &Roles, room: Room) -> Self {
         let column = |asked: &Asked| {
             if asked.starts.is_empty() {
-                Column::new(asked.kind)
+                Column::new(asked.kind, room)
             } else {
                 Column::beside(asked.starts.clone())
             }
@@ -71,7 +73,10 @@ impl Sketch {
         Self {
             rows: 0,
             columns: asked.iter().map(column).collect(),
-            units: roles.unit.as_ref().map(|_| UnitSample::new(asked.len())),
+            units: roles
+                .unit
+                .as_ref()
+                .map(|_| UnitSample::new(asked.len(), room.unit_rows)),
             newest: None,
             ids: roles.id.as_ref().map(|_| Ids::default()),
         }
@@ -108,7 +113,7 @@ impl Sketch {
 pub struct Counter {
     /// Where each column is, if it is there.
     places: Vec<Option<usize>>,
-    is_name: Vec<bool>,
+    kinds: Vec<Kind>,
     names: Vec<String>,
     time: Option<usize>,
     unit: Option<usize>,
@@ -128,10 +133,7 @@ impl Counter {
         let role = |name: &Option<String>| name.as_deref().and_then(place);
         Self {
             places: asked.iter().map(|asked| place(&asked.name)).collect(),
-            is_name: asked
-                .iter()
-                .map(|asked| asked.kind == Kind::Category)
-                .collect(),
+            kinds: asked.iter().map(|asked| asked.kind).collect(),
             names: asked.iter().map(|asked| asked.name.clone()).collect(),
             time: role(&roles.time),
             unit: role(&roles.unit),
@@ -139,17 +141,36 @@ impl Counter {
         }
     }
 
-    /// Takes rows.
+    /// Whether rows themselves are kept.
+    pub fn is_sampled(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.is_sampled())
+    }
+
+    /// Takes rows; where rows themselves are kept, with the place of each among all rows of the data set.
     ///
     /// # Errors
     /// The column whose values cannot be counted, and why.
-    pub fn add(&self, sketch: &mut Sketch, batch: &RecordBatch) -> Result<(), String> {
+    pub fn add(
+        &self,
+        sketch: &mut Sketch,
+        batch: &RecordBatch,
+        places: &[u64],
+    ) -> Result<(), String> {
         let rows = batch.num_rows();
         sketch.rows += rows as u64;
+        let keys: Vec<u64> = places.iter().map(|place| key(*place)).collect();
+        let units = match self.unit.filter(|_| !keys.is_empty()) {
+            Some(unit) => Some(units_or(batch.column(unit), &keys)?),
+            None => None,
+        };
+        let which = Which {
+            keys: &keys,
+            units: units.as_deref().unwrap_or(&keys),
+        };
         for (at, (column, place)) in sketch.columns.iter_mut().zip(&self.places).enumerate() {
             match place {
                 Some(place) => column
-                    .add(batch.column(*place))
+                    .add(batch.column(*place), which)
                     .map_err(|problem| format!("column '{}': {problem}", self.names[at]))?,
                 None => column.add_nulls(rows),
             }
@@ -158,8 +179,12 @@ impl Counter {
             let columns: Vec<(Option<&ArrayRef>, bool)> = self
                 .places
                 .iter()
-                .zip(&self.is_name)
-                .map(|(place, is_name)| (place.map(|place| batch.column(place)), *is_name))
+                .zip(&self.kinds)
+                .map(|(place, kind)| {
+                    let place = place.filter(|_| !kind.is_sampled());
+                    let values = place.map(|place| batch.column(place));
+                    (values, *kind == Kind::Category)
+                })
                 .collect();
             units.add(batch.column(place), &columns)?;
         }
@@ -172,6 +197,13 @@ impl Counter {
         }
         Ok(())
     }
+}
+
+/// The hashes of units; where there is none, the row's key: it is of no unit but its own.
+fn units_or(units: &ArrayRef, keys: &[u64]) -> Result<Vec<u64>, String> {
+    let texts = cast(units, &DataType::Utf8).map_err(|problem| problem.to_string())?;
+    let texts = texts.as_string::<i32>().iter().zip(keys);
+    Ok(texts.map(|(text, key)| text.map_or(*key, hash)).collect())
 }
 
 /// How often ids are there: of a sample of them by their hash, each with all of its rows.
@@ -283,15 +315,15 @@ mod tests {
     fn parts_make_what_the_whole_does() {
         let (asked, roles) = asked();
         let counted = |firsts: &[u32]| {
-            let mut sketch = Sketch::new(&asked, &roles);
+            let mut sketch = Sketch::new(&asked, &roles, Room::of(&asked, 0));
             for first in firsts {
                 let batch = batch(*first);
                 let counter = Counter::new(&asked, &roles, &batch.schema());
-                counter.add(&mut sketch, &batch).expect("counted");
+                counter.add(&mut sketch, &batch, &[]).expect("counted");
             }
             sketch
         };
-        let mut parts = Sketch::new(&asked, &roles);
+        let mut parts = Sketch::new(&asked, &roles, Room::of(&asked, 0).together());
         parts.merge(&[counted(&[0]), counted(&[10])]);
         let whole = counted(&[0, 10]);
         for sketch in [&parts, &whole] {

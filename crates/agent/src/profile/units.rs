@@ -10,13 +10,11 @@ use twox_hash::XxHash3_64;
 use windlass_statistics::drift::column::Worth;
 use windlass_statistics::drift::units::{DesignEffect, UnitMeans, Units};
 
-/// How many values of a sample are kept, over all columns; and how many rows at least.
-const MOST_VALUES: usize = 2_000_000;
-const LEAST_ROWS: usize = 4000;
-
 /// A sample of units with all of their rows.
 #[derive(Clone, Debug)]
 pub struct UnitSample {
+    /// How many rows are kept ([`super::room`]).
+    room: usize,
     /// Hashes up to this are kept: half as many each time there are too many rows.
     most: u64,
     /// Rows that have a unit, in the sample or not.
@@ -45,9 +43,10 @@ pub fn hash(name: &str) -> u64 {
 }
 
 impl UnitSample {
-    /// Of so many columns.
-    pub fn new(columns: usize) -> Self {
+    /// Of so many columns, and so many rows at most.
+    pub fn new(columns: usize, room: usize) -> Self {
         Self {
+            room,
             most: u64::MAX,
             rows: 0,
             units: Vec::new(),
@@ -107,8 +106,7 @@ impl UnitSample {
     }
 
     fn shrink(&mut self) {
-        let limit = (MOST_VALUES / self.columns.len().max(1)).max(LEAST_ROWS);
-        while self.units.len() > limit && self.most > 0 {
+        while self.units.len() > self.room && self.most > 0 {
             self.most /= 2;
             self.drop_beyond();
         }
@@ -277,7 +275,7 @@ mod tests {
         let mut all: Option<UnitSample> = None;
         for (from, to) in parts {
             let (unit, number, name) = users(*from, *to);
-            let mut one = UnitSample::new(2);
+            let mut one = UnitSample::new(2, 1_000_000);
             one.add(&unit, &[(Some(&number), false), (Some(&name), true)])
                 .expect("texts");
             match &mut all {
@@ -326,7 +324,7 @@ mod tests {
     /// Three devices of 800,000 rows: the sample has none of them, or one.
     #[test]
     fn of_units_that_are_too_large_to_be_kept_nothing_is_known() {
-        let mut sample = UnitSample::new(2);
+        let mut sample = UnitSample::new(2, 1_000_000);
         for device in 0..3 {
             let rows = 800_000;
             let unit: ArrayRef = Arc::new(StringArray::from(vec![["a", "b", "c"][device]; rows]));
@@ -343,7 +341,7 @@ mod tests {
     fn rows_without_a_unit_are_left_out() {
         let unit: ArrayRef = Arc::new(StringArray::from(vec![None, Some("a"), None]));
         let number: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0]));
-        let mut sample = UnitSample::new(1);
+        let mut sample = UnitSample::new(1, 100);
         sample.add(&unit, &[(Some(&number), false)]).expect("texts");
         assert_eq!(sample.units.len(), 1);
     }

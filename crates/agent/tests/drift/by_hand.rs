@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
+use arrow::datatypes::Float64Type;
 use clap::Parser;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
@@ -11,6 +12,7 @@ use windlass_agent::drift;
 use windlass_agent::drift::results::Results;
 use windlass_agent::profile;
 use windlass_api::agent::{FailureReason, FailureReport, WindowVerdict};
+use windlass_statistics::drift::method::Method;
 
 use crate::{Line, ProfileLine, Random, write};
 
@@ -35,7 +37,7 @@ fn made(rows: usize, seed: u64, shift: f64, alike: bool) -> RecordBatch {
     .expect("columns of one length")
 }
 
-fn write_grouped(path: &Path, batch: &RecordBatch, rows: usize) {
+pub fn write_grouped(path: &Path, batch: &RecordBatch, rows: usize) {
     let file = std::fs::File::create(path).expect("a file");
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(rows))
@@ -151,6 +153,88 @@ async fn what_is_found_does_not_hang_on_how_it_was_read() {
     }
     assert_eq!(both.segments.len(), 1);
     assert_eq!(both.segments[0].rows, exact.segments[0].rows);
+}
+
+/// A shift of 0.4 deviations has a PSI of 0.16: by that alone it would be none.
+#[tokio::test]
+async fn a_mean_that_moved_is_drift_beside_psi_and_is_told_for_what_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    write(&at("old.parquet"), &made(20_000, 1, 0.0, false));
+    // Even numbers up to ten have a deviation of 2.89; those that moved by 0.9 have a PSI below 0.2 only without their ends.
+    let one = made(20_000, 2, 0.0, false);
+    let numbers = one.column(1).as_primitive::<Float64Type>().iter();
+    let tilted = numbers.map(|number| number.map(|number| 10.0 * (number / 10.0).powf(0.72)));
+    let tilted = Arc::new(tilted.collect::<Float64Array>()) as ArrayRef;
+    let columns = [
+        ("user", one.column(0).clone()),
+        ("number", tilted),
+        ("name", one.column(2).clone()),
+    ];
+    write(
+        &at("new.parquet"),
+        &RecordBatch::try_from_iter(columns).expect("columns"),
+    );
+    let of = |line: &'static [&'static str]| {
+        let folder = folder.path();
+        async move {
+            let found = by_hand(folder, "old.parquet", "new.parquet", line).await;
+            let found = found.expect("a verdict");
+            let column = found
+                .columns
+                .into_iter()
+                .find(|column| column.column == "number");
+            column.expect("it was compared")
+        }
+    };
+    let moved = of(&["--unit", "user"]).await;
+    assert!(moved.drifted, "{moved:?}");
+    assert_eq!(moved.method, Method::MeanShift);
+    let shift = moved.mean_shift.expect("spread");
+    assert!(
+        (moved.value - shift).abs() < 0.01 && (0.25..0.35).contains(&shift),
+        "{moved:?}"
+    );
+    assert!((moved.threshold - 0.2).abs() < 1e-12);
+    let quiet = of(&["--unit", "user", "--threshold", "0.5"]).await;
+    assert!(
+        !quiet.drifted && quiet.method == Method::Psi && quiet.value < 0.2,
+        "{quiet:?}"
+    );
+}
+
+/// A message of thousands of letters would be no message.
+#[tokio::test]
+async fn long_names_of_columns_are_cut_in_messages_and_kept_in_the_results() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let name = format!("first{}last", "x".repeat(5000));
+    let of = |shift: f64| {
+        let numbers = made(3000, 4, shift, false).column(1).clone();
+        RecordBatch::try_from_iter([(name.as_str(), numbers)]).expect("a column")
+    };
+    write(&at("old.parquet"), &of(0.0));
+    write(&at("new.parquet"), &of(5.0));
+    let found = by_hand(folder.path(), "old.parquet", "new.parquet", &[]).await;
+    let found = found.expect("a verdict");
+    assert_eq!(found.verdict, WindowVerdict::Drifted);
+    assert_eq!(found.columns[0].column, name);
+    assert!(found.message.len() < 600, "{}", found.message);
+    assert!(found.message.contains("firstxxx") && found.message.contains("xxxlast"));
+    assert!(found.short().top[0].column.len() < 200);
+}
+
+/// Half of a profile of many columns would be blanks.
+#[tokio::test]
+async fn a_profile_is_written_without_a_blank() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(
+        &folder.path().join("old.parquet"),
+        &made(2000, 1, 0.0, true),
+    );
+    profiled(folder.path(), "old.parquet", "old.json", &[]).await;
+    let written = std::fs::read_to_string(folder.path().join("old.json")).expect("a profile");
+    assert!(!written.contains(char::is_whitespace), "{written}");
 }
 
 #[tokio::test]

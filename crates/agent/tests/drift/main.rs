@@ -1,7 +1,11 @@
 //! `windlass-agent drift` on payload logs and data made here.
 
 mod bad_input;
+mod bucket;
 mod by_hand;
+mod limits;
+mod performance;
+mod rows_kept;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -153,14 +157,15 @@ async fn drift_of(folder: &Path, more: &[&str]) -> Result<DriftReport, FailureRe
         &payloads,
         "--version",
         "flights-1",
-        "--window-start",
-        "2013-04-01T00:00:00Z",
-        "--window-end",
-        "2013-04-01T00:01:00Z",
-        "--min-samples",
-        "500",
     ];
-    let arguments = Line::parse_from(line.into_iter().chain(more.iter().copied())).arguments;
+    let usual = [
+        ["--window-start", "2013-04-01T00:00:00Z"],
+        ["--window-end", "2013-04-01T00:01:00Z"],
+        ["--min-samples", "500"],
+    ];
+    let usual = usual.into_iter().filter(|[name, _]| !more.contains(name));
+    let line = line.into_iter().chain(usual.flatten());
+    let arguments = Line::parse_from(line.chain(more.iter().copied())).arguments;
     match drift::run(arguments).await? {
         Report::Drift(report) => Ok(report),
         other => panic!("not a report of drift: {other:?}"),

@@ -42,12 +42,12 @@ pub struct Features {
 
 /// When a column has drifted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new(below_one("!(self.method in ['PSI', 'Wasserstein'])")).message(BELOW_ONE).field_path(".threshold"))]
+#[x_kube(validation = Rule::new(below_one("!(self.method in ['PSI', 'Wasserstein', 'MeanShift', 'MeanEmbedding'])")).message(BELOW_ONE).field_path(".threshold"))]
 pub struct DriftThreshold {
-    /// The distance, less what chance adds to it at the window's size. `PSI`: the Population Stability Index, from 0. From 0 to 1 are `JensenShannon`, `Hellinger`, `ChiSquare` (the effect, whatever the sizes), `CramersV`, `TotalVariation`, and of numbers `KolmogorovSmirnov`. `Wasserstein`, of numbers: by how many deviations of the reference values moved. A column of names is measured by PSI where the method is of numbers.
+    /// The distance, less what chance adds to it at the window's size. `PSI`: the Population Stability Index, from 0; a number also drifts when its mean moved by more deviations than the threshold. From 0 to 1 are `JensenShannon`, `Hellinger`, `ChiSquare` (the effect, whatever the sizes), `CramersV`, `TotalVariation`, and of numbers `KolmogorovSmirnov`. Of numbers, in deviations of the reference: `Wasserstein`, how far values moved, and `MeanShift`, how far their mean did. Of vectors: `MeanEmbedding`, how far the mean vector moved, in deviations. Of vectors and texts: `DomainClassifier`, how well a classifier tells both apart, 2 AUC - 1 from 0 to 1. What cannot be measured so has the nearest that can: names `TotalVariation`, numbers `KolmogorovSmirnov`, vectors `MeanEmbedding`, texts `DomainClassifier`, each with its own default threshold.
     #[serde(default)]
     pub method: DriftMethod,
-    /// The lower confidence bound of the distance has to pass this. Default: "0.2" of `PSI` and `Wasserstein`, "0.1" of the others.
+    /// The lower confidence bound of the distance has to pass this. Default: "0.1" of distances from 0 to 1, "0.2" of the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(where_decimal("double(self) > 0.0")).message("must be above 0, such as \"0.2\""))]
     pub threshold: Option<Decimal>,
@@ -65,7 +65,7 @@ impl DriftThreshold {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("has(self.method) || has(self.threshold)").message("give method, threshold or both").field_path(".threshold"),
-    validation = Rule::new(below_one("has(self.method) && !(self.method in ['PSI', 'Wasserstein'])")).message(BELOW_ONE).field_path(".threshold")
+    validation = Rule::new(below_one("has(self.method) && !(self.method in ['PSI', 'Wasserstein', 'MeanShift', 'MeanEmbedding'])")).message(BELOW_ONE).field_path(".threshold")
 )]
 pub struct ColumnThreshold {
     /// Name of the column.
@@ -116,11 +116,17 @@ pub enum DriftMethod {
     KolmogorovSmirnov,
     /// The first Wasserstein distance, in deviations of the reference.
     Wasserstein,
+    /// The shift of the mean, in deviations of the reference.
+    MeanShift,
+    /// The distance of mean vectors, in deviations of the reference.
+    MeanEmbedding,
+    /// 2 AUC - 1 of a classifier that tells both apart.
+    DomainClassifier,
 }
 
 impl DriftMethod {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Psi,
         Self::JensenShannon,
         Self::Hellinger,
@@ -129,6 +135,9 @@ impl DriftMethod {
         Self::TotalVariation,
         Self::KolmogorovSmirnov,
         Self::Wasserstein,
+        Self::MeanShift,
+        Self::MeanEmbedding,
+        Self::DomainClassifier,
     ];
 
     /// Its name in manifests, and in the agent's arguments.
@@ -142,19 +151,23 @@ impl DriftMethod {
             Self::TotalVariation => "TotalVariation",
             Self::KolmogorovSmirnov => "KolmogorovSmirnov",
             Self::Wasserstein => "Wasserstein",
+            Self::MeanShift => "MeanShift",
+            Self::MeanEmbedding => "MeanEmbedding",
+            Self::DomainClassifier => "DomainClassifier",
         }
     }
 
     /// What its lower bound has to pass where nothing else is said: of each about as large a change.
     pub fn default_threshold(self) -> Decimal {
         match self {
-            Self::Psi | Self::Wasserstein => "0.2".into(),
+            Self::Psi | Self::Wasserstein | Self::MeanShift | Self::MeanEmbedding => "0.2".into(),
             Self::JensenShannon
             | Self::Hellinger
             | Self::ChiSquare
             | Self::CramersV
             | Self::TotalVariation
-            | Self::KolmogorovSmirnov => "0.1".into(),
+            | Self::KolmogorovSmirnov
+            | Self::DomainClassifier => "0.1".into(),
         }
     }
 }

@@ -94,6 +94,11 @@ impl<T> Bounded<T> {
         self.rows.values()
     }
 
+    /// The same, each with its key: what [`Bounded::add`] makes of them again is the same.
+    pub fn keyed(&self) -> impl ExactSizeIterator<Item = (u64, &Kept<T>)> {
+        self.rows.iter().map(|(key, kept)| (*key, kept))
+    }
+
     fn cut(&mut self) {
         while self.rows.len() > self.most {
             self.rows.pop_last();

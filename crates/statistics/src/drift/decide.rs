@@ -17,6 +17,17 @@ pub struct Asked {
     pub effect: Effect,
     /// What the distance has to pass, above 0.
     pub threshold: f64,
+    /// What is asked of it beside; either is enough.
+    pub beside: Option<Beside>,
+}
+
+/// Another distance of the same column.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Beside {
+    /// How far it is from the reference.
+    pub effect: Effect,
+    /// What that has to pass, above 0.
+    pub threshold: f64,
 }
 
 /// When columns have drifted.
@@ -66,25 +77,42 @@ pub struct Column {
     pub p_value: f64,
     /// Whether it has drifted: by its bound and by its p-value.
     pub has_drifted: bool,
+    /// Whether all of this is of what was asked beside: only that has passed.
+    pub is_beside: bool,
 }
 
 /// The columns, those first that have drifted, and of these those first whose bound lies furthest above their threshold.
 pub fn judge(asked: &[Asked], rule: Rule) -> Vec<Column> {
-    let p_value = |one: &Asked| match rule.evidence {
-        Evidence::OfDifference => one.effect.p_value(),
-        Evidence::OfDistance => one.effect.p_within(one.threshold),
+    let of = |effect: &Effect, threshold: f64| match rule.evidence {
+        Evidence::OfDifference => effect.p_value(),
+        Evidence::OfDistance => effect.p_within(threshold),
+    };
+    let p_value = |one: &Asked| {
+        let p_value = of(&one.effect, one.threshold);
+        // Of two questions to one column (Bonferroni).
+        one.beside.map_or(p_value, |beside| {
+            let other = of(&beside.effect, beside.threshold);
+            (2.0 * p_value.min(other)).min(1.0)
+        })
     };
     let p_values: Vec<f64> = asked.iter().map(p_value).collect();
     let corrected = benjamini_hochberg(&p_values);
     let judge = |(one, p_value): (&Asked, f64)| {
-        let lower = one.effect.lower(rule.confidence);
+        let passes = |effect: &Effect, threshold: f64| effect.lower(rule.confidence) > threshold;
+        let beside = one.beside.filter(|beside| {
+            passes(&beside.effect, beside.threshold) && !passes(&one.effect, one.threshold)
+        });
+        let (effect, threshold) = beside.map_or((one.effect, one.threshold), |beside| {
+            (beside.effect, beside.threshold)
+        });
         Column {
             column: one.column.clone(),
-            value: one.effect.value(),
-            lower,
-            threshold: one.threshold,
+            value: effect.value(),
+            lower: effect.lower(rule.confidence),
+            threshold,
             p_value,
-            has_drifted: lower > one.threshold && p_value <= rule.false_discovery_rate,
+            has_drifted: passes(&effect, threshold) && p_value <= rule.false_discovery_rate,
+            is_beside: beside.is_some(),
         }
     };
     let mut columns: Vec<Column> = asked.iter().zip(corrected).map(judge).collect();
@@ -144,6 +172,7 @@ mod tests {
                 p_value,
             },
             threshold: 0.2,
+            beside: None,
         }
     }
 
@@ -203,6 +232,33 @@ mod tests {
         all.extend((0..9).map(|at| asked(&format!("{at}"), 0.0, 0.1, 0.6)));
         assert!(!judge(&all, of_distance)[0].has_drifted);
         assert!(judge(&all, Rule::default())[0].has_drifted);
+    }
+
+    #[test]
+    fn what_is_asked_beside_is_enough_by_itself_and_costs_evidence() {
+        let with = |measured: f64, beside: f64, p_value: f64| {
+            let other = asked("", beside, 0.02, p_value);
+            let beside = Beside {
+                effect: other.effect,
+                threshold: 0.3,
+            };
+            let asked = Asked {
+                beside: Some(beside),
+                ..asked("x", measured, 0.02, 0.5)
+            };
+            judge(&[asked], Rule::default()).remove(0)
+        };
+        let by_other = with(0.1, 0.4, 0.02);
+        assert!(by_other.has_drifted && by_other.is_beside);
+        assert_eq!((by_other.value, by_other.threshold), (0.4, 0.3));
+        assert!((by_other.p_value - 0.04).abs() < 1e-12);
+        // Of two questions, the evidence for one has to be twice as good.
+        assert!(!with(0.1, 0.4, 0.03).has_drifted);
+        let by_both = with(0.4, 0.9, 1e-9);
+        assert!(by_both.has_drifted && !by_both.is_beside);
+        let by_none = with(0.1, 0.31, 1e-9);
+        assert!(!by_none.has_drifted && !by_none.is_beside);
+        assert_eq!(by_none.threshold, 0.2);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum Method {
     KolmogorovSmirnov,
     /// [`super::steps::Steps::wasserstein`], in deviations of the reference; of numbers alone.
     Wasserstein,
+    /// [`super::shift::mean_shift`], in deviations of the reference; of numbers alone.
+    MeanShift,
     /// [`super::embedding::distance`], in total deviations of the reference; of vectors alone.
     MeanEmbedding,
     /// [`super::classifier`], 2 AUC - 1: of vectors, and of texts as [`super::text`] has them.
@@ -33,7 +35,7 @@ pub enum Method {
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Psi,
         Self::JensenShannon,
         Self::Hellinger,
@@ -42,6 +44,7 @@ impl Method {
         Self::TotalVariation,
         Self::KolmogorovSmirnov,
         Self::Wasserstein,
+        Self::MeanShift,
         Self::MeanEmbedding,
         Self::DomainClassifier,
     ];
@@ -57,6 +60,7 @@ impl Method {
             Self::TotalVariation => "TotalVariation",
             Self::KolmogorovSmirnov => "KolmogorovSmirnov",
             Self::Wasserstein => "Wasserstein",
+            Self::MeanShift => "MeanShift",
             Self::MeanEmbedding => "MeanEmbedding",
             Self::DomainClassifier => "DomainClassifier",
         }
@@ -73,6 +77,7 @@ impl Method {
             Self::TotalVariation => "total variation",
             Self::KolmogorovSmirnov => "Kolmogorov-Smirnov",
             Self::Wasserstein => "Wasserstein",
+            Self::MeanShift => "shift of the mean",
             Self::MeanEmbedding => "distance of means",
             Self::DomainClassifier => "2 AUC - 1 of a classifier",
         }
@@ -89,6 +94,7 @@ impl Method {
             Self::TotalVariation => Some(Distance::TotalVariation),
             Self::KolmogorovSmirnov
             | Self::Wasserstein
+            | Self::MeanShift
             | Self::MeanEmbedding
             | Self::DomainClassifier => None,
         }

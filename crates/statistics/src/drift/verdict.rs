@@ -109,6 +109,7 @@ mod tests {
             threshold: 0.2,
             p_value: 1.0,
             has_drifted: at < drifted,
+            is_beside: false,
         };
         (0..all).map(column).collect()
     }

@@ -291,6 +291,7 @@ mod tests {
             threshold: 0.2,
             p_value: 0.0,
             has_drifted: true,
+            is_beside: false,
         };
         let said = line(&column, "mean 3.1 → 24.8", Method::Psi.title());
         assert_eq!(said, "temp: mean 3.1 → 24.8, PSI 7.9");

@@ -100,11 +100,14 @@ const fn meaning(method: Method) -> &'static str {
         Method::KolmogorovSmirnov => {
             "The largest difference of the shares of rows up to a value, over all values: from 0 to 1."
         }
+        Method::MeanShift => {
+            "How far the mean has moved, in standard deviations of the reference. Beside PSI it is enough by itself: PSI is slow to see it."
+        }
         Method::MeanEmbedding => {
-            "how far the mean vector has moved, over how far vectors lie from theirs in the reference; 0 where it has not"
+            "How far the mean vector has moved, over how far vectors lie from theirs in the reference: 0 where it has not."
         }
         Method::DomainClassifier => {
-            "how well a classifier tells rows of the window from rows of the reference: 0 where it cannot, 1 where it always can"
+            "How well a classifier tells rows of the window from rows of the reference: 0 where it cannot, 1 where it always can."
         }
         Method::Wasserstein => {
             "How far values have to be moved on average for both distributions to be the same, in standard deviations of the reference."

@@ -82,6 +82,30 @@ fn a_number_is_as_far_as_its_values_are() {
     }
 }
 
+/// A shift of 0.4 deviations has a PSI of 0.16.
+#[test]
+fn a_mean_that_moved_is_enough_beside_psi_and_a_quiet_one_is_not() {
+    let judged = |shift: f64, method, threshold| {
+        let asked = measured(&sides(20_000, shift, 1.0), method).asked("x", threshold);
+        decide::judge(&[asked], decide::Rule::default()).remove(0)
+    };
+    let moved = judged(0.4, Method::Psi, 0.2);
+    assert!(moved.has_drifted && moved.is_beside, "{moved:?}");
+    assert!((moved.value - 0.4).abs() < 0.03, "{moved:?}");
+    // PSI's own, where that passes too; and nothing beside other distances.
+    let further = judged(0.8, Method::Psi, 0.2);
+    assert!(further.has_drifted && !further.is_beside, "{further:?}");
+    for (shift, method, threshold) in [
+        (0.1, Method::Psi, 0.2),
+        (0.4, Method::Psi, 0.5),
+        (0.4, Method::Hellinger, 0.2),
+    ] {
+        assert!(!judged(shift, method, threshold).has_drifted, "{method}");
+    }
+    let by_itself = judged(0.4, Method::MeanShift, 0.3);
+    assert!(by_itself.has_drifted && !by_itself.is_beside);
+}
+
 #[test]
 fn values_beyond_the_reference_keep_their_distance() {
     let sides = sides(2000, -50.0, 1.0);

@@ -319,6 +319,7 @@ fn judged(
             column: column.to_string(),
             effect: table.effect(Distance::Psi),
             threshold: THRESHOLD,
+            beside: None,
         });
         for (sums, said) in of_peers.iter_mut().zip(peers::of(reference, &window)) {
             if let Some(said) = said {

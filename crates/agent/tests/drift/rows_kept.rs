@@ -1,0 +1,294 @@
+//! Columns whose rows are looked at themselves: texts, and vectors of one length.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray};
+use arrow::datatypes::Float32Type;
+use windlass_agent::drift::results::{ColumnResult, Kind, Results};
+use windlass_api::agent::{FailureReason, WindowVerdict};
+use windlass_statistics::drift::method::Method;
+
+use crate::Random;
+use crate::by_hand::{by_hand, profiled, write_grouped};
+
+const WORDS: [&str; 20] = [
+    "hat", "red", "fine", "late", "box", "soft", "large", "again", "shop", "good", "bad", "colour",
+    "thread", "paper", "gift", "fast", "slow", "price", "size", "return",
+];
+
+fn vectors(rows: impl Iterator<Item = Vec<f32>>) -> ArrayRef {
+    let rows = rows.map(|row| Some(row.into_iter().map(Some)));
+    Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(rows))
+}
+
+/// Reviews of eight words of which so many texts have "refund", and vectors of three even numbers, the first of which is
+/// shifted.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // numbers of a few digits
+fn made(rows: usize, seed: u64, refunds: f64, shift: f64) -> RecordBatch {
+    let mut random = Random(seed);
+    let mut reviews = Vec::new();
+    let mut all = Vec::new();
+    for _ in 0..rows {
+        let mut word = || WORDS[(random.next() * 20.0) as usize];
+        let mut words: Vec<&str> = (0..8).map(|_| word()).collect();
+        if random.next() < refunds {
+            words[3] = "refund";
+        }
+        reviews.push(words.join(" "));
+        let mut number = || random.next() as f32;
+        all.push(vec![number() + shift as f32, number(), number()]);
+    }
+    let users = (0..rows).map(|row| format!("u{}", row / 4));
+    RecordBatch::try_from_iter([
+        (
+            "user",
+            Arc::new(StringArray::from_iter_values(users)) as ArrayRef,
+        ),
+        ("review", Arc::new(StringArray::from(reviews))),
+        ("vector", vectors(all.into_iter())),
+    ])
+    .expect("columns of one length")
+}
+
+fn column<'a>(found: &'a Results, name: &str) -> &'a ColumnResult {
+    let mut columns = found.columns.iter();
+    let column = columns.find(|column| column.column == name);
+    column.unwrap_or_else(|| panic!("{name}: {found:?}"))
+}
+
+async fn compared(folder: &Path, current: &RecordBatch, more: &[&str]) -> Results {
+    write_grouped(&folder.join("old.parquet"), &made(4000, 1, 0.0, 0.0), 900);
+    write_grouped(&folder.join("new.parquet"), current, 700);
+    let mut line = vec!["--unit", "user"];
+    line.extend(more);
+    let found = by_hand(folder, "old.parquet", "new.parquet", &line).await;
+    found.expect("a verdict")
+}
+
+#[tokio::test]
+async fn texts_and_vectors_that_are_alike_are_healthy_and_told_for_what_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let found = compared(folder.path(), &made(3000, 2, 0.0, 0.0), &[]).await;
+    assert_eq!(found.verdict, WindowVerdict::Healthy, "{}", found.message);
+    let (review, vector) = (column(&found, "review"), column(&found, "vector"));
+    assert_eq!(
+        (review.kind, review.method),
+        (Kind::Text, Method::DomainClassifier)
+    );
+    assert_eq!(
+        (vector.kind, vector.method),
+        (Kind::Embedding, Method::MeanEmbedding)
+    );
+    assert!(vector.value < 0.05 && review.value < 0.1, "{found:?}");
+}
+
+/// Each number varies by 1/12, all three by a quarter: a shift of 0.2 is 0.4 of the deviation of all, and 0.69 of its own. Of two
+/// even numbers 0.2 apart, one of the window is the larger in 68% of pairs.
+#[tokio::test]
+async fn texts_and_vectors_that_moved_are_found_and_what_moved_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let moved = made(3000, 2, 0.3, 0.2);
+    let found = compared(folder.path(), &moved, &[]).await;
+    assert_eq!(
+        (found.verdict, found.drifted()),
+        (WindowVerdict::Drifted, 2)
+    );
+    let (review, vector) = (column(&found, "review"), column(&found, "vector"));
+    assert!((vector.value - 0.4).abs() < 0.03, "{vector:?}");
+    assert!(
+        vector.moved.contains("most in dimension 0 (+0.6") || vector.moved.contains("(+0.7"),
+        "{vector:?}"
+    );
+    let said = &review.moved;
+    assert!(
+        said.starts_with("told apart in ") && said.contains("'refund' 0% → "),
+        "{said}"
+    );
+    let by_classifier = compared(folder.path(), &moved, &["--method", "DomainClassifier"]).await;
+    let vector = column(&by_classifier, "vector");
+    assert_eq!(vector.method, Method::DomainClassifier);
+    assert!(
+        vector.drifted && (vector.value - 0.36).abs() < 0.06,
+        "{vector:?}"
+    );
+    assert!(vector.moved.starts_with("told apart in 6"), "{vector:?}");
+    // It is the same when it is read as JSON, and on the page and in the table.
+    let text = serde_json::to_string(&by_classifier).expect("JSON");
+    assert_eq!(
+        serde_json::from_str::<Results>(&text).expect("as it was"),
+        by_classifier
+    );
+    let page = windlass_agent::drift::html::html(&found, &[]);
+    let table = windlass_agent::drift::table::table(&found, 200, false);
+    for words in ["embedding", "text", "told apart in"] {
+        assert!(page.contains(words) && table.contains(words), "{words}");
+    }
+}
+
+/// A profile that was written, the data that it was made of, and whatever parts these are read in: the same to the last bit.
+#[tokio::test]
+async fn what_is_found_of_rows_does_not_hang_on_how_they_were_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    write_grouped(&at("old.parquet"), &made(4000, 1, 0.0, 0.0), 333);
+    write_grouped(&at("new.parquet"), &made(3000, 2, 0.1, 0.1), 500);
+    let line = [
+        "--unit",
+        "user",
+        "--segment",
+        "user < 'u5'",
+        "--method",
+        "DomainClassifier",
+    ];
+    profiled(folder.path(), "old.parquet", "old.json", &line[..4]).await;
+    profiled(folder.path(), "old.parquet", "again.json", &line[..4]).await;
+    let read = |name: &str| std::fs::read(at(name)).expect("a profile");
+    assert!(read("old.json") == read("again.json"));
+    let of = |results: Results| {
+        let mut results = results;
+        results.reference.name.clear();
+        serde_json::to_string(&results).expect("JSON")
+    };
+    let by_data = by_hand(folder.path(), "old.parquet", "new.parquet", &line).await;
+    let by_data = by_data.expect("a verdict");
+    assert_eq!(
+        by_data.segments[0].columns.len(),
+        2,
+        "{:?}",
+        by_data.segments
+    );
+    let by_data = of(by_data);
+    for _ in 0..2 {
+        let by_profile = by_hand(folder.path(), "old.json", "new.parquet", &line).await;
+        assert_eq!(of(by_profile.expect("a verdict")), by_data);
+    }
+    // The same rows in other parts: which are kept hangs on their places alone, so both profiles say the same.
+    profiled(folder.path(), "new.parquet", "new.json", &line[..4]).await;
+    let both = by_hand(folder.path(), "old.json", "new.json", &line).await;
+    let mut both = both.expect("a verdict");
+    both.window
+        .name
+        .clone_from(&at("new.parquet").display().to_string());
+    assert_eq!(of(both), by_data);
+}
+
+#[tokio::test]
+async fn what_is_no_text_or_no_vector_of_the_length_breaks_the_data() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = made(3000, 2, 0.0, 0.0);
+    let with = |name: &str, values: ArrayRef| {
+        let columns = whole.schema_ref().fields().iter().zip(whole.columns());
+        let columns = columns.map(|(field, column)| {
+            let is_it = field.name() == name;
+            (
+                field.name().clone(),
+                if is_it {
+                    Arc::clone(&values)
+                } else {
+                    Arc::clone(column)
+                },
+            )
+        });
+        RecordBatch::try_from_iter(columns).expect("columns")
+    };
+    let longer = vectors((0..3000).map(|_| vec![1.0; 4]));
+    let beyond = vectors((0..3000).map(|_| vec![f32::NAN, 0.0, 1.0]));
+    let numbers = Arc::new(Int64Array::from(vec![7; 3000])) as ArrayRef;
+    let none = Arc::new(StringArray::from(vec![None::<&str>; 3000])) as ArrayRef;
+    for (name, values, why) in [
+        ("vector", longer, "vector: not of its type: 0% → 100%"),
+        ("vector", beyond, "vector: not of its type: 0% → 100%"),
+        (
+            "vector",
+            Arc::new(Float64Array::from(vec![1.0; 3000])) as ArrayRef,
+            "not of its type",
+        ),
+        ("review", numbers, "review: not of its type: 0% → 100%"),
+        ("review", none, "column 'review' has no value in any row"),
+    ] {
+        let found = compared(folder.path(), &with(name, values), &[]).await;
+        assert_eq!(
+            found.verdict,
+            WindowVerdict::DataBroken,
+            "{}",
+            found.message
+        );
+        assert!(found.message.contains(why), "{}", found.message);
+    }
+}
+
+#[tokio::test]
+async fn a_person_can_say_what_a_column_of_texts_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let current = made(3000, 2, 0.0, 0.0);
+    let line = ["--column-kind", "review=Category"];
+    let found = compared(folder.path(), &current, &line).await;
+    assert_eq!(column(&found, "review").kind, Kind::Category);
+    for (said, why) in [
+        ("vector=Text", "only texts are either"),
+        ("review=Number", "accepted are Text and Category"),
+        ("gone=Text", "no column 'gone'"),
+    ] {
+        let line = ["--column-kind", said];
+        let wrong = by_hand(folder.path(), "old.parquet", "new.parquet", &line).await;
+        let wrong = wrong.expect_err("it makes no sense");
+        let reasons = [
+            FailureReason::InvalidArguments,
+            FailureReason::ColumnNotFound,
+        ];
+        assert!(
+            reasons.contains(&wrong.reason) && wrong.message.contains(why),
+            "{wrong:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn of_too_few_rows_nothing_is_said_and_that_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let found = compared(
+        folder.path(),
+        &made(60, 2, 0.0, 0.0),
+        &["--min-samples", "10"],
+    )
+    .await;
+    // Sixty rows are of fifteen users.
+    assert!(
+        found.columns.iter().all(|column| column.column != "review"),
+        "{found:?}"
+    );
+    let told = found
+        .findings
+        .iter()
+        .any(|found| found.words.contains("column 'review' is not compared"));
+    assert!(told, "{:?}", found.findings);
+}
+
+#[tokio::test]
+async fn a_profile_that_was_changed_is_refused_and_the_column_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    compared(folder.path(), &made(3000, 2, 0.0, 0.0), &[]).await;
+    profiled(
+        folder.path(),
+        "old.parquet",
+        "old.json",
+        &["--column", "vector"],
+    )
+    .await;
+    let path = folder.path().join("old.json");
+    let written = std::fs::read_to_string(&path).expect("a profile");
+    std::fs::write(
+        &path,
+        written.replace("\"width\":3,\"sums\"", "\"width\":2,\"sums\""),
+    )
+    .expect("written");
+    let failed = by_hand(folder.path(), "old.json", "new.parquet", &[]).await;
+    let failed = failed.expect_err("no such vectors");
+    assert_eq!(failed.reason, FailureReason::ReferenceUnreadable);
+    assert!(
+        failed.message.contains("column 'vector'"),
+        "{}",
+        failed.message
+    );
+}
