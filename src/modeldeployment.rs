@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, ModelDeploymentStatus, labels};
-use windlass_plan::modeldeployment::{Autoscalers, Gateway, Observed, Readings, plan, refused};
+use windlass_plan::modeldeployment::{
+    Autoscalers, Gateway, LABELS_ROLE, Observed, Readings, plan, refused,
+};
 use windlass_plan::{Plan, Problem};
 
 use crate::runtime::Context;
@@ -37,12 +40,9 @@ impl Planned for ModelDeployment {
             self.uid().unwrap_or_default(),
         );
         let mut pods = stores.pods.labelled(&namespace, labels::DEPLOYMENT, &name);
-        pods.retain(|pod| {
-            pod.labels()
-                .get(labels::ROLE)
-                .is_some_and(|role| role == "serving")
-                && pod.metadata.deletion_timestamp.is_none()
-        });
+        pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+        let label_pods = of_role(&pods, LABELS_ROLE);
+        let pods = of_role(&pods, "serving");
         let since = self.status.as_ref().and_then(counted_since);
         let traffic = since
             .map(|since| context.scraper.traffic(&pods, since))
@@ -59,6 +59,10 @@ impl Planned for ModelDeployment {
             traffic,
             evidence: context.scraper.evidence(&self),
             readings: readings(&self, context),
+            label_jobs: stores
+                .jobs
+                .owned(&namespace, labels::DEPLOYMENT, &name, &uid),
+            label_pods,
             bake: context.scraper.bake(&self),
             monitors: stores
                 .drift_monitors
@@ -99,6 +103,12 @@ impl Ours for ModelDeployment {
         all.extend(entrances(self).into_iter().map(|one| (ENTRANCE, one)));
         all
     }
+}
+
+/// The pods that are for this.
+fn of_role(pods: &[Arc<Pod>], role: &str) -> Vec<Arc<Pod>> {
+    let is_for = |pod: &&Arc<Pod>| pod.labels().get(labels::ROLE).is_some_and(|is| is == role);
+    pods.iter().filter(is_for).cloned().collect()
 }
 
 /// What is known of the queries that the roll-out is judged by.

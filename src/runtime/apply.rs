@@ -112,7 +112,9 @@ impl Writer<'_> {
         let background = DeleteParams::background();
         match step {
             Step::Apply(child) | Step::Create(child) => match child {
-                Child::Job(job) => self.apply_once(&**job, &stores.jobs).await?,
+                Child::Job(job) | Child::JobBeside(job) => {
+                    self.apply_once(&**job, &stores.jobs).await?;
+                }
                 Child::Service(service) => self.apply(&**service, &stores.services).await?,
                 Child::Deployment(deployment) => {
                     self.apply(&**deployment, &stores.deployments).await?;
@@ -149,7 +151,7 @@ impl Writer<'_> {
                     self.create(&**version, &stores.model_versions).await?;
                 }
             },
-            Step::Delete(Doomed::Job(name)) => {
+            Step::Delete(Doomed::Job(name) | Doomed::JobBeside(name)) => {
                 self.delete(name, &background, &stores.jobs).await?;
             }
             Step::Delete(Doomed::JobAfterItsPods(name)) => {

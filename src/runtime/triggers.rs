@@ -13,6 +13,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::scheduler::{ScheduleRequest, scheduler};
 use tokio::time::Instant;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob, labels};
+use windlass_plan::modeldeployment::LABELS_ROLE;
 use windlass_plan::modelversion::{PUBLICATION_ROLE, REGISTRATION_ROLE, RETENTION_ROLE};
 
 use super::index::Index;
@@ -94,7 +95,7 @@ impl Senders {
                     send(&self.training_jobs, name, &namespace);
                 }
             }
-            Some("serving") => label(labels::DEPLOYMENT)
+            Some("serving" | LABELS_ROLE) => label(labels::DEPLOYMENT)
                 .into_iter()
                 .for_each(|name| send(&self.serving, name, &namespace)),
             Some("drift") => label(labels::MONITOR)

@@ -11,6 +11,7 @@ mod accounts;
 mod approval;
 mod autoscaling;
 mod drift;
+mod labels;
 mod leading;
 mod lineage;
 mod mending;

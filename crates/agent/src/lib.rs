@@ -1,7 +1,7 @@
 //! `windlass-agent`: what runs beside a user's trainer and model server, and on a laptop.
 //!
 //! ```text
-//!   main ──> install, run, cache, fetch, delete, verify, publish, proxy, evaluate, profile, drift, check, audit, lineage, card     (a subcommand each)
+//!   main ──> install, run, cache, fetch, delete, verify, publish, proxy, evaluate, profile, drift, labels, check, audit, lineage, card     (a subcommand each)
 //!                 │      │          │          │        │      │                               │       │
 //!                 v      v          v          v        v      v                               v       v
 //!              address, tree, report        data, windlass-statistics                           objects
@@ -28,6 +28,7 @@ pub mod evaluate;
 pub mod fetch;
 mod http;
 pub mod install;
+pub mod labels;
 pub mod lineage;
 pub mod objects;
 mod page;

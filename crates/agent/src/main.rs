@@ -10,8 +10,8 @@ use windlass_agent::drift::table;
 use windlass_agent::program::{self, To, end, quietly};
 use windlass_agent::report::OrFail;
 use windlass_agent::{
-    audit, cache, card, check, delete, digest, drift, evaluate, fetch, install, lineage, profile,
-    proxy, publish, report, run, verify,
+    audit, cache, card, check, delete, digest, drift, evaluate, fetch, install, labels, lineage,
+    profile, proxy, publish, report, run, verify,
 };
 use windlass_api::agent::{FailureReason, FailureReport};
 
@@ -51,6 +51,8 @@ enum Command {
     Profile(profile::Arguments),
     /// Compares a window of traffic with a profile.
     Drift(drift::Arguments),
+    /// Counts how many predictions have a label, and how many of those are wrong.
+    Labels(labels::Arguments),
     /// Makes a version of a model visible in MLflow.
     Publish(publish::Arguments),
     /// Reads the operator's log of decisions.
@@ -142,6 +144,7 @@ fn main() -> ExitCode {
             };
         }
         Command::Drift(arguments) => runtime.block_on(unless_told_to_stop(drift::run(arguments))),
+        Command::Labels(arguments) => runtime.block_on(unless_told_to_stop(labels::run(arguments))),
         Command::Publish(arguments) => {
             runtime.block_on(unless_told_to_stop(publish::run(arguments)))
         }

@@ -138,7 +138,7 @@ fn shrink(report: &mut Report) -> bool {
         Report::Drift(drift) => drift.top.pop().is_some() || cut(&mut drift.message),
         Report::Check(check) => shrink_check(check),
         Report::Delete(delete) => delete.deleted.pop().is_some(),
-        Report::Fetch(_) | Report::Publish(_) => false,
+        Report::Fetch(_) | Report::Labels(_) | Report::Publish(_) => false,
     }
 }
 
@@ -227,6 +227,7 @@ pub fn exit_code(report: &Report) -> u8 {
         | Report::Fetch(_)
         | Report::Check(_)
         | Report::Delete(_)
+        | Report::Labels(_)
         | Report::Publish(_) => 0,
         Report::Failure(failure) => match (failure.reason, failure.exit_code) {
             (FailureReason::InvalidArguments, _) => EXIT_FOR_GOOD[0],

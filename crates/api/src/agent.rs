@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   operator ── arguments, environment, mounted volumes ──> agent
-//!   operator <── termination message (a Report, JSON) ───── agent run | check | digest | evaluate | drift | fetch | delete | publish
+//!   operator <── termination message (a Report, JSON) ───── agent run | check | digest | evaluate | drift | labels | fetch | delete | publish
 //!   operator <── GET /observations (Observations, JSON) ─── agent proxy
 //! ```
 //!
@@ -110,6 +110,8 @@ pub enum Report {
     Evaluation(EvaluationReport),
     /// `windlass-agent drift` came to a verdict.
     Drift(DriftReport),
+    /// `windlass-agent labels` has counted.
+    Labels(LabelsReport),
     /// `windlass-agent fetch`, `profile` or `digest` ended well.
     Fetch(FetchReport),
     /// `windlass-agent check`: every check holds.
@@ -493,6 +495,19 @@ pub struct DriftReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Tree>,
 }
+
+/// What labels say of predictions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelsReport {
+    /// How many labels there are, of whatever predictions.
+    pub labels: u64,
+    /// By the version that was named: what was counted in each span, in the order in which they were named.
+    pub versions: BTreeMap<String, Vec<LabelCounts>>,
+}
+
+/// Predictions of one version in one span: all, those that have a label, and of these the wrong ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelCounts(pub u64, pub u64, pub u64);
 
 /// What a proxy has seen since it started, at `GET /observations` on its metrics port.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -151,7 +151,7 @@ pub struct PerformanceWatch {
     pub min: Decimal,
 }
 
-fn default_join() -> String {
+pub(crate) fn default_join() -> String {
     "request_id".to_owned()
 }
 

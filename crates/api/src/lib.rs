@@ -13,6 +13,7 @@ mod checks;
 mod crd;
 mod decision;
 mod driftmonitor;
+mod labelled;
 mod modeldeployment;
 mod modelversion;
 mod quantities;
@@ -26,6 +27,7 @@ pub use checks::*;
 pub use crd::{all as all_crds, to_yaml as crd_to_yaml};
 pub use decision::*;
 pub use driftmonitor::*;
+pub use labelled::*;
 pub use modeldeployment::*;
 pub use modelversion::*;
 pub use quantities::{Address, Decimal, GoDuration, InvalidValue};
@@ -90,7 +92,7 @@ pub mod labels {
     pub const TEMPLATE: &str = "windlass.dev/template";
     /// The step of a TrainingJob.
     pub const STEP: &str = "windlass.dev/step";
-    /// What a pod is for: `training`, `validation`, `serving`, `drift`, `retention`, `publication`.
+    /// What a pod is for: `training`, `validation`, `serving`, `drift`, `labels`, `retention`, `publication`.
     pub const ROLE: &str = "windlass.dev/role";
     /// On a ModelVersion, by a person: it is on legal hold, for this reason; retention leaves it alone.
     pub const LEGAL_HOLD: &str = "windlass.dev/legal-hold";

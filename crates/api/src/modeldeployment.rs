@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::quantities::{where_decimal, where_decimals, where_duration};
 use crate::{
-    Autoscaling, Decimal, GoDuration, Limits, Observe, PodTemplate, Protocol, RolloutEvent, Signer,
-    Storage,
+    Autoscaling, Decimal, GoDuration, LabelledSeen, Limits, Observe, PodTemplate, PredictionLabels,
+    Protocol, RolloutEvent, Signer, Storage,
 };
 
 /// What a user says of how a model serves.
@@ -36,6 +36,7 @@ use crate::{
     validation = Rule::new("!has(self.runtime) || !has(self.template)").message("give one of spec.runtime (a preset of the chart's) and spec.template (a pod of your own), not both; with neither, a preset is chosen by the model's format").field_path(".runtime"),
     validation = Rule::new("!has(self.autoscaling) || self.replicas >= 1").message("must be 1 or more, as long as there is spec.autoscaling: an autoscaler leaves alone what is asked to have no pods").field_path(".replicas"),
     validation = Rule::new("self.protocol == 'OpenAI' || !has(self.rollout.analysis) || !self.rollout.analysis.exists(a, a.metric in ['TimeToFirstToken', 'TimePerOutputToken'])").message("TimeToFirstToken and TimePerOutputToken need spec.protocol: OpenAI: of no other are tokens told apart").field_path(".rollout.analysis"),
+    validation = Rule::new("!has(self.rollout.analysis) || !self.rollout.analysis.exists(a, a.metric == 'LabelledErrorRate') || (has(self.observe) && has(self.observe.logPayloads) && !(has(self.observe.logPayloads.redact) && 'prediction' in self.observe.logPayloads.redact))").message("LabelledErrorRate needs spec.observe.logPayloads, without 'prediction' among its redact: labels are held against the predictions that are logged there").field_path(".rollout.analysis"),
     validation = Rule::new("!has(self.autoscaling) || !has(oldSelf.autoscaling) || self.replicas == oldSelf.replicas || (self.replicas >= self.autoscaling.minReplicas && self.replicas <= self.autoscaling.maxReplicas)").message("must lie between spec.autoscaling.minReplicas and spec.autoscaling.maxReplicas, as long as there is spec.autoscaling").field_path(".replicas")
 )]
 pub struct ModelDeploymentSpec {
@@ -345,20 +346,21 @@ pub struct RolloutStep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.metric == 'ErrorRate' ? has(self.notWorseThan) && !has(self.maxRatio) && !has(self.max) && !has(self.min) : true").message("ErrorRate takes notWorseThan: by how much, in absolute terms, the canary's share of errors may lie above the stable version's").field_path(".notWorseThan"),
+    validation = Rule::new("self.metric in ['ErrorRate', 'LabelledErrorRate'] ? has(self.notWorseThan) && !has(self.maxRatio) && !has(self.max) && !has(self.min) : true").message("ErrorRate and LabelledErrorRate take notWorseThan: by how much, in absolute terms, the canary's share of errors may lie above the stable version's").field_path(".notWorseThan"),
+    validation = Rule::new("has(self.labels) == (self.metric == 'LabelledErrorRate')").message("LabelledErrorRate takes labels, which no other metric does: where the true answers to predictions lie").field_path(".labels"),
     validation = Rule::new("self.metric in ['LatencyP99', 'TimeToFirstToken', 'TimePerOutputToken'] ? has(self.maxRatio) && !has(self.notWorseThan) && !has(self.max) && !has(self.min) : true").message("LatencyP99, TimeToFirstToken and TimePerOutputToken take maxRatio: how many times the stable version's time the canary's may be").field_path(".maxRatio"),
     validation = Rule::new("self.metric == 'PredictionDrift' ? has(self.max) && !has(self.notWorseThan) && !has(self.maxRatio) && !has(self.min) : true").message("PredictionDrift takes max: how far apart the predictions of both may be, from 0 to 1").field_path(".max"),
     validation = Rule::new("self.metric == 'Agreement' ? has(self.min) && !has(self.notWorseThan) && !has(self.maxRatio) && !has(self.max) : true").message("Agreement takes min: the share of rows that both have to answer alike, between 0 and 1").field_path(".min"),
     validation = Rule::new("self.metric == 'Prometheus' ? has(self.query) && (has(self.max) || has(self.min)) && !has(self.notWorseThan) && !has(self.maxRatio) : true").message("Prometheus takes query, and max or min or both: between what its answer must lie").field_path(".query"),
-    validation = Rule::new("self.metric == 'Prometheus' || (!has(self.query) && !has(self.interval) && !has(self.count))").message("query, interval and count are of metric Prometheus alone").field_path(".query"),
+    validation = Rule::new("self.metric == 'Prometheus' || (!has(self.query) && !has(self.count) && (!has(self.interval) || self.metric == 'LabelledErrorRate'))").message("query, interval and count are of metric Prometheus alone; interval of LabelledErrorRate, too").field_path(".query"),
     validation = Rule::new(where_decimals("self.metric == 'PredictionDrift' && has(self.max)", &["self.max"], "double(self.max) > 0.0 && double(self.max) < 1.0")).message("must lie between 0 and 1, such as \"0.2\"").field_path(".max"),
     validation = Rule::new(where_decimals("self.metric == 'Agreement' && has(self.min)", &["self.min"], "double(self.min) > 0.0 && double(self.min) < 1.0")).message("must lie between 0 and 1, such as \"0.95\"").field_path(".min"),
     validation = Rule::new(where_decimals("has(self.max) && has(self.min)", &["self.max", "self.min"], "double(self.min) <= double(self.max)")).message("min must not lie above max").field_path(".min")
 )]
 pub struct Analysis {
-    /// `ErrorRate`: share of requests answered with 5xx. `LatencyP99`: the latency that 99% of the requests stay under. `TimeToFirstToken`, `TimePerOutputToken`: with protocol OpenAI, of answers that are streamed, the time until the first token, and the mean time of each that follows (the inverse of tokens per second), judged as LatencyP99. `PredictionDrift`: how far apart the predictions of both are, as the largest difference of their cumulated distributions (Kolmogorov and Smirnov's distance). `Agreement`: share of rows that both answer alike, with strategy Shadow. `Prometheus`: what a query answers, of the Prometheus that the administrator gave the operator.
+    /// `ErrorRate`: share of requests answered with 5xx. `LatencyP99`: the latency that 99% of the requests stay under. `TimeToFirstToken`, `TimePerOutputToken`: with protocol OpenAI, of answers that are streamed, the time until the first token, and the mean time of each that follows (the inverse of tokens per second), judged as LatencyP99. `PredictionDrift`: how far apart the predictions of both are, as the largest difference of their cumulated distributions (Kolmogorov and Smirnov's distance). `Agreement`: share of rows that both answer alike, with strategy Shadow. `LabelledErrorRate`: share of the predictions that are wrong, of those whose true answer has come by now. `Prometheus`: what a query answers, of the Prometheus that the administrator gave the operator.
     pub metric: AnalysisMetric,
-    /// ErrorRate: how far the canary's share may lie above the stable version's, from 0 to 1. The smaller, the more requests the last step takes until it is shown that it holds: where nothing fails, about 4 divided by it. With 0, which nothing can show, only a canary with fewer errors is promoted; with 1 errors are not judged.
+    /// ErrorRate, LabelledErrorRate: how far the canary's share may lie above the stable version's, from 0 to 1. The smaller, the more requests the last step takes until it is shown that it holds: where nothing fails, about 4 divided by it. With 0, which nothing can show, only a canary with fewer errors is promoted; with 1 errors are not judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(where_decimal("double(self) >= 0.0 && double(self) <= 1.0")).message("must lie between 0 and 1, such as \"0.01\""))]
     pub not_worse_than: Option<Decimal>,
@@ -376,7 +378,7 @@ pub struct Analysis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub query: Option<String>,
-    /// Prometheus: how often it is asked, at least 5s; 30s where this is not given.
+    /// How often it is asked, at least 5s. Prometheus: 30s where this is not given. LabelledErrorRate: how often labels are read, 60s where this is not given, and the more seldom the longer a step goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(where_duration("self", "duration(self) >= duration('5s')")).message("must be at least 5s"))]
     pub interval: Option<GoDuration>,
@@ -384,6 +386,9 @@ pub struct Analysis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 20))]
     pub count: Option<i32>,
+    /// LabelledErrorRate: where the true answers to predictions lie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<PredictionLabels>,
 }
 
 impl Analysis {
@@ -398,6 +403,7 @@ impl Analysis {
             query: None,
             interval: None,
             count: None,
+            labels: None,
         }
     }
 }
@@ -417,6 +423,8 @@ pub enum AnalysisMetric {
     PredictionDrift,
     /// Share of rows that both answer alike.
     Agreement,
+    /// Share of the predictions with a label that are wrong.
+    LabelledErrorRate,
     /// What a query answers.
     Prometheus,
 }
@@ -535,6 +543,9 @@ pub struct CanaryStatus {
     /// How far apart the predictions are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predictions: Option<DistanceSeen>,
+    /// What labels said of both versions' predictions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labelled: Option<LabelledSeen>,
     /// Whether the canary's pods take the place of some of the stable version's, as `spec.rollout.surge` allows where there is no room for both.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_place: bool,
@@ -612,11 +623,11 @@ pub struct Compared {
 }
 
 /// Requests, and those of them that are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counted {
-    /// All.
+    /// All; of labels, predictions that have one.
     pub requests: i64,
-    /// Those that failed, or were slow.
+    /// Those that failed, were slow, or were wrong.
     pub hits: i64,
 }
 

@@ -54,7 +54,7 @@ fn step(step: &Step) -> String {
 
 fn child_name(child: &Child) -> String {
     let (kind, metadata) = match child {
-        Child::Job(child) => ("Job", &child.metadata),
+        Child::Job(child) | Child::JobBeside(child) => ("Job", &child.metadata),
         Child::Service(child) => ("Service", &child.metadata),
         Child::Deployment(child) => ("Deployment", &child.metadata),
         Child::HttpRoute(child) => ("HTTPRoute", &child.metadata),
@@ -90,7 +90,7 @@ pub fn readable<S: Serialize>(plan: &Plan<S>) -> Value {
 
 fn manifest(child: &Child) -> Value {
     let value = match child {
-        Child::Job(child) => serde_json::to_value(child),
+        Child::Job(child) | Child::JobBeside(child) => serde_json::to_value(child),
         Child::Service(child) => serde_json::to_value(child),
         Child::Deployment(child) => serde_json::to_value(child),
         Child::HttpRoute(child) => serde_json::to_value(child),

@@ -55,12 +55,16 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether what comes after it goes on without it: what changes the number of pods holds up nothing of what they serve.
+    /// Whether what comes after it goes on without it: what changes the number of pods, or looks at what they answered, holds
+    /// up nothing of what they serve.
     pub const fn is_beside(&self) -> bool {
         matches!(
             self,
-            Self::Apply(Child::HorizontalPodAutoscaler(_) | Child::ScaledObject(_))
-                | Self::Delete(Doomed::HorizontalPodAutoscaler(_) | Doomed::ScaledObject(_))
+            Self::Apply(
+                Child::HorizontalPodAutoscaler(_) | Child::ScaledObject(_) | Child::JobBeside(_)
+            ) | Self::Delete(
+                Doomed::HorizontalPodAutoscaler(_) | Doomed::ScaledObject(_) | Doomed::JobBeside(_)
+            )
         )
     }
 }
@@ -70,6 +74,8 @@ impl Step {
 pub enum Child {
     /// A Job.
     Job(Box<Job>),
+    /// A Job whose failing holds up nothing.
+    JobBeside(Box<Job>),
     /// A Service.
     Service(Box<Service>),
     /// A Deployment.
@@ -97,6 +103,8 @@ pub enum Child {
 pub enum Doomed {
     /// A Job and its pods.
     Job(String),
+    /// The same, where nothing else waits for it.
+    JobBeside(String),
     /// A Job, which stays until its pods are gone.
     JobAfterItsPods(String),
     /// A PodGroup, of whichever scheduler, where there is one of this name.

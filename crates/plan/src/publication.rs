@@ -302,6 +302,7 @@ fn outcome(job: &Job, digest: String, known: &Known<'_>) -> Told {
         | Report::Fetch(_)
         | Report::Check(_)
         | Report::Delete(_)
+        | Report::Labels(_)
         | Report::Failure(_) => None,
     };
     match work(job, &all, known.now, "NotPublished", read) {

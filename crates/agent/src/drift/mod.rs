@@ -17,7 +17,7 @@ mod expected;
 mod findings;
 pub mod history;
 pub mod html;
-mod payloads;
+pub(crate) mod payloads;
 mod performance;
 pub mod results;
 mod saying;
@@ -47,8 +47,8 @@ use crate::progress::Progress;
 use crate::report::{OrFail, failure};
 
 /// The payload log's columns with the time of a request, and with its id.
-const TIME: &str = "timestamp";
-const REQUEST_ID: &str = "request_id";
+pub(crate) const TIME: &str = "timestamp";
+pub(crate) const REQUEST_ID: &str = "request_id";
 
 /// How many windows before this one a page shows.
 const MOST_WINDOWS: usize = 60;

@@ -5,8 +5,10 @@
 //! ([`windlass_statistics::sequential`]), and the one in a hundred of good canaries that may be taken back is shared out
 //! between them ([`super::levels`]).
 
+mod labelled;
+
 use jiff::Timestamp;
-use windlass_api::{Analysis, AnalysisMetric};
+use windlass_api::{Analysis, AnalysisMetric, LabelledSeen};
 use windlass_statistics::gate::Decision;
 use windlass_statistics::histogram;
 use windlass_statistics::proportion::Proportion;
@@ -43,6 +45,8 @@ pub struct Seen<'a> {
     pub evidence: Option<&'a Evidence>,
     /// What queries of Prometheus answered.
     pub readings: &'a Readings,
+    /// What labels said; absent where none are asked for.
+    pub labelled: Option<&'a LabelledSeen>,
     /// Of whom.
     pub names: Names<'a>,
     /// When the step began.
@@ -97,6 +101,7 @@ pub fn judge(checks: &[Analysis], seen: &Seen<'_>, min_requests: u64) -> Finding
             | AnalysisMetric::TimePerOutputToken => judged.time(check),
             AnalysisMetric::PredictionDrift => judged.predictions(checks),
             AnalysisMetric::Agreement => judged.agreement(checks),
+            AnalysisMetric::LabelledErrorRate => judged.labels(checks),
             AnalysisMetric::Prometheus => judged.reading(number, check),
         };
         match finding {
@@ -116,12 +121,17 @@ pub fn judge(checks: &[Analysis], seen: &Seen<'_>, min_requests: u64) -> Finding
     }
 }
 
+/// What more of would show most.
+const REQUESTS: &str = "requests to the canary";
+
 /// How a comparison of two shares is told.
 struct Told<'a> {
     /// The counts, such as `errors 3/100 against 1/400 of the stable version`.
     words: fn(&Shares) -> String,
     /// What the share is of, such as `errors`.
     of: &'a str,
+    /// What more of would show it.
+    trials: &'a str,
     /// How fast what is counted comes.
     pace: Pace,
 }
@@ -156,6 +166,7 @@ impl Judged<'_> {
                 )
             },
             of: "errors",
+            trials: REQUESTS,
             pace: self.seen.pace(requests),
         };
         match errors.filter(|_| known > 0) {
@@ -238,6 +249,7 @@ impl Judged<'_> {
                 )
             },
             of: "slow requests",
+            trials: REQUESTS,
             pace: self.seen.pace(times[0].all()),
         };
         // What is slow has to be told from what is not.
@@ -281,11 +293,7 @@ impl Judged<'_> {
             // Only who is to take all the traffic has to have shown that it is no worse.
             Decision::Inconclusive if !self.seen.is_last => Finding::Good(words),
             Decision::Inconclusive => {
-                let wanted = wanted(
-                    step.trials_to_pass(LEVEL_OF_PASS),
-                    "requests to the canary",
-                    told.pace,
-                );
+                let wanted = wanted(step.trials_to_pass(LEVEL_OF_PASS), told.trials, told.pace);
                 Finding::Wait(format!(
                     "{words}: that the share of {} is higher by no more than {points:.1} percentage points is not shown yet; {wanted}",
                     told.of

@@ -1,5 +1,6 @@
 //! Builders of a ModelDeployment's children.
 
+mod look;
 mod proxy;
 
 use k8s_openapi::api::apps::v1::{
@@ -17,6 +18,8 @@ use windlass_api::{ModelDeployment, ModelVersion, labels};
 
 use crate::pods::{self, Agent, CANDIDATE_PORTS, Model};
 use crate::{reports, storage, template};
+
+pub use look::{LabelsLook, labels_job};
 
 /// Port of the Service and of the proxy.
 pub const PORT: i32 = 8080;

@@ -83,11 +83,7 @@ impl Recorded for Comparison {
     #[allow(clippy::float_cmp)] // both are of the same text
     fn resumed(self, written: Option<&SharesSeen>) -> Self {
         let allowed = self.rollout.allowed;
-        let of = |compared: &Compared| {
-            let evidence = [compared.worse.value().ok()?, compared.within.value().ok()?];
-            let (canary, stable) = (counts(compared.canary)?, counts(compared.stable)?);
-            Some(Shares::resumed(allowed, canary, stable, evidence))
-        };
+        let of = |compared: &Compared| shares(allowed, compared);
         written
             .filter(|written| written.limit.value().is_ok_and(|limit| limit == self.limit))
             .and_then(|written| {
@@ -106,19 +102,10 @@ impl Recorded for Comparison {
     }
 
     fn written(&self) -> SharesSeen {
-        let of = |shares: &Shares| {
-            let [worse, within] = shares.evidence();
-            Compared {
-                canary: counted(shares.candidate),
-                stable: counted(shares.stable),
-                worse: number(worse),
-                within: number(within),
-            }
-        };
         SharesSeen {
             limit: exactly(self.limit),
-            rollout: of(&self.rollout),
-            step: of(&self.step),
+            rollout: compared(&self.rollout),
+            step: compared(&self.step),
             late: Some(number(self.late.evidence())),
         }
     }
@@ -260,6 +247,24 @@ fn level(distance: &Distance) -> Decimal {
     Decimal::from(format!("{:.6}", distance.levels()[0]).as_str())
 }
 
+/// What was written down of two shares; nothing where it is none of ours.
+pub(super) fn shares(allowed: f64, compared: &Compared) -> Option<Shares> {
+    let evidence = [compared.worse.value().ok()?, compared.within.value().ok()?];
+    let (canary, stable) = (counts(compared.canary)?, counts(compared.stable)?);
+    Some(Shares::resumed(allowed, canary, stable, evidence))
+}
+
+/// Two shares as a status has them.
+pub(super) fn compared(shares: &Shares) -> Compared {
+    let [worse, within] = shares.evidence();
+    Compared {
+        canary: counted(shares.candidate),
+        stable: counted(shares.stable),
+        worse: number(worse),
+        within: number(within),
+    }
+}
+
 /// Counts as a status has them.
 pub(super) fn counts(counted: Counted) -> Option<Proportion> {
     let trials = u64::try_from(counted.requests).ok()?;
@@ -267,7 +272,7 @@ pub(super) fn counts(counted: Counted) -> Option<Proportion> {
     Some(Proportion { successes, trials })
 }
 
-fn counted(counts: Proportion) -> Counted {
+pub(super) fn counted(counts: Proportion) -> Counted {
     Counted {
         requests: i64::try_from(counts.trials).unwrap_or(i64::MAX),
         hits: i64::try_from(counts.successes).unwrap_or(i64::MAX),

@@ -33,6 +33,8 @@ pub const OF_TIME: [AnalysisMetric; 3] = [
 ];
 /// The least share that may be a limit: one below is no limit that a count could be held to.
 pub const LEAST_LIMIT: f64 = 0.001;
+/// No share lies above another by all, and by nearly all is not asked for by anybody.
+pub const JUDGED_BELOW: f64 = 0.999;
 /// How long what was written down stands at least, unless something is decided: what a restart of the operator loses at most.
 const STANDS: SignedDuration = SignedDuration::from_mins(5);
 /// The same as a part of the time that it goes on, where that is more.
@@ -204,7 +206,7 @@ impl Evidence {
         canary.predictions = begun.predictions.as_ref().map(Recorded::written);
     }
 
-    /// Takes out of a canary's status what [`Evidence::write`] puts there.
+    /// Takes out of a canary's status what [`Evidence::write`] puts there, and what labels said.
     pub fn forget(canary: &mut CanaryStatus) {
         canary.recorded = None;
         canary.errors = None;
@@ -214,6 +216,7 @@ impl Evidence {
         canary.alone = None;
         canary.disagreed = None;
         canary.predictions = None;
+        canary.labelled = None;
     }
 
     /// Whether the evidence has moved by much since it was written down.
@@ -308,8 +311,7 @@ pub fn write_bake(share: &Share, bake: &mut BakeStatus, now: Timestamp) {
 
 /// By how much the canary's share of errors may lie above the stable version's, where that is judged.
 pub fn allowed_errors(checks: &[Analysis]) -> Option<f64> {
-    // No share lies above another by all, and by nearly all is not asked for by anybody.
-    limit(checks, AnalysisMetric::ErrorRate).filter(|allowed| *allowed < 0.999)
+    limit(checks, AnalysisMetric::ErrorRate).filter(|allowed| *allowed < JUDGED_BELOW)
 }
 
 /// The share of rows that the candidate may answer otherwise, where that is judged.
@@ -323,7 +325,7 @@ pub fn disagreement(checks: &[Analysis]) -> Option<f64> {
 pub fn limit(checks: &[Analysis], metric: AnalysisMetric) -> Option<f64> {
     let check = checks.iter().find(|check| check.metric == metric)?;
     let limit = match metric {
-        AnalysisMetric::ErrorRate => &check.not_worse_than,
+        AnalysisMetric::ErrorRate | AnalysisMetric::LabelledErrorRate => &check.not_worse_than,
         AnalysisMetric::LatencyP99
         | AnalysisMetric::TimeToFirstToken
         | AnalysisMetric::TimePerOutputToken => &check.max_ratio,

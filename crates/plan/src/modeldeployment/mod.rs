@@ -15,6 +15,7 @@ mod children;
 mod comparison;
 mod evidence;
 mod gateway;
+mod labelled;
 mod levels;
 mod observed;
 mod pace;
@@ -31,6 +32,7 @@ pub use autoscaling::{
 };
 pub use evidence::{Evidence, bake, sides};
 pub use gateway::{GROUP as GATEWAY_GROUP, Gateway, HttpRoute, VERSION as GATEWAY_VERSION};
+pub use labelled::ROLE as LABELS_ROLE;
 pub use observed::Observed;
 pub use plan::{plan, refused};
 pub use readings::{Answer, KEPT as KEPT_READINGS, Query, Reading, Readings, queries};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion};
 use windlass_statistics::sequential::Share;
@@ -34,6 +35,10 @@ pub struct Observed {
     pub evidence: Option<Evidence>,
     /// What queries of Prometheus answered, of those that the roll-out is judged by.
     pub readings: Readings,
+    /// The Jobs that read labels of a roll-out's predictions.
+    pub label_jobs: Vec<Arc<Job>>,
+    /// Their pods.
+    pub label_pods: Vec<Arc<Pod>>,
     /// The errors of the version that serves, while it bakes; absent where they are not judged.
     pub bake: Option<Share>,
     /// The DriftMonitors that watch it.

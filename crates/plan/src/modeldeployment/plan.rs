@@ -10,6 +10,7 @@
 mod bake;
 mod conditions;
 mod held;
+mod looks;
 mod made;
 mod people;
 mod quarantine;
@@ -68,6 +69,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan<ModelDeploymentStatus> 
     let mut plan = Plan::status_only(reconcile.base());
     let outcome = reconcile.advance(&mut plan);
     reconcile.autoscale(&mut plan);
+    reconcile.look_at_labels(&mut plan);
     reconcile.say(&mut plan, outcome);
     plan
 }

@@ -78,6 +78,7 @@ impl Traffic {
             AnalysisMetric::ErrorRate
             | AnalysisMetric::PredictionDrift
             | AnalysisMetric::Agreement
+            | AnalysisMetric::LabelledErrorRate
             | AnalysisMetric::Prometheus => &[],
         };
         Times {

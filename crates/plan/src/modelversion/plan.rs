@@ -298,6 +298,7 @@ impl Reconcile<'_> {
                 | Report::Fetch(_)
                 | Report::Check(_)
                 | Report::Delete(_)
+                | Report::Labels(_)
                 | Report::Publish(_)
                 | Report::Failure(_) => None,
             });
@@ -346,6 +347,7 @@ impl Reconcile<'_> {
                     | Report::Fetch(_)
                     | Report::Check(_)
                     | Report::Delete(_)
+                    | Report::Labels(_)
                     | Report::Publish(_),
                 )
                 | None => false,

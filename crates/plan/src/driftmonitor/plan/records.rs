@@ -107,6 +107,7 @@ impl Reconcile<'_> {
                 | Report::Fetch(_)
                 | Report::Check(_)
                 | Report::Delete(_)
+                | Report::Labels(_)
                 | Report::Publish(_)
                 | Report::Failure(_) => None,
             })

@@ -61,6 +61,8 @@ impl Reconcile<'_> {
         canary.in_place &= rollout.strategy == Strategy::Canary && rollout.surge == Surge::Auto;
         canary.said_before = self.still_said(&canary.said_before);
         let begins_anew = self.begins_anew(&mut canary);
+        self.keep_labels(&mut canary);
+        self.read_labels(&mut canary, plan);
         let split = self.split(&canary, stable, target);
         let least = if begins_anew { 0 } else { self.asked(target) };
         let sizes = self.sizes(&canary, stable, target, least);
@@ -205,6 +207,7 @@ impl Reconcile<'_> {
                     alone: None,
                     disagreed: None,
                     predictions: None,
+                    labelled: None,
                     in_place: false,
                     failure: None,
                     said_before: self.said_so_far(),
@@ -311,6 +314,7 @@ impl Reconcile<'_> {
     ) {
         canary.step_started = Some(self.now);
         canary.step_replicas = Some(sizes.canary);
+        self.keep_labels(canary);
         canary.weight = stage.weight;
         canary.analysis = Some(lasts(stage, self.now));
         plan.notes.push(self.stage_started(canary, sizes));
@@ -321,6 +325,7 @@ impl Reconcile<'_> {
         if canary.step_started.is_none() {
             canary.step_started = Some(self.now);
             canary.step_replicas = Some(sizes.canary);
+            self.keep_labels(canary);
         }
     }
 

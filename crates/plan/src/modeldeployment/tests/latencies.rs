@@ -68,6 +68,7 @@ fn decided(times: f64, sigma: f64, number: u64) -> (u64, u64, u64) {
                 stable: &old,
                 evidence: Some(&evidence),
                 readings: &Readings::NoPrometheus,
+                labelled: None,
                 names: NAMES,
                 since: Timestamp::UNIX_EPOCH,
                 now: Timestamp::UNIX_EPOCH,

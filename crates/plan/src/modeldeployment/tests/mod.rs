@@ -3,6 +3,7 @@
 mod crashes;
 mod held;
 mod judgement;
+mod labels;
 mod latencies;
 mod pods;
 mod policies;

@@ -53,6 +53,7 @@ fn decided(share: f64, restarted: f64, number: u64) -> (u32, u32, u32) {
                 stable: &stable,
                 evidence: Some(&evidence),
                 readings: &Readings::NoPrometheus,
+                labelled: None,
                 names: NAMES,
                 since: begun,
                 now,

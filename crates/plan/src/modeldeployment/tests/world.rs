@@ -71,6 +71,8 @@ impl World {
             traffic: BTreeMap::new(),
             evidence: None,
             readings: Readings::NoPrometheus,
+            label_jobs: Vec::new(),
+            label_pods: Vec::new(),
             bake: None,
             monitors: Vec::new(),
             gateway: Gateway::default(),
@@ -122,6 +124,7 @@ impl World {
     pub fn plan(&self) -> Plan<ModelDeploymentStatus> {
         let mut kept = self.observed.clone();
         as_kept(&mut kept.pods, []);
+        as_kept(&mut kept.label_pods, &mut kept.label_jobs);
         let now = sides(&kept.deployment);
         kept.evidence = now.map(|sides| sides.evidence.after(self.known.as_ref()));
         plan(&kept, at(self.now))
@@ -384,6 +387,21 @@ impl World {
                 self.observed
                     .children
                     .retain(|child| child.name_any() != name);
+                self.writes += 1;
+            }
+            Step::Apply(Child::JobBeside(wanted)) => {
+                let all = &mut self.observed.label_jobs;
+                if all.iter().all(|live| live.name_any() != wanted.name_any()) {
+                    let mut made = *wanted;
+                    made.metadata.uid = Some(format!("uid-{}", made.name_any()));
+                    all.push(Arc::new(made));
+                    self.writes += 1;
+                }
+            }
+            Step::Delete(Doomed::JobBeside(name)) => {
+                self.observed
+                    .label_jobs
+                    .retain(|live| live.name_any() != name);
                 self.writes += 1;
             }
             other => panic!("not a step of a ModelDeployment: {other:?}"),

@@ -43,6 +43,7 @@ impl Reconcile<'_> {
             | Report::Drift(_)
             | Report::Check(_)
             | Report::Delete(_)
+            | Report::Labels(_)
             | Report::Publish(_)
             | Report::Failure(_) => None,
         };

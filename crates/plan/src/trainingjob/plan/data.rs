@@ -167,6 +167,7 @@ fn check_report(pod: &Pod) -> Option<CheckReport> {
         | Report::Drift(_)
         | Report::Fetch(_)
         | Report::Delete(_)
+        | Report::Labels(_)
         | Report::Publish(_)
         | Report::Failure(_) => None,
     }

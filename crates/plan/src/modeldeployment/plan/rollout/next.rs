@@ -68,6 +68,7 @@ impl Reconcile<'_> {
                 .is_some_and(|stable| replicas::answering(self.child_of(&stable.version)) > 0),
             evidence: self.evidence(canary),
             readings: &self.observed.readings,
+            labelled: canary.labelled.as_ref(),
             names: Names {
                 namespace: meta.namespace.as_deref().unwrap_or_default(),
                 name: meta.name.as_deref().unwrap_or_default(),

@@ -169,6 +169,7 @@ fn step_report(pod: &Pod) -> Option<TrainingReport> {
         | Report::Evaluation(_)
         | Report::Drift(_)
         | Report::Fetch(_)
+        | Report::Labels(_)
         | Report::Publish(_)
         | Report::Failure(_) => None,
     })
