@@ -28,7 +28,7 @@ pub use decision::*;
 pub use driftmonitor::*;
 pub use modeldeployment::*;
 pub use modelversion::*;
-pub use quantities::{Address, Decimal, GoDuration, InvalidValue};
+pub use quantities::{Address, Decimal, GoDuration, Image, InvalidValue};
 pub use retention::*;
 pub use serving::*;
 pub use shared::*;

@@ -4,6 +4,7 @@ mod crashes;
 mod held;
 mod judgement;
 mod latencies;
+mod loading;
 mod pods;
 mod policies;
 mod properties;
