@@ -26,7 +26,9 @@ fn told(dropped: u64, failed: u64, logged: u64) -> String {
     let of = |(pod, dropped, failed): (&str, u64, u64)| {
         let labels = format!("namespace=\"growth\",pod=\"{pod}\"");
         let row = |reason: &str, rows: u64| {
-            format!("windlass_proxy_payload_rows_dropped_total{{{labels},reason=\"{reason}\"}} {rows}\n")
+            format!(
+                "windlass_proxy_payload_rows_dropped_total{{{labels},reason=\"{reason}\"}} {rows}\n"
+            )
         };
         row("spool_full", dropped)
             + &row("behind", 0)
@@ -46,11 +48,18 @@ async fn asked(prometheus: &Prometheus, path: &str) -> Option<Value> {
 
 /// What is alerted of: the names of alerts, ModelDeployments and reasons.
 async fn alerts(prometheus: &Prometheus) -> Vec<String> {
-    let said = asked(prometheus, "/api/v1/alerts").await.unwrap_or_default();
+    let said = asked(prometheus, "/api/v1/alerts")
+        .await
+        .unwrap_or_default();
     let all = said["data"]["alerts"].as_array().cloned();
     let one = |alert: &Value| {
         let labels = ["alertname", "namespace", "deployment", "reason"];
-        let labels = labels.map(|label| alert["labels"][label].as_str().unwrap_or_default().to_owned());
+        let labels = labels.map(|label| {
+            alert["labels"][label]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        });
         labels.join(" ").trim_end().to_owned()
     };
     let mut all: Vec<String> = all.iter().flatten().map(one).collect();
@@ -59,7 +68,8 @@ async fn alerts(prometheus: &Prometheus) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn rows_that_a_payload_log_loses_are_alerted_of_with_the_model_deployment_and_why() -> Result<()> {
+async fn rows_that_a_payload_log_loses_are_alerted_of_with_the_model_deployment_and_why()
+-> Result<()> {
     let folder = tempfile::tempdir()?;
     let (proxies, none) = (Exporter::start().await?, Exporter::start().await?);
     // What overdue is, is the chart's to fill in.
@@ -78,8 +88,16 @@ async fn rows_that_a_payload_log_loses_are_alerted_of_with_the_model_deployment_
         ensure!(start.elapsed() < SEEN, "{found:?}");
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         // Nothing is dropped until it has been seen once that nothing is.
-        let is_seen = asked(&prometheus, "/api/v1/query?query=windlass_proxy_payload_rows_logged_total").await;
-        let is_seen = is_seen.is_some_and(|said| said["data"]["result"].as_array().is_some_and(|all| all.len() == 2));
+        let is_seen = asked(
+            &prometheus,
+            "/api/v1/query?query=windlass_proxy_payload_rows_logged_total",
+        )
+        .await;
+        let is_seen = is_seen.is_some_and(|said| {
+            said["data"]["result"]
+                .as_array()
+                .is_some_and(|all| all.len() == 2)
+        });
         if count == 0 && is_seen {
             ensure!(alerts(&prometheus).await.is_empty());
         }
@@ -87,9 +105,17 @@ async fn rows_that_a_payload_log_loses_are_alerted_of_with_the_model_deployment_
         proxies.tell(told(5 * count, count, 100 + 10 * count));
         found = alerts(&prometheus).await;
     }
-    let rules = asked(&prometheus, "/api/v1/rules").await.unwrap_or_default();
-    let groups = rules["data"]["groups"].as_array().cloned().unwrap_or_default();
-    let rules = groups.iter().filter_map(|group| group["rules"].as_array()).flatten();
+    let rules = asked(&prometheus, "/api/v1/rules")
+        .await
+        .unwrap_or_default();
+    let groups = rules["data"]["groups"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let rules = groups
+        .iter()
+        .filter_map(|group| group["rules"].as_array())
+        .flatten();
     for rule in rules.clone() {
         ensure!(rule["health"] == "ok", "{rule}");
     }

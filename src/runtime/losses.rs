@@ -108,10 +108,7 @@ mod tests {
 
     #[test]
     fn of_a_proxy_that_was_started_again_nothing_is_told() {
-        assert_eq!(
-            Rows::between(&seen(100, 50), &seen(3, 2)),
-            Rows::default()
-        );
+        assert_eq!(Rows::between(&seen(100, 50), &seen(3, 2)), Rows::default());
         let mut rows = Rows::between(&seen(100, 50), &seen(107, 52));
         rows.add(Rows::between(&seen(0, 0), &seen(1, 1)));
         assert_eq!((rows.logged, rows.dropped), (8, 3));

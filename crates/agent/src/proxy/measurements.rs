@@ -482,7 +482,9 @@ mod tests {
             }
             // A reason that no row is dropped for would never be told.
             let asked = content.split("reason=~").skip(1);
-            for reasons in asked.filter_map(|rest| rest.split(['"', '\\']).find(|one| !one.is_empty())) {
+            for reasons in
+                asked.filter_map(|rest| rest.split(['"', '\\']).find(|one| !one.is_empty()))
+            {
                 for reason in reasons.split('|') {
                     let is_known = Loss::ALL.iter().any(|why| why.as_str() == reason);
                     assert!(is_known, "{file}: {reason}");
