@@ -246,13 +246,17 @@ fn a_dashboard_and_alerts_are_there_where_they_are_wanted_and_can_be() {
     values.extend(["--api-versions", "monitoring.coreos.com/v1/PrometheusRule"]);
     let rule = &helm.render(&values)[&alerts];
     assert_eq!(rule["metadata"]["labels"]["release"], "prometheus");
-    let rules = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
-    let names: Vec<_> = rules
-        .iter()
-        .filter_map(|rule| rule["alert"].as_str())
-        .collect();
+    let rules_of = |group: usize| {
+        let rules = &rule["spec"]["groups"][group]["rules"];
+        rules.as_array().unwrap().clone()
+    };
+    let names_of = |rules: &[Value]| -> Vec<String> {
+        let names = rules.iter().filter_map(|rule| rule["alert"].as_str());
+        names.map(str::to_owned).collect()
+    };
+    let rules = rules_of(0);
     assert_eq!(
-        names,
+        names_of(&rules),
         [
             "WindlassDrifted",
             "WindlassDataBroken",
@@ -266,6 +270,14 @@ fn a_dashboard_and_alerts_are_there_where_they_are_wanted_and_can_be() {
     assert!(expression.ends_with("> 7200"), "{expression}");
     let said = rules[0]["annotations"]["summary"].as_str().unwrap();
     assert!(said.contains("{{ $labels.monitor }}"), "{said}");
+    assert_eq!(
+        names_of(&rules_of(1)),
+        [
+            "WindlassPayloadRowsDropped",
+            "WindlassPayloadRowsUnread",
+            "WindlassPayloadUploadsFail"
+        ]
+    );
 }
 
 #[test]

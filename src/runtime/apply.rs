@@ -246,19 +246,9 @@ impl Writer<'_> {
     /// Publishes Events. One that is lost is no reason to do anything again.
     pub fn notes<K: Kind>(&self, object: &K, notes: &[Note]) {
         for note in notes {
-            let event = Event {
-                type_: match note.severity {
-                    Severity::Normal => EventType::Normal,
-                    Severity::Warning => EventType::Warning,
-                },
-                reason: note.reason.clone(),
-                note: Some(note.message[..note.message.floor_char_boundary(MAX_NOTE)].to_owned()),
-                action: "Reconcile".to_owned(),
-                secondary: None,
-            };
             tracing::info!(kind = %K::kind(&()), namespace = self.namespace, name = object.name_any(), reason = note.reason, message = note.message, "event");
             let about = object.object_ref(&());
-            self.context.events.publish(event, about);
+            self.context.events.publish(event(note), about);
         }
     }
 
@@ -551,5 +541,19 @@ impl Writer<'_> {
             namespace: self.namespace.clone(),
             name: name.to_owned(),
         })
+    }
+}
+
+/// A note as an Event.
+pub(super) fn event(note: &Note) -> Event {
+    Event {
+        type_: match note.severity {
+            Severity::Normal => EventType::Normal,
+            Severity::Warning => EventType::Warning,
+        },
+        reason: note.reason.clone(),
+        note: Some(note.message[..note.message.floor_char_boundary(MAX_NOTE)].to_owned()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
     }
 }

@@ -14,6 +14,7 @@ pub mod health;
 pub mod index;
 pub mod kept;
 pub mod lease;
+mod losses;
 pub mod metrics;
 pub mod monitors;
 mod named;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -14,16 +14,19 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use windlass_api::agent::{METRICS_PORT, Observations};
 use windlass_api::{ModelDeployment, ModelDeploymentStatus, labels};
+use windlass_plan::Note;
 use windlass_plan::modeldeployment::{self, Evidence, Traffic, sides};
 use windlass_statistics::proportion::Proportion;
 use windlass_statistics::sequential::Share;
 
 use super::Context;
+use super::apply::event;
 use super::kept::UNDER_WAY;
+use super::losses::{Losses, Rows};
 
 /// How often pods are asked, while they are few.
 const EVERY: Duration = Duration::from_secs(1);
@@ -46,6 +49,7 @@ pub struct Scraper {
     evidence: Arc<Mutex<HashMap<String, Evidence>>>,
     /// Of versions that bake, by the uid of the ModelDeployment: since when, and their errors.
     baking: Arc<Mutex<HashMap<String, (Timestamp, Share)>>>,
+    losses: Arc<Losses>,
 }
 
 struct Seen {
@@ -160,7 +164,15 @@ impl Scraper {
         more
     }
 
+    /// Rows that a proxy was to log since it was asked last.
+    fn rows(&self, pod: &str, now: &Observations) -> Rows {
+        let seen = self.pods.lock().expect("no holder panics");
+        let before = seen.get(pod).map(|seen| &seen.last);
+        before.map_or_else(Rows::default, |before| Rows::between(before, now))
+    }
+
     fn forget_all_but(&self, pods: &HashSet<String>, deployments: &HashSet<String>) {
+        self.losses.forget_all_but(deployments);
         let mut seen = self.pods.lock().expect("no holder panics");
         seen.retain(|pod, _| pods.contains(pod));
         let mut evidence = self.evidence.lock().expect("no holder panics");
@@ -228,7 +240,7 @@ pub async fn run(context: Arc<Context>) {
         let deployments = context.stores.model_deployments.everywhere(UNDER_WAY, "");
         let looks = deployments.iter().map(|deployment| {
             let targets = targets(&context, deployment);
-            look(&client, &context.scraper, deployment, targets)
+            look(&client, &context, deployment, targets)
         });
         let pods: HashSet<String> = join_all(looks).await.into_iter().flatten().collect();
         let seconds = pods.len() / PODS_A_SECOND;
@@ -245,20 +257,29 @@ pub async fn run(context: Arc<Context>) {
 /// Asks the pods of a roll-out, and compares what they tell; their uids.
 async fn look(
     client: &HttpClient,
-    scraper: &Scraper,
+    context: &Context,
     deployment: &ModelDeployment,
     targets: Vec<(Timestamp, Arc<Pod>)>,
 ) -> Vec<String> {
+    let scraper = &context.scraper;
     let asked = targets
         .iter()
         .map(|(since, pod)| ask(client, scraper, *since, pod));
     let mut counted: BTreeMap<String, Traffic> = BTreeMap::new();
+    let mut rows = Rows::default();
     for ((_, pod), more) in targets.iter().zip(join_all(asked).await) {
-        if let (Some(version), Some(more)) = (pod.labels().get(labels::VERSION), more) {
+        if let (Some(version), Some((more, logged))) = (pod.labels().get(labels::VERSION), more) {
             counted.entry(version.clone()).or_default().merge(&more);
+            rows.add(logged);
         }
     }
     scraper.take(deployment, &counted);
+    let uid = deployment.uid().unwrap_or_default();
+    if let Some(said) = scraper.losses.say(&uid, rows, Instant::now()) {
+        let note = Note::warning("PayloadRowsDropped", said);
+        let about = deployment.object_ref(&());
+        context.events.publish(event(&note), about);
+    }
     targets.iter().filter_map(|(_, pod)| pod.uid()).collect()
 }
 
@@ -295,10 +316,11 @@ async fn ask(
     scraper: &Scraper,
     since: Timestamp,
     pod: &Pod,
-) -> Option<Traffic> {
+) -> Option<(Traffic, Rows)> {
     let uid = pod.uid()?;
     let observations = get(client, pod, "/observations").await?;
-    Some(scraper.note(uid, since, observations))
+    let rows = scraper.rows(&uid, &observations);
+    Some((scraper.note(uid, since, observations), rows))
 }
 
 /// What the agent of a pod answers; nothing where it does not in time, or something else.

@@ -1,7 +1,7 @@
 """Asks each target again and again, from its first good answer on, and says once a second what has come of it.
 
 The targets are the first argument, as JSON: what they are called, where they are, under which host name, seconds from one
-request to the next, and whether the connection is kept.
+request to the next, whether the connection is kept, and more headers.
 """
 
 import http.client
@@ -39,7 +39,7 @@ def ask(target):
         try:
             if connection is None:
                 connection = http.client.HTTPConnection(target["address"], target["port"], timeout=20)
-            headers = {"Content-Type": "application/json", "Host": target["host"]}
+            headers = {"Content-Type": "application/json", "Host": target["host"], **target["headers"]}
             connection.request("POST", "/v2/models/m/infer", BODY, headers)
             answer = connection.getresponse()
             what, which = judge(answer.status, answer.read())

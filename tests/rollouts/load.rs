@@ -24,6 +24,8 @@ pub struct Target {
     pause: f64,
     /// Whether all go over one connection, as far as they are let.
     keep: bool,
+    /// Headers beside those that every request has.
+    headers: BTreeMap<String, String>,
 }
 
 impl Target {
@@ -37,6 +39,7 @@ impl Target {
             port: PORT,
             pause,
             keep: false,
+            headers: BTreeMap::new(),
         }
     }
 
@@ -49,6 +52,18 @@ impl Target {
             host: host.to_owned(),
             pause,
             keep: false,
+            headers: BTreeMap::new(),
+        }
+    }
+
+    /// The same with a header, under another name.
+    pub fn with(&self, name: &str, header: &str, value: &str) -> Self {
+        let mut headers = self.headers.clone();
+        headers.insert(header.to_owned(), value.to_owned());
+        Self {
+            name: name.to_owned(),
+            headers,
+            ..self.clone()
         }
     }
 
@@ -81,6 +96,19 @@ pub struct Counted {
     pub errors: BTreeMap<String, u64>,
     /// Good answers, by the version's number.
     pub answers: BTreeMap<String, u64>,
+}
+
+impl Counted {
+    /// Whether a version's model answered each of them well.
+    pub fn is_good(&self) -> bool {
+        self.failures == 0 && self.refused == 0 && self.errors.is_empty()
+    }
+
+    /// How many a version answered well.
+    pub fn by(&self, version: u32) -> u64 {
+        let number = format!("{version}.0");
+        self.answers.get(&number).copied().unwrap_or_default()
+    }
 }
 
 /// A pod that sends requests.

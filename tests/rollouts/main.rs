@@ -14,8 +14,11 @@ mod node;
 mod ground;
 mod load;
 mod models;
+mod mounted;
 mod routes;
+mod scaling;
 mod seen;
+mod sticky;
 mod traffic;
 mod versions;
 mod ways;
@@ -59,6 +62,35 @@ fn what_is_wrong_is_named_and_costs_no_request_of_what_serves() {
         });
     });
 }
+
+#[test]
+fn who_stays_with_a_canary_does_pods_come_and_go_and_models_are_mounted_and_no_request_fails() {
+    if let Some(why) = node::obstacle() {
+        println!("skipped: {why}");
+        return;
+    }
+    stand(|ground| {
+        ground.bench.namespace(STEADY);
+        for number in 1..=2 {
+            ground.register(STEADY, number, "");
+        }
+        let mut targets = sticky::targets(0.05);
+        targets.extend(scaling::targets(0.05));
+        targets.push(mounted::target(0.1));
+        let load = &Load::start(ground, STEADY, &targets);
+        std::thread::scope(|scope| {
+            for lane in [sticky::go, scaling::go, mounted::go] {
+                scope.spawn(move || lane(ground, load));
+            }
+        });
+        // It would be in the way of the tests that come next.
+        let delete = ["delete", "namespace", STEADY, "--wait=false"];
+        ground.bench.kubectl(&delete);
+    });
+}
+
+/// Where nothing is wrong with what serves.
+const STEADY: &str = "steady";
 
 /// Where all is wrong.
 const SPACE: &str = "wrong";

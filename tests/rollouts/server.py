@@ -1,12 +1,14 @@
 """A model server of the Open Inference Protocol. It answers the same whatever its number, which it says beside.
 
 /claim/modes/NUMBER, where it is there, says how the model of this number misbehaves, also while it runs.
+The header X-Takes says how many seconds an answer takes.
 """
 
 import http.server
 import json
 import os
 import sys
+import time
 
 NUMBER = float(open(os.environ["WINDLASS_MODEL_DIRECTORY"] + "/model").read())
 
@@ -41,6 +43,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(float(self.headers.get("X-Takes", 0)))
         match mode():
             case "errors":
                 self.say(500, json.dumps({"error": "no such feature", "number": NUMBER}).encode())

@@ -54,16 +54,30 @@ impl Prometheus {
     /// Starts one that scrapes exporters every second: the first as they label their lines (`honor_labels`), the second
     /// with labels of its own, before which theirs are renamed `exported_…`, as a ServiceMonitor does it by default.
     pub fn start(folder: &Path, honoured: &Exporter, renamed: &Exporter) -> Result<Self> {
+        Self::start_with(folder, honoured, renamed, "")
+    }
+
+    /// The same with rules, the text of a file of them, that are looked at every second.
+    pub fn start_with(
+        folder: &Path,
+        honoured: &Exporter,
+        renamed: &Exporter,
+        rules: &str,
+    ) -> Result<Self> {
         fs::create_dir_all(folder)?;
+        let rule_file = folder.join("rules.yaml");
+        fs::write(&rule_file, rules)?;
         let own = "labels: {namespace: gpu-operator, pod: dcgm-exporter}";
         let configuration = folder.join("prometheus.yml");
         fs::write(
             &configuration,
             format!(
-                "global: {{scrape_interval: 1s}}\nscrape_configs:\n\
+                "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\nscrape_configs:\n\
                  - {{job_name: honoured, honor_labels: true, static_configs: [{{targets: ['{}'], {own}}}]}}\n\
                  - {{job_name: renamed, static_configs: [{{targets: ['{}'], {own}}}]}}\n",
-                honoured.address, renamed.address
+                rule_file.display(),
+                honoured.address,
+                renamed.address
             ),
         )?;
         let address = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;

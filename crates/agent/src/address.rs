@@ -128,6 +128,9 @@ impl Address {
             }
             "s3" => Self::s3(text, rest),
             "https" | "http" => Self::http(text),
+            "oci" => Err(invalid(
+                "the agent reads an image only where it is mounted (fetch and digest: --mounted); only a model's files may lie in one",
+            )),
             other => Err(invalid(&format!(
                 "'{other}' is no scheme that the agent knows"
             ))),

@@ -6,6 +6,10 @@
 //!
 //! Where a signature is asked for, it is verified before a file is brought, and files that it does not speak of
 //! (the signature itself, Git's, those that its signer left out) stay behind: nothing unsigned comes to the server.
+//!
+//! What the server has mounted itself is not brought anywhere, but verified where it lies (`in_place`).
+
+mod in_place;
 
 use std::fs;
 use std::io;
@@ -14,6 +18,8 @@ use std::path::{Path, PathBuf};
 use tracing::info;
 use uuid::Uuid;
 use windlass_api::agent::{FailureReason, FailureReport, FetchReport, Report, Tree};
+
+pub(crate) use in_place::all_can_be_verified;
 
 use crate::address::Address;
 use crate::report::{OrFail, failure, tree_failure};
@@ -30,27 +36,38 @@ pub struct Arguments {
     #[arg(long)]
     pub digest: String,
     /// The folder that they go to; made where it is absent.
+    #[arg(long, value_name = "DIR", required_unless_present = "mounted")]
+    pub to: Option<PathBuf>,
+    /// The folder that the address is mounted as: nothing is asked of the address itself. Without `--to` the files are
+    /// verified there and stay.
     #[arg(long, value_name = "DIR")]
-    pub to: PathBuf,
+    pub mounted: Option<PathBuf>,
     /// Whose signature they have to have.
     #[command(flatten)]
     pub signature: SignatureArguments,
 }
 
 /// Fetches and verifies: the files are under `to` only when their digest is the one that was recorded, and they are
-/// signed by whom is asked for.
+/// signed by whom is asked for. Of what is mounted it ends well only when all of it is so.
 pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     let Arguments {
         uri,
         digest,
         to,
+        mounted,
         signature,
     } = arguments;
-    let address = Address::parse(&uri).or_fail(FailureReason::InvalidArguments)?;
+    let address = at(&uri, mounted.as_deref())?;
     let signed = signature.signed(&address).await?;
     if let Some(signed) = &signed {
         signed.check_links(&address)?;
     }
+    let Some(to) = to else {
+        let tree = in_place::verify(&address, &digest, signed.as_ref()).await?;
+        let (files, bytes) = (tree.files, tree.bytes);
+        info!(digest, files, bytes, "verified {uri} where it is mounted");
+        return Ok(Report::Fetch(FetchReport { tree }));
+    };
     // Inside `to`, which may be a volume's root: what is renamed has to stay on one file system.
     let partial = to.join(format!("{TEMPORARY}fetch.{}", Uuid::new_v4()));
     let verified = bring(&address, &digest, signed.as_ref(), &partial).await;
@@ -67,6 +84,24 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         "fetched {uri}"
     );
     Ok(Report::Fetch(FetchReport { tree }))
+}
+
+/// Where files are read: at their address, or in the folder that it is mounted as.
+pub(crate) fn at(uri: &str, mounted: Option<&Path>) -> Result<Address, FailureReport> {
+    let address = match mounted {
+        None => Address::parse(uri),
+        Some(path) => Address::local(uri, path),
+    };
+    let address = address.or_fail(FailureReason::InvalidArguments)?;
+    if mounted.is_some() && address.is_single_file() {
+        return Err(failure(
+            FailureReason::InvalidArguments,
+            format!(
+                "{uri} is a file, and a folder is what can be mounted: name the folder that it is in"
+            ),
+        ));
+    }
+    Ok(address)
 }
 
 /// Brings the files into a folder, reading each once, and holds them against what was recorded and what was signed.

@@ -456,6 +456,106 @@ fn a_model_is_fetched_only_when_it_is_the_one_that_was_recorded() {
 }
 
 #[test]
+fn a_model_is_verified_where_it_is_mounted_and_nothing_beside_it_is_let_through() {
+    let place = Place::new();
+    place.file("model/d/a", "1");
+    std::os::unix::fs::symlink("d/a", place.path("model/link")).expect("linked");
+    let mounted = place.path("model").to_string_lossy().into_owned();
+    let uri = "oci://registry.example/churn:1#model";
+    let digested = place.agent(&["digest", uri, "--mounted", &mounted]);
+    let Report::Fetch(digested) = digested.report else {
+        panic!("not digested")
+    };
+    assert_eq!((digested.tree.files, &*digested.tree.uri), (2, uri));
+    let digest = digested.tree.digest;
+    let arguments = [
+        "fetch",
+        "--uri",
+        uri,
+        "--digest",
+        &digest,
+        "--mounted",
+        &mounted,
+    ];
+    let before = names(&place.path("model"));
+    let Report::Fetch(verified) = place.agent(&arguments).report else {
+        panic!("not verified")
+    };
+    assert_eq!(verified.tree.digest, digest);
+    assert_eq!(names(&place.path("model")), before, "it stays as it is");
+
+    // Copied from there, it is the same as copied from anywhere.
+    let to = place.path("to");
+    let copied = to.to_string_lossy();
+    let copying = [&arguments[..], &["--to", &copied]].concat();
+    let Report::Fetch(_) = place.agent(&copying).report else {
+        panic!("not copied")
+    };
+    assert_eq!(names(&to), ["d/a", "link"]);
+
+    let refused = |what: &str, words: &str| {
+        let failure = place.agent(&arguments).failure().clone();
+        assert_eq!(failure.reason, FailureReason::DigestMismatch, "{what}");
+        assert!(failure.message.contains(words), "{what}: {failure:?}");
+        assert!(failure.message.contains(uri), "{what}: {failure:?}");
+    };
+    // None of these changes the digest, or what is seen here, and a server may well load them.
+    place.file("model/.windlass-x/model.json", "{}");
+    refused(
+        "a name of the agent's own",
+        "no digest speaks of: .windlass-x.",
+    );
+    std::fs::remove_dir_all(place.path("model/.windlass-x")).expect("removed");
+    place.file("outside", "1");
+    std::fs::remove_file(place.path("model/d/a")).expect("removed");
+    std::os::unix::fs::symlink("../../outside", place.path("model/d/a")).expect("linked");
+    refused(
+        "a link out of the folder",
+        "no digest speaks of: d/a, link.",
+    );
+    std::fs::remove_file(place.path("model/d/a")).expect("removed");
+    place.file("model/d/a", "2");
+    refused("another content", "is not what was recorded");
+}
+
+#[test]
+fn what_is_mounted_is_a_folder_and_an_image_is_read_nowhere_else() {
+    let place = Place::new();
+    place.file("model.onnx", "1");
+    let mounted = place.path("model.onnx").to_string_lossy().into_owned();
+    let uri = "oci://registry.example/churn:1#model.onnx";
+    for (arguments, words) in [
+        (
+            &["digest", uri, "--mounted", &mounted][..],
+            "is a file, and a folder is what can be mounted",
+        ),
+        (&["digest", uri], "only where it is mounted"),
+        (
+            &["delete", "--uri", uri, "--digest", "sha256:0"],
+            "can only be read",
+        ),
+        (
+            &[
+                "fetch",
+                "--uri",
+                uri,
+                "--digest",
+                "sha256:0",
+                "--mounted",
+                "/no/where",
+            ],
+            "there is nothing at oci://registry.example/churn:1#model.onnx",
+        ),
+    ] {
+        let failure = place.agent(arguments).failure().clone();
+        assert!(
+            failure.message.contains(words),
+            "{arguments:?}: {failure:?}"
+        );
+    }
+}
+
+#[test]
 fn a_fetch_that_is_told_to_stop_stops() {
     let place = Place::new();
     // A server that takes connections and never answers.

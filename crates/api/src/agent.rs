@@ -89,6 +89,8 @@ pub mod paths {
     pub const INPUT_CACHE: &str = "/windlass/cache";
     /// The model that is served or judged.
     pub const MODEL: &str = "/windlass/model";
+    /// Where an image is mounted for the agent alone, which copies or digests what is in it.
+    pub const IMAGE: &str = "/windlass/image";
     /// The champion that a candidate is compared with.
     pub const CHAMPION: &str = "/windlass/champion";
     /// Where what is shown of a version is mounted, a file of this name.

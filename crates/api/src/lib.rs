@@ -30,7 +30,7 @@ pub use driftmonitor::*;
 pub use labelled::*;
 pub use modeldeployment::*;
 pub use modelversion::*;
-pub use quantities::{Address, Decimal, GoDuration, InvalidValue};
+pub use quantities::{Address, Decimal, GoDuration, Image, InvalidValue};
 pub use retention::*;
 pub use serving::*;
 pub use shared::*;

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::quantities::{where_decimal, where_decimals, where_duration};
 use crate::{
-    Autoscaling, Decimal, GoDuration, LabelledSeen, Limits, Observe, PodTemplate, PredictionLabels,
-    Protocol, RolloutEvent, Signer, Storage,
+    Autoscaling, Decimal, FromClaim, GoDuration, LabelledSeen, Limits, Observe, PodTemplate,
+    PredictionLabels, Protocol, RolloutEvent, Signer, Storage,
 };
 
 /// What a user says of how a model serves.
@@ -74,6 +74,9 @@ pub struct ModelDeploymentSpec {
     /// How `s3://` addresses are reached: to fetch the model, and to write the payload log. `pvc://` needs none. The model server gets no keys. A change makes new pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    /// How a model that lies in a claim (`pvc://`) comes to the server. `Fetch`, the default: it is copied to the pod's own disk and verified on the way, and nobody changes it under the server. `Mount`: the claim's folder is mounted, read-only, and verified there as a pod starts, with no room on the node and no time to copy; whoever may write to the claim may then change what the server has, and nobody verifies it again before the next pod starts. A change makes new pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_claim: Option<FromClaim>,
     /// Whose signature versions have to have to be loaded here (OpenSSF Model Signing), whatever they say of it themselves. A version without it does not get ready; what serves, serves on. Where this is not given, what the version asks for in `artifact.signature.signedBy` holds. A change makes new pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<Signer>,

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Verdict;
+use crate::quantities::ArtifactAddress;
 use crate::{
     Address, Approval, Decimal, Decision, Retention, Retiring, Review, Signer, Source, Storage,
     Stored, Tracking, TrackingStatus, Validation, Window,
@@ -117,7 +118,8 @@ pub struct ModelVersionSpec {
 /// The files of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct Artifact {
-    /// Where they lie.
+    /// Where they lie: `pvc://claim/path`, `s3://bucket/key`, `https://host/file`, or `oci://registry/repository@sha256:…` in an image, all of it or, with `#folder` after it, a folder of it. An image that is named by its digest is mounted as it is; what a tag names, which may be moved, is copied.
+    #[schemars(with = "ArtifactAddress")]
     pub uri: Address,
     /// `sha256:` and 64 hexadecimal digits, over the sorted list of paths, sizes and contents. What is loaded is verified against it. Without it, a Job digests what lies there as the version is registered, and `status.artifact` records it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

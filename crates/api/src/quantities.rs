@@ -111,6 +111,51 @@ text_type!(
     })
 );
 
+/// An image's name, as CEL's regular expressions are written: a registry, a repository, and a tag, a digest or both.
+const IMAGE: &str = "oci://[a-zA-Z0-9][-a-zA-Z0-9.]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[a-zA-Z0-9_][-a-zA-Z0-9_.]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})";
+
+/// The schema of an [`Address`] that a model's files may lie at: an image is read and cannot be written to, so that no
+/// other address may be one.
+pub(crate) struct ArtifactAddress;
+
+impl JsonSchema for ArtifactAddress {
+    fn schema_name() -> Cow<'static, str> {
+        "ArtifactAddress".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "maxLength": 1024,
+            "x-kubernetes-validations": [{
+                "rule": "self.matches('^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?|s3://[^/]+(/.*)?|https://[^/]+(/.*)?|oci://.*)$') && !self.contains('/../') && !self.endsWith('/..')",
+                "message": "must be pvc://CLAIM/PATH, s3://BUCKET/KEY, https://HOST/PATH or oci://REGISTRY/REPOSITORY@sha256:DIGEST, without '..'"
+            }, {
+                "rule": format!("!self.startsWith('oci://') || self.matches('^{IMAGE}(#[^#/.][^#]*)?$')"),
+                "message": "must be oci://REGISTRY/REPOSITORY@sha256:DIGEST, or :TAG in place of the digest, and #FOLDER after it where the files lie in a folder of the image"
+            }]
+        })
+    }
+}
+
+/// An image that a model's files lie in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Image<'a> {
+    /// Its name, as a container's is written.
+    pub reference: &'a str,
+    /// The folder in it that they lie in, without a slash at its ends; empty for all that is in the image.
+    pub folder: &'a str,
+}
+
+impl Image<'_> {
+    /// Whether it is named by its digest: then it is the same whenever it is pulled. A tag may be moved.
+    pub fn is_pinned(&self) -> bool {
+        self.reference.contains('@')
+    }
+}
+
 impl Decimal {
     /// The number.
     ///
@@ -186,6 +231,14 @@ impl Address {
         Some(rest.split_once('/').unwrap_or((rest, "")))
     }
 
+    /// The image and the folder in it, for an `oci://` address.
+    pub fn image(&self) -> Option<Image<'_>> {
+        let rest = self.0.strip_prefix("oci://")?;
+        let (reference, folder) = rest.split_once('#').unwrap_or((rest, ""));
+        let folder = folder.trim_matches('/');
+        Some(Image { reference, folder })
+    }
+
     /// The address of something below this one.
     #[must_use]
     pub fn join(&self, path: &str) -> Self {
@@ -251,5 +304,20 @@ mod tests {
             Some(("flights", ""))
         );
         assert_eq!(Address::from("s3://a/b").claim(), None);
+    }
+
+    #[test]
+    fn an_address_knows_its_image_and_whether_that_can_become_another() {
+        for (address, reference, folder, is_pinned) in [
+            ("oci://r:5000/a/b:1", "r:5000/a/b:1", "", false),
+            ("oci://r/a@sha256:00", "r/a@sha256:00", "", true),
+            ("oci://r/a:1@sha256:00#m/1/", "r/a:1@sha256:00", "m/1", true),
+        ] {
+            let address = Address::from(address);
+            let image = address.image().expect("an image");
+            assert_eq!((image.reference, image.folder), (reference, folder));
+            assert_eq!(image.is_pinned(), is_pinned, "{address}");
+        }
+        assert_eq!(Address::from("pvc://oci/b").image(), None);
     }
 }

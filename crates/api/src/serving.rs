@@ -51,6 +51,16 @@ pub enum ScalingMetric {
     Latency,
 }
 
+/// How a model that lies in a claim comes to the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FromClaim {
+    /// It is copied, and verified on the way.
+    #[default]
+    Fetch,
+    /// It is mounted, and verified where it lies.
+    Mount,
+}
+
 /// What a pod takes on at a time, and for how long.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

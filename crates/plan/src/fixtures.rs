@@ -130,7 +130,8 @@ pub fn assert_restricted(spec: &PodSpec) {
             volume.empty_dir.is_some()
                 || volume.persistent_volume_claim.is_some()
                 || volume.config_map.is_some()
-                || volume.downward_api.is_some(),
+                || volume.downward_api.is_some()
+                || volume.image.is_some(),
             "volume {}",
             volume.name
         );

@@ -1,6 +1,7 @@
-//! What the pods of every kind have in common: volumes of claims, the agent, the model server, and
+//! What the pods of every kind have in common: volumes of claims, the agent, the model and its server, and
 //! what can be read from a pod that does not get on.
 
+mod model;
 mod problem;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,11 +23,15 @@ use kube::{Resource, ResourceExt};
 use windlass_api::agent::{
     EXIT_FOR_GOOD, FailureReason, FailureReport, Report, environment, paths,
 };
-use windlass_api::{Address, ModelVersion, Signer, Storage, labels};
+use windlass_api::{Address, Storage, labels};
 
+pub use model::{
+    CANDIDATE_PORTS, CHAMPION_PORTS, Model, ServerPorts, fetch_model, mount_image, mount_model,
+    server_sidecar,
+};
 pub use problem::{hindrance, problem, unschedulable};
 
-use crate::{Problem, storage, trust};
+use crate::{Problem, storage};
 
 /// Name of the container that the agent is, or runs in.
 pub const AGENT: &str = "windlass-agent";
@@ -99,27 +104,7 @@ pub fn mount_claims<'a>(
             .insert(0, variable(environment::VOLUMES, paths::VOLUMES));
     }
     for claim in claims {
-        let volumes = spec.volumes.get_or_insert_default();
-        let mounted = volumes.iter().find(|volume| {
-            volume
-                .persistent_volume_claim
-                .as_ref()
-                .is_some_and(|source| source.claim_name == claim)
-        });
-        let volume = if let Some(volume) = mounted {
-            volume.name.clone()
-        } else {
-            let name = format!("windlass-claim-{}", volumes.len());
-            volumes.push(Volume {
-                name: name.clone(),
-                persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                    claim_name: claim.to_owned(),
-                    ..Default::default()
-                }),
-                ..Volume::default()
-            });
-            name
-        };
+        let volume = claim_volume(spec, claim);
         container
             .volume_mounts
             .get_or_insert_default()
@@ -130,6 +115,30 @@ pub fn mount_claims<'a>(
                 ..VolumeMount::default()
             });
     }
+}
+
+/// The name of a claim's volume in a pod, which is added where there is none yet.
+fn claim_volume(spec: &mut PodSpec, claim: &str) -> String {
+    let volumes = spec.volumes.get_or_insert_default();
+    let mounted = volumes.iter().find(|volume| {
+        volume
+            .persistent_volume_claim
+            .as_ref()
+            .is_some_and(|source| source.claim_name == claim)
+    });
+    if let Some(volume) = mounted {
+        return volume.name.clone();
+    }
+    let name = format!("windlass-claim-{}", volumes.len());
+    volumes.push(Volume {
+        name: name.clone(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: claim.to_owned(),
+            ..Default::default()
+        }),
+        ..Volume::default()
+    });
+    name
 }
 
 /// Adds an empty folder to a pod, and mounts it into a container.
@@ -198,116 +207,6 @@ pub fn agent_container(
     storage::give_keys(&mut container, agent.storage);
     mount_empty(spec, &mut container, "windlass-tmp", "/tmp", false);
     container
-}
-
-/// The ports of a model server in a pod that may hold two.
-#[derive(Clone, Copy, Debug)]
-pub struct ServerPorts {
-    /// HTTP.
-    pub http: u16,
-    /// gRPC.
-    pub grpc: u16,
-    /// Its own metrics.
-    pub metrics: u16,
-}
-
-/// Ports of the model that serves, or of the candidate.
-pub const CANDIDATE_PORTS: ServerPorts = ServerPorts {
-    http: 8081,
-    grpc: 8082,
-    metrics: 8083,
-};
-/// Ports of the champion beside a candidate.
-pub const CHAMPION_PORTS: ServerPorts = ServerPorts {
-    http: 8084,
-    grpc: 8085,
-    metrics: 8086,
-};
-
-/// Makes the first container of a template a model server that runs beside the agent and outlives it:
-/// a sidecar, so that it is stopped after the container that sends it requests.
-pub fn server_sidecar(
-    spec: &mut PodSpec,
-    mut server: Container,
-    name: &str,
-    model: &str,
-    volume: &str,
-    folder: &str,
-    ports: ServerPorts,
-) {
-    name.clone_into(&mut server.name);
-    let mut variables: Vec<EnvVar> = [
-        (environment::PORT, ports.http.to_string()),
-        (environment::PORT_GRPC, ports.grpc.to_string()),
-        (environment::PORT_METRICS, ports.metrics.to_string()),
-        (environment::MODEL_DIRECTORY, folder.to_owned()),
-        (environment::MODEL_NAME, model.to_owned()),
-    ]
-    .into_iter()
-    .map(|(name, value)| variable(name, value))
-    .collect();
-    variables.extend(server.env.take().unwrap_or_default());
-    server.env = Some(variables);
-    server.restart_policy = Some("Always".to_owned());
-    // Why it ended stands in its last words; servers write no file with it.
-    server
-        .termination_message_policy
-        .get_or_insert_with(|| "FallbackToLogsOnError".to_owned());
-    mount_empty(spec, &mut server, volume, folder, true);
-    spec.init_containers.get_or_insert_default().push(server);
-}
-
-/// A model that is to be loaded.
-#[derive(Clone, Copy, Debug)]
-pub struct Model<'a> {
-    /// Its record. One whose files have no digest yet is not let through.
-    pub version: &'a ModelVersion,
-    /// Whose signature whoever loads it asks for.
-    pub signed_by: Option<&'a Signer>,
-    /// The volume that it goes to.
-    pub volume: &'a str,
-    /// Where that is mounted.
-    pub folder: &'a str,
-}
-
-/// An init container that fetches a model and verifies its digest, and its signature where one is asked for.
-pub fn fetch_model(spec: &mut PodSpec, name: &str, agent: Agent<'_>, model: Model<'_>) {
-    let Model {
-        version,
-        signed_by,
-        volume,
-        folder,
-    } = model;
-    let artifact = &version.spec.artifact;
-    let mut arguments = [
-        "fetch",
-        "--uri",
-        &artifact.uri.0,
-        "--digest",
-        version.digest().unwrap_or_default(),
-        "--to",
-        folder,
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    let signer = trust::signer(signed_by, artifact);
-    if let Some(signer) = signer {
-        trust::ask(&mut arguments, signer, artifact);
-    }
-    let mut container = agent_container(spec, name, agent, arguments);
-    mount_empty(spec, &mut container, volume, folder, false);
-    let signature = signer.and(artifact.signature.as_ref());
-    let bundle = signature.and_then(|signature| signature.bundle.as_ref());
-    mount_claims(
-        spec,
-        &mut container,
-        [&artifact.uri].into_iter().chain(bundle),
-        [],
-    );
-    if let Some(signer) = signer {
-        trust::mount(spec, &mut container, signer);
-    }
-    spec.init_containers.get_or_insert_default().push(container);
 }
 
 /// A pod that the cluster took away is made again.

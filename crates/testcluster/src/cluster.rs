@@ -172,6 +172,11 @@ impl Cluster {
         node::load_image(&self.record, &self.folder, tar)
     }
 
+    /// Makes an image that was loaded known by its digest too; the name by which it then is: `repository@sha256:…`.
+    pub fn name_by_digest(&self, name: &str) -> Result<String> {
+        node::name_by_digest(&self.record, name)
+    }
+
     /// The host folder behind a bound claim of the node shape.
     pub fn volume_path(&self, namespace: &str, claim: &str) -> Result<PathBuf> {
         node::volume_path(&self.kubectl()?, namespace, claim)

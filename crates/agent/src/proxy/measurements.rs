@@ -329,6 +329,9 @@ impl Measurements {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -453,6 +456,40 @@ mod tests {
                 text.lines().any(|there| there == line),
                 "{line} is not in\n{text}"
             );
+        }
+    }
+
+    #[test]
+    fn what_the_chart_alerts_of_and_shows_is_measured_under_these_names() {
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/windlass/files");
+        let text = Measurements::default().metrics(Format::Classical, Now::default());
+        let measured: BTreeSet<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split(['{', ' ']).next())
+            .collect();
+        for (file, least) in [("alerts.yaml", 3), ("dashboard.json", 2)] {
+            let content = std::fs::read_to_string(chart.join(file)).expect("the chart's");
+            let is_of_a_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+            let named: BTreeSet<&str> = content
+                .match_indices("windlass_proxy_")
+                .map(|(at, _)| &content[at..])
+                .filter_map(|rest| rest.split(|letter: char| !is_of_a_name(letter)).next())
+                .collect();
+            assert!(named.len() >= least, "{file}: {named:?}");
+            for name in named {
+                assert!(measured.contains(name), "{file}: {name} is not in\n{text}");
+            }
+            // A reason that no row is dropped for would never be told.
+            let asked = content.split("reason=~").skip(1);
+            for reasons in
+                asked.filter_map(|rest| rest.split(['"', '\\']).find(|one| !one.is_empty()))
+            {
+                for reason in reasons.split('|') {
+                    let is_known = Loss::ALL.iter().any(|why| why.as_str() == reason);
+                    assert!(is_known, "{file}: {reason}");
+                }
+            }
         }
     }
 }

@@ -130,6 +130,8 @@ pub struct Signed {
     pub uri: String,
     /// Who made it, in words.
     pub by: String,
+    /// Its path among the files that it is over, where it lies there.
+    pub(crate) own: Option<String>,
     manifest: Manifest,
 }
 
@@ -198,8 +200,10 @@ impl SignatureArguments {
         let mut signed = Signed::verify(&content, &trust, UnixTime::now())
             .map_err(|error| about(&error, address.uri(), uri))?;
         uri.clone_into(&mut signed.uri);
-        // It cannot be in the list of what it is over.
-        signed.manifest.ignore(address.path_of(&bundle));
+        // It cannot be in the list of what it is over. What is mounted it is in by the files' own address.
+        let among = || Address::parse(address.uri()).ok()?.path_of(&bundle);
+        signed.own = address.path_of(&bundle).or_else(among);
+        signed.manifest.ignore(signed.own.clone());
         info!(
             signature = uri,
             "{} is signed by {}",
@@ -252,6 +256,7 @@ impl Signed {
         Ok(Self {
             uri: String::new(),
             by,
+            own: None,
             manifest: statement::manifest(&bundle.payload)?,
         })
     }

@@ -203,6 +203,37 @@ pub(crate) fn symbolic_links(root: &Path) -> Result<Vec<String>, TreeError> {
     Ok(links)
 }
 
+/// What lies in a local folder and is not of its tree, or not for whoever else has the folder mounted: names that are the
+/// agent's own, and links that lead out of the folder or nowhere.
+pub(crate) fn strays(root: &Path) -> Result<Vec<String>, TreeError> {
+    let reading = |path: &Path, source: io::Error| TreeError::File {
+        doing: "reading",
+        path: path.to_owned(),
+        source,
+    };
+    // Nothing there is told by who reads the files.
+    let Ok(whole) = root.canonicalize() else {
+        return Ok(Vec::new());
+    };
+    let mut strays = Vec::new();
+    for entry in WalkDir::new(root).min_depth(1).sort_by_file_name() {
+        let entry = entry.map_err(|problem| {
+            let path = problem.path().unwrap_or(root).to_owned();
+            reading(&path, problem.into())
+        })?;
+        let leads_out = entry.path_is_symlink()
+            && !(entry.path().canonicalize()).is_ok_and(|target| target.starts_with(&whole));
+        if leads_out || is_own(entry.file_name()) {
+            let path = entry
+                .path()
+                .strip_prefix(root)
+                .expect("a walk stays below its root");
+            strays.push(path.to_string_lossy().into_owned());
+        }
+    }
+    Ok(strays)
+}
+
 /// Makes the folder `to` show each file at a local address by a link; what is added later is not in it.
 pub(crate) async fn link(from: &Address, local: &Path, to: &Path) -> Result<(), TreeError> {
     let (from, local, to) = (from.clone(), local.to_owned(), to.to_owned());

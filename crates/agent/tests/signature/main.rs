@@ -498,6 +498,57 @@ fn what_is_fetched_is_what_was_signed_and_nothing_else() {
 }
 
 #[test]
+fn where_it_is_mounted_a_model_may_have_nothing_that_was_not_signed() {
+    let place = Place::new();
+    let model = model(&place, "volumes/models/1", "key-p256.sig");
+    let [option, public] = key("p256.pub");
+    let (recorded, mounted) = (digest(&model), text(&model));
+    let verify = |digest: &str, signature: &[&str]| {
+        let arguments = [
+            "fetch",
+            "--uri",
+            "pvc://models/1",
+            "--digest",
+            digest,
+            "--mounted",
+            &mounted,
+            &option,
+            &public,
+        ];
+        place.agent(&[&arguments[..], signature].concat())
+    };
+    // What the signer left out, Git's files among it, the server would see.
+    let refused = verify(&recorded, &[]);
+    let failure = refused.failure().clone();
+    assert_eq!(failure.reason, FailureReason::SignatureInvalid);
+    assert!(failure.message.contains("leaves out: "), "{failure:?}");
+    for path in names(&model) {
+        let is_signed = SIGNED.contains(&path.as_str());
+        if !is_signed && path != "model.sig" {
+            assert!(failure.message.contains(&path), "{path}: {failure:?}");
+            fs::remove_file(model.join(path)).expect("removed");
+        }
+    }
+    let recorded = digest(&model);
+    // By the claim's own address too: it is the same file.
+    for signature in [&[][..], &["--signature", "pvc://models/1/model.sig"]] {
+        let verified = verify(&recorded, signature);
+        assert!(
+            matches!(verified.report, Report::Fetch(_)),
+            "{:?}",
+            verified.report
+        );
+    }
+    place.file("volumes/models/1/more.py", "import os");
+    let more = verify(&digest(&model), &[]);
+    assert!(
+        more.failure().message.contains("not signed: more.py"),
+        "{:?}",
+        more.failure()
+    );
+}
+
+#[test]
 fn what_lies_in_a_store_is_verified_on_its_way() {
     let place = Place::new();
     let Some(gateway) = Gateway::start(&place) else {

@@ -167,26 +167,15 @@ pub fn version_deployment(
         image: agent_image,
         storage: deployment.spec.storage.as_ref(),
     };
-    pods::fetch_model(
-        &mut spec,
-        "windlass-fetch",
-        agent,
-        Model {
-            version,
-            signed_by: deployment.spec.signed_by.as_ref(),
-            volume: "windlass-model",
-            folder: paths::MODEL,
-        },
-    );
-    pods::server_sidecar(
-        &mut spec,
-        container,
-        SERVER,
-        model,
-        "windlass-model",
-        paths::MODEL,
-        CANDIDATE_PORTS,
-    );
+    let loaded = Model {
+        version,
+        signed_by: deployment.spec.signed_by.as_ref(),
+        from_claim: deployment.spec.from_claim.unwrap_or_default(),
+        volume: "windlass-model",
+        folder: paths::MODEL,
+    };
+    pods::fetch_model(&mut spec, "windlass-fetch", agent, loaded);
+    pods::server_sidecar(&mut spec, container, SERVER, loaded, CANDIDATE_PORTS);
 
     let grace = *spec
         .termination_grace_period_seconds

@@ -1,11 +1,12 @@
 //! The builder of a validation's Job.
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
-use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt;
 use windlass_api::agent::{SIGNATURE_FILE, paths};
 use windlass_api::{
-    Address, Decimal, DisparityGate, MetricGate, ModelVersion, Protocol, Validation, labels,
+    Address, Decimal, DisparityGate, FromClaim, MetricGate, ModelVersion, Protocol, Validation,
+    labels,
 };
 
 use crate::pods::{self, Agent, CANDIDATE_PORTS, CHAMPION_PORTS, Model, ServerPorts, flag};
@@ -56,48 +57,32 @@ pub fn validation_job(
         storage: version.spec.storage.as_ref(),
     };
 
-    pods::fetch_model(
-        &mut spec,
-        "windlass-fetch",
-        agent,
-        Model {
-            version,
-            signed_by: None,
-            volume: "windlass-model",
-            folder: paths::MODEL,
-        },
-    );
-    if let Some(champion) = champion {
-        pods::fetch_model(
-            &mut spec,
-            "windlass-fetch-champion",
-            agent,
-            Model {
-                version: champion,
-                signed_by: None,
-                volume: "windlass-champion",
-                folder: paths::CHAMPION,
-            },
-        );
+    let candidate = Model {
+        version,
+        signed_by: None,
+        // It is judged on what nobody changes meanwhile.
+        from_claim: FromClaim::Fetch,
+        volume: "windlass-model",
+        folder: paths::MODEL,
+    };
+    let champion_model = champion.map(|version| Model {
+        version,
+        volume: "windlass-champion",
+        folder: paths::CHAMPION,
+        ..candidate
+    });
+    pods::fetch_model(&mut spec, "windlass-fetch", agent, candidate);
+    if let Some(champion) = champion_model {
+        pods::fetch_model(&mut spec, "windlass-fetch-champion", agent, champion);
         pods::server_sidecar(
             &mut spec,
             container.clone(),
             "champion",
-            model,
-            "windlass-champion",
-            paths::CHAMPION,
+            champion,
             CHAMPION_PORTS,
         );
     }
-    pods::server_sidecar(
-        &mut spec,
-        container,
-        "server",
-        model,
-        "windlass-model",
-        paths::MODEL,
-        CANDIDATE_PORTS,
-    );
+    pods::server_sidecar(&mut spec, container, "server", candidate, CANDIDATE_PORTS);
 
     let output = evaluation_address(version);
     let mut evaluate = pods::agent_container(
@@ -112,7 +97,9 @@ pub fn validation_job(
         [&validation.dataset.uri],
         [&output],
     );
-    mount_model(&mut spec, &mut evaluate, champion.is_some());
+    for read in [Some(candidate), champion_model].into_iter().flatten() {
+        pods::mount_model(&mut spec, &mut evaluate, read);
+    }
     spec.containers.insert(0, evaluate);
     storage::run_as(&mut spec, agent.storage);
     spec.restart_policy = Some("Never".to_owned());
@@ -157,17 +144,6 @@ pub fn champion(job: &Job) -> Option<String> {
         .iter()
         .position(|argument| argument == CHAMPION_FLAG)?;
     arguments.get(at + 1).cloned()
-}
-
-fn mount_model(
-    spec: &mut PodSpec,
-    agent: &mut k8s_openapi::api::core::v1::Container,
-    champion: bool,
-) {
-    pods::mount_empty(spec, agent, "windlass-model", paths::MODEL, true);
-    if champion {
-        pods::mount_empty(spec, agent, "windlass-champion", paths::CHAMPION, true);
-    }
 }
 
 fn arguments(

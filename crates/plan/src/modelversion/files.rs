@@ -40,7 +40,7 @@ pub(super) fn files(observed: &Observed) -> Files {
     }
     let artifact = &version.spec.artifact;
     let uri = &artifact.uri.0;
-    if uri.starts_with("https://") {
+    if uri.starts_with("https://") || artifact.uri.image().is_some() {
         return Files::Stay(Some(format!("{uri} can only be read")));
     }
     if is_whole_store(uri) {

@@ -388,10 +388,12 @@ impl Reconcile<'_> {
                 .map(|bundle| ("spec.artifact.signature.bundle", bundle)),
         );
         pods::check_claims(named, &self.observed.claims, &namespace)?;
-        if self.version.spec.artifact.uri.0.starts_with("https://") {
+        let uri = &artifact.uri;
+        if uri.0.starts_with("https://") || uri.image().is_some() {
             return Err(Problem::new(
                 "ReportNotWritable",
-                "spec.artifact.uri: the validation's report and baseline are written beside the model, which https:// does not allow; use pvc:// or s3://",
+                "spec.artifact.uri: the validation's report and baseline are written beside the model, which https:// and oci:// do not allow; \
+                 register the files at pvc:// or s3:// to have them validated, or leave spec.validation out",
             ));
         }
         let (_, preset) = self.observed.presets.template(Wanted {

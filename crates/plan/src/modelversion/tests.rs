@@ -281,6 +281,44 @@ fn what_is_asked_of_the_rows_is_handed_to_the_agent() {
 }
 
 #[test]
+fn a_champion_that_lies_in_an_image_is_mounted_for_its_server_and_for_the_agent() {
+    let mut world = world(true);
+    let image = format!("registry.example/churn@{}", digest('c'));
+    let champion = world.observed.champion.as_mut().expect("a champion");
+    Arc::make_mut(champion).spec.artifact.uri = windlass_api::Address(format!("oci://{image}#m"));
+    world.settle();
+    let job = world.made.as_ref().expect("a Job").spec.clone();
+    let pods = job.expect("a spec").template.spec.expect("a pod");
+    assert_restricted(&pods);
+    let volumes = pods.volumes.iter().flatten();
+    let named: Vec<_> = volumes
+        .filter_map(|volume| Some((volume.name.as_str(), volume.image.as_ref()?)))
+        .collect();
+    let [("windlass-champion", source)] = named[..] else {
+        panic!("{named:?}")
+    };
+    assert_eq!(source.reference.as_deref(), Some(&*image));
+    let all = pods
+        .containers
+        .iter()
+        .chain(pods.init_containers.iter().flatten());
+    for (name, path) in [
+        ("windlass-fetch-champion", "windlass-champion"),
+        ("champion", "windlass-champion"),
+        (crate::pods::AGENT, "windlass-champion"),
+        ("windlass-fetch", "windlass-model"),
+        ("server", "windlass-model"),
+    ] {
+        let container = all.clone().find(|one| one.name == name).expect(name);
+        let mounts = container.volume_mounts.iter().flatten();
+        let found = mounts.clone().find(|mount| mount.name == path);
+        let found = found.expect(name);
+        let folder = (path == "windlass-champion").then_some("m");
+        assert_eq!(found.sub_path.as_deref(), folder, "{name}");
+    }
+}
+
+#[test]
 fn a_champion_that_no_longer_exists_is_told_and_nothing_passes_without_it() {
     let mut world = world(true);
     world.observed.champion = None;
@@ -381,7 +419,7 @@ fn a_job_that_ends_without_a_report_is_named_once_its_pods_must_have_been_seen()
 #[test]
 fn what_a_person_has_to_mend_is_named_with_its_field_and_then_goes_on() {
     type Change = fn(&mut Observed);
-    let rows: [(&str, &str, Change); 5] = [
+    let rows: [(&str, &str, Change); 6] = [
         ("VolumeClaimNotFound", "spec.artifact.uri", |observed| {
             Arc::make_mut(&mut observed.claims).retain(|claim| claim != "models");
         }),
@@ -393,6 +431,10 @@ fn what_a_person_has_to_mend_is_named_with_its_field_and_then_goes_on() {
         ("ReportNotWritable", "spec.artifact.uri", |observed| {
             Arc::make_mut(&mut observed.version).spec.artifact.uri =
                 "https://models.example/churn".into();
+        }),
+        ("ReportNotWritable", "spec.artifact.uri", |observed| {
+            Arc::make_mut(&mut observed.version).spec.artifact.uri =
+                "oci://registry.example/churn:2".into();
         }),
         ("RuntimeNotFound", "spec.validation.runtime", |observed| {
             observed.presets.presets.clear();

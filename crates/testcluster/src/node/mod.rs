@@ -184,6 +184,26 @@ pub fn load_image(record: &Record, folder: &Path, tar: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Makes an image that was loaded known by its digest too, as one that was pulled from a registry is; the name by which it
+/// then is: `repository@sha256:…`.
+pub fn name_by_digest(record: &Record, name: &str) -> Result<String> {
+    let images = || {
+        let mut command = Command::new(Program::Ctr.path().context("where ctr lies")?);
+        command.arg("--address").arg(socket(&record.options.name));
+        command.args(["--namespace", "k8s.io", "images"]);
+        anyhow::Ok(command)
+    };
+    let listed = output(images()?.args(["list", &format!("name=={name}")]))?;
+    let mut words = listed.split_whitespace();
+    let digest = words
+        .find(|word| word.starts_with("sha256:"))
+        .with_context(|| format!("there is no image {name} on the node:\n{listed}"))?;
+    let repository = name.rsplit_once(':').map_or(name, |(before, _)| before);
+    let pinned = format!("{repository}@{digest}");
+    output(images()?.args(["tag", "--force", name, &pinned]))?;
+    Ok(pinned)
+}
+
 /// Takes down what the kernel holds for the node. Its own programs have ended already.
 pub fn demolish(name: &str, folder: &Path) -> Result<()> {
     end_all(|| cgroups::processes(name), Duration::from_secs(20))?;

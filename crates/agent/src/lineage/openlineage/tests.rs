@@ -213,6 +213,7 @@ fn files_are_named_by_their_store_and_their_path() {
         ("s3://bucket/a/b/", "s3://bucket", "a/b"),
         ("s3://bucket", "s3://bucket", "/"),
         ("pvc://claim/a", "pvc://growth/claim", "a"),
+        ("oci://host:5000/a/b:1#m", "oci://host:5000", "a/b:1#m"),
         ("https://host:8443/a.csv", "https://host:8443", "a.csv"),
         ("file:///a/b", "file", "/a/b"),
         ("models/1", "file", "models/1"),

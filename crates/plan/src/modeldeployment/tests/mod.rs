@@ -5,6 +5,7 @@ mod held;
 mod judgement;
 mod labels;
 mod latencies;
+mod loading;
 mod pods;
 mod policies;
 mod properties;

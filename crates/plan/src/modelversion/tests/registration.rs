@@ -125,6 +125,30 @@ fn its_files_are_digested_before_anything_else() {
 }
 
 #[test]
+fn an_image_is_mounted_to_be_digested_as_the_registry_has_it_now() {
+    let mut observed = from_elsewhere();
+    let uri = "oci://registry.example/churn:2#models/2";
+    this(&mut observed).spec.artifact.uri = uri.into();
+    let job = done(&mut observed).expect("a Job");
+    let pods = pods_of(&job);
+    assert_restricted(pods);
+    let agent = &pods.containers[0];
+    let arguments = agent.args.clone().unwrap_or_default().join(" ");
+    assert_eq!(arguments, format!("digest {uri} --mounted /windlass/image"));
+    let mounts = agent.volume_mounts.iter().flatten();
+    let mount = mounts
+        .clone()
+        .find(|mount| mount.mount_path == "/windlass/image");
+    let mount = mount.expect("the image");
+    assert_eq!(mount.sub_path.as_deref(), Some("models/2"));
+    let volumes = pods.volumes.iter().flatten();
+    let volume = volumes.clone().find(|volume| volume.name == mount.name);
+    let image = volume.and_then(|volume| volume.image.clone());
+    let expected = object(json!({"reference": "registry.example/churn:2", "pullPolicy": "Always"}));
+    assert_eq!(image, Some(expected));
+}
+
+#[test]
 fn what_was_found_is_on_record_and_what_every_load_is_held_against() {
     let mut observed = from_elsewhere();
     let job = done(&mut observed).expect("a Job");

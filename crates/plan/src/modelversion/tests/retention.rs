@@ -767,7 +767,7 @@ fn files_that_another_version_has_too_stay_and_go_with_the_last() {
         observed.around.neighbours = vec![other];
         Arc::make_mut(&mut observed.around.neighbours[0])
     }
-    let rows: [(&str, Change, Option<&str>); 10] = [
+    let rows: [(&str, Change, Option<&str>); 11] = [
         ("nobody has them", |_| {}, None),
         (
             "another has others",
@@ -829,6 +829,11 @@ fn files_that_another_version_has_too_stay_and_go_with_the_last() {
             "they can only be read",
             |o| this(o).spec.artifact.uri = "https://models.example/churn".into(),
             Some("https://models.example/churn can only be read"),
+        ),
+        (
+            "they are part of an image",
+            |o| this(o).spec.artifact.uri = "oci://registry.example/churn:1".into(),
+            Some("oci://registry.example/churn:1 can only be read"),
         ),
     ];
     for (name, change, expected) in rows {
