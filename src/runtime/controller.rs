@@ -302,6 +302,7 @@ fn is_deleted<S>(plan: &Plan<S>, name: &str) -> bool {
         Step::Delete(Doomed::ModelVersion(doomed)) => doomed.name == name,
         Step::Delete(
             Doomed::Job(_)
+            | Doomed::JobBeside(_)
             | Doomed::JobAfterItsPods(_)
             | Doomed::PodGroup(_)
             | Doomed::Deployment(_)
