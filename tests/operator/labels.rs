@@ -41,10 +41,8 @@ impl Looking {
         let patch = Patch::Merge(json!({ "status": status }));
         let name = pod.name_any();
         // It may go meanwhile.
-        let written = self
-            .pods
-            .patch_status(&name, &PatchParams::default(), &patch);
-        let _ = written.await;
+        let parameters = PatchParams::default();
+        let _ = self.pods.patch_status(&name, &parameters, &patch).await;
     }
 
     async fn pods_for(&self, role: &str) -> Vec<Pod> {

@@ -62,6 +62,7 @@ fn a_profile_counts_every_row_and_leaves_out_what_names_its_rows() {
         .map(|column| match &column.distribution {
             Distribution::Number { counts, .. } => counts.clone(),
             Distribution::Category { counts } => counts.values().copied().collect(),
+            other => panic!("{} is taken for {other:?}", column.name),
         })
         .collect();
     let sizes: Vec<usize> = cells.iter().map(Vec::len).collect();
