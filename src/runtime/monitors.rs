@@ -309,7 +309,11 @@ mod tests {
             let text = std::fs::read_to_string(chart.join(file)).expect(file);
             let asked = named(&text);
             assert!(asked.len() >= least, "{file} asks for {asked:?}");
-            let unknown: Vec<_> = asked.difference(&exported).collect();
+            // Those of the proxies are the agent's, whose own tests look for them.
+            let unknown: Vec<_> = asked
+                .difference(&exported)
+                .filter(|name| !name.starts_with("windlass_proxy_"))
+                .collect();
             assert!(unknown.is_empty(), "{file}: {unknown:?}");
         }
     }
