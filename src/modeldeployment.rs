@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use windlass_api::{ModelDeployment, ModelDeploymentStatus, labels};
@@ -59,9 +58,12 @@ impl Planned for ModelDeployment {
             traffic,
             evidence: context.scraper.evidence(&self),
             readings: readings(&self, context),
-            label_jobs: stores
-                .jobs
-                .owned(&namespace, labels::DEPLOYMENT, &name, &uid),
+            label_jobs: of_role(
+                &stores
+                    .jobs
+                    .owned(&namespace, labels::DEPLOYMENT, &name, &uid),
+                "labels",
+            ),
             label_pods,
             bake: context.scraper.bake(&self),
             monitors: stores
@@ -106,9 +108,9 @@ impl Ours for ModelDeployment {
 }
 
 /// The pods that are for this.
-fn of_role(pods: &[Arc<Pod>], role: &str) -> Vec<Arc<Pod>> {
-    let is_for = |pod: &&Arc<Pod>| pod.labels().get(labels::ROLE).is_some_and(|is| is == role);
-    pods.iter().filter(is_for).cloned().collect()
+fn of_role<K: ResourceExt>(all: &[Arc<K>], role: &str) -> Vec<Arc<K>> {
+    let is_for = |one: &&Arc<K>| one.labels().get(labels::ROLE).is_some_and(|is| is == role);
+    all.iter().filter(is_for).cloned().collect()
 }
 
 /// What is known of the queries that the roll-out is judged by.

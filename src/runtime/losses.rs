@@ -13,6 +13,8 @@ use windlass_api::agent::Observations;
 const EVERY: Duration = Duration::from_mins(10);
 /// The part of the rows that may be lost without a word: clients hang up, too.
 const SILENT_PART: f64 = 0.01;
+/// Rows that are looked at together, at least: of a few a single one would be much.
+const TOGETHER: u64 = 100;
 
 /// Rows that a payload log was to take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,10 +26,11 @@ pub(super) struct Rows {
 impl Rows {
     /// What a proxy has counted between two looks; of one that was started again, nothing.
     pub fn between(before: &Observations, now: &Observations) -> Self {
-        Self {
-            logged: now.rows_logged.saturating_sub(before.rows_logged),
-            dropped: now.rows_dropped.saturating_sub(before.rows_dropped),
-        }
+        let logged = now.rows_logged.checked_sub(before.rows_logged);
+        let dropped = now.rows_dropped.checked_sub(before.rows_dropped);
+        logged
+            .zip(dropped)
+            .map_or_else(Self::default, |(logged, dropped)| Self { logged, dropped })
     }
 
     /// Those of several proxies.
@@ -43,26 +46,42 @@ impl Rows {
     }
 }
 
-/// When it was told last, by the uid of the ModelDeployment.
+/// What is known of a ModelDeployment.
+#[derive(Debug, Default)]
+struct Known {
+    /// Rows that are too few yet to be judged.
+    rows: Rows,
+    /// When it was told last.
+    told: Option<Instant>,
+}
+
+/// What is known, by the uid of the ModelDeployment.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
-    told: Mutex<HashMap<String, Instant>>,
+    known: Mutex<HashMap<String, Known>>,
 }
 
 impl Losses {
     /// What is to be told of a ModelDeployment whose proxies have had these rows since they were asked last.
     pub fn say(&self, deployment: &str, rows: Rows, now: Instant) -> Option<String> {
-        if !rows.are_worth_a_word() {
+        if rows == Rows::default() {
             return None;
         }
-        let mut told = self.told.lock().expect("no holder panics");
-        let before = told.get(deployment);
-        if before.is_some_and(|before| now.duration_since(*before) < EVERY) {
+        let mut known = self.known.lock().expect("no holder panics");
+        let known = known.entry(deployment.to_owned()).or_default();
+        known.rows.add(rows);
+        let rows = known.rows;
+        if rows.logged + rows.dropped < TOGETHER {
             return None;
         }
-        told.insert(deployment.to_owned(), now);
+        known.rows = Rows::default();
+        let is_told = (known.told).is_some_and(|told| now.duration_since(told) < EVERY);
+        if is_told || !rows.are_worth_a_word() {
+            return None;
+        }
+        known.told = Some(now);
         Some(format!(
-            "the payload log loses rows: {} of {} in one look. No request waits for it; what is judged of this time, drift too, \
+            "the payload log loses rows: {} of the last {}. No request waits for it; what is judged of this time, drift too, \
              is judged on fewer rows. Why, say windlass_proxy_payload_rows_dropped_total by its reason, and the log of the container windlass-agent: \
              spec.observe.logPayloads.uri that cannot be written to, bodies above spec.observe.maxBodyBytes, or more than can be read \
              (lower spec.observe.logPayloads.sample)",
@@ -72,8 +91,8 @@ impl Losses {
     }
 
     pub fn forget_all_but(&self, deployments: &HashSet<String>) {
-        let mut told = self.told.lock().expect("no holder panics");
-        told.retain(|deployment, _| deployments.contains(deployment));
+        let mut known = self.known.lock().expect("no holder panics");
+        known.retain(|deployment, _| deployments.contains(deployment));
     }
 }
 
@@ -98,12 +117,18 @@ mod tests {
         assert_eq!(say(rows(0, 0), 0), None);
         assert_eq!(say(rows(990, 10), 0), None);
         let said = say(rows(900, 100), 0).expect("a word");
-        assert!(said.contains("100 of 1000"), "{said}");
-        assert_eq!(say(rows(0, 9), 599), None, "it was told a moment ago");
-        assert!(losses.say("other", rows(0, 9), start).is_some());
-        assert!(say(rows(0, 9), 600).is_some());
+        assert!(said.contains("100 of the last 1000"), "{said}");
+        assert_eq!(say(rows(0, 900), 599), None, "it was told a moment ago");
+        assert!(losses.say("other", rows(0, 900), start).is_some());
+        assert!(say(rows(0, 900), 600).is_some());
         losses.forget_all_but(&HashSet::new());
-        assert!(say(rows(0, 9), 601).is_some(), "another roll-out");
+        assert!(say(rows(0, 900), 601).is_some(), "another roll-out");
+        // One client that hangs up says nothing, one row in ten over a while does.
+        let say = |rows| losses.say("seldom", rows, start);
+        assert_eq!(say(rows(8, 1)), None);
+        let said: Vec<_> = (0..12).filter_map(|_| say(rows(8, 1))).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("12 of the last 108"), "{said:?}");
     }
 
     #[test]
@@ -112,5 +137,7 @@ mod tests {
         let mut rows = Rows::between(&seen(100, 50), &seen(107, 52));
         rows.add(Rows::between(&seen(0, 0), &seen(1, 1)));
         assert_eq!((rows.logged, rows.dropped), (8, 3));
+        // It has dropped more than the one before it by now.
+        assert_eq!(Rows::between(&seen(100, 2), &seen(50, 30)), Rows::default());
     }
 }

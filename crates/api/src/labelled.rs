@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::driftmonitor::default_join;
 use crate::shared::default_format;
-use crate::{Address, Compared, Counted, Format};
+use crate::{Address, Compared, Counted, Format, GoDuration};
 
 /// Where the true answers to predictions lie.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -25,6 +25,9 @@ pub struct PredictionLabels {
     #[serde(default = "default_join")]
     #[schemars(length(min = 1, max = 128))]
     pub join_on: String,
+    /// How long after a prediction its label has come, if it comes at all: a prediction is counted once it is that old. Without it each is counted as soon as it has a label, which holds only where how late a label is does not hang on what it says or on what was predicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mature_after: Option<GoDuration>,
     /// How many of the canary's predictions must have a label before a step passes. Labels that are late extend a step; they never pass one.
     #[serde(default = "default_min_samples")]
     #[schemars(range(min = 1, max = 1_000_000_000))]

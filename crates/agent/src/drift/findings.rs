@@ -227,10 +227,11 @@ impl<'a> Findings<'a> {
                     Some((of, found))
                 });
                 if let Some((of, found)) = found {
-                    // Amounts that grew twofold, or a temperature about zero, may look like a unit.
+                    // Amounts that grew twofold, or a temperature about zero, may look like a unit; and delays do on a bad day.
                     let size = of.scale.abs();
-                    let is_sure =
+                    let is_far =
                         of.offset.abs() > 0.0 || size >= SURE_FACTOR || size <= 1.0 / SURE_FACTOR;
+                    let is_sure = is_far && of.is_plain();
                     let mode = if is_sure { Mode::Break } else { Mode::Warn };
                     self.push(Some(found), mode);
                 }

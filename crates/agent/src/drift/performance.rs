@@ -8,7 +8,7 @@
 //! A label counts once, however often a request's id is logged. Answers are numbers, or names of classes; then labels are
 //! names too.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::DataType;
@@ -21,6 +21,7 @@ use windlass_statistics::sample::{Accepts, Sample};
 
 use super::arguments::{Arguments, Window};
 use super::sides::count;
+use super::verdict::shortened;
 use super::{REQUEST_ID, TIME};
 use crate::address::{Address, AddressError};
 use crate::data::{Dataset, Reasons, column};
@@ -279,10 +280,8 @@ impl Asked<'_> {
             .map(|(place, name)| (name.to_owned(), place))
             .collect();
         let width = classes.len().max(2);
-        let is_hit = joined
-            .labels
-            .iter()
-            .any(|label| joined.answers.contains(label));
+        let given: BTreeSet<&str> = joined.answers.iter().map(String::as_str).collect();
+        let is_hit = (joined.labels.iter()).any(|label| given.contains(label.as_str()));
         let are_numbers = joined
             .labels
             .iter()
@@ -292,6 +291,15 @@ impl Asked<'_> {
             let message = format!(
                 "the labels at {uri}: column '{label}' has numbers, and the model answers with names of classes, such as '{}': write the names of the classes there",
                 joined.answers[0]
+            );
+            return Err(failure(FailureReason::LabelsUnreadable, message));
+        }
+        // Not one right answer is no fall: they speak of other things, or write them otherwise.
+        if !joined.labels.is_empty() && !is_hit {
+            let message = format!(
+                "the labels at {uri}: no class in column '{label}' is one that the model answers with: '{}' there, '{}' here. Write classes as the model does",
+                shortened(&joined.labels[0]),
+                shortened(&joined.answers[0])
             );
             return Err(failure(FailureReason::LabelsUnreadable, message));
         }

@@ -152,6 +152,9 @@ pub fn of_segment(
             window.rows
         ));
     }
+    if columns.is_empty() {
+        return not_enough("no column of this segment could be compared".to_owned());
+    }
     let verdict = if is_reached(arguments, columns) {
         WindowVerdict::Drifted
     } else {

@@ -5,15 +5,19 @@
 //!   payload log, version by version ──row by row───┴─> (version, span) ──> predictions, labelled, wrong
 //! ```
 //!
-//! Of several labels for one prediction the first counts, in the order of the files' names: what was counted once is not taken
-//! back by a file that comes later, so that who looks again and again finds that counts only grow.
+//! Of several labels for one prediction the first counts, in the order of the files' names: where files are named by their time,
+//! what was counted once is not taken back by one that comes later, so that who looks again and again finds that counts only
+//! grow. Of several rows with one id the first counts, too: a client that sends one again gives no more evidence by it.
+//!
+//! A request that was answered well and without a prediction, or with NaN, is a wrong one: else a version would look the
+//! better, the less it answers.
 //!
 //! Absent on purpose: what follows from the counts (the operator's).
 
 mod wrong;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
@@ -30,6 +34,9 @@ use crate::drift::{REQUEST_ID, TIME, payloads};
 use crate::profile::PREDICTION;
 use crate::profile::reading::Reading;
 use crate::report::{OrFail, failure};
+
+/// The payload log's column with what a request was answered with.
+const STATUS: &str = "status";
 
 const REASONS: Reasons = Reasons {
     what: "the labels",
@@ -102,12 +109,40 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         labels: labels.known.len() as u64,
         ..LabelsReport::default()
     };
+    let mut all = Vec::new();
     for version in &arguments.versions {
-        let counts = count(&arguments, &payloads.child(version), &labels).await?;
-        info!(version, ?counts, "predictions, labelled, wrong");
-        report.versions.insert(version.clone(), counts);
+        all.push(count(&arguments, &payloads.child(version), &labels).await?);
+    }
+    // Labels that are like the answers of no version are not those of this model. Where they are like another's, it is this
+    // version that answers what is no answer.
+    let is_like =
+        |counted: &Found| counted.unlike.is_none() && counted.counts.iter().any(|of| of.1 > 0);
+    let are_its = all.iter().any(is_like);
+    for (version, mut counted) in arguments.versions.iter().zip(all) {
+        if let Some(why) = counted.unlike.filter(|_| !are_its) {
+            let (labels, column) = (&arguments.labels, &arguments.label);
+            let said =
+                format!("the labels at {labels}: column '{column}': {why}, version {version}");
+            return Err(failure(FailureReason::LabelsUnreadable, said));
+        }
+        for (counts, unlike) in counted.counts.iter_mut().zip(counted.unlike_each) {
+            counts.1 += unlike;
+            counts.2 += unlike;
+        }
+        info!(version, counts = ?counted.counts, "predictions, labelled, wrong");
+        report.versions.insert(version.clone(), counted.counts);
     }
     Ok(Report::Labels(report))
+}
+
+/// What was found of one version, span by span.
+struct Found {
+    /// Without those that are unlike their labels.
+    counts: Vec<LabelCounts>,
+    /// Predictions that are none that their label could be.
+    unlike_each: Vec<u64>,
+    /// Why the first of them is.
+    unlike: Option<String>,
 }
 
 async fn read(arguments: &Arguments) -> Result<Labels, FailureReport> {
@@ -162,62 +197,65 @@ async fn count(
     arguments: &Arguments,
     folder: &Address,
     labels: &Labels,
-) -> Result<Vec<LabelCounts>, FailureReport> {
-    let mut counts = vec![LabelCounts::default(); arguments.starts.len()];
+) -> Result<Found, FailureReport> {
+    let mut found = Found {
+        counts: vec![LabelCounts::default(); arguments.starts.len()],
+        unlike_each: vec![0; arguments.starts.len()],
+        unlike: None,
+    };
     let (start, end) = (arguments.starts[0], arguments.end);
     let Some(reading) = payloads::open(folder, start, end).await? else {
-        return Ok(counts);
+        return Ok(found);
     };
     let starts: Vec<i64> = (arguments.starts.iter())
         .map(|start| start.as_microsecond())
         .collect();
-    let names = [REQUEST_ID, PREDICTION, TIME];
+    let names = [REQUEST_ID, PREDICTION, STATUS, TIME];
     let answers = Answers {
         are_texts: is_text(reading.schema().field_with_name(PREDICTION).ok()),
         labels_are_texts: labels.are_texts,
     };
-    let mut unlike = None;
+    let mut known: HashSet<&str> = HashSet::new();
     let take = |batch: &RecordBatch| {
         let ids = column::texts(batch.column(0))?;
         let given = column::texts(batch.column(1))?;
-        let times = column::times(batch.column(2))?;
-        for ((id, answer), time) in ids.into_iter().zip(given).zip(times) {
-            // A request that failed has no prediction; nor is NaN one.
+        let states = column::texts(batch.column(2))?;
+        let times = column::times(batch.column(3))?;
+        for (((id, answer), time), state) in ids.into_iter().zip(given).zip(times).zip(states) {
             let answer = answer.filter(|answer| answer != "NaN");
-            let (Some(id), Some(answer), Some(time)) = (id, answer, time) else {
+            // A request that failed has no prediction, and is judged as an error.
+            let is_answered = answer.is_some() || state.is_some_and(|state| state.starts_with('2'));
+            let (Some(id), Some(time), true) = (id, time, is_answered) else {
                 continue;
             };
-            let span = starts.partition_point(|start| *start <= time);
-            let Some(LabelCounts(predictions, labelled, wrong)) =
-                counts.get_mut(span.wrapping_sub(1))
-            else {
+            let span = starts
+                .partition_point(|start| *start <= time)
+                .wrapping_sub(1);
+            let Some(LabelCounts(predictions, labelled, wrong)) = found.counts.get_mut(span) else {
                 continue;
             };
             *predictions += 1;
-            let Some(label) = labels.known.get(id.as_str()) else {
+            let Some((id, label)) = labels.known.get_key_value(id.as_str()) else {
                 continue;
             };
-            match is_wrong(&answer, label, answers) {
+            if !known.insert(id) {
+                continue;
+            }
+            match answer.map_or(Ok(true), |answer| is_wrong(&answer, label, answers)) {
                 Ok(is_wrong) => {
                     *labelled += 1;
                     *wrong += u64::from(is_wrong);
                 }
                 Err(why) => {
-                    unlike.get_or_insert_with(|| format!("the label of request {id} {why}"));
+                    found.unlike_each[span] += 1;
+                    found
+                        .unlike
+                        .get_or_insert_with(|| format!("the label of request {id} {why}"));
                 }
             }
         }
         Ok(())
     };
     reading.each(&names, Some((TIME, start, end)), take).await?;
-    match unlike {
-        Some(why) => {
-            let message = format!(
-                "the labels at {}: column '{}': {why}",
-                arguments.labels, arguments.label
-            );
-            Err(failure(FailureReason::LabelsUnreadable, message))
-        }
-        None => Ok(counts),
-    }
+    Ok(found)
 }

@@ -2,6 +2,9 @@
 
 use windlass_statistics::sample::THRESHOLD;
 
+/// Letters of a label that are told.
+const MOST_LETTERS: usize = 24;
+
 /// How answers and labels are stored.
 #[derive(Clone, Copy, Debug)]
 pub struct Answers {
@@ -16,17 +19,19 @@ pub struct Answers {
 ///
 /// # Errors
 /// The end of a sentence that begins with whose label it is, where it is no answer that the model could give: to compare what
-/// cannot be alike would call all of them wrong, of every version.
+/// cannot be alike would call all of them wrong, of every version. The answer itself is not told, which may be a person's own
+/// words; of the label no more than its beginning.
 pub fn is_wrong(answer: &str, label: &str, stored: Answers) -> Result<bool, String> {
     let answer = answer.trim();
+    let told = beginning(label);
     match (number(answer), number(label)) {
         (Some(answer), Some(label)) => is_other_class(answer, label),
         _ if stored.are_texts && stored.labels_are_texts => Ok(!answer.eq_ignore_ascii_case(label)),
         (None, _) if stored.are_texts => Err(format!(
-            "is {label}, a number, where the model answered '{answer}': give the class by its name"
+            "is {told}, a number, where the model answered a text: give the class by its name"
         )),
         _ => Err(format!(
-            "is '{label}', which is no number, where the model answered {answer}: give the class by its number, from 0, or 0 and 1 where it answers with the probability of 1"
+            "is '{told}', which is no number, where the model answered one: give the class by its number, from 0, or 0 and 1 where it answers with the probability of 1"
         )),
     }
 }
@@ -45,8 +50,19 @@ fn is_other_class(answer: f64, label: f64) -> Result<bool, String> {
         return Ok(answer != label);
     }
     Err(format!(
-        "is {label}, where the model answered {answer}: a label has to be 0 or 1 where an answer is a probability, and answers that are no class are not judged by their share of wrong ones"
+        "is {label}, where the model answered a number that is no class: a label has to be 0 or 1 where an answer is a probability, and answers that are no class are not judged by their share of wrong ones"
     ))
+}
+
+/// As much of a label as names it.
+fn beginning(label: &str) -> String {
+    let mut letters = label.chars();
+    let beginning: String = letters.by_ref().take(MOST_LETTERS).collect();
+    if letters.next().is_none() {
+        beginning
+    } else {
+        beginning + "…"
+    }
 }
 
 /// A number, as truth values are as well.
@@ -108,13 +124,16 @@ mod tests {
         };
         for (answer, label, stored, part) in [
             ("3.4", "3.5", NUMBERS, "is 3.5, which is no class"),
-            ("3.4", "3", NUMBERS, "where the model answered 3.4"),
+            ("3.4", "3", NUMBERS, "answered a number that is no class"),
             ("0.7", "2", NUMBERS, "has to be 0 or 1"),
             ("cat", "3", names, "give the class by its name"),
             ("0.7", "late", words, "is 'late', which is no number"),
         ] {
             let why = is_wrong(answer, label, stored).expect_err("no answer");
             assert!(why.contains(part), "{answer} {label}: {why}");
+            assert!(!why.contains(answer), "{answer} is somebody's: {why}");
         }
+        let long = is_wrong("0.7", &"word ".repeat(20), words).expect_err("no answer");
+        assert!(long.starts_with("is 'word word word word word…'"), "{long}");
     }
 }

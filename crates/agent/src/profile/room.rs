@@ -14,8 +14,8 @@ use super::sketch::Asked;
 pub const LANES: usize = 8;
 /// Values of rows by unit, over all columns, parts and segments: 128 MiB.
 const UNIT_VALUES: usize = 16 << 20;
-/// The same of one part's rows; more would tell no more.
-const UNIT_VALUES_OF_PART: usize = 2_000_000 / LANES;
+/// Rows of one part; more would tell no more.
+const UNIT_ROWS: usize = 25_000;
 /// Bytes of rows that are kept for a classifier.
 const SAMPLE_BYTES: usize = 256 << 20;
 /// Numbers of the vectors that are kept of a column: a profile has them, of 4 bytes each.
@@ -43,7 +43,7 @@ impl Room {
         let is_sampled = |asked: &&Asked| asked.kind.is_sampled();
         let sampled = columns.iter().filter(is_sampled).count().max(1);
         Self {
-            unit_rows: (UNIT_VALUES / parts).min(UNIT_VALUES_OF_PART) / many,
+            unit_rows: (UNIT_VALUES / parts / many).min(UNIT_ROWS),
             sample_bytes: SAMPLE_BYTES / parts / sampled,
         }
     }
@@ -94,7 +94,10 @@ mod tests {
     fn a_few_columns_have_all_that_is_of_use() {
         let kinds = [Kind::Number, Kind::Text, Kind::Embedding(100)];
         let room = Room::of(&asked(&kinds), 0);
-        assert_eq!(room.together().unit_rows, 250_000 / 3 * 8);
+        assert_eq!(room.together().unit_rows, 200_000);
+        // A thousand of them have enough for users of a hundred rows.
+        let wide = Room::of(&asked(&vec![Kind::Number; 1000]), 0);
+        assert_eq!(wide.together().unit_rows, 16_776);
         assert_eq!(room.sample(Kind::Text), 2000);
         assert_eq!(room.sample(Kind::Embedding(100)), 2000);
         // What a profile holds of it is bounded too.

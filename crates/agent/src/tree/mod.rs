@@ -204,7 +204,7 @@ pub(crate) fn symbolic_links(root: &Path) -> Result<Vec<String>, TreeError> {
 }
 
 /// What lies in a local folder and is not of its tree, or not for whoever else has the folder mounted: names that are the
-/// agent's own, and links that lead out of the folder or nowhere.
+/// agent's own, what is neither a file nor a folder, and links that lead out of the folder, nowhere, or by an absolute path.
 pub(crate) fn strays(root: &Path) -> Result<Vec<String>, TreeError> {
     let reading = |path: &Path, source: io::Error| TreeError::File {
         doing: "reading",
@@ -221,9 +221,17 @@ pub(crate) fn strays(root: &Path) -> Result<Vec<String>, TreeError> {
             let path = problem.path().unwrap_or(root).to_owned();
             reading(&path, problem.into())
         })?;
+        // Also where it leads back in by the folder's own path: that is another one where the server has it.
         let leads_out = entry.path_is_symlink()
-            && !(entry.path().canonicalize()).is_ok_and(|target| target.starts_with(&whole));
-        if leads_out || is_own(entry.file_name()) {
+            && (entry
+                .path()
+                .read_link()
+                .is_ok_and(|target| target.is_absolute())
+                || !(entry.path().canonicalize()).is_ok_and(|target| target.starts_with(&whole)));
+        // A pipe or a device: who opens it waits, or reads what nobody has verified.
+        let kind = entry.file_type();
+        let is_other = !(kind.is_file() || kind.is_dir() || kind.is_symlink());
+        if leads_out || is_other || is_own(entry.file_name()) {
             let path = entry
                 .path()
                 .strip_prefix(root)

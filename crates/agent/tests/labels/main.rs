@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use clap::Parser;
 use parquet::arrow::ArrowWriter;
 use windlass_agent::labels;
@@ -28,11 +30,23 @@ fn write(path: &Path, batch: &RecordBatch) {
 
 /// A file of the log: a second from row to row, from so many seconds on, and the ids `VERSION-SECOND`.
 fn log_of(folder: &Path, version: &str, second: i64, answers: ArrayRef) {
+    log_as(folder, version, second, answers, "pod-a", None);
+}
+
+/// The same, of a pod, with what requests were answered with.
+fn log_as(
+    folder: &Path,
+    version: &str,
+    second: i64,
+    answers: ArrayRef,
+    pod: &str,
+    states: Option<&[i32]>,
+) {
     let rows = i64::try_from(answers.len()).expect("few");
     let seconds = second..second + rows;
     let ids = seconds.clone().map(|at| format!("{version}-{at}"));
     let times = seconds.map(|at| (START + at * 1000) * 1000);
-    let batch = RecordBatch::try_from_iter([
+    let mut columns = vec![
         (
             "request_id",
             Arc::new(StringArray::from_iter_values(ids)) as ArrayRef,
@@ -42,10 +56,13 @@ fn log_of(folder: &Path, version: &str, second: i64, answers: ArrayRef) {
             Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC")),
         ),
         ("prediction", answers),
-    ])
-    .expect("columns of one length");
+    ];
+    if let Some(states) = states {
+        columns.push(("status", Arc::new(Int32Array::from(states.to_vec()))));
+    }
+    let batch = RecordBatch::try_from_iter(columns).expect("columns of one length");
     let (first, last) = (START + second * 1000, START + (second + rows - 1) * 1000);
-    let name = format!("payloads/{version}/{first}-{last}-pod-a.parquet");
+    let name = format!("payloads/{version}/{first}-{last}-{pod}.parquet");
     write(&folder.join(name), &batch);
 }
 
@@ -162,11 +179,49 @@ async fn names_of_classes_are_held_against_names() {
     assert_eq!(failed.reason, FailureReason::LabelsUnreadable);
     let parts = [
         "labels: column 'late': the label of request m-2-0 is 0",
-        "answered 'cat'",
+        "answered a text",
+        "version m-2",
     ];
     for part in parts {
         assert!(failed.message.contains(part), "{}", failed.message);
     }
+}
+
+#[tokio::test]
+async fn who_answers_nothing_is_wrong_and_a_request_that_failed_is_no_prediction() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let answers = numbers(&[Some(0.8), None, Some(f64::NAN), None, Some(0.8)]);
+    let states = [200, 200, 200, 503, 200];
+    log_as(folder, "m-2", 0, answers, "pod-a", Some(&states));
+    let ids = ["m-2-0,1", "m-2-1,1", "m-2-2,1", "m-2-3,1"];
+    label(folder, "1.csv", &ids);
+    let report = counted(folder, &[]).await.expect("counts");
+    assert_eq!(of(&report, "m-2"), [[4, 3, 2], [0, 0, 0]]);
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_is_labelled_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    for pod in ["pod-a", "pod-b"] {
+        log_as(folder, "m-2", 0, numbers(&[Some(0.8); 3]), pod, None);
+    }
+    label(folder, "1.csv", &["m-2-0,0", "m-2-1,1"]);
+    let report = counted(folder, &[]).await.expect("counts");
+    assert_eq!(of(&report, "m-2"), [[6, 2, 1], [0, 0, 0]]);
+}
+
+#[tokio::test]
+async fn answers_that_no_label_is_like_are_wrong_where_the_other_version_has_such_as_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    log_of(folder, "m-1", 0, numbers(&[Some(0.8); 3]));
+    log_of(folder, "m-2", 0, numbers(&[Some(3.7), Some(0.8)]));
+    label(folder, "1.csv", &["m-1-0,1", "m-2-0,1", "m-2-1,1"]);
+    let report = counted(folder, &[]).await.expect("counts");
+    assert_eq!(of(&report, "m-2"), [[2, 2, 1], [0, 0, 0]]);
+    assert_eq!(of(&report, "m-1"), [[3, 1, 0], [0, 0, 0]]);
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ fn below_one(condition: &str) -> String {
 fn inherited_below_one() -> String {
     let below = where_decimal("double(self) < 1.0").replace("self", "one.threshold");
     format!(
-        "self.default.method in ['PSI', 'Wasserstein'] || !has(self.overrides) || self.overrides.all(one, has(one.method) || !has(one.threshold) || {below})"
+        "self.default.method in ['PSI', 'Wasserstein', 'MeanShift', 'MeanEmbedding'] || !has(self.overrides) || self.overrides.all(one, has(one.method) || !has(one.threshold) || {below})"
     )
 }
 

@@ -7,9 +7,11 @@
 //!
 //! A label comes at any time after its prediction, in any order, and which come first may hang on what they say: wrong
 //! predictions may be found out sooner. So predictions are compared with those of the same span, over which the traffic is
-//! divided alike: theirs are as old, and as many of them have had the time to get a label. What is counted of a span only
-//! grows, and what it has grown by since the last look is taken. All that is known is in the status: of a restart nothing is
-//! lost, and no label is taken twice.
+//! divided alike: theirs are as old, and as many of them have had the time to get a label. That is enough for versions that
+//! are alike. Of versions that are not, what is wrong sooner with one of them would be taken for the whole of it: so, where it
+//! is said how long labels take, predictions that are younger are not counted at all. What is counted of a span only grows, and
+//! what it has grown by since the last look is taken. All that is known is in the status: of a restart nothing is lost, and
+//! no label is taken twice.
 //!
 //! Absent on purpose: what begins in the midst of a roll-out by itself. Labels that come in a step are of predictions before
 //! it as well: they are judged over the whole roll-out.
@@ -51,6 +53,8 @@ pub struct Labels<'a> {
     pub allowed: f64,
     /// How often they are read at most.
     every: SignedDuration,
+    /// How old a prediction is when its label has come, if it comes.
+    pub mature: SignedDuration,
 }
 
 impl<'a> Labels<'a> {
@@ -58,11 +62,14 @@ impl<'a> Labels<'a> {
     pub fn of(checks: &'a [Analysis]) -> Option<Self> {
         let metric = AnalysisMetric::LabelledErrorRate;
         let (number, check) = (checks.iter().enumerate()).find(|(_, one)| one.metric == metric)?;
+        let labels = check.labels.as_ref()?;
+        let mature = labels.mature_after.as_ref();
         Some(Self {
             number,
-            labels: check.labels.as_ref()?,
+            labels,
             allowed: limit(checks, metric).filter(|allowed| *allowed < JUDGED_BELOW)?,
             every: check.interval.as_ref().map_or(INTERVAL, span),
+            mature: mature.map_or(SignedDuration::ZERO, span),
         })
     }
 
@@ -73,11 +80,13 @@ impl<'a> Labels<'a> {
             format,
             column,
             join_on,
+            mature_after: _,
             min_samples: _,
         } = self.labels;
-        let allowed = self.allowed.to_string();
+        let (allowed, mature) = (self.allowed.to_string(), self.mature.to_string());
         digest::short(&(
-            canary, started, stable, allowed, uri, format, column, join_on,
+            (canary, started, stable, allowed),
+            (uri, format, column, join_on, mature),
         ))
     }
 
@@ -90,7 +99,8 @@ impl<'a> Labels<'a> {
         let doublings = seen.failures.unwrap_or(0).clamp(0, 12);
         let pause = of_step.max(self.every).min(most);
         let pause = pause.saturating_mul(1 << doublings).min(most);
-        last.checked_add(pause).ok()
+        let mature = first.checked_add(self.mature).ok()?;
+        Some(last.checked_add(pause).ok()?.max(mature))
     }
 
     /// How both versions compare.
@@ -364,6 +374,11 @@ mod tests {
             None,
             "nothing is predicted yet"
         );
+        let mature = Labels {
+            mature: SignedDuration::from_hours(2),
+            ..labels
+        };
+        assert_eq!(mature.due(&of_spans(1), at(0)), Some(at(7200)));
     }
 
     #[test]

@@ -185,6 +185,7 @@ impl Reconcile<'_> {
             });
         }
         let until = counted()
+            .filter(|entry| entry.gpu_seconds > 0)
             .filter_map(|entry| entry.ended?.checked_add(duration(&budget.per)).ok())
             .min();
         Err(Spent {

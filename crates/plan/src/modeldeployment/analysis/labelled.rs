@@ -4,7 +4,7 @@ use jiff::Unit;
 use windlass_api::{Analysis, LabelledSeen};
 use windlass_statistics::sequential::Shares;
 
-use super::{Finding, Judged, Told, counts, float};
+use super::{Finding, Judged, Told, counts, float, higher};
 use crate::modeldeployment::labelled::Labels;
 use crate::modeldeployment::pace::Pace;
 
@@ -40,6 +40,12 @@ impl Judged<'_> {
         let finding = match self.shares(&comparison, &told) {
             // What is shown stays so, whether or not there is more to read.
             Finding::Harm(why) => return Finding::Harm(why),
+            // Labels of one kind may have come first: what looks worse by those that are there waits for more.
+            Finding::Good(words) if higher(&known) > known.allowed => Finding::Wait(format!(
+                "{words}: the share of wrong predictions lies higher by {:.1} percentage points ({:.1} are allowed), which may be chance",
+                higher(&known) * 100.0,
+                known.allowed * 100.0
+            )),
             finding => finding,
         };
         let due = labels.due(seen, self.seen.since);
@@ -71,11 +77,13 @@ impl Judged<'_> {
 /// How many labels have come; where none that could be compared has, why that may be.
 fn have_come(seen: &LabelledSeen, known: &Shares) -> String {
     let (labelled, predictions) = (known.candidate.trials, seen.predictions);
-    let words = format!("{labelled} of {predictions} predictions of the canary have a label yet");
+    let words = format!(
+        "{labelled} of {predictions} predictions of the canary could be compared by their labels yet"
+    );
     match (labelled, seen.labels) {
-        (0, 0) => format!("{words}, nor has any other"),
+        (0, 0) => format!("{words}: no label has come"),
         (0, all) => format!(
-            "{words} that could be compared: there are {all} labels, of other predictions or of those of one version alone. Where that stays so, look at the label's joinOn: it has to be the request's id, as the payload log has it"
+            "{words}: there are {all} labels, of other predictions or of those of one version alone. Where that stays so, look at the label's joinOn: it has to be the request's id, as the payload log has it"
         ),
         _ => words,
     }

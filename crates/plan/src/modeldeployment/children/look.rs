@@ -26,7 +26,7 @@ pub struct LabelsLook<'a> {
     pub payloads: &'a Address,
     /// Names of the ModelVersions: that which is tried, and that which serves.
     pub versions: [&'a str; 2],
-    /// Predictions that were made from then on are not all logged yet.
+    /// Predictions that were made from then on are not all logged yet, or too young.
     pub end: Timestamp,
     /// The pod that serves, of which this one has the account.
     pub serving: &'a PodSpec,
@@ -75,6 +75,7 @@ fn arguments(look: &LabelsLook<'_>) -> Vec<String> {
         format,
         column,
         join_on,
+        mature_after: _,
         min_samples: _,
     } = look.labels;
     let mut arguments = vec![ROLE.to_owned()];
@@ -83,7 +84,7 @@ fn arguments(look: &LabelsLook<'_>) -> Vec<String> {
     for version in look.versions {
         add("version", version.to_owned());
     }
-    for span in &look.seen.spans {
+    for span in look.seen.spans.iter().filter(|span| span.start < look.end) {
         add("span-start", span.start.to_string());
     }
     add("end", look.end.to_string());

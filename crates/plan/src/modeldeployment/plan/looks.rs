@@ -100,8 +100,16 @@ impl Reconcile<'_> {
             | Report::Failure(_) => None,
         };
         let all = pods::in_order(&self.observed.label_pods);
+        let begun = job.metadata.creation_timestamp.as_ref();
+        let begun = begun.map_or(self.now, |time| time.0.min(self.now));
         let failure = match work(job, &all, self.now, "LabelsNotRead", read) {
-            Work::UnderWay(_) => return,
+            // What held it up does no more.
+            Work::UnderWay(_) => {
+                if seen.failures.is_none() && self.obstacle(&labels).is_none() {
+                    seen.problem = None;
+                }
+                return;
+            }
             // It may get on by itself, and its Job has a deadline.
             Work::HeldUp(problem) => {
                 seen.problem = Some(told(&problem));
@@ -128,7 +136,8 @@ impl Reconcile<'_> {
             }
         };
         seen.looks = seen.looks.saturating_add(1);
-        seen.looked = Some(self.now);
+        // What came since it began is read by the next one.
+        seen.looked = Some(begun);
         if let Some(why) = &failure
             && seen.failures.is_none()
         {
@@ -182,6 +191,12 @@ impl Reconcile<'_> {
         }
         let (log, resolved) = (self.log()?, status.resolved.as_ref()?);
         let flush = log.flush_every.as_ref().map_or(FLUSH, span);
+        let unread = (flush * FLUSHES).max(labels.mature);
+        let end = self.now.checked_sub(unread).ok()?;
+        // Of a step that has only just begun nothing lies there yet.
+        if seen.spans.first()?.start >= end {
+            return None;
+        }
         // What is wrong with it is said elsewhere.
         let serving = template::parse("spec.template", &resolved.template)
             .ok()?
@@ -192,7 +207,7 @@ impl Reconcile<'_> {
             labels: labels.labels,
             payloads: &log.uri,
             versions: [&canary.version, &stable.version],
-            end: self.now.checked_sub(flush * FLUSHES).ok()?,
+            end,
             serving: &serving,
             agent_image: &resolved.agent_image,
         });

@@ -22,6 +22,11 @@ impl Reconcile<'_> {
         if before == after || !self.may_say(canary) {
             return false;
         }
+        // What labels said last is written anyway, and what is waited for hangs on it.
+        let read = |canary: &CanaryStatus| canary.labelled.as_ref().map(|seen| seen.looks);
+        if self.before.canary.as_ref().map(read) != Some(read(canary)) {
+            return true;
+        }
         let is_first = (self.stage(canary).zip(canary.step_started))
             .is_some_and(|(stage, started)| before == lasts(stage, started));
         let (recorded, began) = (canary.recorded, began(canary));

@@ -152,6 +152,60 @@ fn one_job_at_a_time_reads_the_labels_of_both_versions_since_the_step_began() {
     );
 }
 
+/// What the only Job was told of times: the starts of spans, and the end.
+fn told(world: &World) -> Vec<String> {
+    let job = job(world);
+    let its = job.spec.as_ref().expect("one").template.spec.as_ref();
+    let arguments = its.expect("a pod").containers[0].args.clone();
+    let arguments = arguments.unwrap_or_default();
+    let pairs = arguments.windows(2);
+    let times = pairs.filter(|pair| ["--span-start", "--end"].contains(&pair[0].as_str()));
+    times.map(|pair| pair[1].clone()).collect()
+}
+
+#[test]
+fn predictions_are_counted_once_they_are_old_enough_to_have_their_labels() {
+    let labels = json!({"uri": "s3://labels/churn", "column": "churned", "matureAfter": "1h"});
+    let mut world = rolling(&json!({ "labels": labels }));
+    world.wait(3500).settle();
+    assert_eq!(jobs(&world), [""; 0], "none is an hour old");
+    assert!(
+        analysed(&world).contains("has not been read in this step yet, next at about"),
+        "{}",
+        analysed(&world)
+    );
+    world.wait(60).settle();
+    let end = world.now - 3600;
+    assert_eq!(told(&world), [at(0).to_string(), at(end).to_string()]);
+}
+
+#[test]
+fn of_a_step_that_has_only_just_begun_nothing_is_read() {
+    let mut world = World::rolling(spec(&json!({"interval": "5s"})));
+    world.all_ready().settle().traffic(1500, 0);
+    world.wait(14).settle();
+    assert_eq!(jobs(&world), [""; 0], "nothing is uploaded yet");
+    world.wait(2).settle();
+    assert_eq!(told(&world), [at(0).to_string(), at(1).to_string()]);
+    read(&mut world, &[[[800, 200, 0], [2000, 500, 0]]]);
+    world.wait(60).settle();
+    read(&mut world, &[[[900, 300, 0], [2000, 600, 0]]]);
+    let began = |world: &World| world.status().canary.and_then(|canary| canary.step_started);
+    let first = began(&world);
+    for _ in 0..20 {
+        if began(&world).is_some() && began(&world) != first {
+            break;
+        }
+        world.all_ready().wait(1).settle();
+    }
+    world.wait(6).settle();
+    assert_ne!(began(&world), first, "the second step");
+    let times = told(&world);
+    let end = times.last().expect("an end").clone();
+    assert_eq!(times.len(), 2, "not yet of the second step: {times:?}");
+    assert!(times[0] < end, "{times:?}");
+}
+
 #[test]
 fn what_labels_say_decides_and_what_they_do_not_say_holds() {
     for (what, canary, stable, outcome, part) in [
@@ -160,7 +214,7 @@ fn what_labels_say_decides_and_what_they_do_not_say_holds() {
             [800, 0, 0],
             [2000, 0, 0],
             "holds",
-            "0 of 800 predictions of the canary have a label yet, nor has any other; 100 are needed",
+            "0 of 800 predictions of the canary could be compared by their labels yet: no label has come; 100 are needed",
         ),
         (
             "labels of the stable version alone",
@@ -174,7 +228,7 @@ fn what_labels_say_decides_and_what_they_do_not_say_holds() {
             [800, 12, 0],
             [2000, 50, 0],
             "holds",
-            "12 of 800 predictions of the canary have a label yet; 100 are needed (about 13 more minutes at 7.1 a minute",
+            "12 of 800 predictions of the canary could be compared by their labels yet; 100 are needed (about 8 more minutes at 12 a minute",
         ),
         ("enough", [800, 100, 2], [2000, 250, 5], "passes", ""),
         (
@@ -182,7 +236,7 @@ fn what_labels_say_decides_and_what_they_do_not_say_holds() {
             [800, 100, 9],
             [2000, 250, 5],
             "holds",
-            "100 of 800 predictions of the canary have a label yet; labels call 9/100 predictions wrong against 5/250 of the stable version: the share of wrong predictions lies higher by 7.0 percentage points (5.0 are allowed), which may be chance",
+            "100 of 800 predictions of the canary could be compared by their labels yet; labels call 9/100 predictions wrong against 5/250 of the stable version: the share of wrong predictions lies higher by 7.0 percentage points (5.0 are allowed), which may be chance",
         ),
     ] {
         let mut world = rolling(&json!({}));
@@ -257,7 +311,7 @@ fn who_is_to_take_all_has_to_have_shown_by_labels_that_it_is_no_worse() {
     world.wait(40).settle();
     let said = analysed(&world);
     assert!(
-        said.starts_with("110 of 1100 predictions of the canary have a label yet; labels call 2/110 predictions wrong against 5/260")
+        said.starts_with("110 of 1100 predictions of the canary could be compared by their labels yet; labels call 2/110 predictions wrong against 5/260")
             && said.contains("that the share of wrong predictions is higher by no more than 5.0 percentage points is not shown yet; about ")
             && said.contains("more labelled predictions of the canary would show it (about "),
         "{said}"
