@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify docs docs-nycflights
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-ballista test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify docs docs-nycflights
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -71,6 +71,12 @@ test: test-images-and-programs ## Everything: unit, planners, real API server, e
 	-@scripts/install-servers.sh > /dev/null
 	cargo test --locked --workspace --no-fail-fast -- --test-threads=2
 	python3 -m unittest discover demo/tests
+
+test-ballista: target ## What a Ballista cluster counts, an executor killed in mid-query (builds DataFusion again, some 30 minutes)
+	@# A workspace of its own: docs/decisions/0019.
+	cd crates/ballista && cargo fmt --check
+	cd crates/ballista && cargo clippy --locked --all-targets -- -D warnings
+	cd crates/ballista && cargo test --locked -- --test-threads=1
 
 test-rollouts: images-and-programs ## Fifty random roll-outs on a real node under constant load: no request fails (some 20 minutes)
 	@$(TESTCLUSTER) which traefik > /dev/null

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::profile::reading::parts::CountedBy;
+
 /// `NAME=VALUE` on the command line; the value may hold further `=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
@@ -89,6 +91,18 @@ impl Inputs {
         let mut times = self.as_of.iter();
         times.find(|(of, _)| of == name).map(|(_, time)| *time)
     }
+}
+
+/// What counts Parquet data.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct EngineArguments {
+    /// A Ballista scheduler whose executors count Parquet data, to the same result; they have to reach the data as this program
+    /// does. Without it this program counts.
+    #[arg(long = "engine", value_name = "ballista://HOST:PORT")]
+    pub address: Option<String>,
+    /// What was made of the address.
+    #[arg(skip)]
+    pub counted_by: CountedBy,
 }
 
 /// Format of a data set.

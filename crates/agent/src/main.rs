@@ -4,11 +4,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::debug;
-use windlass_agent::drift::table;
-use windlass_agent::program::{self, To, end, quietly};
-use windlass_agent::report::OrFail;
+use windlass_agent::program::{self, To, end, quietly, unless_told_to_stop};
 use windlass_agent::{
     audit, cache, card, check, delete, digest, drift, evaluate, fetch, install, labels, lineage,
     profile, proxy, publish, report, run, verify,
@@ -65,6 +62,8 @@ enum Command {
 
 /// The proxy as a program of its own, beside this one.
 const PROXY: &str = "windlass-proxy";
+/// The program that has Ballista count, beside this one.
+const BALLISTA: &str = "windlass-ballista";
 
 fn main() -> ExitCode {
     program::log();
@@ -119,31 +118,13 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => {
             runtime.block_on(unless_told_to_stop(evaluate::run(arguments)))
         }
-        Command::Profile(arguments) if arguments.data.is_some() => {
-            let outcome = runtime.block_on(unless_told_to_stop(profile::by_hand(&arguments)));
-            runtime.shutdown_background();
-            return quietly(outcome.map(|said| println!("{said}")));
+        Command::Profile(arguments) if arguments.engine.address.is_none() => {
+            return program::profile(runtime, arguments, &to);
         }
-        Command::Profile(arguments) => {
-            runtime.block_on(unless_told_to_stop(profile::run(arguments)))
+        Command::Drift(arguments) if arguments.engine.address.is_none() => {
+            return program::drift(runtime, arguments, &to);
         }
-        Command::Drift(arguments) if arguments.is_by_hand() => {
-            let work = async {
-                let results = drift::by_hand(&arguments).await?;
-                drift::write_page(&arguments, &results).await?;
-                Ok(results)
-            };
-            let outcome = runtime.block_on(unless_told_to_stop(work));
-            runtime.shutdown_background();
-            return match outcome {
-                Ok(results) => {
-                    print!("{}", table::for_standard_output(&results));
-                    ExitCode::from(table::exit_code(results.verdict))
-                }
-                Err(failure) => quietly(Err(failure)),
-            };
-        }
-        Command::Drift(arguments) => runtime.block_on(unless_told_to_stop(drift::run(arguments))),
+        Command::Profile(_) | Command::Drift(_) => Err(become_ballista()),
         Command::Labels(arguments) => runtime.block_on(unless_told_to_stop(labels::run(arguments))),
         Command::Publish(arguments) => {
             runtime.block_on(unless_told_to_stop(publish::run(arguments)))
@@ -152,25 +133,6 @@ fn main() -> ExitCode {
     // What was interrupted may still copy files in a thread: nobody waits for that any more.
     runtime.shutdown_background();
     end(&outcome, &to)
-}
-
-/// The command's outcome, unless the agent is told to stop first. In a container the agent is the first process,
-/// which no signal ends that it does not listen to.
-async fn unless_told_to_stop<T>(
-    work: impl Future<Output = Result<T, FailureReport>>,
-) -> Result<T, FailureReport> {
-    let listen = |kind| signal(kind).or_fail(FailureReason::Internal);
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    tokio::select! {
-        outcome = work => return outcome,
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Err(report::failure(
-        FailureReason::Interrupted,
-        "the agent was told to stop before it was done",
-    ))
 }
 
 /// Goes on as the proxy's own program, where it lies beside this one: beside every model server there is a proxy, and of a
@@ -183,6 +145,25 @@ fn become_the_proxy() {
     // It returns only where that cannot be.
     let why = std::process::Command::new(&program).args(arguments).exec();
     debug!("{}: {why}; this program is the proxy", program.display());
+}
+
+/// Goes on as the program that has Ballista count, where it lies beside this one; why it does not.
+fn become_ballista() -> FailureReport {
+    let program = std::env::current_exe().map(|agent| agent.with_file_name(BALLISTA));
+    let why = match program {
+        Ok(program) => {
+            let arguments = std::env::args_os().skip(1);
+            let why = std::process::Command::new(&program).args(arguments).exec();
+            format!("{}: {why}", program.display())
+        }
+        Err(why) => why.to_string(),
+    };
+    report::failure(
+        FailureReason::InvalidArguments,
+        format!(
+            "--engine needs the program {BALLISTA} beside this one, which the image windlass-ballista has: {why}"
+        ),
+    )
 }
 
 #[cfg(test)]

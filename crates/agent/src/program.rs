@@ -1,15 +1,20 @@
-//! What both programs do at their beginning and at their end: the log, the report and the exit code.
+//! What programs do at their beginning and at their end: the log, the report and the exit code; and the commands that several
+//! of them have.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 use windlass_api::agent::environment::REPORT_BYTES;
 use windlass_api::agent::{FailureReason, FailureReport, MAX_REPORT_BYTES, Report};
 
-use crate::report;
+use crate::drift::table;
+use crate::report::OrFail;
+use crate::{drift, profile, report};
 
 /// Where the report goes, and how many bytes it may have there.
 #[derive(Clone, Debug, clap::Args)]
@@ -55,8 +60,8 @@ pub fn parsed<L: clap::Parser>() -> Result<L, ExitCode> {
 }
 
 /// What runs what waits; where there is none, how the program ends.
-pub fn runtime(to: &To) -> Result<tokio::runtime::Runtime, ExitCode> {
-    tokio::runtime::Runtime::new().map_err(|problem| {
+pub fn runtime(to: &To) -> Result<Runtime, ExitCode> {
+    Runtime::new().map_err(|problem| {
         let failure = report::failure(FailureReason::Internal, problem.to_string());
         end(&Err(failure), to)
     })
@@ -88,6 +93,60 @@ pub fn quietly(outcome: Result<(), FailureReport>) -> ExitCode {
             ExitCode::from(report::exit_code(&Report::Failure(failure)))
         }
     }
+}
+
+/// Makes a profile, for a person or for a program.
+pub fn profile(runtime: Runtime, arguments: profile::Arguments, to: &To) -> ExitCode {
+    if arguments.data.is_some() {
+        let outcome = runtime.block_on(unless_told_to_stop(profile::by_hand(&arguments)));
+        runtime.shutdown_background();
+        return quietly(outcome.map(|said| println!("{said}")));
+    }
+    let outcome = runtime.block_on(unless_told_to_stop(profile::run(arguments)));
+    runtime.shutdown_background();
+    end(&outcome, to)
+}
+
+/// Compares data with a reference, for a person or for a program.
+pub fn drift(runtime: Runtime, arguments: drift::Arguments, to: &To) -> ExitCode {
+    if !arguments.is_by_hand() {
+        let outcome = runtime.block_on(unless_told_to_stop(drift::run(arguments)));
+        runtime.shutdown_background();
+        return end(&outcome, to);
+    }
+    let work = async {
+        let results = drift::by_hand(&arguments).await?;
+        drift::write_page(&arguments, &results).await?;
+        Ok(results)
+    };
+    let outcome = runtime.block_on(unless_told_to_stop(work));
+    runtime.shutdown_background();
+    match outcome {
+        Ok(results) => {
+            print!("{}", table::for_standard_output(&results));
+            ExitCode::from(table::exit_code(results.verdict))
+        }
+        Err(failure) => quietly(Err(failure)),
+    }
+}
+
+/// The command's outcome, unless the agent is told to stop first. In a container the agent is the first process,
+/// which no signal ends that it does not listen to.
+pub async fn unless_told_to_stop<T>(
+    work: impl Future<Output = Result<T, FailureReport>>,
+) -> Result<T, FailureReport> {
+    let listen = |kind| signal(kind).or_fail(FailureReason::Internal);
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    tokio::select! {
+        outcome = work => return outcome,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Err(report::failure(
+        FailureReason::Interrupted,
+        "the agent was told to stop before it was done",
+    ))
 }
 
 /// The report's limit when the arguments could not be parsed.

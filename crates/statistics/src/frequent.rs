@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use datasketches::common::NumStdDev;
 use datasketches::frequencies::{ErrorType, FrequentItemsSketch};
 use datasketches::hll::{HllSketch, HllType, HllUnion};
+use serde::{Deserialize, Serialize};
 
 /// How many different names are counted exactly.
 pub const MOST: usize = MAP * 3 / 4;
@@ -19,7 +20,8 @@ const MAP: usize = 1 << 14;
 const COUNTERS: u8 = 12;
 
 /// How often names came.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Frequent {
     names: FrequentItemsSketch<String>,
     distinct: HllSketch,
@@ -48,6 +50,15 @@ impl Frequent {
         both.update(&self.distinct);
         both.update(&other.distinct);
         self.distinct = both.to_sketch(HllType::Hll8);
+    }
+
+    /// Lays out what is kept by its names, and not by the way in which it came to be.
+    ///
+    /// When there are too many names to keep, which ones go depends on where they lie, and one that was written and read again
+    /// lies elsewhere. Of two that are settled and have the same, the same comes, whether one was written or not.
+    pub fn settle(&mut self) {
+        let written = Written::from(self.clone());
+        *self = Self::try_from(written).expect("it was written by the same");
     }
 
     /// How many names came, the same ones too.
@@ -97,6 +108,74 @@ impl Frequent {
         let named: u64 = levels.values().sum();
         (levels, self.rows() - named)
     }
+}
+
+/// Both sketches as Apache DataSketches writes them, but for the order of what they hold: that of its bytes.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    names: Vec<u8>,
+    distinct: Vec<u8>,
+}
+
+impl From<Frequent> for Written {
+    fn from(frequent: Frequent) -> Self {
+        Self {
+            names: by_name(frequent.names.serialize()),
+            distinct: by_coupon(frequent.distinct.serialize()),
+        }
+    }
+}
+
+impl TryFrom<Written> for Frequent {
+    type Error = datasketches::error::Error;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        Ok(Self {
+            names: FrequentItemsSketch::deserialize(&written.names)?,
+            distinct: HllSketch::deserialize(&written.distinct)?,
+        })
+    }
+}
+
+/// Bytes before the counts of names, in a sketch that has any; how many there are is told by four of them.
+const HEAD: usize = 32;
+const COUNT: std::ops::Range<usize> = 8..12;
+
+/// A sketch of names with these in their order. First all counts are written, and then all names, each with its length.
+fn by_name(sketch: Vec<u8>) -> Vec<u8> {
+    let Some((head, entries)) = sketch.split_at_checked(HEAD) else {
+        return sketch;
+    };
+    let number = |bytes: &[u8]| -> usize {
+        let bytes = bytes.try_into().expect("four bytes");
+        u32::from_le_bytes(bytes) as usize
+    };
+    let (counts, mut names) = entries.split_at(8 * number(&head[COUNT]));
+    let mut all: Vec<(&[u8], &[u8])> = Vec::with_capacity(counts.len() / 8);
+    for count in counts.chunks_exact(8) {
+        let (name, others) = names.split_at(4 + number(&names[..4]));
+        all.push((name, count));
+        names = others;
+    }
+    all.sort_unstable();
+    let counts = all.iter().flat_map(|(_, count)| *count);
+    let names = all.iter().flat_map(|(name, _)| *name);
+    head.iter().chain(counts).chain(names).copied().collect()
+}
+
+/// Bytes before what a small sketch of how many names there were knows of each, in four bytes; and which byte tells that it is
+/// such a one.
+const COUPONS: usize = 12;
+const MODE: usize = 7;
+const IS_SET: u8 = 1;
+
+/// A sketch of how many names there were, with what it knows of each in its order.
+fn by_coupon(mut sketch: Vec<u8>) -> Vec<u8> {
+    if sketch[MODE] & 3 == IS_SET {
+        let (coupons, _) = sketch[COUPONS..].as_chunks_mut::<4>();
+        coupons.sort_unstable();
+    }
+    sketch
 }
 
 #[cfg(test)]
@@ -157,6 +236,40 @@ mod tests {
                 found <= *rows && found + 150 >= *rows,
                 "{name}: {found} {rows}"
             );
+        }
+    }
+
+    /// Few names and very many, and counts of how many there are in each of the ways in which they are kept.
+    #[test]
+    fn what_is_settled_goes_on_alike_whether_it_was_written_or_not() {
+        let mut random = Random::new(5);
+        for levels in [0, 3, 20, 300, 9000, 40_000, 200_000_u32] {
+            let mut parts = [Frequent::default(), Frequent::default()];
+            for row in 0..levels {
+                let name = format!("name {}", random.bits() % u64::from(levels));
+                parts[usize::from(row % 3 == 0)].add(&name, 1 + random.bits() % 7);
+            }
+            parts.iter_mut().for_each(Frequent::settle);
+            let merged = |parts: &[Frequent]| {
+                let mut all = Frequent::default();
+                for part in parts {
+                    all.merge(part);
+                }
+                all
+            };
+            let read = parts.clone().map(|part| {
+                let written = serde_json::to_vec(&part).expect("JSON");
+                serde_json::from_slice::<Frequent>(&written).expect("as it was")
+            });
+            for (part, read) in parts.iter().zip(&read) {
+                // Also where in its table each name lies.
+                assert_eq!(format!("{:?}", part.names), format!("{:?}", read.names));
+                assert_eq!(part.distinct, read.distinct, "{levels}");
+            }
+            let (here, there) = (merged(&parts), merged(&read));
+            assert_eq!(here.levels(10_000), there.levels(10_000), "{levels} levels");
+            assert_eq!(here.distinct, there.distinct, "{levels} levels");
+            assert_eq!(here.rows(), there.rows());
         }
     }
 }

@@ -15,6 +15,7 @@ mod guide;
 pub use cells::Cell;
 use cells::Cells;
 use guide::Guide;
+use serde::{Deserialize, Serialize};
 
 /// How many numbers are taken in at once.
 const BATCH: usize = 8192;
@@ -30,13 +31,14 @@ const BATCH: usize = 8192;
 /// Liberty 2016) it is no promise for any order of numbers, however malicious. For that it takes a fifth of the time
 /// (docs/decisions/0018). As in the q-digest (Shrivastava et al. 2004) and the t-digest (Dunning & Ertl 2019), cells add up.
 /// What it holds depends on the order of numbers, and on nothing else.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ranks {
     most: usize,
     rows: u64,
     cells: Cells,
     /// Numbers that no cell is on both sides of, ascending: a cell begins there.
     kept: Vec<f64>,
+    #[serde(skip)]
     work: Work,
 }
 

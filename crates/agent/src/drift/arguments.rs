@@ -9,7 +9,7 @@ use windlass_statistics::metric::Metric;
 use super::compare::Limit;
 use super::findings::Quality;
 use super::results::Kind;
-use crate::arguments::{DataFormat, Pair, of_column, time};
+use crate::arguments::{DataFormat, EngineArguments, Pair, of_column, time};
 use crate::profile::PREDICTION;
 use crate::report::failure;
 
@@ -125,6 +125,9 @@ pub struct Arguments {
     /// The file that a page for people goes to, of two data sets.
     #[arg(long, value_name = "FILE", requires = "data")]
     pub html: Option<String>,
+    /// What counts Parquet data.
+    #[command(flatten)]
+    pub engine: EngineArguments,
 }
 
 /// A window of a payload log.

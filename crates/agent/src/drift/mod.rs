@@ -64,6 +64,8 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     let payloads = Address::parse(&window.payloads).or_fail(FailureReason::InvalidArguments)?;
     let folder = payloads.child(&window.version);
     let reading = payloads::open(&folder, window.start, window.end).await?;
+    let counted_by = &arguments.engine.counted_by;
+    let reading = reading.map(|reading| reading.counted_by(counted_by.clone()));
     let judged = Judged {
         name: window.version.clone(),
         digest: None,
@@ -215,7 +217,8 @@ async fn opened(arguments: &Arguments, uri: &str) -> Result<Reading, FailureRepo
         Some(format) => format,
         None => file::guessed(&address, REASONS).await?,
     };
-    Reading::open(&address, format, REASONS, |_| true).await
+    let reading = Reading::open(&address, format, REASONS, |_| true).await?;
+    Ok(reading.counted_by(arguments.engine.counted_by.clone()))
 }
 
 fn check_roles(reading: &Reading, roles: &Roles, uri: &str) -> Result<(), FailureReport> {

@@ -9,7 +9,8 @@ use crate::arguments::DataFormat;
 use crate::data::Reasons;
 use crate::profile::reading::Reading;
 
-const REASONS: Reasons = Reasons {
+/// Reasons of what is wrong with a payload log.
+pub(crate) const REASONS: Reasons = Reasons {
     what: "the payload log",
     not_found: FailureReason::InputNotFound,
     unreadable: FailureReason::InputUnreadable,

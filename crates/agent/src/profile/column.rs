@@ -4,6 +4,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int32Type};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use windlass_statistics::frequent::Frequent;
 use windlass_statistics::mean::Mean;
 use windlass_statistics::ranks::Ranks;
@@ -15,7 +16,7 @@ use super::sampled::{Texts, Vectors, Which};
 const CELLS: usize = 1024;
 
 /// What a column is counted as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// By rank.
     Number,
@@ -59,7 +60,7 @@ pub fn kind_of(data_type: &DataType) -> Result<Kind, &'static str> {
 }
 
 /// What was counted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Column {
     /// Of a number.
     Number(Box<Numbers>),
@@ -72,7 +73,7 @@ pub enum Column {
 }
 
 /// What was counted of a number.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Numbers {
     /// Its finite values by rank.
     pub ranks: Ranks,
@@ -87,7 +88,7 @@ pub struct Numbers {
 }
 
 /// What was counted of a category.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Names {
     /// Its values by frequency.
     pub names: Frequent,
@@ -171,10 +172,22 @@ impl Column {
         }
     }
 
-    /// Gives back what was kept for the next rows.
+    /// Gives back what was kept for the next rows: there are none. What is left is the same if it is written and read.
     pub fn rest(&mut self) {
-        if let Self::Number(numbers) = self {
-            numbers.ranks.rest();
+        match self {
+            Self::Number(numbers) => numbers.ranks.rest(),
+            Self::Category(names) => names.names.settle(),
+            Self::Text(_) | Self::Embedding(_) => {}
+        }
+    }
+
+    /// What it is counted as.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Number(_) => Kind::Number,
+            Self::Category(_) => Kind::Category,
+            Self::Text(_) => Kind::Text,
+            Self::Embedding(vectors) => Kind::Embedding(vectors.sums.width()),
         }
     }
 

@@ -34,7 +34,7 @@ use self::room::Room;
 use self::sampled::Which;
 use self::sketch::{Asked, Roles};
 use crate::address::Address;
-use crate::arguments::{DataFormat, Pair};
+use crate::arguments::{DataFormat, EngineArguments, Pair};
 use crate::data::encode::{RawFeature, Values};
 use crate::data::{Reasons, file};
 use crate::progress::Progress;
@@ -94,6 +94,9 @@ pub struct Arguments {
     /// Where the profile goes: the file, or with `/` at its end the folder that gets `profile.json`.
     #[arg(long, short, value_name = "URI")]
     pub output: String,
+    /// What counts Parquet data.
+    #[command(flatten)]
+    pub engine: EngineArguments,
 }
 
 /// Runs the command for a program.
@@ -145,6 +148,7 @@ async fn written(arguments: &Arguments) -> Result<(Tree, Profile), FailureReport
         ..Roles::default()
     };
     let reading = Reading::open(&address, format, REASONS, |_| true).await?;
+    let reading = reading.counted_by(arguments.engine.counted_by.clone());
     let columns = match &arguments.signature {
         Some(path) => of_signature(&signature(path).await?, &arguments.columns),
         None => arguments.columns.clone(),

@@ -7,6 +7,10 @@
 //!
 //! Parquet is read with the reader that DataFusion itself reads it with, but names as keys: a name is then counted once for
 //! all of its rows. Other formats are read with DataFusion, one row after the other.
+//!
+//! Tasks are done here, or elsewhere ([`parts`]): what is merged is the same.
+
+pub mod parts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,14 +20,16 @@ use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
-use windlass_api::agent::FailureReport;
+use windlass_api::agent::{FailureReason, FailureReport};
 
+use self::parts::CountedBy;
 use super::column::Column;
 use super::room::{LANES, Room, columns_at_once};
 use super::sketch::{Asked, Counter, Roles, Sketch};
@@ -55,6 +61,7 @@ pub struct Reading {
     session: SessionContext,
     /// How many bytes of columns are held of a row group at once.
     slice_bytes: i64,
+    counted_by: CountedBy,
 }
 
 enum Rows {
@@ -109,6 +116,7 @@ impl Reading {
                 session: scan.session().clone(),
                 rows: Rows::Other(scan),
                 slice_bytes: SLICE_BYTES,
+                counted_by: CountedBy::default(),
             });
         }
         let files = address.files().await.map_err(|problem| {
@@ -135,14 +143,31 @@ impl Reading {
             first += file.rows();
             files.push(file);
         }
-        Ok(Self {
+        Ok(Self::of_files(address, reasons, merged(&schemas), files))
+    }
+
+    fn of_files(
+        address: &Address,
+        reasons: Reasons,
+        schema: SchemaRef,
+        files: Vec<ParquetFile>,
+    ) -> Self {
+        Self {
             address: address.clone(),
             reasons,
-            schema: merged(&schemas),
+            schema,
             rows: Rows::Parquet(Arc::new(files)),
             session: SessionContext::new_with_config(crate::data::config(1)),
             slice_bytes: SLICE_BYTES,
-        })
+            counted_by: CountedBy::default(),
+        }
+    }
+
+    /// The same, counted by something else than this program. What is not Parquet is counted here all the same: its rows are
+    /// read one after the other.
+    #[must_use]
+    pub fn counted_by(self, counted_by: CountedBy) -> Self {
+        Self { counted_by, ..self }
     }
 
     /// Where it lies.
@@ -341,34 +366,20 @@ impl Reading {
         let lanes = lanes(files);
         let slices = slices(files, asking, self.slice_bytes);
         let told = &in_slices(told, slices.len());
-        let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        let workers = workers.min(LANES);
         let tasks = slices.iter().flat_map(|columns| {
-            let lanes = lanes.iter();
-            lanes.map(move |lane| (Arc::clone(columns), lane.clone()))
+            lanes.iter().map(move |lane| Task {
+                columns: Arc::clone(columns),
+                lane: lane.clone(),
+            })
         });
-        let tasks: Vec<(Arc<Vec<Asked>>, Lane)> = tasks.collect();
-        let counted = stream::iter(tasks).map(|(columns, lane)| {
-            let counting = Counting::new(self, &columns, asking, self.projected(&columns, asking));
-            let task = Task {
-                address: self.address.clone(),
-                reasons: self.reasons,
-                files: Arc::clone(files),
-                told: Arc::clone(told),
-            };
-            async move {
-                let work = task.run(lane, counting?);
-                let done = tokio::spawn(work).await;
-                done.unwrap_or_else(|problem| {
-                    let message = format!("reading was ended: {problem}");
-                    Err(failure(
-                        windlass_api::agent::FailureReason::Internal,
-                        message,
-                    ))
-                })
+        let tasks: Vec<Task> = tasks.collect();
+        let mut counted = match self.counted_by.engine() {
+            Some(engine) if !tasks.is_empty() => {
+                self.count_elsewhere(engine, files, tasks, asking, told)
+                    .await?
             }
-        });
-        let mut counted = counted.buffered(workers);
+            Some(_) | None => self.count_here(files, tasks, asking, told),
+        };
         let mut all: Option<Vec<Sketch>> = None;
         for columns in &slices {
             let mut parts: Vec<Vec<Sketch>> = Vec::new();
@@ -399,6 +410,33 @@ impl Reading {
         Ok(Some(
             all.unwrap_or_else(|| together(&[], asking, Vec::new())),
         ))
+    }
+
+    /// Tasks as this program does them, in their order.
+    fn count_here<'a>(
+        &'a self,
+        files: &Arc<Vec<ParquetFile>>,
+        tasks: Vec<Task>,
+        asking: &'a Asking,
+        told: &Told,
+    ) -> BoxStream<'a, Result<Vec<Sketch>, FailureReport>> {
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        let (files, told) = (Arc::clone(files), Arc::clone(told));
+        let counted = stream::iter(tasks).map(move |task| {
+            let reader = Reader {
+                address: self.address.clone(),
+                reasons: self.reasons,
+                files: Arc::clone(&files),
+                told: Arc::clone(&told),
+            };
+            let counting = self.counting(&task.columns, asking);
+            async move { reader.run(task.lane, counting?).await }
+        });
+        counted.buffered(workers.min(LANES)).boxed()
+    }
+
+    fn counting(&self, columns: &[Asked], asking: &Asking) -> Result<Counting, FailureReport> {
+        Counting::new(self, columns, asking, self.projected(columns, asking))
     }
 
     /// The columns that are read for these: with the names as keys, and those that say something of rows.
@@ -728,15 +766,30 @@ impl Counting {
     }
 }
 
+/// What one worker counts.
 struct Task {
+    columns: Arc<Vec<Asked>>,
+    lane: Lane,
+}
+
+struct Reader {
     address: Address,
     reasons: Reasons,
     files: Arc<Vec<ParquetFile>>,
     told: Told,
 }
 
-impl Task {
-    async fn run(self, lane: Lane, mut counting: Counting) -> Result<Vec<Sketch>, FailureReport> {
+impl Reader {
+    /// Counts a lane in a task of its own, which may run beside others, and takes nothing with it if it ends in a panic.
+    async fn run(self, lane: Lane, counting: Counting) -> Result<Vec<Sketch>, FailureReport> {
+        let done = tokio::spawn(self.count(lane, counting)).await;
+        done.unwrap_or_else(|problem| {
+            let message = format!("reading was ended: {problem}");
+            Err(failure(FailureReason::Internal, message))
+        })
+    }
+
+    async fn count(self, lane: Lane, mut counting: Counting) -> Result<Vec<Sketch>, FailureReport> {
         let place = (&self.address, self.reasons);
         for (file, groups) in lane {
             let file = &self.files[file];

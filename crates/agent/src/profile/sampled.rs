@@ -6,6 +6,7 @@
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
+use serde::{Deserialize, Serialize};
 use windlass_statistics::drift::bounded::{Bounded, hash};
 use windlass_statistics::drift::embedding::{Embeddings, LARGEST};
 use windlass_statistics::drift::text::excerpt;
@@ -28,7 +29,7 @@ pub fn key(place: u64) -> u64 {
 }
 
 /// What was counted of texts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Texts {
     /// Some of them, each its beginning.
     pub sample: Bounded<String>,
@@ -93,7 +94,7 @@ impl Texts {
 }
 
 /// What was counted of vectors.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Vectors {
     /// Sums over all of them.
     pub sums: Embeddings,

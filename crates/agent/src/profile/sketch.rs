@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
+use serde::{Deserialize, Serialize};
 
 use super::column::{Column, Kind};
 use super::room::Room;
@@ -16,7 +17,7 @@ use crate::data::column;
 const MOST_IDS: usize = 50_000;
 
 /// A column that is counted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Asked {
     /// Its name.
     pub name: String,
@@ -27,7 +28,7 @@ pub struct Asked {
 }
 
 /// Columns that say something of rows.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Roles {
     /// The one with the time.
     pub time: Option<String>,
@@ -46,7 +47,7 @@ impl Roles {
 }
 
 /// What was counted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sketch {
     /// Rows.
     pub rows: u64,
@@ -207,7 +208,7 @@ fn units_or(units: &ArrayRef, keys: &[u64]) -> Result<Vec<u64>, String> {
 }
 
 /// How often ids are there: of a sample of them by their hash, each with all of its rows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ids {
     most: u64,
     rows: HashMap<u64, u64>,

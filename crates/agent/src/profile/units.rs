@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{can_cast_types, cast};
 use arrow::datatypes::{DataType, Float64Type};
+use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 use windlass_statistics::drift::column::Worth;
 use windlass_statistics::drift::units::{DesignEffect, UnitMeans, Units};
 
 /// A sample of units with all of their rows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UnitSample {
     /// How many rows are kept ([`super::room`]).
     room: usize,

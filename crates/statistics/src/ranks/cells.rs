@@ -1,10 +1,12 @@
 //! The cells of a summary, column by column: what a number is looked up in is small and lies together.
 
+use serde::{Deserialize, Serialize};
+
 use super::guide::{number, ordered as ordered_bits};
 use crate::float;
 
 /// Numbers that are counted together.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// The least of them.
     pub first: f64,
@@ -76,8 +78,9 @@ impl Cell {
     }
 }
 
-/// Cells, ascending and apart from each other.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Cells, ascending and apart from each other; written cell by cell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<Cell>", into = "Vec<Cell>")]
 pub(super) struct Cells {
     /// Where each begins, and infinity, where there is any.
     firsts: Vec<f64>,
@@ -85,6 +88,18 @@ pub(super) struct Cells {
     rows: Vec<u64>,
     sums: Vec<f64>,
     doubts: Vec<u64>,
+}
+
+impl From<Vec<Cell>> for Cells {
+    fn from(cells: Vec<Cell>) -> Self {
+        cells.into_iter().collect()
+    }
+}
+
+impl From<Cells> for Vec<Cell> {
+    fn from(cells: Cells) -> Self {
+        cells.all().collect()
+    }
 }
 
 impl FromIterator<Cell> for Cells {
