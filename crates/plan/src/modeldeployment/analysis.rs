@@ -124,6 +124,14 @@ pub fn judge(checks: &[Analysis], seen: &Seen<'_>, min_requests: u64) -> Finding
 /// What more of would show most.
 const REQUESTS: &str = "requests to the canary";
 
+/// What looks worse than is allowed, and is not shown to be.
+fn may_be_chance(words: &str, of: &str, shares: &Shares) -> Finding {
+    let [higher, allowed] = [higher(shares), shares.allowed].map(|share| share * 100.0);
+    Finding::Wait(format!(
+        "{words}: the share of {of} lies higher by {higher:.1} percentage points ({allowed:.1} are allowed), which may be chance"
+    ))
+}
+
 /// How a comparison of two shares is told.
 struct Told<'a> {
     /// The counts, such as `errors 3/100 against 1/400 of the stable version`.
@@ -285,11 +293,9 @@ impl Judged<'_> {
         let (words, points) = ((told.words)(step), step.allowed * 100.0);
         match step.decision(self.levels.step, LEVEL_OF_PASS) {
             Decision::Pass | Decision::Fail => Finding::Good(words),
-            Decision::Inconclusive if higher(step) > step.allowed => Finding::Wait(format!(
-                "{words}: the share of {} lies higher by {:.1} percentage points ({points:.1} are allowed), which may be chance",
-                told.of,
-                higher(step) * 100.0
-            )),
+            Decision::Inconclusive if higher(step) > step.allowed => {
+                may_be_chance(&words, told.of, step)
+            }
             // Only who is to take all the traffic has to have shown that it is no worse.
             Decision::Inconclusive if !self.seen.is_last => Finding::Good(words),
             Decision::Inconclusive => {

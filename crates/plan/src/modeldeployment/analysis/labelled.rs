@@ -4,7 +4,7 @@ use jiff::Unit;
 use windlass_api::{Analysis, LabelledSeen};
 use windlass_statistics::sequential::Shares;
 
-use super::{Finding, Judged, Told, counts, float, higher};
+use super::{Finding, Judged, Told, counts, float, higher, may_be_chance};
 use crate::modeldeployment::labelled::Labels;
 use crate::modeldeployment::pace::Pace;
 
@@ -41,11 +41,9 @@ impl Judged<'_> {
             // What is shown stays so, whether or not there is more to read.
             Finding::Harm(why) => return Finding::Harm(why),
             // Labels of one kind may have come first: what looks worse by those that are there waits for more.
-            Finding::Good(words) if higher(&known) > known.allowed => Finding::Wait(format!(
-                "{words}: the share of wrong predictions lies higher by {:.1} percentage points ({:.1} are allowed), which may be chance",
-                higher(&known) * 100.0,
-                known.allowed * 100.0
-            )),
+            Finding::Good(words) if higher(&known) > known.allowed => {
+                may_be_chance(&words, told.of, &known)
+            }
             finding => finding,
         };
         let due = labels.due(seen, self.seen.since);
