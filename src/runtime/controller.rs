@@ -117,9 +117,34 @@ impl<K: Ours> Backoff<K> {
     }
 }
 
+/// Objects of which a step that holds up no other was refused, with the generation that it was refused for: a roll-out is
+/// planned every other second, and is not to ask as often.
+struct Refused<K: Ours>(Mutex<HashMap<ObjectRef<Packed<K>>, (Option<i64>, Instant)>>);
+
+impl<K: Ours> Refused<K> {
+    /// How long such steps of it are still left alone.
+    fn pause(&self, object: &Packed<K>, generation: Option<i64>) -> Option<Duration> {
+        let map = self.0.lock().expect("no holder panics");
+        let (refused, at) = map.get(&ObjectRef::from_obj(object))?;
+        let left = BESIDE.checked_sub(at.elapsed())?;
+        (*refused == generation).then_some(left)
+    }
+
+    fn set(&self, object: &Packed<K>, generation: Option<i64>, is_refused: bool) {
+        let mut map = self.0.lock().expect("no holder panics");
+        let key = ObjectRef::from_obj(object);
+        if is_refused {
+            map.insert(key, (generation, Instant::now()));
+        } else {
+            map.remove(&key);
+        }
+    }
+}
+
 struct Running<K: Ours> {
     context: Arc<Context>,
     backoff: Backoff<K>,
+    refused: Refused<K>,
 }
 
 async fn run<K: Planned>(
@@ -135,6 +160,7 @@ async fn run<K: Planned>(
     let running = Arc::new(Running {
         context,
         backoff: Backoff(Mutex::default()),
+        refused: Refused(Mutex::default()),
     });
     let kind = K::kind(&()).into_owned();
     let dropping = running.clone();
@@ -147,14 +173,13 @@ async fn run<K: Planned>(
                 // It is gone, and what was remembered of it goes too.
                 let namespace = object.namespace.as_deref().unwrap_or_default();
                 K::hide(namespace, &object.name, &dropping.context);
-                dropping
-                    .backoff
-                    .0
-                    .lock()
-                    .expect("no holder panics")
-                    .retain(|kept, _| {
-                        kept.name != object.name || kept.namespace != object.namespace
-                    });
+                let is_another = |kept: &ObjectRef<Packed<K>>| {
+                    kept.name != object.name || kept.namespace != object.namespace
+                };
+                let mut backoff = dropping.backoff.0.lock().expect("no holder panics");
+                backoff.retain(|kept, _| is_another(kept));
+                let mut refused = dropping.refused.0.lock().expect("no holder panics");
+                refused.retain(|kept, _| is_another(kept));
             }
             futures::future::ready(())
         })
@@ -193,7 +218,7 @@ async fn reconcile<K: Planned>(
     if running.backoff.holds(&ObjectRef::from_obj(&*object)) {
         K::tell_again(&object.object(), Timestamp::now());
     }
-    let outcome = AssertUnwindSafe(attempt::<K>(object.object(), &running.context))
+    let outcome = AssertUnwindSafe(attempt(&object, &running))
         .catch_unwind()
         .await
         .unwrap_or_else(|panic| {
@@ -219,13 +244,23 @@ async fn reconcile<K: Planned>(
     outcome
 }
 
-async fn attempt<K: Planned>(object: Arc<K>, context: &Context) -> Result<Action, ReconcileError> {
+async fn attempt<K: Planned>(
+    packed: &Arc<Packed<K>>,
+    running: &Running<K>,
+) -> Result<Action, ReconcileError> {
+    let object: Arc<K> = packed.object();
+    let context = &*running.context;
     if object.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
     let observed = object.clone().observe(context);
     let now = Timestamp::now();
-    let plan = K::plan(&observed, now);
+    let mut plan = K::plan(&observed, now);
+    let generation = object.meta().generation;
+    let pause = running.refused.pause(packed, generation);
+    if pause.is_some() {
+        plan.steps.retain(|step| !step.is_beside());
+    }
     let writer = Writer {
         context,
         manager: K::MANAGER,
@@ -239,7 +274,11 @@ async fn attempt<K: Planned>(object: Arc<K>, context: &Context) -> Result<Action
         (Err(_), None) => K::show(&observed, &K::Status::default(), context),
     }
     let mut again = plan.again;
-    if let Some(error) = left? {
+    let left = left?;
+    if pause.is_none() {
+        running.refused.set(packed, generation, left.is_some());
+    }
+    if let Some(error) = left {
         let kind = K::kind(&()).into_owned();
         tracing::warn!(kind, namespace = object.namespace(), name = object.name_any(), %error, "a step that holds up no other failed");
         if let Some(Problem { reason, message }) = error.problem() {
@@ -247,6 +286,7 @@ async fn attempt<K: Planned>(object: Arc<K>, context: &Context) -> Result<Action
         }
         again = again.into_iter().chain([BESIDE]).min();
     }
+    again = again.into_iter().chain(pause).min();
     Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 

@@ -8,19 +8,21 @@ use std::time::Duration;
 
 use anyhow::Result;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::{Event, Pod, ResourceQuota};
 use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use windlass_api::{
     CanaryStatus, ModelDeployment, RolloutOutcome, condition, find_condition, labels,
 };
 
+use crate::support::audit::{mark, writes_of};
 use crate::support::operator::Operator;
 use crate::support::wait;
 use crate::{objects, turn};
 
 const SPACE: &str = "labels";
+const REFUSED: &str = "labels-refused";
 const PATIENCE: Duration = Duration::from_mins(2);
 
 struct Looking {
@@ -30,6 +32,14 @@ struct Looking {
 }
 
 impl Looking {
+    fn within(namespace: &str, client: &Client) -> Self {
+        Self {
+            deployments: Api::namespaced(client.clone(), namespace),
+            pods: Api::namespaced(client.clone(), namespace),
+            jobs: Api::namespaced(client.clone(), namespace),
+        }
+    }
+
     async fn patch(&self, spec: Value) {
         let patch = Patch::Merge(json!({ "spec": spec }));
         let parameters = PatchParams::default();
@@ -119,6 +129,17 @@ impl Looking {
     }
 }
 
+/// One step, judged by labels that are read every five seconds.
+fn by_labels() -> Value {
+    json!({"rollout": {
+        "steps": [{"weight": 50, "hold": "1s"}],
+        "analysis": [{
+            "metric": "LabelledErrorRate", "notWorseThan": "0.01", "interval": "5s",
+            "labels": {"uri": "s3://labels/churn", "column": "churned"},
+        }],
+    }})
+}
+
 #[tokio::test]
 async fn labels_that_show_harm_take_a_canary_back_and_those_that_cannot_be_read_hold_it()
 -> Result<()> {
@@ -129,24 +150,13 @@ async fn labels_that_show_harm_take_a_canary_back_and_those_that_cannot_be_read_
     objects::namespace(bed, SPACE).await?;
     let kubectl = bed.cluster.kubectl()?;
     let client = bed.client().await?;
-    let look = Looking {
-        deployments: Api::namespaced(client.clone(), SPACE),
-        pods: Api::namespaced(client.clone(), SPACE),
-        jobs: Api::namespaced(client.clone(), SPACE),
-    };
+    let look = Looking::within(SPACE, &client);
     let operator = Operator::lead(bed, "labels")?;
     for number in [1, 2] {
         kubectl.apply(&objects::version(SPACE, "churn", number))?;
     }
     kubectl.apply(&objects::deployment(SPACE, "churn", 1))?;
-    look.patch(json!({"rollout": {
-        "steps": [{"weight": 50, "hold": "1s"}],
-        "analysis": [{
-            "metric": "LabelledErrorRate", "notWorseThan": "0.01", "interval": "5s",
-            "labels": {"uri": "s3://labels/churn", "column": "churned"},
-        }],
-    }}))
-    .await;
+    look.patch(by_labels()).await;
     let failure = json!({
         "kind": "Failure", "reason": "LabelsUnreadable",
         "message": "the labels: s3://labels/churn: 403 Forbidden",
@@ -210,6 +220,72 @@ async fn labels_that_show_harm_take_a_canary_back_and_those_that_cannot_be_read_
     wait("the Jobs to go", PATIENCE, gone).await;
     let stable = look.status().await.stable.expect("it serves");
     assert_eq!(stable.version, "churn-1");
+    assert!(operator.stop()?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_look_that_is_refused_is_told_and_not_asked_for_all_the_time() -> Result<()> {
+    let Some(turn) = turn().await else {
+        return Ok(());
+    };
+    let bed = turn.bed;
+    objects::namespace(bed, REFUSED).await?;
+    let kubectl = bed.cluster.kubectl()?;
+    let client = bed.client().await?;
+    let look = Looking::within(REFUSED, &client);
+    let operator = Operator::lead(bed, "labels-refused")?;
+    for number in [1, 2] {
+        kubectl.apply(&objects::version(REFUSED, "churn", number))?;
+    }
+    kubectl.apply(&objects::deployment(REFUSED, "churn", 1))?;
+    look.patch(by_labels()).await;
+    let nothing = json!({});
+    let serves = async || look.status().await.stable;
+    look.until("a version to serve", (0, &nothing), serves)
+        .await;
+    // As a quota does it that is used up.
+    let rule = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-jobs", "namespace": REFUSED},
+        "spec": {"hard": {"count/jobs.batch": "0"}},
+    });
+    kubectl.apply(&rule)?;
+    let quotas = Api::<ResourceQuota>::namespaced(client.clone(), REFUSED);
+    let is_counted = async || {
+        let quota = quotas.get("no-jobs").await.ok()?;
+        quota.status?.hard
+    };
+    wait("the quota to be counted", PATIENCE, is_counted).await;
+    let start = mark(&bed.cluster);
+    look.patch(json!({"version": 2})).await;
+
+    let refused = || {
+        let writes = writes_of(&bed.cluster, "labels-refused", start);
+        let jobs = writes.into_iter().filter(|write| write.resource == "jobs");
+        let jobs: Vec<_> = jobs.collect();
+        assert!(jobs.iter().all(|write| write.code == 403), "{jobs:?}");
+        jobs.len()
+    };
+    let first = async || (refused() > 0).then_some(());
+    look.until("the first to be refused", (0, &nothing), first)
+        .await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(refused(), 1, "it is left alone for half a minute");
+    let again = async || (refused() > 1).then_some(());
+    look.until("it to be tried again", (0, &nothing), again)
+        .await;
+    let events = Api::<Event>::namespaced(client, REFUSED);
+    let told = events.list(&ListParams::default()).await?.items;
+    let said = told.iter().filter_map(|event| event.message.as_deref());
+    let said: Vec<&str> = said
+        .filter(|said| said.contains("exceeded quota"))
+        .collect();
+    assert!(
+        said.iter()
+            .any(|said| said.contains("the API server refuses Job")),
+        "{said:?}"
+    );
+    assert!(look.canary().await.is_some(), "it holds up nothing else");
     assert!(operator.stop()?.success());
     Ok(())
 }
