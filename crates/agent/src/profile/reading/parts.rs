@@ -301,8 +301,9 @@ impl Reading {
             {
                 continue;
             }
+            let name = path.filename().unwrap_or_default();
             let message = format!(
-                "{} at {}: {location} is there for this program, and was not for the engine's executors; they need the claims, the keys and the endpoint (AWS_*) that this program has",
+                "{} at {}: {name} is there for this program, and was not for the engine's executors; they need the claims, the keys and the endpoint (AWS_*) that this program has",
                 self.reasons.what,
                 self.address.uri()
             );
