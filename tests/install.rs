@@ -610,32 +610,28 @@ fn values_do_what_they_say_and_a_wrong_one_is_refused() {
         assert_eq!(told(&objects, name), None, "it is off by itself");
     }
 
-    for (value, named) in [
-        ("inputCache.hostPath=/var/cache/windlass", "namespaces"),
-        (
-            "inputCache.hostPath=cache,inputCache.namespaces={a}",
-            "hostPath",
-        ),
-        ("inputCache.size=much", "size"),
-        ("image.repositry=x", "repositry"),
-        ("replicas=-1", "replicas"),
-        ("image.pullPolicy=Sometimes", "pullPolicy"),
-        ("metrics.port=80", "port"),
-        ("prometheus.url=prometheus:9090", "url"),
-        ("presets.own.formats.ONNX.A=b", "template"),
-        ("ballista.enabled=true", "namespaces"),
-        ("ballista.namespaces[0].claims={a}", "name"),
-        ("ballista.namespaces={growth}", "namespaces"),
-        ("ballista.executors=0", "executors"),
-        (
-            "ballista.enabled=true,ballista.namespaces[0].name=a,networkPolicy.enabled=false",
-            "networkPolicy.enabled",
-        ),
-        (
-            "ballista.enabled=true,ballista.namespaces[0].name=a,ballista.namespaces[1].name=a",
-            "a namespace has one cluster",
-        ),
-    ] {
+    are_refused(
+        &helm,
+        &[
+            ("inputCache.hostPath=/var/cache/windlass", "namespaces"),
+            (
+                "inputCache.hostPath=cache,inputCache.namespaces={a}",
+                "hostPath",
+            ),
+            ("inputCache.size=much", "size"),
+            ("image.repositry=x", "repositry"),
+            ("replicas=-1", "replicas"),
+            ("image.pullPolicy=Sometimes", "pullPolicy"),
+            ("metrics.port=80", "port"),
+            ("prometheus.url=prometheus:9090", "url"),
+            ("presets.own.formats.ONNX.A=b", "template"),
+        ],
+    );
+}
+
+/// Values that the chart does not take, and what it names in saying so.
+fn are_refused(helm: &Helm, values: &[(&str, &str)]) {
+    for (value, named) in values {
         let output = helm.template(&["--set", value]);
         assert!(!output.status.success(), "{value} is accepted");
         let text = String::from_utf8_lossy(&output.stderr);
@@ -727,6 +723,27 @@ fn a_namespace_that_is_named_has_a_ballista_cluster_of_its_own_and_by_default_no
         of_ballista(&one)
             .keys()
             .all(|(kind, ..)| kind != "PodDisruptionBudget")
+    );
+}
+
+#[test]
+fn a_ballista_cluster_that_others_would_reach_or_that_is_nobody_s_is_refused() {
+    are_refused(
+        &Helm::new(),
+        &[
+            ("ballista.enabled=true", "namespaces"),
+            ("ballista.namespaces[0].claims={a}", "name"),
+            ("ballista.namespaces={growth}", "namespaces"),
+            ("ballista.executors=0", "executors"),
+            (
+                "ballista.enabled=true,ballista.namespaces[0].name=a,networkPolicy.enabled=false",
+                "networkPolicy.enabled",
+            ),
+            (
+                "ballista.enabled=true,ballista.namespaces[0].name=a,ballista.namespaces[1].name=a",
+                "a namespace has one cluster",
+            ),
+        ],
     );
 }
 
