@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-ballista test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify docs docs-nycflights
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-ballista test-ballista-node test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify ballista-image docs docs-nycflights
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -49,6 +49,13 @@ images: $(if $(BUILT),,packages build) ## Make the images of the operator, the a
 
 test-images: images ## Make the images that only tests need besides: PyTorch, JAX, XGBoost (1.2 GB)
 	tests/frameworks/build-image.sh $(IMAGES)
+
+test-ballista-node: packages build programs ## A monitor's window on a Ballista cluster of the chart, on a real node, an executor killed (builds DataFusion again)
+	cd crates/ballista && WINDLASS_BALLISTA_NODE=yes cargo test --locked --test node -- --nocapture
+
+ballista-image: packages build ## Make the image of windlass-ballista, for spec.engine: Ballista (builds DataFusion again, optimised: some 40 minutes)
+	cd crates/ballista && cargo build --locked --release
+	WINDLASS_BALLISTA_BINARY=$(dir $(OPERATOR))windlass-ballista demo/build-images.sh $(IMAGES)
 
 check: target ## Format, lint, and the tests that need no cluster
 	cargo fmt --all --check

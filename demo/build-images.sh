@@ -5,6 +5,8 @@
 #     OUTDIR/flights.tar          localhost/flights:dev         MLServer, LightGBM, the programs of demo/flights, the data
 #     OUTDIR/windlass.tar         localhost/windlass:dev        the operator, from the static program $WINDLASS_BINARY
 #     OUTDIR/windlass-agent.tar   localhost/windlass-agent:dev  the agent, from the static program $WINDLASS_AGENT_BINARY
+#     OUTDIR/windlass-ballista.tar  localhost/windlass-ballista:dev  what counts on a Ballista cluster, from the static program
+#                                 $WINDLASS_BALLISTA_BINARY, and the agent
 #
 # $TESTCLUSTER is the testcluster program (default: the one on PATH). An image is left out when the variable
 # of its program is not set, and is not made again when nothing that goes into it has changed.
@@ -86,7 +88,7 @@ make_image flights root --root "$root" "${files[@]}" \
   --env PYTHONDONTWRITEBYTECODE=1 --env PYTHONUNBUFFERED=1 --workdir /opt/flights \
   --cmd python3
 
-for name in windlass windlass-agent; do
+for name in windlass windlass-agent windlass-ballista; do
   variable=${name^^}_BINARY
   variable=${variable//-/_}
   binary=${!variable:-}
@@ -96,6 +98,10 @@ for name in windlass windlass-agent; do
     proxy=$(dirname "$binary")/windlass-proxy
     if [[ $name == windlass-agent && -f $proxy ]]; then
       programs+=("$proxy")
+    fi
+    # What goes on as it.
+    if [[ $name == windlass-ballista ]]; then
+      programs+=("${WINDLASS_AGENT_BINARY:?the image windlass-ballista has the agent too}")
     fi
     ingredients=("${programs[@]}")
     # Without what a debugger would read, which is a third of the agent: it is copied into every trainer's pod.

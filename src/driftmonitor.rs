@@ -64,6 +64,7 @@ impl Planned for DriftMonitor {
             beside,
             claims: stores.claims.within(&namespace),
             agent_image: context.agent_image.clone(),
+            engine: context.engines.of(&namespace),
             reading_since: context.leading_since.get().copied().unwrap_or(now),
             read_until: context.led_until.get().copied(),
             monitor: self,

@@ -9,6 +9,7 @@
 //! Two replicas run, one leads by a Lease. The other has full stores and waits.
 
 mod audit;
+mod ballista;
 mod driftmonitor;
 mod input_cache;
 mod modeldeployment;
@@ -53,6 +54,8 @@ struct Arguments {
     /// Whether the agents of trainers are asked how far they are; `false` where the operator cannot reach pods.
     #[arg(long, env = "WINDLASS_ASK_TRAINERS", default_value_t = true, action = clap::ArgAction::Set)]
     ask_trainers: bool,
+    #[command(flatten)]
+    ballista: ballista::Arguments,
     #[command(flatten)]
     input_cache: input_cache::Arguments,
     /// A Prometheus, such as http://prometheus.monitoring:9090. With DCGM's metrics, who holds GPUs and does not use them is
@@ -134,6 +137,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 config: config.clone(),
                 identity: arguments.identity.clone(),
                 agent_image: arguments.agent_image.clone(),
+                engines: arguments.ballista.engines(),
                 ask_trainers: arguments.ask_trainers,
                 input_cache: arguments.input_cache.cache(),
                 prometheus: prometheus.clone(),

@@ -610,24 +610,228 @@ fn values_do_what_they_say_and_a_wrong_one_is_refused() {
         assert_eq!(told(&objects, name), None, "it is off by itself");
     }
 
-    for (value, named) in [
-        ("inputCache.hostPath=/var/cache/windlass", "namespaces"),
-        (
-            "inputCache.hostPath=cache,inputCache.namespaces={a}",
-            "hostPath",
-        ),
-        ("inputCache.size=much", "size"),
-        ("image.repositry=x", "repositry"),
-        ("replicas=-1", "replicas"),
-        ("image.pullPolicy=Sometimes", "pullPolicy"),
-        ("metrics.port=80", "port"),
-        ("prometheus.url=prometheus:9090", "url"),
-        ("presets.own.formats.ONNX.A=b", "template"),
-    ] {
+    are_refused(
+        &helm,
+        &[
+            ("inputCache.hostPath=/var/cache/windlass", "namespaces"),
+            (
+                "inputCache.hostPath=cache,inputCache.namespaces={a}",
+                "hostPath",
+            ),
+            ("inputCache.size=much", "size"),
+            ("image.repositry=x", "repositry"),
+            ("replicas=-1", "replicas"),
+            ("image.pullPolicy=Sometimes", "pullPolicy"),
+            ("metrics.port=80", "port"),
+            ("prometheus.url=prometheus:9090", "url"),
+            ("presets.own.formats.ONNX.A=b", "template"),
+        ],
+    );
+}
+
+/// Values that the chart does not take, and what it names in saying so.
+fn are_refused(helm: &Helm, values: &[(&str, &str)]) {
+    for (value, named) in values {
         let output = helm.template(&["--set", value]);
         assert!(!output.status.success(), "{value} is accepted");
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(text.contains(named), "{named} is not named in: {text}");
+    }
+}
+
+/// Two namespaces with a Ballista cluster each, of which one has keys, an account and claims.
+const TWO_CLUSTERS: [&str; 2] = [
+    "--set",
+    "ballista.enabled=true,ballista.namespaces[0].name=growth,ballista.namespaces[0].secretName=s3-growth,ballista.namespaces[0].serviceAccountName=reader,ballista.namespaces[0].claims={predictions,labels},ballista.namespaces[1].name=risk",
+];
+
+/// What the chart makes of Ballista's.
+fn of_ballista(objects: &BTreeMap<Key, Value>) -> BTreeMap<Key, Value> {
+    let of = objects
+        .iter()
+        .filter(|((.., name), _)| name.contains("ballista"));
+    of.map(|(key, object)| (key.clone(), object.clone()))
+        .collect()
+}
+
+#[test]
+fn a_namespace_that_is_named_has_a_ballista_cluster_of_its_own_and_by_default_none_has() {
+    let helm = Helm::new();
+    let shipped = printed(&helm.template(&[]));
+    assert!(!shipped.contains("WINDLASS_BALLISTA") && !shipped.contains("ballista-executor"));
+
+    let objects = helm.render(&TWO_CLUSTERS);
+    let made: Vec<_> = of_ballista(&objects).into_keys().collect();
+    let expected = ["growth", "risk"].map(|namespace| {
+        [
+            ("Deployment", "windlass-ballista"),
+            ("Deployment", "windlass-ballista-executors"),
+            ("NetworkPolicy", "windlass-ballista"),
+            ("NetworkPolicy", "windlass-ballista-executors"),
+            ("PodDisruptionBudget", "windlass-ballista-executors"),
+            ("Service", "windlass-ballista"),
+        ]
+        .map(|(kind, name)| (kind.to_owned(), namespace.to_owned(), name.to_owned()))
+    });
+    let mut expected = expected.concat();
+    expected.sort();
+    assert_eq!(made, expected);
+
+    let operator = &objects[&key("Deployment", "windlass")]["spec"]["template"]["spec"];
+    let environment = texts(&operator["containers"][0]["env"]).join(" ");
+    for part in [
+        "WINDLASS_BALLISTA value growth=ballista://windlass-ballista.growth.svc:50050,risk=ballista://windlass-ballista.risk.svc:50050",
+        "WINDLASS_BALLISTA_IMAGE value ghcr.io/windlass-dev/windlass-ballista:0.1.0",
+    ] {
+        assert!(environment.contains(part), "{environment}");
+    }
+
+    // Keys, account and claims are those of the namespace, and of executors alone.
+    let pod = |namespace: &str, name: &str| {
+        let key = (
+            "Deployment".to_owned(),
+            namespace.to_owned(),
+            name.to_owned(),
+        );
+        objects[&key]["spec"]["template"]["spec"].clone()
+    };
+    let executor = pod("growth", "windlass-ballista-executors");
+    let container = &executor["containers"][0];
+    assert_eq!(executor["serviceAccountName"], "reader");
+    assert_eq!(container["envFrom"][0]["secretRef"]["name"], "s3-growth");
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    for claim in ["predictions", "labels"] {
+        let mount = mounts.iter().find(|mount| {
+            mount["mountPath"] == format!("{}/{claim}", windlass_api::agent::paths::VOLUMES)
+        });
+        assert_eq!(mount.unwrap()["readOnly"], true, "{claim}");
+        assert!(texts(&executor["volumes"]).contains(&claim));
+    }
+    for (namespace, name) in [
+        ("growth", "windlass-ballista"),
+        ("risk", "windlass-ballista"),
+        ("risk", "windlass-ballista-executors"),
+    ] {
+        let pod = pod(namespace, name).to_string();
+        for none in ["reader", "s3-growth", "predictions", "envFrom"] {
+            assert!(!pod.contains(none), "{namespace}/{name} has {none}");
+        }
+    }
+    // With one executor, its node could not be drained.
+    let one = helm.render(&[&TWO_CLUSTERS[..], &["--set", "ballista.executors=1"]].concat());
+    assert!(
+        of_ballista(&one)
+            .keys()
+            .all(|(kind, ..)| kind != "PodDisruptionBudget")
+    );
+}
+
+#[test]
+fn a_ballista_cluster_that_others_would_reach_or_that_is_nobody_s_is_refused() {
+    are_refused(
+        &Helm::new(),
+        &[
+            ("ballista.enabled=true", "namespaces"),
+            ("ballista.namespaces[0].claims={a}", "name"),
+            ("ballista.namespaces={growth}", "namespaces"),
+            ("ballista.executors=0", "executors"),
+            (
+                "ballista.enabled=true,ballista.namespaces[0].name=a,networkPolicy.enabled=false",
+                "networkPolicy.enabled",
+            ),
+            (
+                "ballista.enabled=true,ballista.namespaces[0].name=a,ballista.namespaces[1].name=a",
+                "a namespace has one cluster",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn nobody_but_the_windows_of_its_namespace_reaches_a_ballista_cluster() {
+    let objects = of_ballista(&Helm::new().render(&TWO_CLUSTERS));
+    let labels = |of: &Value| of.as_object().unwrap().clone();
+    let pods: Vec<_> = objects
+        .iter()
+        .filter(|((kind, ..), _)| kind == "Deployment")
+        .map(|(_, object)| labels(&object["spec"]["template"]["metadata"]["labels"]))
+        .collect();
+    let selects = |selector: &Value, pod: &serde_json::Map<String, Value>| {
+        let wanted = selector["matchLabels"].as_object().unwrap();
+        assert!(!wanted.is_empty(), "it would select all pods");
+        wanted
+            .iter()
+            .all(|(name, value)| pod.get(name) == Some(value))
+    };
+    let window = [
+        (windlass_api::labels::MANAGED_BY, "windlass"),
+        (windlass_api::labels::ROLE, "drift"),
+    ];
+    let window = window.map(|(name, value)| (name.to_owned(), Value::from(value)));
+    let window: serde_json::Map<_, _> = window.into_iter().collect();
+    let mut trainer = window.clone();
+    trainer.insert(windlass_api::labels::ROLE.to_owned(), "worker".into());
+    for pod in &pods {
+        let policies = objects.iter().filter(|((kind, ..), policy)| {
+            kind == "NetworkPolicy" && selects(&policy["spec"]["podSelector"], pod)
+        });
+        // One for each of the two namespaces.
+        let policies: Vec<_> = policies.map(|(_, policy)| &policy["spec"]).collect();
+        assert_eq!(policies.len(), 2, "{pod:?}");
+        let is_scheduler = pod["app.kubernetes.io/component"] == "ballista-scheduler";
+        for policy in policies {
+            assert_eq!(
+                policy["policyTypes"],
+                serde_json::json!(["Ingress", "Egress"])
+            );
+            let rules = policy["ingress"].as_array().unwrap();
+            let from: Vec<&Value> = rules
+                .iter()
+                .flat_map(|rule| rule["from"].as_array().expect("who is named"))
+                .collect();
+            for peer in &from {
+                // Without a selector of namespaces it is those of the policy's own.
+                let names: Vec<&String> = peer.as_object().unwrap().keys().collect();
+                assert_eq!(names, ["podSelector"]);
+            }
+            let lets_in = |pod| from.iter().any(|peer| selects(&peer["podSelector"], pod));
+            assert!(pods.iter().any(lets_in), "they have to reach one another");
+            assert_eq!(lets_in(&window), is_scheduler);
+            assert!(!lets_in(&trainer));
+        }
+    }
+}
+
+#[test]
+fn a_real_api_server_takes_ballista_clusters_where_only_restricted_pods_may_be() {
+    let cluster = Cluster::up(&Options::new("test-install-ballista", Shape::Api)).unwrap();
+    let kubectl = cluster.kubectl().unwrap();
+    let helm = Helm::new();
+    for namespace in ["growth", "risk", NAMESPACE] {
+        let manifest = format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}, labels: {{pod-security.kubernetes.io/enforce: restricted}}}}}}"
+        );
+        kubectl.apply(&manifest).unwrap();
+    }
+    let account =
+        "{apiVersion: v1, kind: ServiceAccount, metadata: {name: reader, namespace: growth}}";
+    kubectl.apply(account).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), printed(&helm.template(&TWO_CLUSTERS))).unwrap();
+    let path = file.path().to_str().unwrap();
+    kubectl
+        .run(&["apply", "--validate=strict", "-f", path])
+        .unwrap();
+    for namespace in ["growth", "risk"] {
+        wait_for(
+            "a scheduler and two executors",
+            Duration::from_secs(30),
+            || {
+                let pods = kubectl.run(&["get", "pods", "-n", namespace, "-o", "name"])?;
+                Ok(pods.lines().count() == 3)
+            },
+        )
+        .unwrap();
     }
 }
 

@@ -37,6 +37,7 @@ use kube::{Client, Config};
 use windlass_plan::presets::Presets;
 use windlass_plan::trainingjob::{InputCache, Schedulers};
 
+use crate::ballista::Engines;
 use cloudevents::Listener;
 use discovery::Served;
 use events::Events;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub identity: String,
     /// The agent's image.
     pub agent_image: String,
+    /// The Ballista clusters of namespaces.
+    pub engines: Engines,
     /// Whether trainers are asked how far they are.
     pub ask_trainers: bool,
     /// The cache of inputs on the nodes.
@@ -87,6 +90,8 @@ pub struct Context {
     pub events: Events,
     /// The agent's image.
     pub agent_image: String,
+    /// The Ballista clusters of namespaces.
+    pub engines: Engines,
     /// Who listens for CloudEvents.
     pub listener: Option<Listener>,
     /// The runtime presets.
@@ -141,6 +146,7 @@ impl Context {
             client,
             stores,
             agent_image: settings.agent_image,
+            engines: settings.engines,
             listener: settings.listener,
             presets: settings.presets,
             schedulers: settings.served.schedulers,

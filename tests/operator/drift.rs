@@ -295,6 +295,66 @@ async fn while_windows_say_nothing_new_the_status_is_not_written_and_a_restart_w
 }
 
 #[tokio::test]
+async fn where_no_ballista_cluster_is_configured_nothing_is_tried_and_it_goes_on_when_one_is()
+-> Result<()> {
+    let Some(turn) = turn().await else {
+        return Ok(());
+    };
+    let (bed, space) = (turn.bed, "drift-engine");
+    serving(bed, space).await?;
+    let operator = Operator::lead(bed, "drift-engine")?;
+    let spec = "  window: {every: 5s, lateness: 1s}\n  mode: Observe\n  engine: Ballista";
+    let kubectl = bed.cluster.kubectl()?;
+    kubectl.apply(&monitor(space, "large", spec))?;
+    let look = Looking::new(bed, space).await?;
+    let reason = "EngineNotConfigured";
+    let said = look.until("large", condition::STALLED, reason).await;
+    let names_field = said.starts_with("spec.engine: ");
+    assert!(
+        names_field && said.contains(&format!("{space:?}")),
+        "{said}"
+    );
+    let before = mark(&bed.cluster);
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let wrote: Vec<_> = writes_of(&bed.cluster, &operator.user, before)
+        .into_iter()
+        .filter(|write| write.namespace == space && write.resource.starts_with("driftmonitors"))
+        .collect();
+    assert!(wrote.is_empty(), "{wrote:#?}");
+    assert!(look.windows("large").await.is_empty());
+    assert!(operator.stop()?.success());
+
+    let address = "ballista://windlass-ballista.drift-engine.svc:50050";
+    let clusters = format!("other=ballista://other:50050,{space}={address}");
+    let variables = [
+        ("WINDLASS_BALLISTA", clusters.as_str()),
+        (
+            "WINDLASS_BALLISTA_IMAGE",
+            "localhost/windlass-ballista:test",
+        ),
+    ];
+    let operator = Operator::lead_with(bed, "drift-engine-on", &variables)?;
+    let made = async || look.windows("large").await.into_iter().next();
+    let job = wait("a window", MINUTE, made).await;
+    let pod = job.spec.and_then(|spec| spec.template.spec).expect("a pod");
+    let container = &pod.containers[0];
+    let image = container.image.as_deref();
+    assert_eq!(image, Some("localhost/windlass-ballista:test"));
+    let arguments = container.args.clone().unwrap_or_default().join(" ");
+    let told = format!("--engine {address}");
+    assert!(arguments.contains(&told), "{arguments}");
+    let written = async || {
+        let status = look.monitors.get("large").await.ok()?.status?;
+        (!status.windows.is_empty()).then_some(())
+    };
+    look.judge_until("the first window", &["large"], "Healthy", written)
+        .await;
+    look.until("large", condition::READY, "Healthy").await;
+    assert!(operator.stop()?.success());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_schedule_that_never_fires_and_a_time_zone_that_is_none_are_named() -> Result<()> {
     let Some(turn) = turn().await else {
         return Ok(());

@@ -32,3 +32,40 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- printf "%s:%s" .image.repository (.image.tag | default .default | toString) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The name of a Ballista cluster, of its scheduler and of its Service. */}}
+{{- define "windlass.ballista" -}}
+{{- printf "%s-ballista" (include "windlass.name" . | trunc 43 | trimSuffix "-") -}}
+{{- end -}}
+
+{{/* Ballista's clusters as the operator is told of them. Each is of one namespace, and nothing but NetworkPolicies keeps others from it. */}}
+{{- define "windlass.ballistaClusters" -}}
+{{- if (.Values.ballista).enabled -}}
+{{- if not .Values.networkPolicy.enabled -}}
+{{- fail "ballista.enabled needs networkPolicy.enabled: Ballista asks nobody who they are, and without a NetworkPolicy any pod could have it read what its keys open" -}}
+{{- end -}}
+{{- $clusters := list -}}
+{{- $names := list -}}
+{{- range .Values.ballista.namespaces -}}
+{{- if has .name $names -}}
+{{- fail (printf "ballista.namespaces names %s twice: a namespace has one cluster" .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- $clusters = append $clusters (printf "%s=ballista://%s.%s.svc:50050" .name (include "windlass.ballista" $) .name) -}}
+{{- end -}}
+{{- join "," $clusters -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What never changes of a pod of Ballista's, for selectors: {root: $, component: …}. */}}
+{{- define "windlass.ballistaSelector" -}}
+app.kubernetes.io/name: windlass
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "windlass.ballistaLabels" -}}
+{{ include "windlass.ballistaSelector" . }}
+app.kubernetes.io/part-of: windlass
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+{{- end -}}

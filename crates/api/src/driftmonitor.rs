@@ -66,6 +66,9 @@ pub struct DriftMonitorSpec {
     /// The quality of the answers, where true outcomes come in later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub performance: Option<PerformanceWatch>,
+    /// What counts the rows of a window. `DataFusion`: the window's own pod. `Ballista`: a Ballista cluster, for windows that are too large for one machine, to the same verdict bit by bit. An administrator sets it up for the namespace; where there is none, Stalled says so and no window is looked at. Its executors read the payload log with keys and claims of their own, not with those of `storage`.
+    #[serde(default)]
+    pub engine: DriftEngine,
     /// How the evaluation of a window reaches `s3://` addresses: to read the payload log, the baseline and the labels, and to write the full results. `pvc://` needs none. `retrain.template` has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
@@ -221,6 +224,16 @@ fn default_share() -> Decimal {
 
 fn default_windows() -> i32 {
     2
+}
+
+/// What counts the rows of a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DriftEngine {
+    /// The window's own pod.
+    #[default]
+    DataFusion,
+    /// A Ballista cluster of the namespace.
+    Ballista,
 }
 
 /// What is done on drift.

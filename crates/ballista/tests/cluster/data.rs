@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use windlass_statistics::random::Random;
@@ -16,8 +16,14 @@ pub struct Data {
     groups: usize,
     rows: usize,
     shift: f64,
+    /// Microseconds of requests, of whom they are the payload log.
+    asked: Option<(i64, i64)>,
 }
 
+#[allow(
+    dead_code,
+    reason = "not every program that includes this module uses all of it"
+)]
 impl Data {
     /// Enough for eight parts.
     pub fn small() -> Self {
@@ -27,7 +33,14 @@ impl Data {
             groups: 4,
             rows: 1500,
             shift: 0.0,
+            asked: None,
         }
+    }
+
+    /// As the payload log of requests from then up to then, in microseconds.
+    pub fn asked(self, from: i64, until: i64) -> Self {
+        let asked = Some((from, until));
+        Self { asked, ..self }
     }
 
     /// As many, from elsewhere.
@@ -109,6 +122,15 @@ impl Data {
             "user".to_owned(),
             names(random, &|bits| format!("user {}", bits % 5000)),
         ));
+        if let Some((from, until)) = self.asked {
+            let rows = i64::try_from(self.rows).expect("few");
+            let times = (0..rows).map(|row| from + (until - from) * row / rows);
+            let times = TimestampMicrosecondArray::from_iter_values(times);
+            let times: ArrayRef = Arc::new(times.with_timezone("UTC"));
+            columns.push(("timestamp".to_owned(), times));
+            let id = |bits| format!("{bits:016x}");
+            columns.push(("request_id".to_owned(), names(random, &id)));
+        }
         RecordBatch::try_from_iter(columns).expect("columns of one length")
     }
 }

@@ -9,6 +9,7 @@ use windlass_api::{
     OnFinding, Retrain, Stored, TrainingJob, TriggerCause, Window, WindowStatus, asked, labels,
 };
 
+use super::observed::Engine;
 use crate::pods::{self, Agent, flag};
 use crate::{digest, reports, storage, template};
 
@@ -44,6 +45,8 @@ pub struct Evaluation<'a> {
     pub period: SignedDuration,
     /// The agent's image.
     pub agent_image: &'a str,
+    /// What counts in its place; its image has the agent too, of the same version as the cluster.
+    pub engine: Option<&'a Engine>,
 }
 
 impl Evaluation<'_> {
@@ -68,11 +71,12 @@ pub fn window_job(evaluation: &Evaluation<'_>) -> Job {
         payloads,
         window,
         agent_image,
+        engine,
         ..
     } = *evaluation;
     let mut spec = PodSpec::default();
     let agent = Agent {
-        image: agent_image,
+        image: engine.map_or(agent_image, |engine| &engine.image),
         storage: monitor.spec.storage.as_ref(),
     };
     let mut drift = pods::agent_container(&mut spec, pods::AGENT, agent, arguments(evaluation));
@@ -154,6 +158,9 @@ fn arguments(evaluation: &Evaluation<'_>) -> Vec<String> {
     add("window-start", window.start.to_string());
     add("window-end", window.end.to_string());
     add("min-samples", spec.window.min_samples.to_string());
+    if let Some(engine) = evaluation.engine {
+        add("engine", engine.address.clone());
+    }
     measures(spec, &mut add);
     for column in evaluation.redacted {
         add("ignore", column.clone());

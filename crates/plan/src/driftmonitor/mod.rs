@@ -18,7 +18,7 @@ mod tests;
 use jiff::SignedDuration;
 use windlass_api::GoDuration;
 
-pub use observed::Observed;
+pub use observed::{Engine, Observed};
 pub use plan::figures::{Column, Columns, Figures, Newest, figures};
 pub use plan::told::{CloudEvent, told};
 pub use plan::{plan, refused};

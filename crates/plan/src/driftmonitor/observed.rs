@@ -8,6 +8,15 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
 
+/// A Ballista cluster that counts for one namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// Its scheduler: `ballista://host:port`.
+    pub address: String,
+    /// The image of its programs, which has the agent too.
+    pub image: String,
+}
+
 /// What is known of a DriftMonitor and what it watches.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -29,6 +38,8 @@ pub struct Observed {
     pub claims: Arc<BTreeSet<String>>,
     /// The agent's image.
     pub agent_image: String,
+    /// What counts for the namespace beyond one machine, where an administrator has set it up.
+    pub engine: Option<Engine>,
     /// Since when this operator reads what Jobs found.
     pub reading_since: Timestamp,
     /// Until when the one before it did, as far as that is known: between the two nobody has.

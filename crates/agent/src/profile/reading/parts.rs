@@ -20,8 +20,8 @@ use arrow::ipc::writer::StreamWriter;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
-use object_store::ObjectMeta;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use windlass_api::agent::{FailureReason, FailureReport};
@@ -35,7 +35,7 @@ use crate::profile::sketch::{Asked, Roles};
 use crate::report::{OrFail, failure};
 
 /// What both sides have to be of, so that one reads what the other wrote.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (1)");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (2)");
 
 /// Counts parts elsewhere.
 pub trait Engine: std::fmt::Debug + Send + Sync {
@@ -100,7 +100,11 @@ struct PartFile {
 
 #[derive(Serialize, Deserialize)]
 enum Answer {
-    Counted(Vec<Sketch>),
+    Counted {
+        sketches: Vec<Sketch>,
+        /// Files that were not there, and so have no rows.
+        gone: Vec<String>,
+    },
     /// A failure, as JSON.
     Failed(String),
 }
@@ -126,7 +130,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8], whose: &str) -> Result<T, FailureRepo
 /// Counts a part where its data can be reached; failures are answers too.
 pub async fn answer(work: &[u8], part: &[u8]) -> Vec<u8> {
     let answer = match counted(work, part).await {
-        Ok(sketches) => Answer::Counted(sketches),
+        Ok((sketches, gone)) => Answer::Counted { sketches, gone },
         Err(failure) => {
             let failure = serde_json::to_string(&failure);
             Answer::Failed(failure.expect("a failure is texts and numbers"))
@@ -135,7 +139,7 @@ pub async fn answer(work: &[u8], part: &[u8]) -> Vec<u8> {
     written(&answer)
 }
 
-async fn counted(work: &[u8], part: &[u8]) -> Result<Vec<Sketch>, FailureReport> {
+async fn counted(work: &[u8], part: &[u8]) -> Result<(Vec<Sketch>, Vec<String>), FailureReport> {
     let work: Work = read(work, "what is asked for")?;
     let part: Part = read(part, "what is asked for")?;
     let address = match &work.path {
@@ -144,7 +148,7 @@ async fn counted(work: &[u8], part: &[u8]) -> Result<Vec<Sketch>, FailureReport>
     };
     let address = address.or_fail(FailureReason::InvalidArguments)?;
     let reasons = reasons_of(&work.what);
-    let (files, lane) = open(&address, reasons, part.files).await?;
+    let Opened { files, lane, gone } = open(&address, reasons, part.files).await?;
     let reading = Reading::of_files(&address, reasons, schema_of(&work.schema)?, files);
     let (first, count) = part.columns;
     let asking = Asking {
@@ -156,7 +160,7 @@ async fn counted(work: &[u8], part: &[u8]) -> Result<Vec<Sketch>, FailureReport>
     let columns = asking.columns.iter().skip(first).take(count);
     let columns: Vec<Asked> = columns.cloned().collect();
     let counting = reading.counting(&columns, &asking)?;
-    reading.reader().run(lane, counting).await
+    Ok((reading.reader().run(lane, counting).await?, gone))
 }
 
 /// Reasons of what is wrong with data that are called so.
@@ -165,13 +169,22 @@ fn reasons_of(what: &str) -> Reasons {
     payloads.unwrap_or(profile::REASONS)
 }
 
+/// The files of a part.
+struct Opened {
+    files: Vec<ParquetFile>,
+    lane: Lane,
+    /// Those that are not there.
+    gone: Vec<String>,
+}
+
 /// Opens the files of a part. One that is gone since has no rows, as where it goes while it is read.
 async fn open(
     address: &Address,
     reasons: Reasons,
     of: Vec<PartFile>,
-) -> Result<(Vec<ParquetFile>, Lane), FailureReport> {
+) -> Result<Opened, FailureReport> {
     let (mut files, mut lane, mut room) = (Vec::new(), Lane::new(), HELD_BYTES);
+    let mut gone = Vec::new();
     for PartFile {
         location,
         size,
@@ -188,6 +201,7 @@ async fn open(
             version: None,
         };
         let Some((meta, metadata)) = opened(address, reasons, meta).await? else {
+            gone.push(location);
             continue;
         };
         let file = ParquetFile::new(meta, metadata, first, &mut room);
@@ -202,7 +216,7 @@ async fn open(
         lane.push((files.len(), groups));
         files.push(file);
     }
-    Ok((files, lane))
+    Ok(Opened { files, lane, gone })
 }
 
 fn stream_of(schema: &SchemaRef) -> Result<Vec<u8>, FailureReport> {
@@ -268,9 +282,34 @@ impl Reading {
         for task in &tasks {
             told(rows_of(files, &task.lane));
         }
-        let answered = tasks.into_iter().zip(answers);
-        let sketches = answered.map(move |(task, answer)| sketches(&answer, &task.columns, asking));
-        Ok(stream::iter(sketches).boxed())
+        let answered = stream::iter(tasks.into_iter().zip(answers));
+        let sketches = answered.then(move |(task, answer)| async move {
+            let (sketches, gone) = sketches(&answer, &task.columns, asking)?;
+            self.check_gone(&gone).await?;
+            Ok(sketches)
+        });
+        Ok(sketches.boxed())
+    }
+
+    /// What was not there for who counted has to be gone here too. Without its claim, or at another store, all data would have
+    /// no rows, and that would be taken for what they say.
+    async fn check_gone(&self, gone: &[String]) -> Result<(), FailureReport> {
+        for location in gone {
+            let path = Path::parse(location).or_fail(FailureReason::Internal)?;
+            if let Err(object_store::Error::NotFound { .. }) =
+                self.address.store().head(&path).await
+            {
+                continue;
+            }
+            let name = path.filename().unwrap_or_default();
+            let message = format!(
+                "{} at {}: {name} is there for this program, and was not for the engine's executors; they need the claims, the keys and the endpoint (AWS_*) that this program has",
+                self.reasons.what,
+                self.address.uri()
+            );
+            return Err(failure(FailureReason::InputUnreachable, message));
+        }
+        Ok(())
     }
 
     fn reader(&self) -> Reader {
@@ -305,14 +344,14 @@ fn sent(files: &[ParquetFile], lane: &Lane) -> Vec<PartFile> {
     lane.iter().map(of).collect()
 }
 
-/// What an answer says, if it is to what was asked.
+/// What an answer says, if it is to what was asked; and which files were not there.
 fn sketches(
     answer: &[u8],
     columns: &[Asked],
     asking: &Asking,
-) -> Result<Vec<Sketch>, FailureReport> {
-    let sketches = match read(answer, "what the engine has counted")? {
-        Answer::Counted(sketches) => sketches,
+) -> Result<(Vec<Sketch>, Vec<String>), FailureReport> {
+    let (sketches, gone) = match read(answer, "what the engine has counted")? {
+        Answer::Counted { sketches, gone } => (sketches, gone),
         Answer::Failed(failure) => {
             let failure: FailureReport =
                 serde_json::from_str(&failure).or_fail(FailureReason::Internal)?;
@@ -327,7 +366,7 @@ fn sketches(
         let message = "what the engine has counted is not what was asked for";
         return Err(failure(FailureReason::Internal, message));
     }
-    Ok(sketches)
+    Ok((sketches, gone))
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use windlass_api::{Address, ModelDeployment, ModelVersion, Stored};
+use windlass_api::{Address, DriftEngine, ModelDeployment, ModelVersion, Stored};
 
 use super::{Reconcile, Stop};
+use crate::driftmonitor::observed::Engine;
 use crate::driftmonitor::schedule::Schedule;
 use crate::driftmonitor::tenures::{Tenure, tenures};
 use crate::modelversion::fingerprint;
@@ -76,6 +77,7 @@ impl Reconcile<'_> {
             mend("PayloadsNotLogged", format!("spec.deployment: the ModelDeployment {name:?} logs no payloads; set its spec.observe.logPayloads"))
         })?;
         self.check_claims(&namespace).map_err(Stop::Mend)?;
+        self.engine().map_err(Stop::Mend)?;
         let status = deployment.status.as_ref();
         let Some(stable) = status.and_then(|status| status.stable.as_ref()) else {
             return Err(Stop::Wait(Problem::new(
@@ -105,6 +107,20 @@ impl Reconcile<'_> {
             tenures: status.map(tenures).unwrap_or_default(),
             since: stable.since,
         })
+    }
+
+    /// What counts windows in place of their own pods, if it is asked for.
+    pub(super) fn engine(&self) -> Result<Option<&Engine>, Problem> {
+        match self.monitor.spec.engine {
+            DriftEngine::DataFusion => Ok(None),
+            DriftEngine::Ballista => self.observed.engine.as_ref().map(Some).ok_or_else(|| {
+                let namespace = self.monitor.namespace().unwrap_or_default();
+                Problem::new(
+                    "EngineNotConfigured",
+                    format!("spec.engine: the operator knows no Ballista cluster of namespace {namespace:?}, and one of another namespace reads with that one's keys; have an administrator add the namespace to ballista.namespaces of the chart (WINDLASS_BALLISTA of the operator), or set spec.engine to DataFusion"),
+                )
+            }),
+        }
     }
 
     fn check_claims(&self, namespace: &str) -> Result<(), Problem> {

@@ -152,6 +152,7 @@ impl Reconcile<'_> {
             window: &due.window,
             period: next.duration_since(before),
             agent_image: &self.observed.agent_image,
+            engine: self.engine().ok()?,
         }))
     }
 

@@ -3,6 +3,7 @@
 mod acting;
 mod after;
 mod budgets;
+mod engines;
 mod inputs;
 mod properties;
 mod seen;

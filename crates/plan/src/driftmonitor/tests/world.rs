@@ -12,7 +12,7 @@ use windlass_api::{
     TrainingJobStatus, WindowStatus, is_true, labels,
 };
 
-use crate::driftmonitor::{Observed, plan};
+use crate::driftmonitor::{Engine, Observed, plan};
 use crate::fixtures::{as_kept, at, digest, ended, is_so, object, pod, said, version};
 use crate::{Child, Doomed, Plan, Step};
 
@@ -30,6 +30,7 @@ pub struct World {
     pub versions: Vec<Arc<ModelVersion>>,
     pub training_jobs: Vec<Arc<TrainingJob>>,
     pub claims: Vec<String>,
+    pub engine: Option<Engine>,
     pub now: i64,
     /// Since when the operator reads what Jobs found.
     pub reading_since: i64,
@@ -115,6 +116,7 @@ impl World {
             versions: vec![version(1, '1', Some("Pass"))],
             training_jobs: Vec::new(),
             claims: vec!["labels".to_owned(), "predictions".to_owned()],
+            engine: None,
             now: 10,
             reading_since: -600,
             read_until: None,
@@ -146,6 +148,7 @@ impl World {
                 .collect(),
             claims: Arc::new(self.claims.iter().cloned().collect()),
             agent_image: "agent:1".to_owned(),
+            engine: self.engine.clone(),
             reading_since: at(self.reading_since),
             read_until: self.read_until.map(at),
         }
@@ -318,6 +321,7 @@ impl World {
             versions: Vec::new(),
             training_jobs: Vec::new(),
             claims: Vec::new(),
+            engine: None,
             ..*self
         };
         // What cannot be watched is written down as it is.

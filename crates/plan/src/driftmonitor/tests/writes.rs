@@ -180,6 +180,7 @@ fn of_windows_that_went_with_their_pods_those_are_judged_again_that_nobody_was_t
         let mut world = World {
             sides: world.sides.clone(),
             deployment: world.deployment.clone(),
+            engine: world.engine.clone(),
             versions: world.versions.clone(),
             claims: world.claims.clone(),
             read_until: until,

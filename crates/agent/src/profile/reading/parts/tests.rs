@@ -349,6 +349,43 @@ async fn a_file_that_goes_while_it_is_counted_elsewhere_counts_for_no_column() {
     assert_same(&here.expect("counted"), &there.expect("counted"), &asking);
 }
 
+/// An executor without the claim, or with the keys of another store: for it there is nothing at the address.
+#[tokio::test]
+async fn data_that_only_this_program_reaches_are_not_taken_for_none() {
+    #[derive(Debug)]
+    struct Unmounted(PathBuf);
+    impl Engine for Unmounted {
+        fn answers(
+            &self,
+            work: Vec<u8>,
+            parts: Vec<Vec<u8>>,
+        ) -> BoxFuture<'_, Result<Vec<Vec<u8>>, FailureReport>> {
+            async move {
+                let aside = self.0.with_extension("aside");
+                std::fs::rename(&self.0, &aside).expect("it is there");
+                let mut answers = Vec::new();
+                for part in &parts {
+                    answers.push(answer(&work, part).await);
+                }
+                std::fs::rename(&aside, &self.0).expect("it was there");
+                Ok(answers)
+            }
+            .boxed()
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("a folder");
+    SMALL.write(&data);
+    let unmounted = CountedBy::new(Arc::new(Unmounted(data.clone())));
+    let counted = counted_by(&data, unmounted, &asking(false), SMALL.slice_bytes).await;
+    let problem = counted.expect_err("not one row was counted");
+    assert_eq!(problem.reason, FailureReason::InputUnreachable);
+    for part in ["0.parquet", "executors", "AWS_*"] {
+        assert!(problem.message.contains(part), "{}", problem.message);
+    }
+}
+
 #[tokio::test]
 async fn an_engine_of_another_version_is_told_from_one_that_counts() {
     #[derive(Debug)]
