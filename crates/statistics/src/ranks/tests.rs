@@ -1,5 +1,7 @@
 //! Summaries against the sorted numbers themselves.
 
+#![allow(clippy::float_cmp, reason = "whole, or the very same numbers")]
+
 use super::*;
 use crate::random::Random;
 
@@ -162,7 +164,9 @@ fn parts_add_up() {
         let mut ranks = Ranks::new(CELLS);
         ranks.merge(&parts);
         let mut one_by_one = Ranks::new(CELLS);
-        parts.iter().for_each(|part| one_by_one.merge([part]));
+        for part in &parts {
+            one_by_one.merge([part]);
+        }
         let (worst, known) = (worst(&ranks, &numbers), ranks.rank_error());
         println!("{kind}: {worst:.5}, at most {known:.5}");
         assert_eq!(ranks.rows(), 300_000);
@@ -224,7 +228,7 @@ fn a_number_that_is_half_of_all_has_a_cell_of_its_own() {
         .collect();
     let ranks = of(&numbers);
     assert_eq!(ranks.most_frequent(), Some((0.25, 50_000)));
-    let constant = of(&[4.0; 5000]);
+    let constant = of(&vec![4.0; 5000]);
     assert_eq!(
         constant.bins(10),
         (vec![4.0, 4.0_f64.next_up()], vec![0, 5000, 0])
