@@ -15,7 +15,17 @@ fn setting(rows: u64, drifted: usize) -> Setting {
         window: rows,
         rows: Rows::Independent,
         drifted,
+        shown: 2,
     }
+}
+
+/// Whether a peer names any column of each window that it was shown.
+fn names_any(judged: &[Judged], peer: usize) -> bool {
+    let mut shown = judged
+        .iter()
+        .filter_map(|one| one.peers.as_ref())
+        .peekable();
+    shown.peek().is_some() && shown.all(|said| said[peer].drifted > 0)
 }
 
 fn windows(setting: Setting, monitors_of: u64, seed: u64) -> Vec<Judged> {
@@ -33,8 +43,7 @@ fn without_drift_no_column_of_a_hundred_drifts_in_a_hundred_windows() {
             "{rows}"
         );
         // What a bare threshold says of the same draws.
-        let by_psi = share(&judged, |one| one.peers[0][0] > 0);
-        assert!(by_psi > 0.99, "{rows}: {by_psi}");
+        assert!(names_any(&judged, 3), "{rows}");
     }
 }
 
@@ -48,7 +57,8 @@ fn drift_in_thirty_columns_is_found_at_once_in_windows_of_any_size() {
         });
         println!("{rows}: found in {found}, {rightly} of {all} rightly");
         assert!(found >= 0.95, "{rows}: {found}");
-        assert_eq!(all, rightly, "{rows}");
+        // Evidence is such that of those that are named 5 of 100 may not have drifted.
+        assert!((all - rightly) * 100 <= all, "{rows}: {rightly} of {all}");
     }
     // In a window that is large enough, all thirty.
     let judged = windows(setting(1_000_000, 30), 2, 106);
@@ -60,6 +70,9 @@ fn rows_of_users_are_counted_by_users() {
     for (rows, answers, expected) in [
         // 25 users who are always the same are not 500 rows.
         (500, 1, Verdict::NotEnoughData),
+        // Of a category with a thousand levels hardly two users share one.
+        (20_000, 1, Verdict::Healthy),
+        (5000, 4, Verdict::Healthy),
         (40_000, 1, Verdict::Healthy),
         (40_000, 4, Verdict::Healthy),
     ] {
@@ -73,7 +86,7 @@ fn rows_of_users_are_counted_by_users() {
             "{rows} {answers}"
         );
         // A bare test says of some column that it has drifted.
-        assert!(share(&judged, |one| one.peers[2][0] > 10) >= 1.0);
+        assert!(names_any(&judged, 4), "{rows} {answers}");
     }
 }
 

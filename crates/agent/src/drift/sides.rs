@@ -269,20 +269,14 @@ fn worth(units: &UnitSample, place: usize, reference: &SideColumn, window: &Side
                 levels,
                 worth: reference.worth.shares,
             };
-            let independent = Category {
-                levels: of_window,
-                worth: DesignEffect::NONE,
+            let of = |worth| {
+                let new = Category {
+                    levels: of_window,
+                    worth,
+                };
+                units.of_category(place, kept(&old, &new).into_iter())
             };
-            // Which levels keep a cell hangs on what rows are worth, and that on the cells: twice is enough.
-            let of = |window: &Category<'_>| {
-                let kept = kept(&old, window);
-                units.of_category(place, kept.into_iter())
-            };
-            let first = of(&independent);
-            let shares = of(&Category {
-                worth: first,
-                ..independent
-            });
+            let shares = DesignEffect::of_levels(of);
             Worth { shares, mean: 1.0 }
         }
         // Of texts and vectors it is told by the rows that are compared.

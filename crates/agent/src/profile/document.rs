@@ -203,7 +203,6 @@ pub fn worth(units: &UnitSample, column: usize, distribution: &Distribution) -> 
                 levels: counts.clone(),
                 nulls: 0,
             };
-            // Which levels keep a cell hangs on what rows are worth, and that on the cells: twice is enough.
             let of = |worth| {
                 let side = Category {
                     levels: &levels,
@@ -212,7 +211,7 @@ pub fn worth(units: &UnitSample, column: usize, distribution: &Distribution) -> 
                 units.of_category(column, kept(&side, &side).into_iter())
             };
             Effects {
-                shares: of(of(DesignEffect::NONE)),
+                shares: DesignEffect::of_levels(of),
                 mean: 1.0,
             }
         }

@@ -99,21 +99,17 @@ pub fn of_number(
         window.mean,
         [reference.worth.mean, window.worth.mean],
     );
-    let effect = match method.distance() {
-        Some(distance) => table(&counts, nulls, shares).effect(distance),
-        None => {
-            let thinned = |steps: Steps| steps.thinned(shares.map(|effect| effect.of_cumulated));
-            let by_rank = || thinned(aligned(reference.ranks, window.ranks)).kolmogorov_smirnov();
-            match method {
-                // Where all of the reference is one number there are no deviations.
-                Method::Wasserstein => {
-                    let steps = thinned(steps(reference.ranks, window.ranks));
-                    steps.wasserstein().unwrap_or_else(by_rank)
-                }
-                Method::MeanShift => shift.unwrap_or_else(by_rank),
-                _ => by_rank(),
-            }
+    let thinned = |steps: Steps| steps.thinned(shares.map(|effect| effect.of_cumulated));
+    let by_rank = || thinned(aligned(reference.ranks, window.ranks)).kolmogorov_smirnov();
+    let effect = match (method.distance(), method) {
+        (Some(distance), _) => table(&counts, nulls, shares).effect(distance),
+        // Where all of the reference is one number there are no deviations.
+        (None, Method::Wasserstein) => {
+            let steps = thinned(steps(reference.ranks, window.ranks));
+            steps.wasserstein().unwrap_or_else(by_rank)
         }
+        (None, Method::MeanShift) => shift.unwrap_or_else(by_rank),
+        (None, _) => by_rank(),
     };
     let is_lower = window.mean.value() < reference.mean.value();
     let signed = |shift: Effect| if is_lower { -shift.raw() } else { shift.raw() };

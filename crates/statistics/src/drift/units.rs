@@ -58,6 +58,25 @@ impl DesignEffect {
     };
 }
 
+impl DesignEffect {
+    /// Of a category, whose cells hang on it: levels keep a cell where enough independent rows of them are expected
+    /// ([`super::levels::kept`]). `of` measures it in the cells that a given one makes.
+    ///
+    /// It is measured in the cells of independent rows, and again in those that it makes; the larger of both makes no cell that
+    /// it was not measured in. The second alone may be far less than the first, as where no level keeps a cell: nothing is
+    /// seen of rows that are all in one. Taken for what they are worth, all levels would keep theirs again, as if rows were
+    /// independent.
+    pub fn of_levels(of: impl Fn(Self) -> Self) -> Self {
+        let first = of(Self::NONE);
+        let second = of(first);
+        Self {
+            of_shares: second.of_shares.max(first.of_shares),
+            of_cumulated: second.of_cumulated.max(first.of_cumulated),
+            ..second
+        }
+    }
+}
+
 impl Sums {
     fn add(&mut self, rows: u64, of_unit: u64) {
         self.rows += rows;

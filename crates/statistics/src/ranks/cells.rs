@@ -217,7 +217,9 @@ impl Cells {
                 None => open = Some(cell),
             }
         }
-        open.iter().for_each(|last| cells.push(last));
+        if let Some(last) = &open {
+            cells.push(last);
+        }
         cells
     }
 

@@ -38,16 +38,18 @@ impl By {
 }
 
 /// A whole number that grows as the number does.
-#[allow(clippy::cast_possible_wrap)] // all bits are kept
 pub(super) fn ordered(number: f64) -> i64 {
-    let bits = number.to_bits() as i64;
-    bits ^ (((bits >> 63) as u64) >> 1) as i64
+    flipped(number.to_bits().cast_signed())
 }
 
 /// The number that it is of.
-#[allow(clippy::cast_sign_loss)] // all bits are kept
 pub(super) fn number(ordered: i64) -> f64 {
-    f64::from_bits((ordered ^ (((ordered >> 63) as u64) >> 1) as i64) as u64)
+    f64::from_bits(flipped(ordered).cast_unsigned())
+}
+
+/// Of what is negative, all bits but the sign the other way round.
+fn flipped(bits: i64) -> i64 {
+    bits ^ ((bits >> 63).cast_unsigned() >> 1).cast_signed()
 }
 
 impl Guide {

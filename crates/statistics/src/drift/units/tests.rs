@@ -171,3 +171,40 @@ fn means_of_users_who_are_always_the_same_are_known_by_their_number() {
     assert!((one.design_effect() - independent.design_effect()).abs() < 1e-9);
     assert_eq!(UnitMeans::default().design_effect(), 1.0);
 }
+
+/// A thousand levels of one user each, who is always the same: none keeps a cell where users are counted, and all would where
+/// rows are. In the window each user is of any of them.
+#[test]
+fn levels_that_no_user_shares_are_worth_users_and_not_rows() {
+    use crate::drift::levels::{self, kept};
+    use crate::psi::Categories;
+
+    let mut random = Random::new(66);
+    let mut levels = [Categories::default(), Categories::default()];
+    let mut users: [Vec<String>; 2] = [Vec::new(), Vec::new()];
+    for (side, (levels, users)) in levels.iter_mut().zip(&mut users).enumerate() {
+        for user in 0..1000 {
+            let others = random.bits() % 1000;
+            let level = format!("{:03}", [user, others][side]);
+            *levels.levels.entry(level.clone()).or_default() += 20;
+            users.push(level);
+        }
+    }
+    let rows = |side: usize, worth: DesignEffect| float(levels[side].rows()) / worth.of_shares;
+    let measured = |side: usize, worth: [f64; 2]| {
+        let kept = kept(&levels[0], worth);
+        let mut units = Units::of_levels(kept.len() + 2);
+        for level in &users[side] {
+            let place = kept.iter().position(|one| one == level);
+            units.add(&[(place.unwrap_or(kept.len()), 20)]);
+        }
+        units.design_effect()
+    };
+    let reference = DesignEffect::of_levels(|worth| measured(0, [rows(0, worth); 2]));
+    let of_reference = rows(0, reference);
+    let window = DesignEffect::of_levels(|worth| measured(1, [of_reference, rows(1, worth)]));
+    assert!((reference.of_shares - 20.0).abs() < 0.1, "{reference:?}");
+    let worth = [reference.of_shares, window.of_shares];
+    let psi = levels::table(&levels[0], &levels[1], worth).effect(Distance::Psi);
+    assert!(psi.lower(0.95) < 0.1 && psi.p_value() > 1e-3, "{psi:?}");
+}
