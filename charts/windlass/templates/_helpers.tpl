@@ -32,3 +32,8 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- printf "%s:%s" .image.repository (.image.tag | default .default | toString) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* What kind people's roles are of: with watchNamespaces there is one of each in each of these namespaces. */}}
+{{- define "windlass.roleKind" -}}
+{{- if .Values.watchNamespaces -}}Role{{- else -}}ClusterRole{{- end -}}
+{{- end -}}
