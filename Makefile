@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-ballista test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify docs docs-nycflights
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check lint test test-ballista test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify docs docs-nycflights
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -55,6 +55,15 @@ check: target ## Format, lint, and the tests that need no cluster
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace --lib --bins
 	python3 -m unittest discover -q demo/tests
+
+lint: target ## Chart and manifests by Helm, kubeconform (Kubernetes 1.33 to 1.37) and kube-score; licences, sources and bans of crates
+	@# Built only for this (some 4 minutes the first time), and not in the middle of it.
+	@for program in helm kubectl kubeconform kube-score; do cargo run --quiet --locked -p windlass-testcluster --bin testcluster -- which $$program > /dev/null || exit 1; done
+	cargo test --locked --workspace --test lint
+	@scripts/cargo-tool.sh deny --locked --workspace --all-features check licenses sources bans
+	@# A workspace of its own; DataFusion is there in the versions of this one.
+	@cd crates/ballista && ../../scripts/cargo-tool.sh deny --locked --workspace --all-features --config ../../deny.toml check licenses sources
+	@scripts/advisories.sh
 
 # Images wait for downloads, Kubernetes for the compiler: they are made side by side.
 images-and-programs: packages build
