@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check lint test test-ballista test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify docs docs-nycflights
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check lint sbom reproducible test test-ballista test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify docs docs-nycflights
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -64,6 +64,13 @@ lint: target ## Chart and manifests by Helm, kubeconform (Kubernetes 1.33 to 1.3
 	@# A workspace of its own; DataFusion is there in the versions of this one.
 	@cd crates/ballista && ../../scripts/cargo-tool.sh deny --locked --workspace --all-features --config ../../deny.toml check licenses sources
 	@scripts/advisories.sh
+
+sbom: ## What the images are made of, as CycloneDX, in target/sbom
+	scripts/sbom.sh target/sbom
+	WINDLASS_SBOM=$(CURDIR)/target/sbom cargo test --locked --workspace --test sbom
+
+reproducible: ## Build the operator twice in different folders: the same bytes (some 10 minutes)
+	scripts/reproducible.sh
 
 # Images wait for downloads, Kubernetes for the compiler: they are made side by side.
 images-and-programs: packages build
