@@ -9,6 +9,7 @@ mod support;
 
 mod accounts;
 mod approval;
+mod attacks;
 mod autoscaling;
 mod drift;
 mod labels;
