@@ -346,3 +346,22 @@ fn kube_score_has_nothing_critical_to_say_of_the_chart() {
         );
     }
 }
+
+#[test]
+fn each_test_that_the_threat_model_names_is_there() {
+    let text = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let mut named = 0;
+    for span in text.split('`').skip(1).step_by(2) {
+        let Some((file, name)) = span.split_once(".rs::") else {
+            continue;
+        };
+        let source = fs::read_to_string(root().join(format!("{file}.rs")))
+            .unwrap_or_else(|error| panic!("{span}: {error}"));
+        assert!(
+            source.contains(&format!("fn {name}(")),
+            "SECURITY.md names {span}, which is not there"
+        );
+        named += 1;
+    }
+    assert!(named > 30, "{named} tests are named");
+}

@@ -13,17 +13,35 @@ const GROUP: &str = "windlass-operators";
 
 /// What is used where those tests do not come, and where that is: on a cluster with more in it, or with pods that run.
 const ELSEWHERE: [(&str, &str); 11] = [
-    ("list httproutes", "tests/rollouts and tests/crashes: with a Gateway"),
+    (
+        "list httproutes",
+        "tests/rollouts and tests/crashes: with a Gateway",
+    ),
     ("watch httproutes", "the same"),
     ("create httproutes", "the same"),
     ("patch httproutes", "the same"),
-    ("delete httproutes", "the same, once spec.rollout.traffic is gone"),
-    ("delete services", "the same: the Service of a canary that was stopped"),
+    (
+        "delete httproutes",
+        "the same, once spec.rollout.traffic is gone",
+    ),
+    (
+        "delete services",
+        "the same: the Service of a canary that was stopped",
+    ),
     ("list workloads", "tests/queues.rs: with Kueue"),
     ("watch workloads", "the same"),
-    ("list nodes", "tests/training and tests/devices.rs: workers that find no room"),
-    ("delete podgroups", "tests/training: a gang that is started again"),
-    ("patch events", "an Event that comes again within minutes is counted up"),
+    (
+        "list nodes",
+        "tests/training and tests/devices.rs: workers that find no room",
+    ),
+    (
+        "delete podgroups",
+        "tests/training: a gang that is started again",
+    ),
+    (
+        "patch events",
+        "an Event that comes again within minutes is counted up",
+    ),
 ];
 
 /// `create jobs.batch`.
