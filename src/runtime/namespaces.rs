@@ -20,6 +20,8 @@ use super::stores::Cache;
 
 /// What a watch brings.
 type Brought<K> = watcher::Result<Event<K>>;
+/// What any of several watches brings, with the place of the watch.
+type Together<K> = SelectAll<BoxStream<'static, (usize, Brought<K>)>>;
 
 /// The watch of one namespace.
 pub(super) struct Watch<K> {
@@ -74,7 +76,7 @@ struct Merged<K, F: Form<K>> {
     /// What was told of first lists and was gone before they ended, by namespace and name.
     gone: Vec<(String, String)>,
     /// Once all are listed: what they bring, each with the place of its watch.
-    together: Option<SelectAll<BoxStream<'static, (usize, Brought<K>)>>>,
+    together: Option<Together<K>>,
     ready: VecDeque<Brought<K>>,
 }
 

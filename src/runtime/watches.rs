@@ -130,7 +130,7 @@ pub fn start(
 impl Starting {
     /// A watch of one of our four kinds.
     fn ours<K: Ours>(&mut self, touch: Touch<K>) -> OurCache<K> {
-        self.add(config(), |_| {}, What::every(touch))
+        self.add(&config(), |_| {}, What::every(touch))
     }
 
     /// A watch of the children of a kind, less what nothing reads; and which of them have ended.
@@ -152,7 +152,7 @@ impl Starting {
             differs: Some(differs),
             touch: |senders, child, _| senders.child(child),
         };
-        self.add(config, trim, what)
+        self.add(&config, trim, what)
     }
 
     /// A watch of what Kueue says of Jobs; it labels nothing as ours, and only what is of a Job of ours is news.
@@ -166,7 +166,7 @@ impl Starting {
                 }
             }
         });
-        self.add(config(), |object| object.annotations_mut().clear(), what)
+        self.add(&config(), |object| object.annotations_mut().clear(), what)
     }
 
     /// A watch of metadata only: that something is there.
@@ -191,13 +191,13 @@ impl Starting {
         let what = What::every(|senders, object: &K, stores| {
             senders.namespace(&object.namespace().unwrap_or_default(), stores);
         });
-        self.add(config(), trim, what)
+        self.add(&config(), trim, what)
     }
 
     /// A watch, of which objects that cannot be read hold up no other. Of those that can, `trim` takes what nothing reads.
     fn add<K, F>(
         &mut self,
-        config: watcher::Config,
+        config: &watcher::Config,
         trim: impl Fn(&mut K) + Send + 'static,
         What {
             has_ended,

@@ -295,8 +295,8 @@ async fn labels_make_nobody_s_object_a_child() -> Result<()> {
         .await?;
     look.until("real", condition::COMPLETE).await;
     let versions = Api::<ModelVersion>::namespaced(bed.client().await?, space);
-    let made = versions.list(&ListParams::default()).await?.items;
-    let digests: Vec<_> = made
+    let registered = versions.list(&ListParams::default()).await?.items;
+    let digests: Vec<_> = registered
         .iter()
         .filter_map(|version| version.spec.artifact.digest.clone())
         .collect();

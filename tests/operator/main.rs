@@ -44,7 +44,7 @@ pub struct Turn {
     /// The cluster and what is in it.
     pub bed: &'static Bed,
     since: Mark,
-    _turn: MutexGuard<'static, ()>,
+    _guard: MutexGuard<'static, ()>,
 }
 
 /// Whatever a test is about: the operator asked for nothing that the chart's role does not give it.
@@ -79,7 +79,7 @@ pub async fn turn() -> Option<Turn> {
     Some(Turn {
         bed,
         since: audit::mark(&bed.cluster),
-        _turn: guard,
+        _guard: guard,
     })
 }
 

@@ -282,23 +282,14 @@ impl Program {
                 "github.com/kserve/kserve/cmd/agent",
                 2.0,
             ),
-            Self::Kubeconform => plain(
-                "kubeconform",
-                "v0.8.0",
-                &KUBECONFORM,
-                "github.com/yannh/kubeconform/cmd/kubeconform",
-                0.2,
-            ),
-            Self::KubeScore => plain(
-                "kube-score",
-                "v1.20.0",
-                &KUBE_SCORE,
-                "github.com/zegl/kube-score/cmd/kube-score",
-                0.8,
-            ),
+            Self::Kubeconform => plain("kubeconform", "v0.8.0", &KUBECONFORM, CONFORMS, 0.2),
+            Self::KubeScore => plain("kube-score", "v1.20.0", &KUBE_SCORE, SCORES, 0.8),
         }
     }
 }
+
+const CONFORMS: &str = "github.com/yannh/kubeconform/cmd/kubeconform";
+const SCORES: &str = "github.com/zegl/kube-score/cmd/kube-score";
 
 /// Where Kueue and JobSet alike have them.
 const CRDS_AND_WEBHOOKS: &[&str] = &[
