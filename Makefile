@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check test test-ballista test-ballista-node test-crashes test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify ballista-image docs docs-nycflights
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check lint sbom reproducible test test-ballista test-ballista-node test-crashes test-permissions test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify ballista-image docs docs-nycflights
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -63,6 +63,22 @@ check: target ## Format, lint, and the tests that need no cluster
 	cargo test --locked --workspace --lib --bins
 	python3 -m unittest discover -q demo/tests
 
+lint: target ## Chart and manifests by Helm, kubeconform (Kubernetes 1.33 to 1.37) and kube-score; licences, sources and bans of crates
+	@# Built only for this (some 4 minutes the first time), and not in the middle of it.
+	@for program in helm kubectl kubeconform kube-score; do cargo run --quiet --locked -p windlass-testcluster --bin testcluster -- which $$program > /dev/null || exit 1; done
+	cargo test --locked --workspace --test lint
+	@scripts/cargo-tool.sh deny --locked --workspace --all-features check licenses sources bans
+	@# A workspace of its own; DataFusion is there in the versions of this one.
+	@cd crates/ballista && ../../scripts/cargo-tool.sh deny --locked --workspace --all-features --config ../../deny.toml check licenses sources
+	@scripts/advisories.sh
+
+sbom: ## What the images are made of, as CycloneDX, in target/sbom
+	scripts/sbom.sh target/sbom
+	WINDLASS_SBOM=$(CURDIR)/target/sbom cargo test --locked --workspace --test sbom
+
+reproducible: ## Build the operator twice in different folders: the same bytes (some 10 minutes)
+	scripts/reproducible.sh
+
 # Images wait for downloads, Kubernetes for the compiler: they are made side by side.
 images-and-programs: packages build
 	@$(MAKE) --no-print-directory -j2 BUILT=yes images programs
@@ -93,6 +109,11 @@ test-crashes: packages build programs ## The operator killed before and after ea
 	@# For the CRDs of the Gateway API, which lie beside it.
 	@$(TESTCLUSTER) which traefik > /dev/null
 	WINDLASS_CRASHES=all cargo test --locked --workspace --test crashes -- --nocapture
+
+test-permissions: build programs ## The operator's role against the audit log of its tests: nothing denied, nothing never used
+	rm -rf target/audit
+	WINDLASS_AUDIT=$(CURDIR)/target/audit cargo test --locked --workspace --test operator
+	WINDLASS_AUDIT=$(CURDIR)/target/audit cargo test --locked --workspace --test permissions
 
 # Kubernetes is built only where it is run.
 demo: $(if $(filter current,$(CLUSTER)),images,images-and-programs) ## Go round the loop once, on a real cluster, with real flights

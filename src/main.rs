@@ -82,6 +82,10 @@ struct Arguments {
     /// A file with the certificates, in PEM, of who signs for an https:// listener. Default: those of the system.
     #[arg(long, env = "WINDLASS_EVENTS_CA_FILE", requires = "events_url")]
     events_ca_file: Option<PathBuf>,
+    /// The namespaces whose objects are worked on, with commas between them; all, where none is named. Nothing is asked of
+    /// others, and nothing of nodes: what room they have is not known then.
+    #[arg(long, env = "WINDLASS_WATCH_NAMESPACES", value_delimiter = ',')]
+    watch_namespaces: Vec<String>,
     /// The namespace of the Lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     namespace: String,
@@ -144,6 +148,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 listener: listener.clone(),
                 presets: presets.clone(),
                 served: apis,
+                namespaces: arguments.watch_namespaces.clone(),
                 metrics: metrics.clone(),
             };
             let turn = turn(settings, &arguments, &health, &mut shutdown);

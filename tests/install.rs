@@ -222,6 +222,79 @@ fn the_operator_is_as_safe_as_is_said() {
 }
 
 #[test]
+fn with_namespaces_named_there_are_roles_in_these_alone() {
+    let helm = Helm::new();
+    let objects = helm.render(&["--set", "watchNamespaces={growth,risk}"]);
+    let of = |kinds: &[&str]| -> Vec<(String, String, String)> {
+        let keys = objects.keys();
+        keys.filter(|(kind, _, _)| kinds.contains(&kind.as_str()))
+            .cloned()
+            .collect()
+    };
+    assert_eq!(of(&["ClusterRole", "ClusterRoleBinding"]), []);
+    let rules = |namespace: &str, name: &str| {
+        let key = ("Role".to_owned(), namespace.to_owned(), name.to_owned());
+        objects[&key]["rules"].as_array().unwrap().clone()
+    };
+    let shipped = helm.render(&[]);
+    let role = (
+        "ClusterRole".to_owned(),
+        String::new(),
+        "windlass".to_owned(),
+    );
+    let mut expected = shipped[&role]["rules"].as_array().unwrap().clone();
+    // Nodes are of no namespace.
+    expected.retain(|rule| rule["resources"] != serde_json::json!(["nodes"]));
+    assert!(expected.len() >= 8);
+    for namespace in ["growth", "risk"] {
+        assert_eq!(rules(namespace, "windlass-work"), expected);
+        let key = (
+            "RoleBinding".to_owned(),
+            namespace.to_owned(),
+            "windlass-work".to_owned(),
+        );
+        let subject = &objects[&key]["subjects"][0];
+        assert_eq!(
+            (&subject["name"], &subject["namespace"]),
+            (&"windlass".into(), &NAMESPACE.into())
+        );
+        // What people may do is the same.
+        for name in ["view", "edit", "approve", "release", "promote", "retrain"] {
+            let name = format!("windlass-{name}");
+            let key = ("ClusterRole".to_owned(), String::new(), name.clone());
+            let shipped = shipped[&key]["rules"].as_array().unwrap();
+            assert_eq!(&rules(namespace, &name), shipped);
+        }
+    }
+    let namespaces: Vec<_> = of(&["Role", "RoleBinding"])
+        .into_iter()
+        .map(|(_, namespace, _)| namespace)
+        .filter(|namespace| !["growth", "risk", NAMESPACE].contains(&namespace.as_str()))
+        .collect();
+    assert!(namespaces.is_empty(), "{namespaces:?}");
+    let told = objects[&key("Deployment", "windlass")].to_string();
+    assert!(
+        told.contains(r#"{"name":"WINDLASS_WATCH_NAMESPACES","value":"growth,risk"}"#),
+        "{told}"
+    );
+    // A refusal names what there is.
+    let policies: Vec<_> = objects
+        .iter()
+        .filter(|((kind, _, _), _)| kind == "ValidatingAdmissionPolicy")
+        .collect();
+    assert!(policies.iter().any(|(_, policy)| {
+        policy
+            .to_string()
+            .contains("the Role windlass-approve gives")
+    }));
+    assert!(
+        policies
+            .iter()
+            .all(|(_, policy)| !policy.to_string().contains("ClusterRole"))
+    );
+}
+
+#[test]
 fn a_dashboard_and_alerts_are_there_where_they_are_wanted_and_can_be() {
     let helm = Helm::new();
     let (dashboard, alerts) = (
@@ -623,6 +696,7 @@ fn values_do_what_they_say_and_a_wrong_one_is_refused() {
             ("replicas=-1", "replicas"),
             ("image.pullPolicy=Sometimes", "pullPolicy"),
             ("metrics.port=80", "port"),
+            ("watchNamespaces={Growth}", "watchNamespaces"),
             ("prometheus.url=prometheus:9090", "url"),
             ("presets.own.formats.ONNX.A=b", "template"),
         ],

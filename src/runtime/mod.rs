@@ -18,6 +18,7 @@ mod losses;
 pub mod metrics;
 pub mod monitors;
 mod named;
+mod namespaces;
 mod outside;
 pub mod progress;
 pub mod prometheus;
@@ -76,6 +77,8 @@ pub struct Settings {
     pub presets: Presets,
     /// What the cluster serves of what need not be there.
     pub served: Served,
+    /// The namespaces that are worked in; none stands for all.
+    pub namespaces: Vec<String>,
     /// The metrics.
     pub metrics: Metrics,
 }
@@ -135,8 +138,12 @@ impl Context {
     ) -> kube::Result<(Arc<Self>, impl Future<Output = ()> + Send + use<>, Triggers)> {
         let term = Term::default();
         let client = gate::client(settings.config, term.clone())?;
-        let (stores, watches, senders, triggers) =
-            watches::start(&settings.client, &settings.served, settings.metrics.clone());
+        let (stores, watches, senders, triggers) = watches::start(
+            &settings.client,
+            &settings.served,
+            &settings.namespaces,
+            settings.metrics.clone(),
+        );
         let reporter = Reporter {
             controller: "windlass".to_owned(),
             instance: Some(settings.identity),
@@ -162,7 +169,7 @@ impl Context {
             has_metrics_of_pods: settings.served.metrics_of_pods,
             utilizations: Utilizations::default(),
             answers: Answers::default(),
-            rooms: Rooms::default(),
+            rooms: Rooms::new(settings.namespaces.is_empty()),
             senders,
         });
         Ok((context, watches, triggers))

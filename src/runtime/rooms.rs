@@ -31,8 +31,9 @@ const PAGE: u32 = 200;
 const PODS: &str = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed";
 
 /// What is known of the nodes' room, and who waits for it.
-#[derive(Default)]
 pub struct Rooms {
+    /// Whether nodes and the pods of all namespaces may be seen.
+    may_be_seen: bool,
     state: Mutex<State>,
     wanted: Notify,
 }
@@ -49,8 +50,20 @@ struct State {
 }
 
 impl Rooms {
+    /// Nothing is known yet; nor ever, where the operator works in some namespaces alone and may not see the nodes.
+    pub fn new(may_be_seen: bool) -> Self {
+        Self {
+            may_be_seen,
+            state: Mutex::default(),
+            wanted: Notify::new(),
+        }
+    }
+
     /// The room, if what is known of it is new enough; else it is asked for, and the job triggered then.
     pub fn get(&self, job: &TrainingJob, age: RoomAge) -> Known {
+        if !self.may_be_seen {
+            return Known::Unknown;
+        }
         let key = (job.namespace().unwrap_or_default(), job.name_any());
         let mut state = self.state.lock().expect("no holder panics");
         let asked = state.told.remove(&key);

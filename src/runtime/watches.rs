@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ServiceAccount};
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::api::Api;
-use kube::core::PartialObjectMeta;
+use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watcher_of};
 use kube::{Client, Resource, ResourceExt};
@@ -27,11 +27,13 @@ use super::guarded::Guarded;
 use super::kept::{Form, Ours};
 use super::metrics::Metrics;
 use super::named::Named;
+use super::namespaces::{Watch, merged};
 use super::stores::{Cache, OurCache, Stores};
 use super::triggers::{Senders, Triggers, channels};
 
 struct Starting {
     client: Client,
+    namespaces: Vec<String>,
     metrics: Metrics,
     /// Whether TrainingJobs have been listed once.
     are_listed: watch::Sender<bool>,
@@ -65,7 +67,7 @@ impl<K> What<K> {
 type Run = Box<dyn FnOnce(Stores, Senders) -> BoxFuture<'static, ()> + Send>;
 type Touch<K> = fn(&Senders, &K, &Stores);
 
-/// Builds the stores and the watches that fill them.
+/// Builds the stores and the watches that fill them: of these namespaces, or of all where none is named.
 pub fn start(
     client: &Client,
     Served {
@@ -74,6 +76,7 @@ pub fn start(
         keda,
         metrics_of_pods: _,
     }: &Served,
+    namespaces: &[String],
     metrics: Metrics,
 ) -> (
     Stores,
@@ -83,6 +86,7 @@ pub fn start(
 ) {
     let mut starting = Starting {
         client: client.clone(),
+        namespaces: namespaces.to_vec(),
         metrics,
         are_listed: watch::Sender::new(false),
         running: Vec::new(),
@@ -126,13 +130,14 @@ pub fn start(
 impl Starting {
     /// A watch of one of our four kinds.
     fn ours<K: Ours>(&mut self, touch: Touch<K>) -> OurCache<K> {
-        self.add(config(), |_| {}, What::every(touch))
+        self.add(&config(), |_| {}, What::every(touch))
     }
 
     /// A watch of the children of a kind, less what nothing reads; and which of them have ended.
     fn children<K, F>(&mut self, trim: fn(&mut K), has_ended: Option<HasEnded<K>>) -> Cache<K, F>
     where
-        K: Resource<DynamicType = ()> + Clone + Debug + PartialEq + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + PartialEq + DeserializeOwned,
         K: Send + Sync + 'static,
         F: Form<K>,
     {
@@ -147,7 +152,7 @@ impl Starting {
             differs: Some(differs),
             touch: |senders, child, _| senders.child(child),
         };
-        self.add(config, trim, what)
+        self.add(&config, trim, what)
     }
 
     /// A watch of what Kueue says of Jobs; it labels nothing as ours, and only what is of a Job of ours is news.
@@ -161,13 +166,14 @@ impl Starting {
                 }
             }
         });
-        self.add(config(), |object| object.annotations_mut().clear(), what)
+        self.add(&config(), |object| object.annotations_mut().clear(), what)
     }
 
     /// A watch of metadata only: that something is there.
     fn presence<K>(&mut self) -> Cache<PartialObjectMeta<K>>
     where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         self.named::<PartialObjectMeta<K>>(|_| {})
     }
@@ -175,7 +181,8 @@ impl Starting {
     /// A watch of what manifests name and others make, less what nothing reads.
     fn named<K>(&mut self, trim: fn(&mut K)) -> Cache<K>
     where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let trim = move |object: &mut K| {
             object.annotations_mut().clear();
@@ -184,13 +191,13 @@ impl Starting {
         let what = What::every(|senders, object: &K, stores| {
             senders.namespace(&object.namespace().unwrap_or_default(), stores);
         });
-        self.add(config(), trim, what)
+        self.add(&config(), trim, what)
     }
 
     /// A watch, of which objects that cannot be read hold up no other. Of those that can, `trim` takes what nothing reads.
     fn add<K, F>(
         &mut self,
-        config: watcher::Config,
+        config: &watcher::Config,
         trim: impl Fn(&mut K) + Send + 'static,
         What {
             has_ended,
@@ -199,15 +206,29 @@ impl Starting {
         }: What<K>,
     ) -> Cache<K, F>
     where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
         F: Form<K>,
     {
         let (cache, writer, to_let_go) = Cache::new();
-        let (known, metrics) = (cache.clone(), self.metrics.clone());
-        let stream = watcher_of(Api::<Guarded<K>>::all(self.client.clone()), config)
-            .default_backoff()
-            .filter_map(move |event| ready(readable(event, &known, &metrics)))
-            .map_ok(move |event| event.modify(&trim));
+        let watch = |api: Api<Guarded<K>>| {
+            let (known, metrics) = (cache.clone(), self.metrics.clone());
+            watcher_of(api, config.clone())
+                .default_backoff()
+                .filter_map(move |event| ready(readable(event, &known, &metrics)))
+        };
+        let client = || self.client.clone();
+        let stream = if self.namespaces.is_empty() {
+            watch(Api::all(client())).boxed()
+        } else {
+            let of_one = |namespace: &String| {
+                let api = Api::namespaced(client(), namespace);
+                Watch::new(namespace, watch(api))
+            };
+            let watches = self.namespaces.iter().map(of_one).collect();
+            merged(watches, cache.clone()).boxed()
+        };
+        let stream = stream.map_ok(move |event| event.modify(&trim));
         let (mine, metrics) = (cache.clone(), self.metrics.clone());
         let are_listed = self.are_listed.clone();
         let run = move |stores: Stores, senders: Senders| {

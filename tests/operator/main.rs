@@ -9,13 +9,16 @@ mod support;
 
 mod accounts;
 mod approval;
+mod attacks;
 mod autoscaling;
 mod drift;
 mod labels;
 mod leading;
 mod lineage;
 mod mending;
+mod namespaces;
 mod objects;
+mod permissions;
 mod promotions;
 mod queries;
 mod retention;
@@ -33,13 +36,28 @@ use tokio::sync::{Mutex, MutexGuard};
 use windlass_testcluster::programs::Program;
 use windlass_testcluster::{Cluster, Options, Shape};
 
-use support::Bed;
+use support::audit::{self, Mark};
+use support::{Bed, GROUP};
 
 /// The cluster, in one test's hands. It goes down when this process ends.
 pub struct Turn {
     /// The cluster and what is in it.
     pub bed: &'static Bed,
-    _turn: MutexGuard<'static, ()>,
+    since: Mark,
+    _guard: MutexGuard<'static, ()>,
+}
+
+/// Whatever a test is about: the operator asked for nothing that the chart's role does not give it.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        permissions::keep(&self.bed.cluster);
+        let all = audit::requests_of(&self.bed.cluster, GROUP, self.since);
+        let denied: Vec<_> = all.iter().filter(|one| one.denied.is_some()).collect();
+        if !std::thread::panicking() {
+            let said: Vec<_> = denied.iter().map(|one| one.said()).collect();
+            assert!(said.is_empty(), "the operator was denied {said:#?}");
+        }
+    }
 }
 
 /// Waits for one's turn at the cluster; none, said aloud, where there can be no cluster.
@@ -57,15 +75,17 @@ pub async fn turn() -> Option<Turn> {
         }
         Some(set_up().expect("a cluster with Windlass' objects in it"))
     });
+    let bed = bed.as_ref()?;
     Some(Turn {
-        bed: bed.as_ref()?,
-        _turn: guard,
+        bed,
+        since: audit::mark(&bed.cluster),
+        _guard: guard,
     })
 }
 
 fn set_up() -> Result<Bed> {
     Bed::new(Cluster::up(
-        &Options::new("test-operator", Shape::Api).with_audit_log(),
+        &Options::new("test-operator", Shape::Api).with_audit_log_of_reads(),
     )?)
 }
 

@@ -110,6 +110,17 @@ impl Looking {
         .await
     }
 
+    /// The address below which a TrainingJob's outputs lie.
+    pub async fn place(&self, name: &str) -> Result<String> {
+        let uid = self
+            .training_jobs
+            .get(name)
+            .await?
+            .uid()
+            .unwrap_or_default();
+        Ok(format!("s3://models/churn/{name}-{}", &uid[..8]))
+    }
+
     /// Waits until a Job is there that is not the one with this uid.
     pub async fn until_job(&self, name: &str, not: Option<&str>) -> Job {
         let there = async || {

@@ -41,7 +41,8 @@ async fn steps_run_before_the_workers_and_are_taken_over_by_a_job_that_asks_for_
     assert_eq!(reason, "RunningSteps");
     assert_eq!(message, "0 of 2 steps are complete; extract runs");
     assert!(look.jobs.get_opt("first-features").await?.is_none());
-    look.end_pods("first-extract", 1, &report("extract", '1'))
+    let place = look.place("first").await?;
+    look.end_pods("first-extract", 1, &report(&place, "extract", '1'))
         .await?;
     let features = look.until_job("first-features", None).await;
     assert!(look.jobs.get_opt("first-1").await?.is_none());
@@ -50,7 +51,7 @@ async fn steps_run_before_the_workers_and_are_taken_over_by_a_job_that_asks_for_
     let arguments = arguments.unwrap_or_default().join(" ");
     let told = format!("--input-digest extract=sha256:{}", "1".repeat(64));
     assert!(arguments.contains(&told), "{arguments}");
-    look.end_pods("first-features", 1, &report("features", '2'))
+    look.end_pods("first-features", 1, &report(&place, "features", '2'))
         .await?;
     look.until_job("first-1", None).await;
     look.end_pods("first-1", 1, "").await?;
@@ -96,11 +97,11 @@ async fn steps_run_before_the_workers_and_are_taken_over_by_a_job_that_asks_for_
 }
 
 /// What the agent of a step leaves behind.
-fn report(step: &str, digit: char) -> String {
+fn report(place: &str, step: &str, digit: char) -> String {
     let report = Report::Training(TrainingReport {
         inputs: Vec::new(),
         output: Some(Tree {
-            uri: format!("s3://models/churn/first/steps/{step}/pod"),
+            uri: format!("{place}/steps/{step}/pod"),
             digest: format!("sha256:{}", digit.to_string().repeat(64)),
             files: 1,
             bytes: 10,

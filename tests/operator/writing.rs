@@ -107,7 +107,7 @@ async fn the_writes_of_a_training_job_are_within_its_budget() -> Result<()> {
     for (name, workers, message) in [
         ("plain", 1, String::new()),
         ("gang", 2, String::new()),
-        ("model", 1, report()),
+        ("model", 1, report(&look.place("model").await?)),
     ] {
         let job = format!("{name}-1");
         look.until_job(&job, None).await;
@@ -164,10 +164,10 @@ async fn the_writes_of_a_training_job_are_within_its_budget() -> Result<()> {
     Ok(())
 }
 
-/// What the agent of the first worker leaves behind.
-fn report() -> String {
+/// What the agent of the first worker leaves behind, of a TrainingJob whose outputs lie below this.
+pub fn report(place: &str) -> String {
     let output = Tree {
-        uri: "s3://models/churn/model-0/1/model".to_owned(),
+        uri: format!("{place}/1/model"),
         digest: format!("sha256:{}", "1".repeat(64)),
         files: 1,
         bytes: 10,

@@ -1,4 +1,5 @@
-//! What was written, and by whom: the audit log has one line a write, before its answer is sent.
+//! What was written, and by whom: the audit log has one line a write, before its answer is sent. What operators asked for
+//! is there as well, where the cluster writes reads down.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -60,6 +61,19 @@ pub fn writes_of(cluster: &Cluster, user: &str, since: Mark) -> Vec<Write> {
 
 /// All writes since a place in the log.
 pub fn read(cluster: &Cluster, since: Mark) -> Vec<Write> {
+    let mut all = lines(cluster, since, parse);
+    all.retain(|write| !matches!(write.verb.as_str(), "get" | "list" | "watch"));
+    all
+}
+
+/// All requests of those in a group, reads too, since a place in the log.
+pub fn requests_of(cluster: &Cluster, group: &str, since: Mark) -> Vec<Request> {
+    let mut all = lines(cluster, since, parse_request);
+    all.retain(|request| request.groups.iter().any(|one| one == group));
+    all
+}
+
+fn lines<T>(cluster: &Cluster, since: Mark, parse: impl Fn(&str) -> Option<T>) -> Vec<T> {
     let mut file = File::open(cluster.audit_log_path()).expect("the cluster has an audit log");
     file.seek(SeekFrom::Start(since.0))
         .expect("a place in the file");
@@ -68,6 +82,76 @@ pub fn read(cluster: &Cluster, since: Mark) -> Vec<Write> {
         .map_while(Result::ok)
         .filter_map(|line| parse(&line))
         .collect()
+}
+
+/// One request, a read or a write.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Who.
+    pub user: String,
+    /// The groups of who.
+    pub groups: Vec<String>,
+    /// `list`, `watch`, `create`, …
+    pub verb: String,
+    /// The resource's group; empty for Kubernetes' first one.
+    pub group: String,
+    /// The resource, with its subresource; empty where it is no resource that was asked for.
+    pub resource: String,
+    /// Its namespace; empty for all of them.
+    pub namespace: String,
+    /// What was answered.
+    pub code: u16,
+    /// Why the authorizer let it not pass, where it did not.
+    pub denied: Option<String>,
+}
+
+impl Request {
+    /// `list jobs.batch in growth: 200`.
+    pub fn said(&self) -> String {
+        let dot = if self.group.is_empty() { "" } else { "." };
+        format!(
+            "{} {}{dot}{} in '{}': {} {}",
+            self.verb,
+            self.resource,
+            self.group,
+            self.namespace,
+            self.code,
+            self.denied.as_deref().unwrap_or_default()
+        )
+    }
+}
+
+fn parse_request(line: &str) -> Option<Request> {
+    let line: Line = serde_json::from_str(line).ok()?;
+    let object = line.object_ref.unwrap_or_default();
+    let (code, message) = line
+        .response_status
+        .map(|answer| (answer.code, answer.message))
+        .unwrap_or_default();
+    let decided = line.annotations.get("authorization.k8s.io/decision");
+    // Who applies what is not there has to be allowed to create it, which is asked only then.
+    let is_denied = decided.is_some_and(|decision| decision == "forbid")
+        || code == 403 && message.contains(" cannot ") && message.contains(" resource ");
+    let user = line.impersonated_user.unwrap_or(line.user);
+    Some(Request {
+        user: user.username,
+        groups: user.groups,
+        verb: line.verb,
+        resource: whole(object.resource, &object.subresource),
+        group: object.api_group,
+        namespace: object.namespace,
+        code,
+        denied: is_denied.then_some(message),
+    })
+}
+
+/// `trainingjobs/status`.
+fn whole(resource: String, subresource: &str) -> String {
+    if subresource.is_empty() {
+        resource
+    } else {
+        format!("{resource}/{subresource}")
+    }
 }
 
 /// How many of each kind.
@@ -83,11 +167,7 @@ pub fn by_kind(writes: &[Write]) -> BTreeMap<String, usize> {
 fn parse(line: &str) -> Option<Write> {
     let line: Line = serde_json::from_str(line).ok()?;
     let object = line.object_ref.unwrap_or_default();
-    let resource = if object.subresource.is_empty() {
-        object.resource
-    } else {
-        format!("{}/{}", object.resource, object.subresource)
-    };
+    let resource = whole(object.resource, &object.subresource);
     Some(Write {
         user: line.impersonated_user.unwrap_or(line.user).username,
         verb: line.verb,
@@ -108,17 +188,22 @@ struct Line {
     object_ref: Option<Object>,
     response_status: Option<Answer>,
     request_received_timestamp: String,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
 struct User {
     #[serde(default)]
     username: String,
+    #[serde(default)]
+    groups: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Object {
+    api_group: String,
     resource: String,
     subresource: String,
     namespace: String,
@@ -129,4 +214,5 @@ struct Object {
 #[serde(default)]
 struct Answer {
     code: u16,
+    message: String,
 }

@@ -24,7 +24,7 @@ use windlass_testcluster::{Cluster, Options};
 /// The namespace of the operator and its Lease.
 pub const NAMESPACE: &str = "windlass-system";
 /// The group that the operators of a test are in; it has the rights of the chart's service account.
-const GROUP: &str = "windlass-operators";
+pub const GROUP: &str = "windlass-operators";
 
 /// A cluster with Windlass' CRDs, roles and presets in it; operators are started beside it.
 pub struct Bed {

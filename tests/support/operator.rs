@@ -72,6 +72,15 @@ impl Operator {
         Self::lead_in(bed, user, &Place::usual(bed, user)?, variables)
     }
 
+    /// The same, as a user who has no more rights than were given to it.
+    pub fn lead_as(bed: &Bed, user: &str, variables: &[(&str, &str)]) -> Result<Self> {
+        let place = Place {
+            kubeconfig: bed.kubeconfig_of_user(user)?,
+            namespace: NAMESPACE,
+        };
+        Self::lead_in(bed, user, &place, variables)
+    }
+
     /// The same, by way of an address that is not the API server's own ([`super::between`]), with its Lease in this
     /// namespace.
     pub fn lead_by(bed: &Bed, user: &str, server: &str, namespace: &str) -> Result<Self> {

@@ -69,3 +69,8 @@ app.kubernetes.io/component: {{ .component }}
 app.kubernetes.io/part-of: windlass
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 {{- end -}}
+
+{{/* What kind people's roles are of: with watchNamespaces there is one of each in each of these namespaces. */}}
+{{- define "windlass.roleKind" -}}
+{{- if .Values.watchNamespaces -}}Role{{- else -}}ClusterRole{{- end -}}
+{{- end -}}

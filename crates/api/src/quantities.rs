@@ -98,6 +98,13 @@ text_type!(
     })
 );
 
+/// An address of the web that leads to the machine which reads it, or to the metadata service of its cloud, as CEL's
+/// regular expressions are written: names, and numbers in whatever way they are written. What a name of one's own resolves
+/// to is for the network to decide.
+pub(crate) const INWARD: &str = "(?i)^https?://([^/]*@)?(localhost|[^/:]*[.]localhost|metadata[.]google[.]internal|instance-data[.]ec2[.]internal|169[.]254[.][0-9.]*|127[.][0-9.]*|0[.][0-9.]*|100[.]100[.]100[.]200|(0x[0-9a-f]*|[0-9]+)([.](0x[0-9a-f]*|[0-9]+)){0,2}|([0-9]+[.])*0[0-9x][0-9a-fx.]*|[[]([0:]*1?|::ffff:.*|fe[89ab].*|fd00:ec2::254)[]])[.]?(:[0-9]*)?([/?#].*)?$";
+/// What is said of such an address.
+pub(crate) const INWARD_MESSAGE: &str = "must not lead to the machine that reads it or to its cloud's metadata service: names and numbers of loopback and of link-local networks are refused";
+
 text_type!(
     Address,
     "Where data or a model lies: `pvc://claim/path`, `s3://bucket/key` or `https://host/path`.",
@@ -107,6 +114,9 @@ text_type!(
         "x-kubernetes-validations": [{
             "rule": "self.matches('^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?|s3://[^/]+(/.*)?|https://[^/]+(/.*)?)$') && !self.contains('/../') && !self.endsWith('/..')",
             "message": "must be pvc://CLAIM/PATH, s3://BUCKET/KEY or https://HOST/PATH, without '..'"
+        }, {
+            "rule": format!("!self.matches('{INWARD}')"),
+            "message": INWARD_MESSAGE
         }]
     })
 );
@@ -132,6 +142,9 @@ impl JsonSchema for ArtifactAddress {
             "x-kubernetes-validations": [{
                 "rule": "self.matches('^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?|s3://[^/]+(/.*)?|https://[^/]+(/.*)?|oci://.*)$') && !self.contains('/../') && !self.endsWith('/..')",
                 "message": "must be pvc://CLAIM/PATH, s3://BUCKET/KEY, https://HOST/PATH or oci://REGISTRY/REPOSITORY@sha256:DIGEST, without '..'"
+            }, {
+                "rule": format!("!self.matches('{INWARD}')"),
+                "message": INWARD_MESSAGE
             }, {
                 "rule": format!("!self.startsWith('oci://') || self.matches('^{IMAGE}(#[^#/.][^#]*)?$')"),
                 "message": "must be oci://REGISTRY/REPOSITORY@sha256:DIGEST, or :TAG in place of the digest, and #FOLDER after it where the files lie in a folder of the image"

@@ -5,6 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::quantities::{INWARD, INWARD_MESSAGE};
 use crate::shared::{SUBDOMAIN, SUBDOMAIN_MESSAGE};
 
 /// Where a version, and the run that made it, are shown too.
@@ -20,6 +21,7 @@ pub struct Tracking {
 pub struct Mlflow {
     /// Its address: `https://host[:port][/path]`. A name and a password do not belong into it.
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = Rule::new(format!("!self.matches('{INWARD}')")).message(INWARD_MESSAGE))]
     #[x_kube(validation = Rule::new("self.matches('^https?://[^/@ ]+(/[^@ ]*)?$')").message("must be https://host[:port][/path], without a name and a password: those belong into the Secret of secretName"))]
     pub uri: String,
     /// Name of a Secret in this namespace. Its keys become environment variables of the pod that shows the version: `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, or `MLFLOW_TRACKING_TOKEN`. Without it, nobody says who asks.

@@ -160,6 +160,7 @@ fn create(mut record: Record, folder: &Path) -> Result<Record> {
         outside_port,
         etcd: (etcd, etcd_peer),
         audit_log: options.audit_log,
+        audits_reads: options.audits_reads,
         feature_gates: &options.feature_gates,
     };
     if options.shape == Shape::Node {

@@ -107,8 +107,8 @@ impl Cluster {
         self.folder.join("pki")
     }
 
-    /// The API server's audit log: one JSON object a line, one line a write (metadata only).
-    /// It is there if [`Options::audit_log`] was asked for.
+    /// The API server's audit log: one JSON object a line, one line a write (metadata only), and with
+    /// [`Options::audits_reads`] one or two a read. It is there if [`Options::audit_log`] was asked for.
     pub fn audit_log_path(&self) -> PathBuf {
         self.folder.join("audit.log")
     }

@@ -34,6 +34,8 @@ pub struct Place<'a> {
     pub etcd: (u16, u16),
     /// Whether the API server writes down every write.
     pub audit_log: bool,
+    /// Whether reads are in it.
+    pub audits_reads: bool,
     /// Feature gates that are on, beside that of native gang scheduling.
     pub feature_gates: &'a BTreeSet<String>,
 }
@@ -108,7 +110,12 @@ impl Place<'_> {
         )?;
         let scheduler =
             authority.kubeconfig("scheduler", "system:kube-scheduler", None, &server)?;
-        paths::write(&self.folder.join("audit-policy.yaml"), AUDIT_POLICY)?;
+        let policy = if self.audits_reads {
+            AUDIT_POLICY_WITH_READS
+        } else {
+            AUDIT_POLICY
+        };
+        paths::write(&self.folder.join("audit-policy.yaml"), policy)?;
         paths::write(
             &self.folder.join("scheduler.yaml"),
             format!(
@@ -264,5 +271,14 @@ omitStages: [RequestReceived]
 rules:
 - level: None
   verbs: [get, list, watch]
+- level: Metadata
+";
+
+/// Every request, when it is answered.
+const AUDIT_POLICY_WITH_READS: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
 - level: Metadata
 ";

@@ -20,6 +20,9 @@
 //!    │              │
 //!    v              v
 //! record        programs (built by `go`)       image, debian: what runs in the node
+//!                   ^
+//!                   │
+//!               schemas (what other versions of Kubernetes take, for who checks manifests)
 //! ```
 //!
 //! Deliberately absent: an asynchronous interface and a client of Kubernetes (what little is
@@ -46,6 +49,7 @@ pub mod process;
 pub mod programs;
 mod record;
 mod relay;
+pub mod schemas;
 mod supervisor;
 
 pub use cluster::Cluster;

@@ -66,6 +66,9 @@ pub struct Options {
     pub shape: Shape,
     /// Whether the API server writes down every write: see [`crate::Cluster::audit_log_path`].
     pub audit_log: bool,
+    /// Whether reads are written down as well.
+    #[serde(default)]
+    pub audits_reads: bool,
     /// How many fake GPUs the real node offers, or each fake node.
     pub gpus: u32,
     /// How many nodes kwok plays; only the KWOK shape has any.
@@ -90,6 +93,7 @@ impl Options {
             name: name.into(),
             shape,
             audit_log: false,
+            audits_reads: false,
             gpus: 8,
             fake_nodes: 10,
             pods_on_loopback: false,
@@ -103,6 +107,13 @@ impl Options {
     pub fn with_audit_log(mut self) -> Self {
         self.audit_log = true;
         self
+    }
+
+    /// The same, with an audit log that has every request, reads too: much more, and each is waited for.
+    #[must_use]
+    pub fn with_audit_log_of_reads(mut self) -> Self {
+        self.audits_reads = true;
+        self.with_audit_log()
     }
 
     /// The same, with so many fake GPUs a node.

@@ -17,7 +17,7 @@ use windlass_api::{Address, Framework, InputRecord, TrainingJob, labels};
 use super::gang::Backend;
 use super::input_cache::InputCache;
 use crate::pods::{self, Agent, flag};
-use crate::{Child, digest, reports, storage, template};
+use crate::{Child, Problem, digest, reports, storage, template};
 
 pub use check::{check_job, is_needed as needs_check, job_name as check_name};
 pub use reading::{read_by_workers, records};
@@ -45,6 +45,19 @@ fn run_address(job: &TrainingJob, below: &Address) -> Address {
     let uid = job.uid().unwrap_or_default();
     let uid = uid.get(..8).unwrap_or(&uid);
     below.join(&format!("{}-{uid}", job.name_any()))
+}
+
+/// What is wrong with where a trainer says that its output lies: it shares a container with the agent, and can write what
+/// it likes into the agent's report. Files of others do not become its own by that.
+pub fn output_elsewhere(job: &TrainingJob, uri: &str) -> Option<Problem> {
+    let own = run_address(job, &job.spec.output.as_ref()?.uri).join("");
+    let is_below = uri.starts_with(&own.0) && !uri.split('/').any(|part| part == "..");
+    (!is_below).then(|| {
+        let message = format!(
+            "its output is reported to lie at {uri}, which is not below {own}, where this job alone writes: nothing of it is taken. Look for what writes the agent's report in its place"
+        );
+        Problem::new("OutputElsewhere", &message)
+    })
 }
 
 /// Where the model of an attempt goes.

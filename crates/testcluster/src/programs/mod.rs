@@ -4,6 +4,7 @@
 //! crate's program, and pins every dependency by checksum. Nothing is downloaded as a binary.
 
 mod build;
+mod download;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use anyhow::Result;
 use crate::{Shape, paths};
 
 pub use build::ensure;
+pub use download::{Source, download};
 
 /// The version of Kubernetes that the clusters run.
 pub const KUBERNETES: &str = "v1.37.2";
@@ -60,6 +62,10 @@ pub enum Program {
     Traefik,
     /// Stands before a model server and logs what it is asked: a peer.
     KserveAgent,
+    /// Holds manifests against schemas.
+    Kubeconform,
+    /// Says what is unwise in manifests.
+    KubeScore,
 }
 
 /// How a program is built.
@@ -111,11 +117,13 @@ module!(KUEUE, "kueue");
 module!(JOBSET, "jobset");
 module!(TRAEFIK, "traefik");
 module!(KSERVE, "kserve");
+module!(KUBECONFORM, "kubeconform");
+module!(KUBE_SCORE, "kube-score");
 
 impl Program {
     /// Every program, in the order in which they are built: what is needed soonest comes first,
     /// what is built only when it is asked for comes last.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -134,9 +142,11 @@ impl Program {
         Self::Jobset,
         Self::Traefik,
         Self::KserveAgent,
+        Self::Kubeconform,
+        Self::KubeScore,
     ];
 
-    /// Every program but what an [`Addition`](crate::Addition) is, and peers.
+    /// Every program but what an [`Addition`](crate::Addition) is, peers, and what reads manifests.
     pub fn of_every_shape() -> &'static [Self] {
         &Self::ALL[..14]
     }
@@ -272,9 +282,14 @@ impl Program {
                 "github.com/kserve/kserve/cmd/agent",
                 2.0,
             ),
+            Self::Kubeconform => plain("kubeconform", "v0.8.0", &KUBECONFORM, CONFORMS, 0.2),
+            Self::KubeScore => plain("kube-score", "v1.20.0", &KUBE_SCORE, SCORES, 0.8),
         }
     }
 }
+
+const CONFORMS: &str = "github.com/yannh/kubeconform/cmd/kubeconform";
+const SCORES: &str = "github.com/zegl/kube-score/cmd/kube-score";
 
 /// Where Kueue and JobSet alike have them.
 const CRDS_AND_WEBHOOKS: &[&str] = &[

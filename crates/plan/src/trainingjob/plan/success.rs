@@ -42,6 +42,11 @@ impl Reconcile<'_> {
             self.record(&mut status, Ending::of(&problem));
             return self.failed(status, &problem);
         };
+        if let Some(problem) = children::output_elsewhere(self.job, &output.uri) {
+            let mut status = self.base();
+            self.record(&mut status, Ending::of(&problem));
+            return self.failed(status, &problem);
+        }
         let newest = self
             .observed
             .versions

@@ -288,6 +288,32 @@ fn a_worker_that_ended_well_without_an_output_is_a_failure_that_repetition_canno
 }
 
 #[test]
+fn a_trainer_that_reports_the_files_of_others_as_its_own_has_nothing_registered() {
+    for uri in [
+        "pvc://models/churn",
+        "pvc://models/churn/b-89abcdef/1/model",
+        "pvc://models/churn/a-012345678/1/model",
+        "pvc://models/churn/a-01234567",
+        "pvc://models/churn/a-01234567/../b-89abcdef/1/model",
+        "pvc://models/churn/a-01234567/..",
+        "s3://risk/models/fraud/7",
+        "https://169.254.169.254/latest",
+        "",
+    ] {
+        let mut world = World::new(json!({}));
+        let forged = trained().replace("pvc://models/churn/a-01234567/1/model", uri);
+        world.settle().succeeds(&forged).settle();
+        let said = world.said(FAILED);
+        assert!(
+            said.starts_with("True OutputElsewhere")
+                && said.contains("pvc://models/churn/a-01234567/"),
+            "{uri}: {said}"
+        );
+        assert!(world.observed.versions.is_empty(), "{uri}");
+    }
+}
+
+#[test]
 fn a_run_whose_report_is_lost_is_repeated_and_counted() {
     let mut world = World::new(json!({}));
     world.settle().succeeds(&trained());

@@ -269,6 +269,23 @@ fn data_is_checked_before_the_first_step_which_reads_it_by_its_digest() {
 }
 
 #[test]
+fn a_step_that_reports_the_files_of_others_as_its_own_fails() {
+    let mut world = World::new(pipeline());
+    world.settle();
+    let digest = format!("sha256:{}", "1".repeat(64));
+    let report = json!({"kind": "Training", "inputs": [],
+        "output": {"uri": "pvc://models/churn/b-89abcdef/steps/extract/pod", "digest": digest, "files": 1, "bytes": 3}});
+    world
+        .job_ends("a-extract", 0, &report.to_string(), "Complete")
+        .settle();
+    let said = world.said(FAILED);
+    assert!(
+        said.contains("step extract") && said.contains("not below pvc://models/churn/a-01234567/"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_step_that_fails_fails_the_job_names_itself_and_stops_the_others() {
     let mut world = World::new(pipeline());
     world.settle().step_ends("extract", '1').settle();

@@ -364,7 +364,13 @@ impl World {
     }
 
     /// A Job of one pod ends so, if it runs.
-    fn job_ends(&mut self, name: &str, exit_code: i32, message: &str, type_: &str) -> &mut Self {
+    pub fn job_ends(
+        &mut self,
+        name: &str,
+        exit_code: i32,
+        message: &str,
+        type_: &str,
+    ) -> &mut Self {
         let Some(at) = self.running(|child| child.name_any() == name) else {
             return self;
         };

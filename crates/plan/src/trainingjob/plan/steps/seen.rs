@@ -61,20 +61,33 @@ impl Reconcile<'_> {
                 again: Some(Duration::from_secs(1)),
             },
             JobState::Complete => match self.pods_of_job(&name).find_map(step_report) {
-                Some(report) => Seen::Ended(self.ended_step(step, &report, records)),
+                Some(report) => {
+                    let output = report.output.as_ref();
+                    match output.and_then(|it| children::output_elsewhere(self.job, &it.uri)) {
+                        Some(problem) => {
+                            let message = format!("step {}: {}", step.name, problem.message);
+                            self.failed_step(step, Problem::new(&problem.reason, message))
+                        }
+                        None => Seen::Ended(self.ended_step(step, &report, records)),
+                    }
+                }
                 None => Seen::Unread(child.name_any()),
             },
             JobState::Failed => {
                 let problem = self.step_failure(step, child);
-                let status = StepStatus {
-                    phase: StepPhase::Failed,
-                    ended: Some(self.now),
-                    message: shortened(&problem.message),
-                    ..self.begun(step)
-                };
-                Seen::Failed(status, problem)
+                self.failed_step(step, problem)
             }
         }
+    }
+
+    fn failed_step(&self, step: &TrainingStep, problem: Problem) -> Seen {
+        let status = StepStatus {
+            phase: StepPhase::Failed,
+            ended: Some(self.now),
+            message: shortened(&problem.message),
+            ..self.begun(step)
+        };
+        Seen::Failed(status, problem)
     }
 
     fn running_step(&self, child: &Job) -> Seen {
