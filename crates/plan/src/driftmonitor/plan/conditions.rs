@@ -34,7 +34,7 @@ impl Reconcile<'_> {
         let mut plan = Plan::status_only(self.base());
         // What was found before is not lost, whatever stands against finding more.
         record_windows(&self.ended_windows(), &mut plan);
-        self.keep_ledger(None, &mut plan.status);
+        self.keep_ledger(None, &mut plan);
         self.keep_circuit(None, &mut plan);
         self.tell_passed(&mut plan);
         let (reason, message) = (&problem.reason, &problem.message);
