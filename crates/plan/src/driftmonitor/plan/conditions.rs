@@ -147,7 +147,7 @@ fn evaluation(newest: Option<&WindowStatus>, held_up: Option<Problem>) -> (bool,
         return (
             false,
             "WaitingForWindow".to_owned(),
-            "no window of the version that serves has been judged yet".to_owned(),
+            "no window of the version that serves has been judged yet: the first is once it has ended (spec.window)".to_owned(),
         );
     };
     let (ready, reason) = match window.verdict {
@@ -179,12 +179,7 @@ fn drifted(
                 TriggerCause::Drift => "Drifted",
                 TriggerCause::PerformanceFallen => "PerformanceFallen",
             };
-            let (cause, count) = (asking::said(drift.cause), drift.windows.len());
-            let windows = if count == 1 {
-                "1 window".to_owned()
-            } else {
-                format!("{count} windows")
-            };
+            let (cause, windows) = (asking::said(drift.cause), drift.count());
             let newest = drift.windows.first();
             let said = newest.map_or(said, |window| window.message.as_str());
             let message = format!("{cause} in {windows}: {said}");

@@ -140,7 +140,7 @@ fn too_many_trainings_in_a_row_that_come_to_nothing_open_the_circuit_and_a_perso
     );
     for part in [
         "churn-v1-r1 (Rejected), churn-v1-r2 (RolledBack), churn-v1-r3 (Failed)",
-        "kubectl annotate --overwrite driftmonitor churn windlass.dev/close-circuit=churn-v1-r3 windlass.dev/by=YOUR-USER-NAME",
+        "kubectl annotate --overwrite driftmonitor churn -n growth windlass.dev/close-circuit=churn-v1-r3 windlass.dev/by=YOUR-USER-NAME",
     ] {
         assert!(circuit.message.contains(part), "{}", circuit.message);
     }
