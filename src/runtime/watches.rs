@@ -13,6 +13,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watcher_of};
 use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use windlass_api::labels;
@@ -167,7 +168,8 @@ impl Starting {
     /// A watch of metadata only: that something is there.
     fn presence<K>(&mut self) -> Cache<PartialObjectMeta<K>>
     where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+        K: Send + Sync + 'static,
     {
         self.named::<PartialObjectMeta<K>>(|_| {})
     }
@@ -175,7 +177,8 @@ impl Starting {
     /// A watch of what manifests name and others make, less what nothing reads.
     fn named<K>(&mut self, trim: fn(&mut K)) -> Cache<K>
     where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+        K: Send + Sync + 'static,
     {
         let trim = move |object: &mut K| {
             object.annotations_mut().clear();
