@@ -14,6 +14,7 @@ use windlass_api::{TrainingJob, labels};
 use super::index::same_others;
 use super::kept::{Fact, Form};
 use super::metrics::Metrics;
+use super::shelf::{self, Place};
 use super::stores::{Cache, OurCache};
 
 /// Objects that are looked at in one turn.
@@ -81,27 +82,16 @@ where
     async fn take(&mut self, event: Event<K>) {
         match event {
             Event::Apply(object) if self.is_left_behind(&object) => self.forget(&object),
-            Event::Apply(object) => {
-                let (namespace, name) = identity(&object);
-                let (kept, object) = F::keep(object);
-                let before = self.index(&namespace, &name, &kept.found_by());
-                let is_same = before.as_ref().and_then(|before| before.is_same(&kept));
-                self.store(&Event::Apply(kept));
-                let Some(now) = object.or_else(|| self.cache.get(&namespace, &name)) else {
-                    return;
-                };
-                let is_news = match (self.differs, before) {
-                    (Some(differs), Some(before)) => {
-                        is_same.map_or_else(|| differs(&before.object(), &now), |is_same| !is_same)
-                    }
-                    _ => true,
-                };
-                if is_news {
-                    (self.touch)(&now);
-                }
-            }
+            Event::Apply(object) => match self.place(&object) {
+                Some(place) => self.set_aside(&place, &object),
+                None => self.keep(object),
+            },
             Event::InitApply(object) if self.is_left_behind(&object) => {}
             Event::InitApply(object) => {
+                if let Some(place) = self.place(&object) {
+                    self.cache.shelf.list(&place, &object);
+                    return;
+                }
                 let (namespace, name) = identity(&object);
                 let (kept, _) = F::keep(object);
                 self.index(&namespace, &name, &kept.found_by());
@@ -113,9 +103,67 @@ where
                     (self.touch)(&object);
                 }
             }
-            Event::Init => self.store(&Event::Init),
+            Event::Init => {
+                self.cache.shelf.begin();
+                self.store(&Event::Init);
+            }
             Event::InitDone => self.listed().await,
         }
+    }
+
+    /// Keeps an object by itself, and tells whom it concerns.
+    fn keep(&mut self, object: K) {
+        let (namespace, name) = identity(&object);
+        if let Some(place) = shelf::place(&object) {
+            self.cache.shelf.take(&place, &name);
+        }
+        let (kept, object) = F::keep(object);
+        let before = self.index(&namespace, &name, &kept.found_by());
+        let is_same = before.as_ref().and_then(|before| before.is_same(&kept));
+        self.store(&Event::Apply(kept));
+        let Some(now) = object.or_else(|| self.cache.get(&namespace, &name)) else {
+            return;
+        };
+        let is_news = match (self.differs, before) {
+            (Some(differs), Some(before)) => {
+                is_same.map_or_else(|| differs(&before.object(), &now), |is_same| !is_same)
+            }
+            _ => true,
+        };
+        if is_news {
+            (self.touch)(&now);
+        }
+    }
+
+    /// Keeps what has ended of a window with the others of its monitor, and tells whom it concerns.
+    fn set_aside(&mut self, place: &Place, object: &K) {
+        let (namespace, name) = identity(object);
+        let stored = self.cache.stored(&namespace, &name);
+        let shelved = self.cache.shelf.put(place, object);
+        if let Some(stored) = &stored {
+            (self.cache.index).remove(&namespace, &name, &stored.found_by());
+            let stored = F::clone(stored);
+            self.writer.apply_watcher_event(&Event::Delete(stored));
+        }
+        self.cache.has_changed();
+        let before = shelved.map(Arc::new);
+        let before = before.or_else(|| stored.map(|stored| stored.object()));
+        let is_news = match (self.differs, before) {
+            (Some(differs), Some(before)) => differs(&before, object),
+            _ => true,
+        };
+        if is_news {
+            (self.touch)(object);
+        }
+    }
+
+    /// Where an object is kept that has ended and is of a monitor's window; nothing of all others.
+    fn place(&self, object: &K) -> Option<Place> {
+        let has_ended = self.has_ended?;
+        let is_of_window = label(object, labels::ROLE) == Some("drift") && has_ended(object);
+        let place = shelf::place(object).filter(|_| is_of_window)?;
+        // It is found by this alone.
+        (label(object, labels::MONITOR) == Some(place.1.as_str())).then_some(place)
     }
 
     /// Brings an event into the store, and tells those who wait for it.
@@ -126,7 +174,7 @@ where
 
     /// Notes what an object is found by from now on; what it was before.
     fn index(&self, namespace: &str, name: &str, found_by: &[Fact]) -> Option<Arc<F>> {
-        let before = self.cache.kept(namespace, name);
+        let before = self.cache.stored(namespace, name);
         if let Some(before) = &before {
             let found_before = before.found_by();
             if *found_before == *found_by {
@@ -147,20 +195,33 @@ where
     async fn listed(&mut self) {
         // The store shows what a list brings only when the list is whole; until then it shows what was there before.
         let before = self.cache.store.state();
+        let gone = self.cache.shelf.end();
         self.store(&Event::InitDone);
         if K::kind(&()) == TrainingJob::kind(&()) {
             self.are_listed.send_replace(true);
         }
         for before in before {
             let (namespace, name) = identity(&*before);
-            if self.cache.kept(&namespace, &name).is_none() {
+            if self.cache.stored(&namespace, &name).is_none() {
                 let found_by = before.found_by();
                 self.cache.index.remove(&namespace, &name, &found_by);
                 (self.touch)(&before.object());
             }
         }
+        for object in &gone {
+            (self.touch)(object);
+        }
         for (number, kept) in self.cache.store.state().into_iter().enumerate() {
             (self.touch)(&kept.object());
+            if number % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        // What there is of a monitor is news for that one, once.
+        for (number, (namespace, monitor)) in self.cache.shelf.places().into_iter().enumerate() {
+            if let Some(one) = self.cache.shelf.of(&namespace, &monitor).first() {
+                (self.touch)(one);
+            }
             if number % TURN == TURN - 1 {
                 tokio::task::yield_now().await;
             }
@@ -172,13 +233,11 @@ where
         let Some(has_ended) = self.has_ended else {
             return false;
         };
-        let labels = object.meta().labels.as_ref();
-        let label = |name: &str| labels?.get(name).map(String::as_str);
-        if label(labels::ROLE) != Some("training") || !has_ended(object) {
+        if label(object, labels::ROLE) != Some("training") || !has_ended(object) {
             return false;
         }
         let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-        label(labels::TRAINING_JOB)
+        label(object, labels::TRAINING_JOB)
             .and_then(|name| self.training_jobs.kept(namespace, name))
             .is_some_and(|job| job.is_finished())
     }
@@ -195,11 +254,21 @@ where
 
     fn forget(&mut self, object: &K) {
         let (namespace, name) = identity(object);
-        if let Some(kept) = self.cache.kept(&namespace, &name) {
+        if let Some(place) = shelf::place(object)
+            && self.cache.shelf.take(&place, &name).is_some()
+        {
+            self.cache.has_changed();
+        }
+        if let Some(kept) = self.cache.stored(&namespace, &name) {
             self.cache.index.remove(&namespace, &name, &kept.found_by());
             self.store(&Event::Delete(F::clone(&kept)));
         }
     }
+}
+
+fn label<'a>(object: &'a impl Resource, name: &str) -> Option<&'a str> {
+    let labels = object.meta().labels.as_ref()?;
+    labels.get(name).map(String::as_str)
 }
 
 fn identity(object: &impl ResourceExt) -> (String, String) {
@@ -255,7 +324,9 @@ pub(super) mod tests {
         let (cache, writer, _) = Cache::<Job>::new();
         let touched = Mutex::new(Vec::new());
         let touch = |job: &Job| {
-            let owner = job.labels()[labels::TRAINING_JOB].clone();
+            let of = [labels::TRAINING_JOB, labels::MONITOR];
+            let mut owners = of.iter().filter_map(|of| job.labels().get(*of));
+            let owner = owners.next().cloned().expect("it is of one");
             touched
                 .lock()
                 .expect("a list")
@@ -347,6 +418,96 @@ pub(super) mod tests {
         later.truncate(5);
         let (cache, _) = followed(later, Some(|_| false), true);
         assert_eq!(names(&cache, "a"), ["a-1", "a-2"]);
+    }
+
+    /// The Job of a window, at this version of it; it has ended or not.
+    fn window(monitor: &str, end: i64, version: &str, has_ended: bool) -> Job {
+        let conditions = has_ended.then(|| json!([{"type": "Complete", "status": "True"}]));
+        let job = serde_json::from_value(json!({
+            "metadata": {
+                "name": format!("{monitor}-{end}"), "namespace": "growth", "resourceVersion": version,
+                "labels": {labels::MONITOR: monitor, labels::ROLE: "drift", labels::VERSION: "churn-1"},
+            },
+            "status": {"conditions": conditions},
+        }));
+        job.expect("a Job")
+    }
+
+    /// The windows of a monitor that the cache finds.
+    fn found(cache: &Cache<Job>, monitor: &str) -> Vec<String> {
+        let mut all: Vec<_> = cache
+            .labelled("growth", labels::MONITOR, monitor)
+            .iter()
+            .map(|job| job.name_any())
+            .collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn what_has_ended_of_a_window_is_found_by_its_monitor_and_its_name_though_no_store_has_it() {
+        let ended = windlass_plan::jobs::has_ended;
+        let mut events = vec![
+            Event::Apply(window("churn", 60, "1", false)),
+            Event::Apply(window("churn", 60, "2", true)),
+            Event::Apply(window("churn", 120, "3", false)),
+        ];
+        let (cache, touched) = followed(events.clone(), Some(ended), false);
+        assert_eq!(touched.len(), 3);
+        assert_eq!(cache.store.state().len(), 1);
+        assert_eq!(found(&cache, "churn"), ["churn-120", "churn-60"]);
+        let by_version = cache.labelled("growth", labels::VERSION, "churn-1");
+        assert_eq!(by_version.len(), 1, "nobody else asks for it");
+        assert!(ended(&cache.get("growth", "churn-60").expect("a Job")));
+        let kept = cache.kept("growth", "churn-60").expect("a Job");
+        assert_eq!(kept.metadata.resource_version.as_deref(), Some("2"));
+
+        // That it is the later is no news; that it goes is.
+        events.push(Event::Apply(window("churn", 60, "4", true)));
+        let (cache, touched) = followed(events.clone(), Some(ended), false);
+        assert_eq!(touched.len(), 3);
+        let kept = cache.kept("growth", "churn-60").expect("a Job");
+        assert_eq!(kept.metadata.resource_version.as_deref(), Some("4"));
+        events.push(Event::Delete(window("churn", 60, "5", true)));
+        let (cache, touched) = followed(events.clone(), Some(ended), false);
+        assert_eq!(touched[3..], [pair("churn-60", "churn")]);
+        assert_eq!(found(&cache, "churn"), ["churn-120"]);
+        assert!(cache.get("growth", "churn-60").is_none());
+
+        // Another of the same name has not ended.
+        events.push(Event::Apply(window("churn", 120, "6", true)));
+        events.push(Event::Apply(window("churn", 120, "7", false)));
+        let (cache, touched) = followed(events, Some(ended), false);
+        assert_eq!(touched.len(), 6);
+        assert_eq!(found(&cache, "churn"), ["churn-120"]);
+        assert!(!ended(&cache.get("growth", "churn-120").expect("a Job")));
+    }
+
+    #[test]
+    fn what_has_ended_of_windows_is_what_the_newest_list_brought() {
+        let ended = windlass_plan::jobs::has_ended;
+        let (cache, touched) = followed(
+            vec![
+                Event::Init,
+                Event::InitApply(window("churn", 60, "1", true)),
+                Event::InitApply(window("churn", 120, "2", false)),
+                Event::InitApply(window("fraud", 60, "3", true)),
+                Event::InitDone,
+                Event::Init,
+                Event::InitApply(window("churn", 120, "4", true)),
+                Event::InitApply(window("churn", 180, "5", true)),
+                Event::InitDone,
+            ],
+            Some(ended),
+            false,
+        );
+        assert_eq!(found(&cache, "churn"), ["churn-120", "churn-180"]);
+        assert!(found(&cache, "fraud").is_empty());
+        let stored = cache.index.names("growth", labels::MONITOR, "churn");
+        assert!(stored.is_empty(), "{stored:?}");
+        let of = |monitor: &str| touched.iter().filter(|(_, of)| of == monitor).count();
+        // Each time once for what is there, and for what is not any more.
+        assert_eq!((of("churn"), of("fraud")), (4, 2), "{touched:?}");
     }
 
     #[test]

@@ -93,6 +93,10 @@ pub trait Form<K>: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 's
     fn object(self: &Arc<Self>) -> Arc<K>;
     /// What the object is found by.
     fn found_by(&self) -> Cow<'_, [Fact]>;
+    /// Several objects as one text.
+    fn together(objects: &[&K]) -> Text;
+    /// The objects of such a text.
+    fn apart(text: &Text) -> Vec<K>;
     /// Whether another state of it differs in no more than that one is the later; absent where that takes the objects
     /// themselves.
     fn is_same(&self, _other: &Self) -> Option<bool> {
@@ -103,7 +107,8 @@ pub trait Form<K>: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 's
 /// As it is.
 impl<K> Form<K> for K
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    K: Send + Sync + 'static,
 {
     fn keep(object: K) -> (Self, Option<Arc<K>>) {
         (object, None)
@@ -116,6 +121,14 @@ where
     fn found_by(&self) -> Cow<'_, [Fact]> {
         labels_of(self).into()
     }
+
+    fn together(objects: &[&K]) -> Text {
+        Text::of::<Vec<K>>(objects)
+    }
+
+    fn apart(text: &Text) -> Vec<K> {
+        text.read()
+    }
 }
 
 /// Bytes of a pattern at most.
@@ -123,6 +136,41 @@ const PATTERN: usize = 16 * 1024;
 
 /// For each kind the text of the object that was the longest when it was packed.
 static PATTERNS: LazyLock<Mutex<HashMap<TypeId, Arc<[u8]>>>> = LazyLock::new(Mutex::default);
+
+/// A compressed text: what objects are written as.
+#[derive(Clone, Debug)]
+pub struct Text {
+    bytes: Box<[u8]>,
+    pattern: Arc<[u8]>,
+}
+
+impl Text {
+    /// What is written as an object of kind `K` is, compressed with the pattern of that kind.
+    fn of<K: 'static>(object: &(impl Serialize + ?Sized)) -> Self {
+        let text = serde_json::to_vec(object).expect("an object always serializes");
+        let pattern = pattern::<K>(&text);
+        let bytes = compress_prepend_size_with_dict(&text, &pattern);
+        // A piece of memory of just its size, where there is one: it stays for long, among what does not.
+        let bytes = Box::from(&*bytes);
+        Self { bytes, pattern }
+    }
+
+    fn read<K: DeserializeOwned>(&self) -> K {
+        let text = decompress_size_prepended_with_dict(&self.bytes, &self.pattern)
+            .expect("it was compressed here");
+        serde_json::from_slice(&text).expect("it was read from what it is written as")
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && Arc::ptr_eq(&self.pattern, &other.pattern)
+    }
+
+    /// Bytes that are its own.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
 
 /// What a text of a kind is written as differences from. It is another only where the text is much longer than all that
 /// were before it, so that there are few.
@@ -142,8 +190,7 @@ pub struct Packed<K> {
     meta: ObjectMeta,
     is_finished: bool,
     found_by: Box<[Fact]>,
-    text: Box<[u8]>,
-    pattern: Arc<[u8]>,
+    text: Text,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -156,10 +203,8 @@ impl<K: Ours> Packed<K> {
     fn of(object: &mut K) -> Self {
         // It is kept once, beside the text, which so stays the same while nothing else changes.
         let resource_version = object.meta_mut().resource_version.take();
-        let text = serde_json::to_vec(object).expect("an object always serializes");
+        let text = Text::of::<K>(object);
         object.meta_mut().resource_version = resource_version;
-        let pattern = pattern::<K>(&text);
-        let text = compress_prepend_size_with_dict(&text, &pattern);
         let meta = object.meta();
         let mut found_by = labels_of(&*object);
         found_by.extend(object.facts());
@@ -176,18 +221,13 @@ impl<K: Ours> Packed<K> {
             },
             is_finished: object.is_finished(),
             found_by: found_by.into(),
-            // A piece of memory of just its size, where there is one: it stays for long, among what does not.
-            text: Box::from(&*text),
-            pattern,
+            text,
             kind: PhantomData,
         }
     }
 
     fn unpack(&self) -> K {
-        let text = decompress_size_prepended_with_dict(&self.text, &self.pattern)
-            .expect("it was compressed here");
-        let mut object: K =
-            serde_json::from_slice(&text).expect("it was read from what it is written as");
+        let mut object: K = self.text.read();
         let resource_version = &mut object.meta_mut().resource_version;
         resource_version.clone_from(&self.meta.resource_version);
         object
@@ -208,7 +248,15 @@ impl<K: Ours> Form<K> for Packed<K> {
     }
 
     fn is_same(&self, other: &Self) -> Option<bool> {
-        Some(self.text == other.text && Arc::ptr_eq(&self.pattern, &other.pattern))
+        Some(self.text.is_same(&other.text))
+    }
+
+    fn together(objects: &[&K]) -> Text {
+        Text::of::<Vec<K>>(objects)
+    }
+
+    fn apart(text: &Text) -> Vec<K> {
+        text.read()
     }
 }
 
@@ -219,7 +267,6 @@ impl<K> Clone for Packed<K> {
             is_finished: self.is_finished,
             found_by: self.found_by.clone(),
             text: self.text.clone(),
-            pattern: self.pattern.clone(),
             kind: PhantomData,
         }
     }

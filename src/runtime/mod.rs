@@ -25,6 +25,7 @@ pub mod prometheus;
 pub mod readings;
 pub mod rooms;
 pub mod scrape;
+mod shelf;
 pub mod stores;
 pub mod triggers;
 pub mod utilization;

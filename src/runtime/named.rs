@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use windlass_plan::gpus::claims::{self, Devices};
 
 use super::stores::Cache;
@@ -19,7 +21,9 @@ pub struct Named<K: Together> {
 }
 
 /// A kind of which the objects of a namespace are looked at together.
-pub trait Together: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static {
+pub trait Together:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
+{
     /// What they are together.
     type Whole: Send + Sync + 'static;
     /// Puts those together that are there.
@@ -29,7 +33,8 @@ pub trait Together: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + '
 /// Names.
 impl<K> Together for PartialObjectMeta<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    K: Send + Sync + 'static,
 {
     type Whole = BTreeSet<String>;
 

@@ -151,13 +151,12 @@ where
                 self.ready.push_back(Ok(Event::Apply(object)));
             }
             Ok(Event::InitDone) => {
-                for kept in self.known.store.state() {
-                    let is_its_own = kept.namespace().as_ref() == Some(&watch.namespace);
-                    if is_its_own && !watch.listed.contains(&kept.name_any()) {
-                        let object = K::clone(&kept.object());
-                        self.ready.push_back(Ok(Event::Delete(object)));
-                    }
-                }
+                let mut gone = self.known.within(&watch.namespace);
+                gone.retain(|object| !watch.listed.contains(&object.name_any()));
+                let gone = gone
+                    .iter()
+                    .map(|object| Ok(Event::Delete(K::clone(object))));
+                self.ready.extend(gone);
             }
             other => self.ready.push_back(other),
         }

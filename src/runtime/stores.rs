@@ -20,13 +20,14 @@ use kube::runtime::reflector::store::{Writer, WriterDropped};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
-use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
+use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob, labels};
 use windlass_plan::modeldeployment::{HttpRoute, ScaledObject};
 use windlass_plan::trainingjob::{KueueWorkload, VolcanoPodGroup};
 
 use super::index::Index;
 use super::kept::{Form, Packed};
 use super::named::Named;
+use super::shelf::Shelf;
 
 /// A cache of one kind, with its index.
 pub struct Cache<K, F: Form<K> = K> {
@@ -34,6 +35,8 @@ pub struct Cache<K, F: Form<K> = K> {
     pub store: Store<F>,
     /// Their names by what they are found by.
     pub index: Index,
+    /// What has ended of monitors' windows: it is not in the store.
+    pub(super) shelf: Shelf<K, F>,
     /// TrainingJobs, by namespace and name, of which what has ended is to be let go of.
     letting_go: UnboundedSender<(String, String)>,
     /// Wakes those who wait for something to be so in it.
@@ -51,6 +54,7 @@ impl<K, F: Form<K>> Clone for Cache<K, F> {
         Self {
             store: self.store.clone(),
             index: self.index.clone(),
+            shelf: self.shelf.clone(),
             letting_go: self.letting_go.clone(),
             changed: self.changed.clone(),
             changes: self.changes.clone(),
@@ -67,6 +71,7 @@ impl<K: Resource, F: Form<K>> Cache<K, F> {
         let cache = Self {
             store,
             index: Index::default(),
+            shelf: Shelf::default(),
             letting_go,
             changed: Arc::default(),
             changes: Arc::default(),
@@ -77,21 +82,31 @@ impl<K: Resource, F: Form<K>> Cache<K, F> {
 
     /// An object by its name.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
-        self.kept(namespace, name).map(|kept| kept.object())
+        let stored = self.stored(namespace, name).map(|kept| kept.object());
+        stored.or_else(|| self.shelf.find(namespace, name).map(Arc::new))
     }
 
     /// An object as it is kept, by its name: enough to know who it is.
     pub fn kept(&self, namespace: &str, name: &str) -> Option<Arc<F>> {
+        let shelved = || Some(Arc::new(F::keep(self.shelf.find(namespace, name)?).0));
+        self.stored(namespace, name).or_else(shelved)
+    }
+
+    /// The same, of those that are kept by themselves.
+    pub(super) fn stored(&self, namespace: &str, name: &str) -> Option<Arc<F>> {
         self.store.get(&ObjectRef::new(name).within(namespace))
     }
 
-    /// The objects that carry a label, or of which something is so.
+    /// The objects that carry a label, or of which something is so. What has ended of a window is found by its monitor alone.
     pub fn labelled(&self, namespace: &str, what: &'static str, value: &str) -> Vec<Arc<K>> {
-        self.index
-            .names(namespace, what, value)
-            .iter()
-            .filter_map(|name| self.get(namespace, name))
-            .collect()
+        let names = self.index.names(namespace, what, value);
+        let stored = names.iter().filter_map(|name| self.stored(namespace, name));
+        let mut all: Vec<_> = stored.map(|kept| kept.object()).collect();
+        if what == labels::MONITOR {
+            let shelved = self.shelf.of(namespace, value);
+            all.extend(shelved.into_iter().map(Arc::new));
+        }
+        all
     }
 
     /// The objects that carry a label and belong to the object with this uid.
@@ -114,6 +129,20 @@ impl<K: Resource, F: Form<K>> Cache<K, F> {
             .iter()
             .filter_map(|(namespace, name)| self.get(namespace, name))
             .collect()
+    }
+
+    /// All objects of a namespace.
+    pub(super) fn within(&self, namespace: &str) -> Vec<Arc<K>> {
+        let is_there = |other: Option<String>| other.as_deref() == Some(namespace);
+        let stored = self.store.state().into_iter();
+        let stored = stored.filter(|kept| is_there(kept.namespace()));
+        let mut all: Vec<_> = stored.map(|kept| kept.object()).collect();
+        for (other, monitor) in self.shelf.places() {
+            if other == namespace {
+                all.extend(self.shelf.of(namespace, &monitor).into_iter().map(Arc::new));
+            }
+        }
+        all
     }
 
     /// Wakes those who wait, after an object came, changed or went.

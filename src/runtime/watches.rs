@@ -13,6 +13,7 @@ use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watcher_of};
 use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use windlass_api::labels;
@@ -173,7 +174,7 @@ impl Starting {
     fn presence<K>(&mut self) -> Cache<PartialObjectMeta<K>>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static,
     {
         self.named::<PartialObjectMeta<K>>(|_| {})
     }
@@ -182,7 +183,7 @@ impl Starting {
     fn named<K>(&mut self, trim: fn(&mut K)) -> Cache<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static,
     {
         let trim = move |object: &mut K| {
             object.annotations_mut().clear();

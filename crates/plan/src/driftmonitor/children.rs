@@ -179,20 +179,25 @@ fn arguments(evaluation: &Evaluation<'_>) -> Vec<String> {
     arguments
 }
 
-/// How columns are measured and what is asked of the data. What is not said is left to the agent, and so is its own default.
+/// How columns are measured and what is asked of the data. What is not said is left to the agent, and so is its own default: it
+/// tells a threshold that a person gave from one that is usual of a method, since a column may be measured by another.
 fn measures(spec: &DriftMonitorSpec, add: &mut impl FnMut(&str, String)) {
     let default = &spec.features.default;
     if default.method != DriftMethod::default() {
         add("method", default.method.as_str().to_owned());
     }
-    add("threshold", default.threshold().0);
+    if let Some(threshold) = &default.threshold {
+        add("threshold", threshold.0.clone());
+    }
     for column in &spec.features.overrides {
-        let (method, threshold) = column.resolved(default);
+        let method = column.method.unwrap_or(default.method);
         if method != default.method {
             let method = method.as_str();
             add("column-method", format!("{}={method}", column.column));
         }
-        add("column-threshold", format!("{}={threshold}", column.column));
+        if let Some(threshold) = &column.threshold {
+            add("column-threshold", format!("{}={threshold}", column.column));
+        }
     }
     add("drifted-share", spec.trigger_when.drifted_share.0.clone());
     if let Some(predictions) = &spec.predictions {

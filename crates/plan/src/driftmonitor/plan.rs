@@ -118,7 +118,7 @@ impl<'a> Reconcile<'a> {
             records::record_windows(ended, &mut plan);
         }
         self.next_window(watched, &all, &mut plan);
-        self.keep_ledger(Some((watched, &all)), &mut plan.status);
+        self.keep_ledger(Some((watched, &all)), &mut plan);
         self.keep_circuit(Some((watched, &all)), &mut plan);
         let drift = self.drift(&watched.version.name_any(), &all);
         let retraining = self.retrain(watched, drift.as_ref(), &all, &mut plan);

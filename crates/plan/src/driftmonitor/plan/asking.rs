@@ -90,9 +90,9 @@ impl Reconcile<'_> {
         plan.notes.push(Note::normal(
             "TrainingRequested",
             format!(
-                "{} in {} windows of {version}, from {} to {}: made TrainingJob {name}",
+                "{} in {} of {version}, from {} to {}: made TrainingJob {name}",
                 said(drift.cause),
-                drift.windows.len(),
+                drift.count(),
                 window.start,
                 window.end
             ),

@@ -89,6 +89,36 @@ impl Reconcile<'_> {
         before.saturating_add(self.reserved(job))
     }
 
+    /// What counts of a training that was deleted before it ended. What it used nobody knows: it counts as all that its deadline
+    /// gave it. Where nothing bounded it, that was the whole budget: then as what it can have used by now.
+    pub(super) fn settle_deleted(&self, entry: &mut Retraining, notes: &mut Vec<Note>) {
+        let (Some(budget), Some(retrain)) = (self.budget(), &self.monitor.spec.retrain) else {
+            return;
+        };
+        if entry.gpu_seconds == 0 {
+            return;
+        }
+        let gpus = gpus_of(&retrain.template.spec);
+        let is_unbounded = entry.gpu_seconds > seconds(budget) && gpus > 0;
+        let why = if is_unbounded {
+            let since = self.now.duration_since(entry.time).as_secs().max(0);
+            let most = (since + GRACE).saturating_mul(gpus);
+            entry.gpu_seconds = entry.gpu_seconds.min(most);
+            "no deadline within the budget bounded it, and it cannot have used more since it was asked for"
+        } else {
+            "its deadline allowed as much"
+        };
+        notes.push(Note::warning(
+            "DeletedBeforeItsEnd",
+            format!(
+                "TrainingJob {} was deleted before it ended, so that nobody knows what it used: {} GPU-hours count for the next {} (spec.retrain.budget), since {why}; suspend a training instead, and what it used is known",
+                entry.training_job,
+                hours(entry.gpu_seconds),
+                budget.per,
+            ),
+        ));
+    }
+
     /// Says so where trainings use more than the budget: those that are resumed by hand, or get a longer deadline, may.
     pub(super) fn with_budget(
         &self,
@@ -182,6 +212,16 @@ impl Reconcile<'_> {
             return Ok(Allowance {
                 deadline,
                 gpu_seconds: deadline.map_or(0, |most| (most + GRACE).saturating_mul(gpus)),
+            });
+        }
+        if used == 0 {
+            let message = format!(
+                "the budget is too small for any training (spec.retrain.budget): {} GPU-hours in {} are less than two minutes of the {gpus} GPUs that spec.retrain.template asks for; give more",
+                budget.gpu_hours, budget.per,
+            );
+            return Err(Spent {
+                message,
+                until: None,
             });
         }
         let until = counted()

@@ -59,10 +59,11 @@ impl Reconcile<'_> {
             })
             .collect();
         let message = format!(
-            "{} trainings in a row came to nothing: {}. No other is asked for until a person has looked at why, and says so: kubectl annotate --overwrite driftmonitor {} {CLOSE_CIRCUIT}={} {}=YOUR-USER-NAME; or until a newer version serves and holds",
+            "{} trainings in a row came to nothing: {}. No other is asked for until a person has looked at why, and says so: kubectl annotate --overwrite driftmonitor {} -n {} {CLOSE_CIRCUIT}={} {}=YOUR-USER-NAME; or until a newer version serves and holds",
             rejects.len(),
             each.join(", "),
             self.monitor.name_any(),
+            self.monitor.namespace().unwrap_or_default(),
             last.training_job,
             annotations::BY,
         );

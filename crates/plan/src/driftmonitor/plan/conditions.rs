@@ -34,7 +34,7 @@ impl Reconcile<'_> {
         let mut plan = Plan::status_only(self.base());
         // What was found before is not lost, whatever stands against finding more.
         record_windows(&self.ended_windows(), &mut plan);
-        self.keep_ledger(None, &mut plan.status);
+        self.keep_ledger(None, &mut plan);
         self.keep_circuit(None, &mut plan);
         self.tell_passed(&mut plan);
         let (reason, message) = (&problem.reason, &problem.message);
@@ -147,7 +147,7 @@ fn evaluation(newest: Option<&WindowStatus>, held_up: Option<Problem>) -> (bool,
         return (
             false,
             "WaitingForWindow".to_owned(),
-            "no window of the version that serves has been judged yet".to_owned(),
+            "no window of the version that serves has been judged yet: the first is once it has ended (spec.window)".to_owned(),
         );
     };
     let (ready, reason) = match window.verdict {
@@ -179,12 +179,7 @@ fn drifted(
                 TriggerCause::Drift => "Drifted",
                 TriggerCause::PerformanceFallen => "PerformanceFallen",
             };
-            let (cause, count) = (asking::said(drift.cause), drift.windows.len());
-            let windows = if count == 1 {
-                "1 window".to_owned()
-            } else {
-                format!("{count} windows")
-            };
+            let (cause, windows) = (asking::said(drift.cause), drift.count());
             let newest = drift.windows.first();
             let said = newest.map_or(said, |window| window.message.as_str());
             let message = format!("{cause} in {windows}: {said}");

@@ -19,6 +19,14 @@ pub(super) struct Drift {
 }
 
 impl Drift {
+    /// How many windows drifted, for a person.
+    pub fn count(&self) -> String {
+        match self.windows.len() {
+            1 => "1 window".to_owned(),
+            count => format!("{count} windows"),
+        }
+    }
+
     /// The span of its windows, without what is broken.
     pub fn span(&self) -> Option<Window> {
         let start = self.windows.iter().map(|window| window.start).min()?;

@@ -158,7 +158,7 @@ impl Reconcile<'_> {
             None => Held::By(
                 "OtherTrainingUnderWay",
                 format!(
-                    "TrainingJob {}, which no monitor asked for, trains the model already",
+                    "TrainingJob {}, which no monitor asked for, trains the model already; it is waited for",
                     first.name_any()
                 ),
             ),
@@ -222,11 +222,11 @@ fn data(drift: &Drift, all: &[WindowStatus]) -> Result<(), Held> {
     let held = match all.last().map(|window| window.verdict) {
         Some(WindowVerdict::DataBroken) => (
             "DataBroken",
-            "the data of the newest window is broken: a person has to mend it before anything is trained on it",
+            "the data of the newest window is broken, as the condition Ready says: a person has to mend it before anything is trained on it",
         ),
         Some(WindowVerdict::Failed) => (
             "EvaluationFailed",
-            "the newest window could not be judged; a training is asked for once one is that drifted",
+            "the newest window could not be judged, for the reason that the condition Ready gives; a training is asked for once one is judged that drifted",
         ),
         Some(WindowVerdict::NotEnoughData) => (
             "NotEnoughData",
@@ -244,9 +244,11 @@ fn data(drift: &Drift, all: &[WindowStatus]) -> Result<(), Held> {
 /// A version that is being tried is waited for, and one that may be taken back yet.
 fn rollout(watched: &Watched<'_>) -> Result<(), Held> {
     let said = match watched.canary() {
-        Some(canary) => format!("the roll-out of {canary} is under way"),
+        Some(canary) => format!(
+            "the roll-out of {canary} is under way; if windows still drift once it has ended, a training is asked for"
+        ),
         None if watched.bakes() => format!(
-            "{} serves since a while only, and is taken back if it drifts",
+            "{} serves, and is taken back if it drifts until its bake is over (spec.rollout.bake of the ModelDeployment); a training is asked for after that",
             watched.version.name_any()
         ),
         None => return Ok(()),

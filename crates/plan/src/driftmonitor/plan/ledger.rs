@@ -11,7 +11,8 @@ use windlass_api::{
 use super::Reconcile;
 use super::drift::since_it_serves;
 use super::watched::Watched;
-use crate::driftmonitor::children;
+use crate::driftmonitor::{children, duration};
+use crate::{Note, Plan};
 
 /// Trainings that are kept.
 pub(super) const KEPT: usize = 20;
@@ -23,19 +24,25 @@ impl Reconcile<'_> {
     pub(super) fn keep_ledger(
         &self,
         watched: Option<(&Watched<'_>, &[WindowStatus])>,
-        status: &mut DriftMonitorStatus,
+        plan: &mut Plan<DriftMonitorStatus>,
     ) {
+        let Plan { status, notes, .. } = plan;
         self.adopt(watched.map(|(watched, _)| watched), status);
         for entry in &mut status.retrainings {
             if entry.outcome.is_none() {
-                self.settle(watched, entry);
+                self.settle(watched, entry, notes);
             }
         }
         self.shorten(&mut status.retrainings);
     }
 
     /// Writes down how a training ended, what it used, and what came of it, as far as that is known.
-    fn settle(&self, watched: Option<(&Watched<'_>, &[WindowStatus])>, entry: &mut Retraining) {
+    fn settle(
+        &self,
+        watched: Option<(&Watched<'_>, &[WindowStatus])>,
+        entry: &mut Retraining,
+        notes: &mut Vec<Note>,
+    ) {
         let job = self.training_job(&entry.training_job);
         let version = self.version_of(entry, job);
         let status = job.and_then(|job| job.status.as_ref());
@@ -55,8 +62,10 @@ impl Reconcile<'_> {
                     entry.gpu_seconds = status.gpu_seconds.unwrap_or(0);
                     // It may be gone when this is looked at again.
                 }
-                // What it used nobody knows: it counts as all that it was given.
-                (None, _) => entry.ended = Some(self.now),
+                (None, _) => {
+                    entry.ended = Some(self.now);
+                    self.settle_deleted(entry, notes);
+                }
             }
         }
         entry.outcome = match (version, ended, watched) {
@@ -92,7 +101,9 @@ impl Reconcile<'_> {
             let mut served = served.filter_map(|tenure| self.version(&tenure.version));
             let next = served.find(|served| trained_for(served) == Some(name.as_str()));
             let drifted_again = next.is_some_and(|next| {
-                self.is_own(entry) || drifted_at_once(watched, &name, next.spec.window.as_ref())
+                let size = self.monitor.spec.window.size.as_ref().map(duration);
+                let window = next.spec.window.as_ref();
+                self.is_own(entry) || drifted_at_once(watched, size, &name, window)
             });
             return Some(if drifted_again {
                 Outcome::DriftedAgain
@@ -148,14 +159,31 @@ impl Reconcile<'_> {
 
 /// Whether a version drifted from its beginning: whoever was not there cannot know else that it never held. `window` is what
 /// the version after it was trained on, which begins with the first window that drifted.
-fn drifted_at_once(watched: &Watched<'_>, name: &str, window: Option<&Window>) -> bool {
+fn drifted_at_once(
+    watched: &Watched<'_>,
+    size: Option<SignedDuration>,
+    name: &str,
+    window: Option<&Window>,
+) -> bool {
     let mut tenures = watched.tenures.iter().rev();
     let tenure = tenures.find(|tenure| tenure.version == name);
-    let first = tenure.and_then(|tenure| watched.schedule.next(tenure.from));
+    let first = tenure.and_then(|tenure| first_whole(watched, size, tenure.from));
     let (Some(first), Some(window)) = (first, window) else {
         return false;
     };
     window.start <= first
+}
+
+/// When the first window begins that has rows of a version alone: those before it reach back to where the version began, and
+/// are cut there. Windows without a size begin where the one before ended.
+fn first_whole(
+    watched: &Watched<'_>,
+    size: Option<SignedDuration>,
+    from: Timestamp,
+) -> Option<Timestamp> {
+    let size = size.unwrap_or_default();
+    let ends = from.checked_add(size - SignedDuration::from_secs(1)).ok()?;
+    watched.schedule.next(ends)?.checked_sub(size).ok()
 }
 
 /// The version whose drift, or fall, a version was trained for, where a monitor asked for it.

@@ -82,7 +82,9 @@ impl Reconcile<'_> {
         let Some(stable) = status.and_then(|status| status.stable.as_ref()) else {
             return Err(Stop::Wait(Problem::new(
                 "NothingServes",
-                format!("waiting until a version serves in the ModelDeployment {name:?}"),
+                format!(
+                    "no version serves yet in the ModelDeployment {name:?}, whose condition Ready says why; windows are judged once one does"
+                ),
             )));
         };
         let version = self.version(&stable.version).ok_or_else(|| {
@@ -92,7 +94,7 @@ impl Reconcile<'_> {
             return Err(mend(
                 "NoBaseline",
                 format!(
-                    "the version that serves, {}, has no baseline profile: it was never validated; give the TrainingJob a spec.validation",
+                    "the version that serves, {}, has no baseline profile to compare windows with: it was never validated; train one whose TrainingJob has a spec.validation, and let that one serve",
                     stable.version
                 ),
             ));

@@ -140,7 +140,7 @@ fn too_many_trainings_in_a_row_that_come_to_nothing_open_the_circuit_and_a_perso
     );
     for part in [
         "churn-v1-r1 (Rejected), churn-v1-r2 (RolledBack), churn-v1-r3 (Failed)",
-        "kubectl annotate --overwrite driftmonitor churn windlass.dev/close-circuit=churn-v1-r3 windlass.dev/by=YOUR-USER-NAME",
+        "kubectl annotate --overwrite driftmonitor churn -n growth windlass.dev/close-circuit=churn-v1-r3 windlass.dev/by=YOUR-USER-NAME",
     ] {
         assert!(circuit.message.contains(part), "{}", circuit.message);
     }
@@ -378,6 +378,41 @@ fn a_version_that_served_before_a_monitor_was_made_anew_drifted_again_only_where
             );
             assert_eq!(status.retrainings[1].outcome, None, "it serves yet");
         }
+    }
+}
+
+/// Windows slide by less than their size, and no whole number of them is as long: the first whole one begins after the first
+/// end.
+#[test]
+fn a_version_drifted_from_its_beginning_where_its_first_whole_window_did_wherever_that_begins() {
+    for (first, expected) in [
+        ("Drifted", Outcome::DriftedAgain),
+        ("Healthy", Outcome::Superseded),
+    ] {
+        let mut world =
+            World::new(json!({"retrain": {"cooldown": "0s"}, "window": {"size": "90s"}}));
+        world
+            .windows(&["Drifted", "Drifted"])
+            .trained(Some("Pass"), 0)
+            .settle();
+        // It serves ten seconds before a window ends: two are cut, and the whole one begins in ninety seconds less fifty.
+        world.now += 40;
+        world.serves(2);
+        world.now -= 40;
+        let cut = ["NotEnoughData"; 3];
+        world.windows(&cut).windows(&[first]);
+        let windows = world.known();
+        let whole = windows.last().expect("a window");
+        let whole = whole.end.duration_since(whole.start).as_secs();
+        assert_eq!(whole, 90, "{windows:#?}");
+        world.windows(&["Drifted", "Drifted"]);
+        assert_eq!(world.made.len(), 2, "{}", world.said(RETRAINING));
+        world.trained(Some("Pass"), 0).settle();
+        world.serves(3).windows(&["NotEnoughData"]);
+        recreated(&mut world, "churn");
+        world.windows(&["NotEnoughData"]);
+        let outcome = world.status().retrainings[0].outcome;
+        assert_eq!(outcome, Some(expected), "{first}");
     }
 }
 

@@ -102,6 +102,67 @@ fn a_training_that_was_deleted_counts_as_all_that_it_was_given() {
         "{}",
         world.said(RETRAINING)
     );
+    let said = deleted(&world);
+    let expected = "DeletedBeforeItsEnd: TrainingJob churn-v1-r1 was deleted before it ended, so that nobody knows what it used: \
+        4.0 GPU-hours count for the next 10h (spec.retrain.budget), since its deadline allowed as much; suspend a training \
+        instead, and what it used is known";
+    assert_eq!(said, [expected]);
+}
+
+/// What was told of trainings that were deleted.
+fn deleted(world: &World) -> Vec<&str> {
+    let notes = world.notes.iter().map(String::as_str);
+    notes
+        .filter(|note| note.starts_with("DeletedBeforeItsEnd"))
+        .collect()
+}
+
+#[test]
+fn a_training_that_nothing_bounded_and_that_was_deleted_counts_as_what_it_can_have_used() {
+    let mut world = World::new(json!({"retrain": {"cooldown": "0s"}}));
+    world.windows(&["Drifted", "Drifted"]);
+    let asked = world.now;
+    budget(&mut world, &json!({"gpuHours": "4", "per": "10h"}));
+    world.windows(&["Drifted"; 5]);
+    assert_eq!(world.made.len(), 1, "no other has a place beside it");
+    world.training_jobs.clear();
+    world.settle();
+    let seconds = world.now - asked;
+    assert!(seconds >= 300);
+    let entry = world.status().retrainings[0].clone();
+    assert_eq!(entry.gpu_seconds, 2 * (seconds + 60), "of two GPUs");
+    let said = deleted(&world);
+    assert!(
+        said.len() == 1 && said[0].contains("0.2 GPU-hours count for the next 10h"),
+        "{said:?}"
+    );
+    assert!(said[0].contains("no deadline within the budget bounded it"));
+    world.windows(&["Drifted", "Drifted"]);
+    assert_eq!(world.made.len(), 2, "{}", world.said(RETRAINING));
+}
+
+#[test]
+fn a_suggestion_that_is_deleted_uses_nothing_and_nothing_is_told_of_it() {
+    let mut world = World::new(
+        json!({"mode": "Suggest", "retrain": {"cooldown": "0s", "budget": {"gpuHours": "4", "per": "10h"}}}),
+    );
+    world.windows(&["Drifted", "Drifted"]);
+    assert_eq!(world.made.len(), 1);
+    world.training_jobs.clear();
+    world.settle();
+    assert_eq!(world.status().retrainings[0].gpu_seconds, 0);
+    assert!(deleted(&world).is_empty());
+}
+
+#[test]
+fn a_budget_that_no_training_fits_in_is_told_of_as_such_and_not_as_spent() {
+    let mut world = world("0.05", &json!({}));
+    world.windows(&["Drifted", "Drifted"]);
+    assert_eq!(world.made.len(), 0);
+    let said = world.said(RETRAINING);
+    let expected = "False BudgetSpent: the budget is too small for any training (spec.retrain.budget): 0.05 GPU-hours in 10h are \
+        less than two minutes of the 2 GPUs that spec.retrain.template asks for; give more";
+    assert_eq!(said, expected);
 }
 
 /// The ledger keeps twenty; what those before used is not forgotten while it counts.

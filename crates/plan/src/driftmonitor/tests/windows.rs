@@ -296,15 +296,16 @@ fn how_columns_are_measured_and_what_is_asked_of_data_goes_to_the_agent() {
     let arguments = arguments_of(json!({
         "features": {"default": {"method": "Hellinger"}, "overrides": [
             {"column": "age", "threshold": "0.5"}, {"column": "fare", "method": "KolmogorovSmirnov"},
-            {"column": "plan", "method": "PSI", "threshold": "0.3"}]},
+            {"column": "plan", "method": "PSI", "threshold": "0.2"}]},
         "predictions": {"method": "JensenShannon", "threshold": "0.15"},
         "unit": "user_id", "segments": ["country = 'DE'", "plan = 'free'"],
         "quality": {"maxNullFraction": "0.05", "maxNullIncrease": "0.01", "newCategories": "Break", "range": "Ignore",
             "duplicates": "Warn", "volume": "Break", "maxAge": "1h"},
         "triggerWhen": {"confidence": "0.99", "falseDiscoveryRate": "0.1"}
     }));
-    let expected = "--method Hellinger --threshold 0.1 --column-threshold age=0.5 --column-method fare=KolmogorovSmirnov \
-        --column-threshold fare=0.1 --column-method plan=PSI --column-threshold plan=0.3 --drifted-share 0.3 \
+    // A threshold that a person gave goes along, also where it is what is usual of the method; and no other does.
+    let expected = "--method Hellinger --column-threshold age=0.5 --column-method fare=KolmogorovSmirnov \
+        --column-method plan=PSI --column-threshold plan=0.2 --drifted-share 0.3 \
         --prediction-method JensenShannon --prediction-threshold 0.15 --confidence 0.99 --false-discovery-rate 0.1 \
         --unit user_id --segment country = 'DE' --segment plan = 'free' --max-null-fraction 0.05 --max-null-increase 0.01 \
         --new-categories Break --beyond-range Ignore --duplicates Warn --volume Break --max-age 1h";
@@ -314,8 +315,10 @@ fn how_columns_are_measured_and_what_is_asked_of_data_goes_to_the_agent() {
 #[test]
 fn what_a_manifest_does_not_say_is_left_to_the_agent() {
     let arguments = arguments_of(json!({"predictions": {}}));
-    let expected =
-        "--min-samples 100 --threshold 0.2 --drifted-share 0.3 --prediction-threshold 0.2 --labels";
+    let expected = "--min-samples 100 --drifted-share 0.3 --prediction-threshold 0.2 --labels";
+    assert!(arguments.contains(expected), "{arguments}");
+    let arguments = arguments_of(json!({"features": {"default": {"threshold": "0.2"}}}));
+    let expected = "--min-samples 100 --threshold 0.2 --drifted-share 0.3 --labels";
     assert!(arguments.contains(expected), "{arguments}");
 }
 
