@@ -14,7 +14,7 @@ mod guide;
 
 pub use cells::Cell;
 use cells::Cells;
-use guide::Guide;
+use guide::{Guide, Places};
 use serde::{Deserialize, Serialize};
 
 /// How many numbers are taken in at once.
@@ -48,7 +48,7 @@ struct Work {
     guide: Guide,
     counts: Vec<u32>,
     sums: Vec<f64>,
-    outside: Vec<f64>,
+    places: Places,
 }
 
 /// It is of no summary what the next batch will use again.
@@ -260,11 +260,11 @@ impl Ranks {
 
     fn take(&mut self, numbers: &[f64]) {
         let mut work = std::mem::take(&mut self.work);
-        work.outside.clear();
+        work.places.outside.clear();
         self.rows += numbers.len() as u64;
         if self.cells.len() == 0 {
-            work.outside
-                .extend(numbers.iter().map(|number| number + 0.0));
+            let outside = &mut work.places.outside;
+            outside.extend(numbers.iter().map(|number| number + 0.0));
         } else {
             if work.counts.len() != self.cells.len() {
                 work.counts = vec![0; self.cells.len()];
@@ -276,7 +276,7 @@ impl Ranks {
         let crowded = self.crowded(&work.counts);
         let split = self.split(&work, &crowded, numbers);
         self.cells.fold(&mut work.counts, &mut work.sums, &crowded);
-        let mut outside = std::mem::take(&mut work.outside);
+        let mut outside = std::mem::take(&mut work.places.outside);
         if crowded.is_empty() && self.is_compact() {
             self.absorb(&mut outside);
         }
@@ -287,7 +287,7 @@ impl Ranks {
             self.compact();
             work.counts.clear();
         }
-        work.outside = outside;
+        work.places.outside = outside;
         self.work = work;
     }
 
@@ -314,12 +314,9 @@ impl Ranks {
             return Vec::new();
         }
         let mut members: Vec<Vec<f64>> = vec![Vec::new(); crowded.len()];
-        for number in numbers {
-            if let Some(place) = work.guide.place(&self.cells, *number)
-                && let Ok(at) = crowded.binary_search(&place)
-            {
-                members[at].push(*number + 0.0);
-            }
+        let within = work.places.within(crowded, self.cells.len(), numbers);
+        for (at, number) in within {
+            members[at].push(number + 0.0);
         }
         let most = (self.limit() / 2).max(1);
         let mut split = Vec::with_capacity(crowded.len());
@@ -373,7 +370,7 @@ impl Work {
             numbers,
             &mut self.counts,
             &mut self.sums,
-            &mut self.outside,
+            &mut self.places,
         );
     }
 }

@@ -7,6 +7,38 @@ const STEPS: usize = 8192;
 /// What share of the cells may lie beyond the table on either side, of several that are tried.
 const TRIMMED: [usize; 3] = [0, 128, 24];
 
+/// Of a number that is in no cell.
+const OUTSIDE: u16 = u16::MAX;
+
+/// Where numbers are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    /// The cell of each, or [`OUTSIDE`].
+    of: Vec<u16>,
+    /// Those that are in none.
+    pub(super) outside: Vec<f64>,
+}
+
+impl Places {
+    /// Numbers of these cells, which are ascending, each with its place among them; of so many cells in all.
+    pub(super) fn within<'a>(
+        &'a self,
+        which: &[usize],
+        cells: usize,
+        numbers: &'a [f64],
+    ) -> impl Iterator<Item = (usize, f64)> + 'a {
+        let mut slots = vec![OUTSIDE; cells];
+        for (slot, at) in (0..).zip(which) {
+            slots[*at] = slot;
+        }
+        let slot = move |(number, place): (&f64, &u16)| {
+            let slot = *slots.get(usize::from(*place))?;
+            (slot != OUTSIDE).then_some((usize::from(slot), *number))
+        };
+        numbers.iter().zip(&self.of).filter_map(slot)
+    }
+}
+
 /// The table.
 ///
 /// Bits of numbers grow with them: even steps of these are about even steps of their logarithm, which suits numbers of many
@@ -119,24 +151,14 @@ impl Guide {
         step((self.by.place(number) - self.low) * self.scale)
     }
 
-    /// The cell that a number is in.
-    pub(super) fn place(&self, cells: &Cells, number: f64) -> Option<usize> {
-        let firsts = cells.firsts_and_end();
-        let mut at = usize::from(*self.steps.get(self.step(number)).unwrap_or(&0));
-        while firsts[at + 1] <= number {
-            at += 1;
-        }
-        (firsts[at] <= number && number <= cells.lasts()[at]).then_some(at)
-    }
-
-    /// Counts numbers and sums them up by cell; those that are in none are put aside.
+    /// Counts numbers and sums them up by cell, and says where each is; those that are in no cell are put aside.
     pub(super) fn count(
         &self,
         cells: &Cells,
         numbers: &[f64],
         counts: &mut [u32],
         sums: &mut [f64],
-        outside: &mut Vec<f64>,
+        places: &mut Places,
     ) {
         let (low, scale) = (self.low, self.scale);
         let by = self.by;
@@ -145,7 +167,7 @@ impl Guide {
             steps: &self.steps,
             counts,
             sums,
-            outside,
+            places,
         };
         // The loop is made for each of the two by itself.
         match by {
@@ -169,7 +191,7 @@ struct Counted<'a> {
     steps: &'a [u16],
     counts: &'a mut [u32],
     sums: &'a mut [f64],
-    outside: &'a mut Vec<f64>,
+    places: &'a mut Places,
 }
 
 impl Counted<'_> {
@@ -178,7 +200,10 @@ impl Counted<'_> {
         let cells = lasts.len();
         let (firsts, nexts) = (&firsts[..cells], &firsts[1..]);
         let (counts, sums) = (&mut self.counts[..cells], &mut self.sums[..cells]);
-        for number in numbers {
+        let Places { of, outside } = &mut *self.places;
+        of.clear();
+        of.resize(numbers.len(), OUTSIDE);
+        for (number, its) in numbers.iter().zip(of) {
             // The two zeros are the same.
             let number = number + 0.0;
             let from = self.steps.get(step(place(number)));
@@ -189,8 +214,11 @@ impl Counted<'_> {
             if firsts[at] <= number && number <= lasts[at] {
                 counts[at] += 1;
                 sums[at] += number;
+                #[allow(clippy::cast_possible_truncation)] // there are at most 32,768
+                let place = at as u16;
+                *its = place;
             } else {
-                self.outside.push(number);
+                outside.push(number);
             }
         }
     }
