@@ -236,11 +236,16 @@ mod tests {
         let told = follow(&mut stream, &cache, &mut writer).await;
         assert_eq!(told, ["list a", "list c", "listed", "delete b", "apply d"]);
 
-        // What went while a watch was away is gone, in its own namespace alone.
+        // What went while a watch was away is gone, in its own namespace alone; also what is kept beside the store.
+        for namespace in ["growth", "risk"] {
+            let place = (namespace.to_owned(), "churn".to_owned());
+            cache.shelf.put(&place, &service(namespace, "churn-60"));
+        }
         list(&risk, "risk", &["d", "e"]);
         done(&risk);
         let told = follow(&mut stream, &cache, &mut writer).await;
-        assert_eq!(told, ["apply d", "apply e", "delete c"]);
+        let expected = ["apply d", "apply e", "delete c", "delete churn-60"];
+        assert_eq!(told, expected);
         let mut names: Vec<_> = cache.store.state().iter().map(|it| it.name_any()).collect();
         names.sort();
         assert_eq!(names, ["a", "d", "e"]);
