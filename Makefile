@@ -129,7 +129,7 @@ bench-operator: packages build programs ## 1,000 TrainingJobs on fake nodes: non
 	@# The operator that is measured is the optimised one; what drives it need not be.
 	WINDLASS_OPERATOR=$(OPERATOR) cargo test --locked --workspace --bench operator
 
-bench-monitors: packages build programs ## DriftMonitors in numbers: 2,000 of them, windows that say nothing new: writes, memory (some 15 minutes)
+bench-monitors: packages build programs ## DriftMonitors in numbers: 2,000 of them, windows that say nothing new: writes, memory (some 11 minutes)
 	WINDLASS_OPERATOR=$(OPERATOR) cargo test --locked --workspace --bench monitors
 
 bench-rollouts: packages build programs ## ModelDeployments in numbers: 2,000 of them, 200 rolling at once: writes, memory, time

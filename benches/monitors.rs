@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, labels};
 use windlass_testcluster::{Options, Shape};
 
-use shared::figures::{bytes, count, figure, goal, print};
+use shared::figures::{Figure, bytes, count, figure, goal, print};
 use shared::objects::{AT_ONCE, All as _, create};
 use support::audit::{Mark, by_kind, mark, writes_of};
 use support::operator::Operator;
@@ -42,11 +42,15 @@ const NAMESPACE: &str = "bench";
 /// Monitors of one deployment.
 const BESIDE: usize = 10;
 /// From one window to the next at least, and for each monitor: what two cores judge in that time.
-const EVERY: (Duration, Duration) = (Duration::from_mins(1), Duration::from_millis(60));
+const EVERY: (Duration, Duration) = (Duration::from_mins(1), Duration::from_millis(50));
+/// How long it takes to make a monitor, at most.
+const MAKING: Duration = Duration::from_millis(15);
 /// Windows that may stay with their Jobs.
 const UNWRITTEN: usize = 3;
 /// How long each part may take.
 const PATIENCE: Duration = Duration::from_mins(15);
+/// How long the operator may take to come to rest.
+const QUIET: Duration = Duration::from_secs(45);
 /// What 2,000 of them may take of memory.
 const MOST: f64 = 40.0 * 1024.0 * 1024.0;
 
@@ -58,144 +62,180 @@ async fn main() -> Result<()> {
             .context("WINDLASS_BENCH_MONITORS has to be a number")?,
         Err(_) => 2000,
     };
-    let every = every(monitors);
     let options = Options::new("bench-monitors", Shape::Api).with_audit_log();
     let bed = Bed::up(options).await?;
     bed.namespace(NAMESPACE)?;
     let client = bed.client().await?;
     serving(&client, monitors.div_ceil(BESIDE)).await?;
-    let operator = Operator::lead(&bed, USER)?;
-    let quiet = || async { operator.cpu().unwrap_or_default() };
-    settled(Duration::from_secs(3), PATIENCE, quiet).await;
-    let mut figures = vec![
-        figure("monitors", count(monitors), "1"),
-        figure("deployments", count(monitors.div_ceil(BESIDE)), "1"),
-        figure("from one window to the next", every.as_secs_f64(), "s"),
-        figure("memory: before the first", bytes(operator.memory()?.0), "B"),
-    ];
-
-    let judged = Judged::default();
-    let _agents = play_the_agents(Api::namespaced(client.clone(), NAMESPACE), judged.clone());
-    let all = Api::<DriftMonitor>::namespaced(client, NAMESPACE);
-    // All within one window, so that they go on in step.
-    tokio::time::sleep(until_next_window(every)).await;
-    create(&all, (0..monitors).map(|number| monitor(number, every))).await?;
-    written(&all, monitors, 1).await?;
-    judged.until(monitors, 1).await?;
-    settled(Duration::from_secs(3), PATIENCE, quiet).await;
-
-    let from = From {
-        mark: mark(&bed.cluster),
-        judged: judged.all(),
-        written: written_windows(&all).await?,
+    let operator = lead(&bed).await?;
+    let mut bench = Bench {
+        all: Api::namespaced(client.clone(), NAMESPACE),
+        monitors,
+        judged: Judged::default(),
+        before: operator.memory()?.0,
+        figures: Vec::new(),
+        bed,
     };
-    let (cpu, began) = (operator.cpu()?, Instant::now());
-    judged.until(monitors, 1 + UNWRITTEN).await?;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let counted = from.count(&bed, &judged);
-    let writes = by_kind(&writes_of(&bed.cluster, USER, from.mark));
-    let (used, took) = (operator.cpu()?.saturating_sub(cpu), began.elapsed());
-    let of = |kind: &str| writes.get(kind).copied().unwrap_or(0);
-    let jobs = of("patch jobs");
-    let others = writes.values().sum::<usize>() - of(STATUS) - jobs;
-    let windows = count(counted.windows);
-    figures.extend([
-        figure("windows judged", windows, "1"),
-        goal(
-            "status writes for which there is no fourth window",
-            count(counted.too_many),
-            "1",
-            "0",
-            counted.too_many == 0,
-        ),
-        figure("status writes a window", count(of(STATUS)) / windows, "1"),
-        figure("Jobs written a window", count(jobs) / windows, "1"),
-        goal("other writes", count(others), "1", "0", others == 0),
-        figure("CPU a window", used.as_secs_f64() * 1000.0 / windows, "ms"),
-        figure(
-            "CPU, of one core",
-            used.as_secs_f64() / took.as_secs_f64(),
-            "1",
-        ),
-    ]);
-    for (kind, number) in &writes {
-        figures.push(figure(format!("writes: {kind}"), count(*number), "1"));
+    let judged = bench.judged.clone();
+    let _agents = play_the_agents(Api::namespaced(client, NAMESPACE), judged);
+    let from = bench.first_window(&operator).await?;
+    bench.three_that_stay(&operator, &from).await?;
+    bench.the_fourth(&operator, &from).await?;
+    ensure!(operator.stop()?.success(), "the operator did not stop well");
+    bench.restart(&from).await?;
+    print("monitors", &bench.figures)
+}
+
+/// Starts an operator, which has done all that there is to do.
+async fn lead(bed: &Bed) -> Result<Operator> {
+    let operator = Operator::lead(bed, USER)?;
+    quiet(&operator).await;
+    Ok(operator)
+}
+
+/// Waits until the operator does nothing, but not for long: where the machine is slow, one window follows upon the other.
+async fn quiet(operator: &Operator) {
+    let used = || async { operator.cpu().unwrap_or_default() };
+    let settled = settled(Duration::from_secs(3), PATIENCE, used);
+    let _ = tokio::time::timeout(QUIET, settled).await;
+}
+
+/// What is measured, and where.
+struct Bench {
+    bed: Bed,
+    all: Api<DriftMonitor>,
+    monitors: usize,
+    judged: Judged,
+    /// Bytes of the operator before the first monitor.
+    before: u64,
+    figures: Vec<Figure>,
+}
+
+impl Bench {
+    /// Makes the monitors, and waits until each has written its first window down.
+    async fn first_window(&mut self, operator: &Operator) -> Result<From> {
+        let (monitors, every) = (self.monitors, every(self.monitors));
+        self.figures.extend([
+            figure("monitors", count(monitors), "1"),
+            figure("deployments", count(monitors.div_ceil(BESIDE)), "1"),
+            figure("from one window to the next", every.as_secs_f64(), "s"),
+            figure("memory: before the first", bytes(self.before), "B"),
+        ]);
+        // All within one window, so that they go on in step.
+        tokio::time::sleep(until_there_is_time(monitors, every)).await;
+        create(&self.all, (0..monitors).map(|one| monitor(one, every))).await?;
+        written(&self.all, monitors, 1).await?;
+        self.judged.until(monitors, 1).await?;
+        quiet(operator).await;
+        Ok(From {
+            mark: mark(&self.bed.cluster),
+            judged: self.judged.all(),
+            written: written_windows(&self.all).await?,
+            cpu: operator.cpu()?,
+            began: Instant::now(),
+        })
     }
-    figures.push(figure(
-        "memory: after four windows",
-        bytes(operator.memory()?.0),
-        "B",
-    ));
 
-    // The fourth that says nothing new is written down, with the three before it.
-    written(&all, monitors, 2 + UNWRITTEN).await?;
-    settled(Duration::from_secs(3), PATIENCE, quiet).await;
-    let counted = from.count(&bed, &judged);
-    let writes = by_kind(&writes_of(&bed.cluster, USER, from.mark));
-    let statuses = writes.get(STATUS).copied().unwrap_or(0);
-    figures.extend([
-        goal(
-            "the same, with the fourth",
-            count(counted.too_many),
-            "1",
-            "0",
-            counted.too_many == 0,
-        ),
-        figure(
-            "status writes a window, with the fourth",
-            count(statuses) / count(counted.windows),
-            "1",
-        ),
-    ]);
-    let text = operator.get("/metrics")?;
-    let series = text
-        .lines()
-        .filter(|line| line.starts_with("windlass_drift_"))
-        .count();
-    figures.push(figure(
-        "metrics' series of each",
-        count(series) / count(monitors),
-        "1",
-    ));
-    let peak = bytes(operator.memory()?.1);
-    figures.push(goal("memory: peak", peak, "B", "<= 40 MiB", peak <= MOST));
-    ensure!(operator.stop()?.success(), "the operator did not stop well");
+    /// Three windows that say nothing new.
+    async fn three_that_stay(&mut self, operator: &Operator, from: &From) -> Result<()> {
+        self.judged.until(self.monitors, 1 + UNWRITTEN).await?;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let counted = from.count(&self.bed, &self.judged);
+        let writes = by_kind(&writes_of(&self.bed.cluster, USER, from.mark));
+        let used = operator.cpu()?.saturating_sub(from.cpu).as_secs_f64();
+        let took = from.began.elapsed().as_secs_f64();
+        let of = |kind: &str| writes.get(kind).copied().unwrap_or(0);
+        let jobs = of("patch jobs");
+        let others = writes.values().sum::<usize>() - of(STATUS) - jobs;
+        let windows = count(counted.windows);
+        self.figures.extend([
+            figure("windows judged", windows, "1"),
+            counted.goal("status writes for which there is no fourth window"),
+            figure("status writes a window", count(of(STATUS)) / windows, "1"),
+            figure("Jobs written a window", count(jobs) / windows, "1"),
+            goal("other writes", count(others), "1", "0", others == 0),
+            figure("CPU a window", used * 1000.0 / windows, "ms"),
+            figure("CPU, of one core", used / took, "1"),
+        ]);
+        let each = writes.iter();
+        let each =
+            each.map(|(kind, number)| figure(format!("writes: {kind}"), count(*number), "1"));
+        self.figures.extend(each);
+        let memory = operator.memory()?.0;
+        self.figures
+            .push(figure("memory: after four windows", bytes(memory), "B"));
+        self.of_each("memory: of each monitor", memory);
+        Ok(())
+    }
 
-    // Another reads all of it anew, with what was left with Jobs.
-    let operator = Operator::lead(&bed, USER)?;
-    let quiet = || async { operator.cpu().unwrap_or_default() };
-    settled(Duration::from_secs(3), PATIENCE, quiet).await;
-    let counted = from.count(&bed, &judged);
-    figures.push(goal(
-        "the same, after a restart",
-        count(counted.too_many),
-        "1",
-        "0",
-        counted.too_many == 0,
-    ));
-    let peak = bytes(operator.memory()?.1);
-    figures.push(goal(
-        "memory: peak, after a restart",
-        peak,
-        "B",
-        "<= 40 MiB",
-        peak <= MOST,
-    ));
-    ensure!(operator.stop()?.success(), "the operator did not stop well");
-    print("monitors", &figures)
+    /// The fourth that says nothing new is written down, with the three before it.
+    async fn the_fourth(&mut self, operator: &Operator, from: &From) -> Result<()> {
+        written(&self.all, self.monitors, 2 + UNWRITTEN).await?;
+        quiet(operator).await;
+        let counted = from.count(&self.bed, &self.judged);
+        let writes = by_kind(&writes_of(&self.bed.cluster, USER, from.mark));
+        let statuses = count(writes.get(STATUS).copied().unwrap_or(0));
+        let text = operator.get("/metrics")?;
+        let lines = text.lines();
+        let series = lines.filter(|line| line.starts_with("windlass_drift_"));
+        let series = count(series.count()) / count(self.monitors);
+        self.figures.extend([
+            counted.goal("the same, with the fourth"),
+            figure(
+                "status writes a window, with the fourth",
+                statuses / count(counted.windows),
+                "1",
+            ),
+            figure("metrics' series of each", series, "1"),
+        ]);
+        self.peak("memory: peak", operator)
+    }
+
+    /// Another operator reads all of it anew, with what was left with Jobs.
+    async fn restart(&mut self, from: &From) -> Result<()> {
+        let operator = lead(&self.bed).await?;
+        let counted = from.count(&self.bed, &self.judged);
+        self.figures.push(counted.goal("the same, after a restart"));
+        self.of_each(
+            "memory: of each monitor, after a restart",
+            operator.memory()?.0,
+        );
+        self.peak("memory: peak, after a restart", &operator)?;
+        ensure!(operator.stop()?.success(), "the operator did not stop well");
+        Ok(())
+    }
+
+    /// What a monitor takes of so many bytes.
+    fn of_each(&mut self, name: &str, memory: u64) {
+        let more = bytes(memory.saturating_sub(self.before));
+        let each = more / count(self.monitors);
+        self.figures.push(figure(name, each, "B"));
+    }
+
+    fn peak(&mut self, name: &str, operator: &Operator) -> Result<()> {
+        let peak = bytes(operator.memory()?.1);
+        self.figures
+            .push(goal(name, peak, "B", "<= 40 MiB", peak <= MOST));
+        Ok(())
+    }
 }
 
 /// From one window to the next: so long that all are judged in it.
 fn every(monitors: usize) -> Duration {
     let each = EVERY.1 * u32::try_from(monitors).unwrap_or(u32::MAX);
-    let minutes = each.max(EVERY.0).as_secs().div_ceil(60);
-    Duration::from_mins(minutes)
+    Duration::from_secs(each.max(EVERY.0).as_secs())
 }
 
-/// Until just after a window has ended.
-fn until_next_window(every: Duration) -> Duration {
+/// Until so much is left of a window that all are made before it ends.
+fn until_there_is_time(monitors: usize, every: Duration) -> Duration {
+    let making = MAKING * u32::try_from(monitors).unwrap_or(u32::MAX);
     let now = Timestamp::now().as_second().unsigned_abs();
-    Duration::from_secs(every.as_secs() - now % every.as_secs() + 2)
+    let left = Duration::from_secs(every.as_secs() - now % every.as_secs());
+    if left > making {
+        Duration::ZERO
+    } else {
+        left + Duration::from_secs(2)
+    }
 }
 
 /// The write that is a monitor's own.
@@ -208,6 +248,9 @@ struct From {
     judged: BTreeMap<String, usize>,
     /// Those of them that were written down.
     written: BTreeMap<String, usize>,
+    /// What the operator had used.
+    cpu: Duration,
+    began: Instant,
 }
 
 /// What was counted since.
@@ -215,6 +258,13 @@ struct Counted {
     windows: usize,
     /// Status writes beyond one with every fourth window of each monitor.
     too_many: usize,
+}
+
+impl Counted {
+    fn goal(&self, name: &str) -> Figure {
+        let is_met = self.too_many == 0;
+        goal(name, count(self.too_many), "1", "0", is_met)
+    }
 }
 
 impl From {
