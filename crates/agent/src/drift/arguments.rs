@@ -296,9 +296,10 @@ impl Arguments {
         let method = applied(asked, kind);
         let is_as_asked = method == asked || is_alike(asked, method);
         let own = of(&self.column_thresholds).and_then(|threshold| threshold.parse().ok());
-        let own = self.prediction_threshold.filter(|_| is_prediction).or(own);
-        // A monitor writes down what is usual too: of another method that says nothing.
-        let own = own.filter(|own: &f64| is_as_asked || own.to_bits() != usual(asked).to_bits());
+        // The prediction's is given by a monitor also where it is only what is usual: of another method that says nothing.
+        let says_something = |own: &f64| is_as_asked || own.to_bits() != usual(asked).to_bits();
+        let of_prediction = self.prediction_threshold.filter(|_| is_prediction);
+        let own = of_prediction.filter(says_something).or(own);
         let of_all = self
             .threshold
             .filter(|_| asked == self.method && is_as_asked);
@@ -391,7 +392,7 @@ mod tests {
             (&wasserstein, "c", Kind::Category, "TotalVariation 0.1"),
             (&by_monitor, "c", Kind::Number, "Wasserstein 0.2"),
             (&by_monitor, "c", Kind::Category, "TotalVariation 0.1"),
-            (&overridden, "c", Kind::Category, "TotalVariation 0.1"),
+            (&overridden, "c", Kind::Category, "TotalVariation 0.2"),
             (&overridden, "c", Kind::Number, "Wasserstein 0.2"),
             (&chosen, "c", Kind::Category, "TotalVariation 0.3"),
             (&kolmogorov, "c", Kind::Number, "KolmogorovSmirnov 0.15"),
