@@ -14,10 +14,10 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAcc
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use k8s_openapi::api::scheduling::v1beta1::PodGroup;
-use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store::{Writer, WriterDropped};
 use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::{Resource, ResourceExt};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob, labels};
@@ -122,10 +122,14 @@ impl<K: Resource, F: Form<K>> Cache<K, F> {
         all
     }
 
+    /// Namespaces and names of the objects of which something is so.
+    pub fn names(&self, what: &'static str, value: &str) -> Vec<(String, String)> {
+        self.index.everywhere(what, value)
+    }
+
     /// The objects of all namespaces of which something is so.
     pub fn everywhere(&self, what: &'static str, value: &str) -> Vec<Arc<K>> {
-        self.index
-            .everywhere(what, value)
+        self.names(what, value)
             .iter()
             .filter_map(|(namespace, name)| self.get(namespace, name))
             .collect()

@@ -249,7 +249,7 @@ async fn a_look_that_is_refused_is_told_and_not_asked_for_all_the_time() -> Resu
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-jobs", "namespace": REFUSED},
         "spec": {"hard": {"count/jobs.batch": "0"}},
     });
-    kubectl.apply(&rule)?;
+    kubectl.apply(&rule.to_string())?;
     let quotas = Api::<ResourceQuota>::namespaced(client.clone(), REFUSED);
     let is_counted = async || {
         let quota = quotas.get("no-jobs").await.ok()?;

@@ -33,6 +33,10 @@ pub enum Finding {
 }
 
 /// What has been seen of both sides.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "what was seen, each by itself"
+)]
 #[derive(Clone, Debug)]
 pub struct Seen<'a> {
     /// The canary's traffic in this step.

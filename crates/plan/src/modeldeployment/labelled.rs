@@ -48,7 +48,7 @@ pub struct Labels<'a> {
     /// Its place in the analysis.
     pub number: usize,
     /// Where the labels lie.
-    pub labels: &'a PredictionLabels,
+    pub asked: &'a PredictionLabels,
     /// By how much the canary's share of wrong predictions may lie above the stable version's.
     pub allowed: f64,
     /// How often they are read at most.
@@ -66,7 +66,7 @@ impl<'a> Labels<'a> {
         let mature = labels.mature_after.as_ref();
         Some(Self {
             number,
-            labels,
+            asked: labels,
             allowed: limit(checks, metric).filter(|allowed| *allowed < JUDGED_BELOW)?,
             every: check.interval.as_ref().map_or(INTERVAL, span),
             mature: mature.map_or(SignedDuration::ZERO, span),
@@ -82,7 +82,7 @@ impl<'a> Labels<'a> {
             join_on,
             mature_after: _,
             min_samples: _,
-        } = self.labels;
+        } = self.asked;
         let (allowed, mature) = (self.allowed.to_string(), self.mature.to_string());
         digest::short(&(
             (canary, started, stable, allowed),

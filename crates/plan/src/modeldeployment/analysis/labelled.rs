@@ -59,7 +59,7 @@ impl Judged<'_> {
             return Finding::Wait(format!("{field} has not been read in this step yet{next}"));
         }
         let labelled = known.candidate.trials;
-        let least = labels.labels.min_samples.unsigned_abs().max(1);
+        let least = labels.asked.min_samples.unsigned_abs().max(1);
         if labelled < least {
             let wanted = told.pace.until(float(least - labelled));
             let come = have_come(seen, &known);

@@ -64,7 +64,7 @@ impl Reconcile<'_> {
             return Some("spec.observe.logPayloads.redact names 'prediction', and labels are held against what is logged there: take it out".to_owned());
         }
         let field = format!("spec.rollout.analysis[{}].labels.uri", labels.number);
-        let named = [(field.as_str(), &labels.labels.uri)];
+        let named = [(field.as_str(), &labels.asked.uri)];
         let namespace = self.deployment.namespace().unwrap_or_default();
         let there = pods::check_claims(named, &self.observed.claims, &namespace);
         there.err().map(|problem| problem.message)
@@ -204,7 +204,7 @@ impl Reconcile<'_> {
         let job = labels_job(&LabelsLook {
             deployment: self.deployment,
             seen,
-            labels: labels.labels,
+            labels: labels.asked,
             payloads: &log.uri,
             versions: [&canary.version, &stable.version],
             end,
@@ -237,7 +237,7 @@ fn changed(labels: &Labels<'_>) -> Note {
         "LabelsChanged",
         format!(
             "some labels at {} that were taken as evidence are gone or say something else now, or predictions are gone from the payload log: of that step's predictions nothing more is taken until there are as many again. Only add labels while a roll-out goes on",
-            labels.labels.uri
+            labels.asked.uri
         ),
     )
 }
