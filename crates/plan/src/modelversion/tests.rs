@@ -1,5 +1,6 @@
 //! ModelVersion: one decision a test.
 
+mod model;
 mod publication;
 mod registration;
 mod retention;
