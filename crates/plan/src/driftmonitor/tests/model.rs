@@ -97,7 +97,7 @@ impl Model for World {
         }
         match self.sides[0].monitor.spec.mode {
             Mode::Enforce if self.made.is_empty() && self.now == BEGINS + 60 => {
-                all.push(Event::Observes)
+                all.push(Event::Observes);
             }
             Mode::Observe => all.push(Event::Enforces),
             Mode::Enforce | Mode::Suggest => {}
