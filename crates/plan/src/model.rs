@@ -11,7 +11,7 @@
 //!
 //! `stateright` (0.31, MIT) does the walk too, and was passed over. Its `eventually` holds on paths without cycles only, by
 //! its own documentation, and a controller that looks again is nothing but cycles; its states have to be `Hash`, which objects
-//! of Kubernetes are not; it knows of no table; and it would bring a web server and a pool of threads for what are 100 lines.
+//! of Kubernetes are not; and it knows of no table.
 //!
 //! A test looks into the 2,000 worlds of a kind that are nearest to the beginning; what the docs say of a kind names the
 //! number of looks, crashes and events within which that is all there is. `WINDLASS_MODEL_WORLDS=1000000` goes on until no
