@@ -110,7 +110,7 @@ pub struct Arguments {
     /// The metric of performance.
     #[arg(long)]
     pub metric: Option<Metric>,
-    /// The performance has fallen when its whole interval lies below this.
+    /// The performance has fallen when its whole interval lies below this, and would in fifty windows together.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub metric_min: Option<f64>,
     /// Confidence of bounds and intervals.

@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::DataType;
 use windlass_api::agent::{FailureReason, FailureReport, Performance};
-use windlass_statistics::StatisticsError;
 use windlass_statistics::influence::Estimate;
 use windlass_statistics::metric::Metric;
 use windlass_statistics::related::{self, MIN_UNITS, OfUnits};
 use windlass_statistics::sample::{Accepts, Sample};
+use windlass_statistics::{Interval, StatisticsError};
 
 use super::arguments::{Arguments, Window};
 use super::sides::count;
@@ -32,6 +32,13 @@ use crate::report::{OrFail, failure};
 
 /// With fewer labelled rows an interval by normal approximation says too much.
 const MIN_ROWS: u64 = 100;
+/// In so many windows of a model that is just as good as it has to be, all together, a fall is as likely to be seen by chance
+/// as its interval is to lie below in a single one: with a confidence of 0.95 in one window of two thousand, and not of forty.
+///
+/// Of drift the planner waits for a second window, of a fall for none, and it trains for it before all else: so the level is
+/// settled here. Fifty windows are what a monitor shows, two days of hours or seven weeks of days, and Bonferroni's bound over
+/// them holds however they overlap. A real fall takes some more rows to be seen: its bound lies 3.3 deviations away rather than 2.
+const WINDOWS: f64 = 50.0;
 /// Of more classes than this, answers are texts rather than classes.
 const MOST_CLASSES: usize = 1000;
 /// Numbers that answers of several classes take.
@@ -350,12 +357,11 @@ impl Asked<'_> {
             units: sample.rows(),
             design_effect: 1.0,
         };
-        let found = match units {
-            Some(units) => related::estimate(metric, sample, units, arguments.confidence),
-            None => metric
-                .estimate(sample, arguments.confidence)
-                .map(independent),
+        let at = |confidence: f64| match units {
+            Some(units) => related::estimate(metric, sample, units, confidence),
+            None => metric.estimate(sample, confidence).map(independent),
         };
+        let found = at(arguments.confidence);
         let mut performance = Performance {
             rows: sample.rows() as u64,
             metric: metric.to_string(),
@@ -380,10 +386,15 @@ impl Asked<'_> {
         let is_enough = count(performance.rows) / found.design_effect
             >= count(MIN_ROWS.min(arguments.min_samples))
             && (units.is_none() || found.units >= MIN_UNITS);
-        performance.fallen = match (performance.interval, arguments.metric_min) {
-            (Some([_, upper]), Some(min)) => is_enough && upper < min,
+        let is_below = |interval: Option<Interval>| match (interval, arguments.metric_min) {
+            (Some(interval), Some(min)) => interval.upper < min,
             _ => false,
         };
+        // The wider interval lies below only where the narrower does, and is asked for only there.
+        performance.fallen = is_enough
+            && is_below(interval)
+            && at(1.0 - (1.0 - arguments.confidence) / WINDOWS)
+                .is_ok_and(|found| is_below(found.estimate.interval));
         Ok(performance)
     }
 }
@@ -401,3 +412,6 @@ fn mask(
     let none = || BooleanArray::from(vec![false; batch.num_rows()]);
     Ok(values.as_boolean_opt().cloned().unwrap_or_else(none))
 }
+
+#[cfg(test)]
+mod tests;

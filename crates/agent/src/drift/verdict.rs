@@ -1,5 +1,7 @@
 //! The verdict on a window, and why, in words.
 
+use std::fmt::Write as _;
+
 use windlass_api::agent::{Performance, WindowVerdict};
 
 use super::arguments::Arguments;
@@ -94,6 +96,14 @@ fn of(arguments: &Arguments, results: &Results) -> (WindowVerdict, String) {
             "; {} is {value} on {} labelled rows",
             performance.metric, performance.rows
         ));
+        if let (Some([lower, upper]), Some(min)) = (performance.interval, arguments.metric_min)
+            && upper < min
+        {
+            let _ = write!(
+                message,
+                ", [{lower:.3}, {upper:.3}], below {min}: that may be chance in one of many windows, and is no fall yet"
+            );
+        }
     }
     // Also with a column that drifted, where that are fewer than it takes: Drifting is of several windows.
     (WindowVerdict::Healthy, message)

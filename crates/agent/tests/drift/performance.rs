@@ -225,6 +225,41 @@ async fn rows_of_one_unit_do_not_make_an_interval_narrow() {
     );
 }
 
+/// Acted upon is what chance hardly makes in fifty windows: an interval that lies below by itself is told, and is no fall.
+#[tokio::test]
+async fn an_interval_that_lies_hardly_below_is_told_and_is_no_fall() {
+    let folder = tempfile::tempdir().expect("a folder");
+    reference(folder.path()).await;
+    let mut traffic = rows(1000, 2, 0.0);
+    let labels = right(&mut traffic, 5, |_| 8.0);
+    payload(folder.path(), &traffic, START);
+    let ids = traffic.ids.iter().cloned();
+    write_labels(
+        folder.path(),
+        ids.zip(labels.iter().map(ToString::to_string)),
+    );
+    let line = ["--metric", "accuracy"];
+    let measured = of(judged(folder.path(), &line).await.expect("a verdict"));
+    let [_, upper] = measured.interval.expect("rows");
+    for (above, verdict) in [
+        (0.001, WindowVerdict::Healthy),
+        (0.05, WindowVerdict::Drifted),
+    ] {
+        let min = (upper + above).to_string();
+        let line = ["--metric", "accuracy", "--metric-min", &min];
+        let report = judged(folder.path(), &line).await.expect("a verdict");
+        assert_eq!(report.verdict, verdict, "{}", report.message);
+        let is_told = report.message.contains("is no fall yet");
+        assert_eq!(
+            is_told,
+            verdict == WindowVerdict::Healthy,
+            "{}",
+            report.message
+        );
+        assert_eq!(of(report).fallen, verdict == WindowVerdict::Drifted);
+    }
+}
+
 const CLASSES: [&str; 3] = ["early", "late", "on time"];
 
 /// A log of a model that answers with a name, right in eight of ten rows; and the names that are right.
