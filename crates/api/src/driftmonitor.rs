@@ -150,7 +150,7 @@ pub struct PerformanceWatch {
     /// The metric, one that is better when it is higher: `accuracy`, `balancedAccuracy`, `precision`, `recall`, `f1`, `rocAuc`, `prAuc`, `r2` or a mean over classes.
     #[x_kube(validation = Rule::new("!(self in ['logLoss', 'brier', 'expectedCalibrationError', 'rmse', 'mae', 'mape', 'pinball', 'ndcg'])").message("must be one that is better when it is higher, such as accuracy, f1, rocAuc, prAuc or r2"))]
     pub metric: MetricName,
-    /// Performance has fallen when the whole confidence interval lies below this.
+    /// Performance has fallen when the whole confidence interval lies below this, and would for fifty windows together.
     pub min: Decimal,
 }
 
