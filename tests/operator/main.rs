@@ -76,6 +76,16 @@ pub async fn turn() -> Option<Turn> {
         Some(set_up().expect("a cluster with Windlass' objects in it"))
     });
     let bed = bed.as_ref()?;
+    // What another test left is written on by the operator of this one: a roll-out whose pods never come is given up after
+    // ten minutes, and a monitor has windows.
+    let left = [
+        "modeldeployments,driftmonitors",
+        "--all",
+        "--all-namespaces",
+    ];
+    let delete = [&["delete", "--wait=false"], &left[..]].concat();
+    let kubectl = bed.cluster.kubectl().expect("kubectl is built");
+    kubectl.run(&delete).expect("what is left goes");
     Some(Turn {
         bed,
         since: audit::mark(&bed.cluster),

@@ -16,6 +16,8 @@ pub mod driftmonitor;
 mod fixtures;
 pub mod gpus;
 pub mod jobs;
+#[cfg(test)]
+mod model;
 pub mod modeldeployment;
 pub mod modelversion;
 pub mod outcome;

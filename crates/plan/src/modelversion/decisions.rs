@@ -140,8 +140,11 @@ fn own(
         let evidence = report.unwrap_or_else(|| digest::of(found));
         add(Action::Validated, WINDLASS, &reason, Some(evidence));
     }
-    let was_reviewed = find_condition(&before.conditions, condition::APPROVED)
-        .is_some_and(|said| said.reason == REVIEWED);
+    // The condition may be older than the record: while a Job settles, what is said stays.
+    let is_review = |one: &Decision| matches!(one.action, Action::Approved | Action::Denied);
+    let was_reviewed = before.decisions.iter().any(is_review)
+        || find_condition(&before.conditions, condition::APPROVED)
+            .is_some_and(|said| said.reason == REVIEWED);
     if let Some(review) = &spec.review
         && (is_first || !was_reviewed)
     {

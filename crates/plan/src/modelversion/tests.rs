@@ -1,5 +1,6 @@
 //! ModelVersion: one decision a test.
 
+mod model;
 mod publication;
 mod registration;
 mod retention;
@@ -22,6 +23,7 @@ use crate::fixtures::{
 };
 use crate::{Child, Plan, Step};
 
+#[derive(Clone)]
 struct World {
     observed: Observed,
     /// The Job as it was made; the cache holds less of it.
@@ -789,4 +791,24 @@ fn what_happens_to_a_version_is_a_chain_and_each_once() {
     assert_eq!(decisions.last().map(|last| last.sequence), Some(125));
     assert!(decisions.iter().all(|one| one.action != Action::Created));
     assert_chain(&world);
+}
+
+#[test]
+fn a_word_that_comes_while_the_job_settles_is_recorded_once() {
+    let mut world = world(true);
+    Arc::make_mut(&mut world.observed.version).spec.approval = Approval::Manual;
+    world.settle().job_ends("Complete");
+    let review: Review = object(json!({"decision": "Approved", "by": "ada", "reason": "seen"}));
+    Arc::make_mut(&mut world.observed.version).spec.review = Some(review);
+    for _ in 0..3 {
+        world.reconcile(false);
+        world.now += 1;
+    }
+    world.now += 60;
+    world.settle();
+    let decisions = world.status().decisions;
+    let words = decisions
+        .iter()
+        .filter(|one| one.action == Action::Approved);
+    assert_eq!(words.count(), 1, "{decisions:?}");
 }

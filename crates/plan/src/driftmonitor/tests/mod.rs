@@ -5,6 +5,7 @@ mod after;
 mod budgets;
 mod engines;
 mod inputs;
+mod model;
 mod properties;
 mod seen;
 mod windows;

@@ -24,6 +24,7 @@ pub struct Side {
     pub pods: Vec<Arc<Pod>>,
 }
 
+#[derive(Clone)]
 pub struct World {
     pub sides: Vec<Side>,
     pub deployment: Option<Arc<ModelDeployment>>,

@@ -15,7 +15,7 @@ use crate::conditions::Conditions;
 use crate::{Note, Plan, Problem, pods};
 
 /// How long pods of a step may be coming until how many there are so far is written for itself.
-const COMING: SignedDuration = SignedDuration::from_secs(10);
+const COMING: SignedDuration = SignedDuration::from_secs(30);
 /// Why pods that run are not ready, as far as can be told from outside of them.
 pub(super) const NEVER_READY: &str = "the model server runs, and does not say that it is ready; its log (kubectl logs POD -c server) says why";
 

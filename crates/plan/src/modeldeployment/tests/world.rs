@@ -22,6 +22,7 @@ use crate::{Child, Doomed, Plan, Step, pods};
 /// In how many parts traffic comes.
 const LOOKS: u64 = 20;
 
+#[derive(Clone)]
 pub struct World {
     pub observed: Observed,
     pub now: i64,

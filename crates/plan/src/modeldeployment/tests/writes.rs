@@ -68,7 +68,7 @@ fn pods_that_are_coming_are_counted_with_what_is_written_next_or_after_a_while()
     world.reconcile();
     world.sync();
     let (writes, counted) = (world.writes, |world: &World| world.status().replicas);
-    world.wait(9).settle();
+    world.wait(29).settle();
     assert_eq!(
         (world.writes, counted(&world)),
         (writes, 2),

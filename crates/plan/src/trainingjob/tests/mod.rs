@@ -7,6 +7,7 @@ mod devices;
 mod gangs;
 mod idle;
 mod input_cache;
+mod model;
 mod policies;
 mod properties;
 mod publication;

@@ -16,6 +16,7 @@ use crate::gpus::claims::DeviceClaims;
 use crate::trainingjob::{Observed, Rooms, Schedulers, Utilization, plan};
 use crate::{Child, Doomed, Plan, Step};
 
+#[derive(Clone)]
 pub struct World {
     pub observed: Observed,
     pub now: i64,
@@ -213,18 +214,20 @@ impl World {
                 self.observed
                     .children
                     .retain(|child| child.name_any() != name);
+                let now = Time(self.now());
                 self.each_pod_of(&name, |pod| {
-                    pod.metadata.deletion_timestamp = Some(Time(at(0)));
+                    pod.metadata.deletion_timestamp = Some(now.clone());
                 });
                 self.changes.push(format!("deleted {name}"));
             }
             Step::Delete(Doomed::JobAfterItsPods(name)) => {
+                let now = Time(self.now());
                 self.each_pod_of(&name, |pod| {
-                    pod.metadata.deletion_timestamp = Some(Time(at(0)));
+                    pod.metadata.deletion_timestamp = Some(now.clone());
                 });
                 for child in &mut self.observed.children {
                     if child.name_any() == name {
-                        Arc::make_mut(child).metadata.deletion_timestamp = Some(Time(at(0)));
+                        Arc::make_mut(child).metadata.deletion_timestamp = Some(now.clone());
                     }
                 }
                 self.changes.push(format!("deleted {name}"));
