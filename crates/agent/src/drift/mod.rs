@@ -292,7 +292,9 @@ fn side_of(arguments: &Arguments, profile: &Profile) -> Side {
     side.columns.retain(|column| {
         let is_role = roles.into_iter().flatten().any(|role| *role == column.name);
         let is_named = arguments.columns.is_empty() || arguments.columns.contains(&column.name);
-        is_named && !is_role && !arguments.ignored.contains(&column.name)
+        let is_blanked =
+            arguments.payloads.is_some() && sides::is_blanked(column, &arguments.ignored);
+        is_named && !is_role && !is_blanked && !arguments.ignored.contains(&column.name)
     });
     side
 }

@@ -284,6 +284,13 @@ fn worth(units: &UnitSample, place: usize, reference: &SideColumn, window: &Side
     }
 }
 
+/// Whether a payload log has nothing in a column where these are redacted: a chat's prompt goes by the name that the model
+/// has for it, and is redacted by that of its messages too.
+pub fn is_blanked(column: &SideColumn, redacted: &[String]) -> bool {
+    let is_prompt = |name: &String| ["prompt", "messages"].contains(&name.as_str());
+    matches!(column.held, Held::Text(_)) && redacted.iter().any(is_prompt)
+}
+
 /// Levels of a window under the names that a reference has.
 pub fn pooled(reference: &Categories, window: &Categories) -> Categories {
     let levels: BTreeMap<String, u64> = document::pooled_as(&reference.levels, &window.levels);

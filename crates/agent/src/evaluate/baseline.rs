@@ -1,12 +1,14 @@
 //! The baseline: the profile of the rows that a model was judged on, and of its answers.
 
-use windlass_api::agent::{Encoding, Feature, Profile, Scores, SegmentProfile, Signature};
+use windlass_api::agent::{Encoding, Profile, Scores, SegmentProfile, Signature};
 use windlass_statistics::cells::Cells;
 use windlass_statistics::sample::{THRESHOLD, most_probable};
 
 use super::segments::Members;
 use crate::data::answers::Answers;
 use crate::data::encode::{RawFeature, Values};
+use crate::profile::column::Kind;
+use crate::profile::sketch::Asked;
 use crate::profile::{PREDICTION, Profiles};
 
 /// In how many cells scores are counted, where there are more of them; and in how many bins they are told.
@@ -14,7 +16,8 @@ const SCORE_CELLS: usize = 1024;
 const SCORE_BINS: u64 = 100;
 
 /// The profile of the rows as the payload log would have them: there, a category that the model does not know is null,
-/// and of several classes the most probable is the prediction. Texts have none.
+/// of several classes the most probable is the prediction, and a text that is not there is the empty one that the model is asked.
+/// Of texts some rows are kept, as [`crate::profile::room`] has it.
 pub struct Baseline<'a> {
     signature: &'a Signature,
     profiles: Profiles,
@@ -28,9 +31,10 @@ impl<'a> Baseline<'a> {
     /// Of a model's rows, and of those that meet one of these predicates.
     pub fn new(signature: &'a Signature, segments: &[String]) -> Self {
         let profiles = || {
-            let inputs = signature.inputs.iter().filter(|input| !is_text(input));
-            let names = inputs.map(|input| input.name.as_str());
-            Profiles::new(names.chain([PREDICTION]))
+            let inputs = signature.inputs.iter();
+            let inputs = inputs.map(|input| asked(&input.name, kind(&input.encoding)));
+            let all = inputs.chain([asked(PREDICTION, Kind::Number)]);
+            Profiles::new(all.collect(), segments.len())
         };
         Self {
             signature,
@@ -54,26 +58,33 @@ impl<'a> Baseline<'a> {
     ) {
         let inputs = &self.signature.inputs;
         for (input, feature) in inputs.iter().zip(&mut features) {
-            if let (Encoding::Category { categories }, Values::Category(texts)) =
-                (&input.encoding, &mut feature.values)
-            {
-                for text in texts {
-                    text.take_if(|text| !categories.contains(text));
+            match (&input.encoding, &mut feature.values) {
+                (Encoding::Category { categories }, Values::Category(texts)) => {
+                    for text in texts {
+                        text.take_if(|text| !categories.contains(text));
+                    }
                 }
+                (Encoding::Text, Values::Category(texts)) => {
+                    for text in texts {
+                        text.get_or_insert_default();
+                    }
+                }
+                (_, Values::Number(_)) | (Encoding::Number, Values::Category(_)) => {}
             }
         }
-        let mut of = inputs.iter();
-        features.retain(|_| of.next().is_some_and(|input| !is_text(input)));
         features.push(RawFeature {
             name: PREDICTION.to_owned(),
             values: predictions(&self.signature.output.classes, answers),
         });
-        self.profiles.add(answers.rows(), &features);
+        let first = self.profiles.rows() as u64;
+        let places: Vec<u64> = (first..).take(answers.rows()).collect();
+        self.profiles.add(&places, &features);
         for (segment, rows) in members.all() {
             if let Some((_, profiles)) = self.segments.get_mut(segment) {
                 let part: Vec<RawFeature> =
                     features.iter().map(|feature| only(feature, rows)).collect();
-                profiles.add(rows.len(), &part);
+                let places: Vec<u64> = rows.iter().map(|row| first + u64::from(*row)).collect();
+                profiles.add(&places, &part);
             }
         }
         self.score(answers, labels);
@@ -160,8 +171,20 @@ fn only(feature: &RawFeature, rows: &[u32]) -> RawFeature {
     }
 }
 
-fn is_text(input: &Feature) -> bool {
-    matches!(input.encoding, Encoding::Text)
+fn asked(name: &str, kind: Kind) -> Asked {
+    Asked {
+        name: name.to_owned(),
+        kind,
+        starts: Vec::new(),
+    }
+}
+
+fn kind(encoding: &Encoding) -> Kind {
+    match encoding {
+        Encoding::Number => Kind::Number,
+        Encoding::Category { .. } => Kind::Category,
+        Encoding::Text => Kind::Text,
+    }
 }
 
 fn predictions(classes: &[String], answers: &Answers) -> Values {

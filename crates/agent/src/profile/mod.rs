@@ -31,7 +31,7 @@ use windlass_statistics::mean::Mean;
 use self::column::{Column, Kind};
 use self::reading::{Asking, Reading, Told};
 use self::room::Room;
-use self::sampled::Which;
+use self::sampled::{Which, key};
 use self::sketch::{Asked, Roles};
 use crate::address::Address;
 use crate::arguments::{DataFormat, EngineArguments, Pair};
@@ -378,15 +378,18 @@ pub(crate) async fn read(uri: &str, expected: Option<&str>) -> Result<Profile, F
 /// The profile of features, made batch by batch in memory that does not grow with the rows.
 pub struct Profiles {
     rows: usize,
-    columns: Vec<(String, Option<Column>)>,
+    room: Room,
+    columns: Vec<(Asked, Option<Column>)>,
 }
 
 impl Profiles {
-    /// Of features of these names.
-    pub fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+    /// Of these features, where so many segments are counted beside all rows. Whether one is of numbers or of names, its
+    /// values tell; that it is of texts is said.
+    pub fn new(asked: Vec<Asked>, segments: usize) -> Self {
         Self {
             rows: 0,
-            columns: names.map(|name| (name.to_owned(), None)).collect(),
+            room: Room::of(&asked, segments),
+            columns: asked.into_iter().map(|asked| (asked, None)).collect(),
         }
     }
 
@@ -395,10 +398,18 @@ impl Profiles {
         self.rows
     }
 
-    /// Takes rows, each of the features in its place.
-    pub fn add(&mut self, rows: usize, features: &[RawFeature]) {
-        self.rows += rows;
-        for ((_, column), feature) in self.columns.iter_mut().zip(features) {
+    /// Takes rows, each of the features in its place, and the place of each row among all rows of the data set: which texts
+    /// are kept hangs on it alone.
+    pub fn add(&mut self, places: &[u64], features: &[RawFeature]) {
+        self.rows += places.len();
+        let is_sampled = self.columns.iter().any(|(of, _)| of.kind.is_sampled());
+        let places = places.iter().filter(|_| is_sampled);
+        let keys: Vec<u64> = places.map(|place| key(*place)).collect();
+        let which = Which {
+            keys: &keys,
+            units: &keys,
+        };
+        for ((asked, column), feature) in self.columns.iter_mut().zip(features) {
             let (kind, values): (Kind, ArrayRef) = match &feature.values {
                 Values::Number(values) => {
                     (Kind::Number, Arc::new(Float64Array::from(values.clone())))
@@ -408,18 +419,23 @@ impl Profiles {
                     Arc::new(StringArray::from_iter(values.iter().map(Option::as_deref))),
                 ),
             };
-            let column = column.get_or_insert_with(|| Column::new(kind, Room::of(&[], 0)));
+            let kind = if asked.kind.is_sampled() {
+                asked.kind
+            } else {
+                kind
+            };
+            let column = column.get_or_insert_with(|| Column::new(kind, self.room));
             column
-                .add(&values, Which::default())
+                .add(&values, which)
                 .expect("numbers and texts can be counted");
         }
     }
 
     /// What was counted.
     pub fn profile(self) -> Profile {
-        let columns = self.columns.into_iter().map(|(name, column)| {
-            let column = column.unwrap_or_else(|| Column::new(Kind::Number, Room::of(&[], 0)));
-            document::of_column(&name, &column)
+        let columns = self.columns.into_iter().map(|(asked, column)| {
+            let column = column.unwrap_or_else(|| Column::new(asked.kind, self.room));
+            document::of_column(&asked.name, &column)
         });
         Profile {
             rows: self.rows as u64,

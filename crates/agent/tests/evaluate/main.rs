@@ -9,6 +9,7 @@ mod protocols;
 mod real;
 mod rows;
 mod server;
+mod watched;
 
 use std::fmt::Write as _;
 use std::path::Path;
