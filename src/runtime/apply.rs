@@ -69,6 +69,7 @@ enum Deleted {
     Changed,
 }
 
+/// A kind that is written, or watched: namespaced, and known as this program is built.
 pub trait Kind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone

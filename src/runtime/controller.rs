@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
+use kube::ResourceExt;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use windlass_api::{DriftMonitor, ModelDeployment, ModelVersion, TrainingJob};
 use windlass_plan::{Doomed, Note, Plan, Problem, Step};
@@ -32,7 +31,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 const BESIDE: Duration = Duration::from_secs(30);
 
 /// A kind that is planned.
-pub trait Planned: Ours + Resource<Scope = NamespaceResourceScope> {
+pub trait Planned: Ours {
     /// Its status.
     type Status: Serialize + PartialEq + Default + Send + Sync;
     /// What is known of it.
@@ -92,8 +91,11 @@ pub async fn run_all(context: Arc<Context>, triggers: Triggers) {
     all.collect::<()>().await;
 }
 
+/// What is remembered of objects until they go.
+type OfEach<K, T> = Mutex<HashMap<ObjectRef<Packed<K>>, T>>;
+
 /// The pauses after errors, for each object its own.
-struct Backoff<K: Ours>(Mutex<HashMap<ObjectRef<Packed<K>>, Duration>>);
+struct Backoff<K: Ours>(OfEach<K, Duration>);
 
 impl<K: Ours> Backoff<K> {
     fn next(&self, object: &Packed<K>) -> Duration {
@@ -119,7 +121,7 @@ impl<K: Ours> Backoff<K> {
 
 /// Objects of which a step that holds up no other was refused, with the generation that it was refused for: a roll-out is
 /// planned every other second, and is not to ask as often.
-struct Refused<K: Ours>(Mutex<HashMap<ObjectRef<Packed<K>>, (Option<i64>, Instant)>>);
+struct Refused<K: Ours>(OfEach<K, (Option<i64>, Instant)>);
 
 impl<K: Ours> Refused<K> {
     /// How long such steps of it are still left alone.

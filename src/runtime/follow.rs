@@ -211,17 +211,17 @@ where
         for object in &gone {
             (self.touch)(object);
         }
-        for (number, kept) in self.cache.store.state().into_iter().enumerate() {
-            (self.touch)(&kept.object());
-            if number % TURN == TURN - 1 {
-                tokio::task::yield_now().await;
-            }
-        }
+        let stored = self.cache.store.state().into_iter();
+        let stored = stored.map(|kept| kept.object());
         // What there is of a monitor is news for that one, once.
-        for (number, (namespace, monitor)) in self.cache.shelf.places().into_iter().enumerate() {
-            if let Some(one) = self.cache.shelf.of(&namespace, &monitor).first() {
-                (self.touch)(one);
-            }
+        let ended = self.cache.shelf.clone();
+        let places = ended.places().into_iter();
+        let shelved = places.filter_map(|(namespace, monitor)| {
+            let one = ended.of(&namespace, &monitor).into_iter().next();
+            one.map(Arc::new)
+        });
+        for (number, object) in stored.chain(shelved).enumerate() {
+            (self.touch)(&object);
             if number % TURN == TURN - 1 {
                 tokio::task::yield_now().await;
             }

@@ -18,13 +18,13 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
-use kube::core::NamespaceResourceScope;
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 use windlass_api::{condition, is_true};
 use windlass_plan::modeldeployment::HttpRoute;
 
+use super::apply::Kind;
 use super::index::labels_of;
 
 /// What an object is found by: a label or one of the words below, and its value.
@@ -51,16 +51,7 @@ pub fn so(what: &'static str) -> Fact {
 }
 
 /// A kind that is kept packed.
-pub trait Ours:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Serialize
-    + Send
-    + Sync
-    + 'static
-{
+pub trait Ours: Kind {
     /// What is so with it, by its status; of our four kinds.
     fn conditions(&self) -> &[Condition] {
         &[]

@@ -180,7 +180,7 @@ mod tests {
     }
 
     /// What is in the store after each event, until nothing more comes.
-    async fn follow(
+    fn follow(
         stream: &mut (impl Stream<Item = Brought<Service>> + Unpin),
         cache: &Cache<Service>,
         writer: &mut Writer<Service>,
@@ -201,8 +201,8 @@ mod tests {
         told
     }
 
-    #[tokio::test]
-    async fn two_namespaces_are_one_list_and_a_later_list_of_one_leaves_the_other_alone() {
+    #[test]
+    fn two_namespaces_are_one_list_and_a_later_list_of_one_leaves_the_other_alone() {
         let (cache, mut writer, _) = Cache::<Service>::new();
         let (growth, growth_brings) = unbounded();
         let (risk, risk_brings) = unbounded();
@@ -229,11 +229,11 @@ mod tests {
         let change = Ok(Event::Apply(service("risk", "d")));
         risk.unbounded_send(change).expect("open");
         list(&growth, "growth", &["a", "b"]);
-        let told = follow(&mut stream, &cache, &mut writer).await;
+        let told = follow(&mut stream, &cache, &mut writer);
         assert_eq!(told, ["init", "list a", "list b"]);
         list(&growth, "growth", &["a"]);
         done(&growth);
-        let told = follow(&mut stream, &cache, &mut writer).await;
+        let told = follow(&mut stream, &cache, &mut writer);
         assert_eq!(told, ["list a", "list c", "listed", "delete b", "apply d"]);
 
         // What went while a watch was away is gone, in its own namespace alone; also what is kept beside the store.
@@ -243,7 +243,7 @@ mod tests {
         }
         list(&risk, "risk", &["d", "e"]);
         done(&risk);
-        let told = follow(&mut stream, &cache, &mut writer).await;
+        let told = follow(&mut stream, &cache, &mut writer);
         let expected = ["apply d", "apply e", "delete c", "delete churn-60"];
         assert_eq!(told, expected);
         let mut names: Vec<_> = cache.store.state().iter().map(|it| it.name_any()).collect();

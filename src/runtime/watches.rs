@@ -1,6 +1,5 @@
 //! One watch a kind: what it brings goes into the store first, and is then told to those that it is news for.
 
-use std::fmt::Debug;
 use std::future::ready;
 
 use futures::future::{BoxFuture, FutureExt};
@@ -9,12 +8,10 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ServiceAccount};
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::api::Api;
-use kube::core::{NamespaceResourceScope, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watcher_of};
 use kube::{Client, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use windlass_api::labels;
 use windlass_plan::gpus::claims::{self, DeviceClaims};
@@ -22,6 +19,7 @@ use windlass_plan::modeldeployment::trim_autoscaler;
 use windlass_plan::trainingjob::KueueWorkload;
 use windlass_plan::{jobs, pods};
 
+use super::apply::Kind;
 use super::discovery::Served;
 use super::follow::{Differs, Follower, HasEnded, differs};
 use super::guarded::Guarded;
@@ -137,9 +135,7 @@ impl Starting {
     /// A watch of the children of a kind, less what nothing reads; and which of them have ended.
     fn children<K, F>(&mut self, trim: fn(&mut K), has_ended: Option<HasEnded<K>>) -> Cache<K, F>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + Debug + PartialEq + DeserializeOwned,
-        K: Send + Sync + 'static,
+        K: Kind + PartialEq,
         F: Form<K>,
     {
         let config = config().labels(&format!("{}=windlass", labels::MANAGED_BY));
@@ -171,20 +167,12 @@ impl Starting {
     }
 
     /// A watch of metadata only: that something is there.
-    fn presence<K>(&mut self) -> Cache<PartialObjectMeta<K>>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static,
-    {
+    fn presence<K: Kind>(&mut self) -> Cache<PartialObjectMeta<K>> {
         self.named::<PartialObjectMeta<K>>(|_| {})
     }
 
     /// A watch of what manifests name and others make, less what nothing reads.
-    fn named<K>(&mut self, trim: fn(&mut K)) -> Cache<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static,
-    {
+    fn named<K: Kind>(&mut self, trim: fn(&mut K)) -> Cache<K> {
         let trim = move |object: &mut K| {
             object.annotations_mut().clear();
             trim(object);
@@ -207,8 +195,7 @@ impl Starting {
         }: What<K>,
     ) -> Cache<K, F>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Kind,
         F: Form<K>,
     {
         let (cache, writer, to_let_go) = Cache::new();

@@ -416,10 +416,6 @@ async fn a_monitor_whose_windows_cannot_be_begun_is_shown_all_the_same() -> Resu
     wait("when it is due to be shown", PATIENCE, shown).await;
     let look = Looking::new(bed, space).await?;
     assert!(look.windows("refused").await.is_empty(), "it is refused");
-    // Else all operators of other tests would be refused, too.
-    look.monitors
-        .delete("refused", &kube::api::DeleteParams::default())
-        .await?;
     assert!(operator.stop()?.success());
     Ok(())
 }

@@ -286,9 +286,6 @@ async fn a_look_that_is_refused_is_told_and_not_asked_for_all_the_time() -> Resu
         "{said:?}"
     );
     assert!(look.canary().await.is_some(), "it holds up nothing else");
-    // A roll-out that waits would be written on beside the tests that come next.
-    let delete = kube::api::DeleteParams::default();
-    look.deployments.delete("churn", &delete).await?;
     assert!(operator.stop()?.success());
     Ok(())
 }
