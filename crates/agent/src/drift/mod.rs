@@ -25,6 +25,7 @@ mod sides;
 pub mod table;
 mod verdict;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -171,21 +172,21 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
     if is_profile(arguments, current) {
         let window = profile::read(current, None).await?;
         let there = window.columns.iter().map(|column| column.name.clone());
-        let there: Vec<String> = there.collect();
-        let segments: Vec<(String, Side)> = window
-            .segments
-            .iter()
-            .map(|of| (of.segment.clone(), Side::of_columns(of.rows, &of.columns)))
-            .collect();
-        let side = Side::of_profile(&window);
-        return together(
+        let segments = window.segments.iter();
+        let segments =
+            segments.map(|of| (of.segment.clone(), Side::of_columns(of.rows, &of.columns)));
+        let window = Window {
+            judged: named(current),
+            there: there.collect(),
+            whole: Side::of_profile(&window),
+            segments: segments.collect(),
+        };
+        let reference = side_of(arguments, &profile);
+        return Ok(together(
             arguments,
-            (&profile, side_of(arguments, &profile), of_reference),
-            named(current),
-            &there,
-            side,
-            segments,
-        );
+            (&profile, reference, of_reference),
+            window,
+        ));
     }
     let reading = opened(arguments, current).await?;
     let asking = Asking {
@@ -204,11 +205,8 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
 
 /// Whether an address is that of a profile, and not of data.
 fn is_profile(arguments: &Arguments, uri: &str) -> bool {
-    arguments.format != Some(DataFormat::Json)
-        && uri
-            .rsplit('/')
-            .next()
-            .is_some_and(|name| name.ends_with(".json"))
+    let is_json = |extension: &std::ffi::OsStr| extension == "json";
+    arguments.format != Some(DataFormat::Json) && Path::new(uri).extension().is_some_and(is_json)
 }
 
 async fn opened(arguments: &Arguments, uri: &str) -> Result<Reading, FailureReport> {
@@ -235,7 +233,7 @@ fn check_roles(reading: &Reading, roles: &Roles, uri: &str) -> Result<(), Failur
 async fn judge(
     arguments: &Arguments,
     (profile, of_reference): (&Profile, Judged),
-    window: Judged,
+    judged: Judged,
     reading: Option<&Reading>,
     asking: Asking,
 ) -> Result<Results, FailureReport> {
@@ -247,17 +245,17 @@ async fn judge(
         ..asking
     });
     let Some(reading) = reading else {
-        let none = Side::default();
-        return together(
+        let none = Window {
+            judged,
+            ..Window::default()
+        };
+        return Ok(together(
             arguments,
             (profile, reference, of_reference),
-            window,
-            &[],
             none,
-            Vec::new(),
-        );
+        ));
     };
-    check_roles(reading, &asking.roles, &window.name)?;
+    check_roles(reading, &asking.roles, &judged.name)?;
     let progress = Progress::new(reading.rows(), "rows");
     let shown = progress.clone();
     let told: Told = Arc::new(move |rows| shown.advance(rows));
@@ -268,21 +266,29 @@ async fn judge(
         .iter()
         .map(|sketch| Side::of_sketch(&reference, &asking.columns, sketch));
     let whole = sides.next().unwrap_or_default();
-    let segments: Vec<(String, Side)> = asking.segments.iter().cloned().zip(sides).collect();
-    let there: Vec<String> = reading
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.name().clone())
-        .collect();
-    together(
+    let segments = asking.segments.iter().cloned().zip(sides).collect();
+    let fields = reading.schema().fields().iter();
+    let window = Window {
+        judged,
+        there: fields.map(|field| field.name().clone()).collect(),
+        whole,
+        segments,
+    };
+    Ok(together(
         arguments,
         (profile, reference, of_reference),
         window,
-        &there,
-        whole,
-        segments,
-    )
+    ))
+}
+
+/// What was counted of a window.
+#[derive(Default)]
+struct Window {
+    judged: Judged,
+    /// The columns that its files have.
+    there: Vec<String>,
+    whole: Side,
+    segments: Vec<(String, Side)>,
 }
 
 /// The reference, with the columns that are compared: those that were named, if any were, and none that says what rows are.
@@ -299,29 +305,27 @@ fn side_of(arguments: &Arguments, profile: &Profile) -> Side {
     side
 }
 
-/// All that is found of a window whose columns were counted, beside a reference as [`side_of`] has it; `there` are the columns that its files have.
+/// All that is found of a window whose columns were counted, beside a reference as [`side_of`] has it.
 fn together(
     arguments: &Arguments,
     (profile, mut reference, of_reference): (&Profile, Side, Judged),
-    of_window: Judged,
-    there: &[String],
-    window: Side,
-    segments: Vec<(String, Side)>,
-) -> Result<Results, FailureReport> {
+    of: Window,
+) -> Results {
+    let window = &of.whole;
     if profile.unit.is_none() && arguments.unit.is_some() {
         // What rows of the reference are worth is not known: as much as those of the window.
-        reference.take_worth(&window);
+        reference.take_worth(window);
     }
     let rule = arguments.rule();
-    let end = of_window.end.map(jiff::Timestamp::as_microsecond);
+    let end = of.judged.end.map(jiff::Timestamp::as_microsecond);
     let mut findings = Findings::new(&arguments.quality, reference.columns.len());
     if window.rows >= arguments.min_samples {
-        findings.look(&reference, &window, there);
-        findings.age(&window, end.unwrap_or_default());
+        findings.look(&reference, window, &of.there);
+        findings.age(window, end.unwrap_or_default());
     }
     let limit = |column: &str, kind| arguments.limit(column, kind);
     let columns = if window.rows >= arguments.min_samples {
-        let found = compare(&reference, &window, limit, rule);
+        let found = compare(&reference, window, limit, rule);
         found
             .left_out
             .into_iter()
@@ -334,9 +338,9 @@ fn together(
         .scores
         .as_ref()
         .filter(|_| window.rows >= arguments.min_samples);
-    let expected = expected::expected(scores, &window, rule.confidence);
+    let expected = expected::expected(scores, window, rule.confidence);
     let mut of_segments = Vec::new();
-    for (segment, side) in segments {
+    for (segment, side) in of.segments {
         let known = profile.segments.iter().find(|of| of.segment == segment);
         let old = known.map(|of| Side::of_columns(of.rows, &of.columns));
         let columns = match &old {
@@ -367,7 +371,7 @@ fn together(
         window: Judged {
             rows: window.rows,
             effective_rows: window.effective_rows(),
-            ..of_window
+            ..of.judged
         },
         settings: Settings {
             confidence: rule.confidence,
@@ -383,5 +387,5 @@ fn together(
         segments: of_segments,
     };
     verdict::settle(arguments, &mut results);
-    Ok(results)
+    results
 }

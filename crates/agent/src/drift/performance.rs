@@ -128,11 +128,14 @@ fn are_names(reading: &Reading, metric: Metric) -> bool {
     is_text && is_of_classes
 }
 
+/// Reads a column of the labels.
+type Read<T> = fn(&Dataset, &str) -> Result<Vec<Option<T>>, FailureReport>;
+
 /// Labels by the id of their request.
 fn labels_of<T>(
     data: &Dataset,
     asked: &Asked<'_>,
-    read: fn(&Dataset, &str) -> Result<Vec<Option<T>>, FailureReport>,
+    read: Read<T>,
 ) -> Result<HashMap<String, T>, FailureReport> {
     if data.columns().is_empty() {
         return Ok(HashMap::new());
@@ -271,7 +274,7 @@ impl Asked<'_> {
     }
 
     fn of_numbers(&self, joined: &Joined<f64>) -> Result<Measured, FailureReport> {
-        self.each(joined, |joined| {
+        each(joined, |joined| {
             let sample = Sample::new(&joined.labels, &joined.answers);
             self.performance(&sample, joined.units.as_deref())
         })
@@ -317,7 +320,7 @@ impl Asked<'_> {
             );
             return Err(failure(FailureReason::LabelsUnreadable, message));
         }
-        self.each(joined, |joined| {
+        each(joined, |joined| {
             let place = |name: &String| classes[name];
             let mut answers = vec![0.0; joined.labels.len() * width];
             for (answer, row) in joined.answers.iter().zip(answers.chunks_exact_mut(width)) {
@@ -330,19 +333,6 @@ impl Asked<'_> {
                 .collect();
             let sample = Sample::of_classes(&labels, &answers, width);
             self.performance(&sample, joined.units.as_deref())
-        })
-    }
-
-    /// The same of all rows, and of those of each segment.
-    fn each<T: Clone>(
-        &self,
-        joined: &Joined<T>,
-        of: impl Fn(&Joined<T>) -> Result<Performance, FailureReport>,
-    ) -> Result<Measured, FailureReport> {
-        let parts = joined.segments.iter().map(|rows| of(&joined.of(rows)));
-        Ok(Measured {
-            segments: parts.collect::<Result<_, _>>()?,
-            whole: of(joined)?,
         })
     }
 
@@ -397,6 +387,18 @@ impl Asked<'_> {
                 .is_ok_and(|found| is_below(found.estimate.interval));
         Ok(performance)
     }
+}
+
+/// The same of all rows, and of those of each segment.
+fn each<T: Clone>(
+    joined: &Joined<T>,
+    of: impl Fn(&Joined<T>) -> Result<Performance, FailureReport>,
+) -> Result<Measured, FailureReport> {
+    let parts = joined.segments.iter().map(|rows| of(&joined.of(rows)));
+    Ok(Measured {
+        segments: parts.collect::<Result<_, _>>()?,
+        whole: of(joined)?,
+    })
 }
 
 /// The rows for which a predicate is true.

@@ -92,10 +92,11 @@ fn of(arguments: &Arguments, results: &Results) -> (WindowVerdict, String) {
     if let Some(performance) = &results.performance {
         let value = performance.value;
         let value = value.map_or_else(|| "not known".to_owned(), |value| format!("{value:.3}"));
-        message.push_str(&format!(
+        let _ = write!(
+            message,
             "; {} is {value} on {} labelled rows",
             performance.metric, performance.rows
-        ));
+        );
         if let (Some([lower, upper]), Some(min)) = (performance.interval, arguments.metric_min)
             && upper < min
         {

@@ -44,8 +44,11 @@ impl Kind {
 /// Why it is not, for people.
 pub fn kind_of(data_type: &DataType) -> Result<Kind, &'static str> {
     match data_type {
-        DataType::Boolean | DataType::Null => Ok(Kind::Category),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Ok(Kind::Category),
+        DataType::Boolean
+        | DataType::Null
+        | DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View => Ok(Kind::Category),
         DataType::Dictionary(_, values) => kind_of(values),
         numeric if numeric.is_numeric() => Ok(Kind::Number),
         time if time.is_temporal() => Err("times are not compared"),

@@ -209,13 +209,13 @@ pub(crate) async fn asked(
     let no_column = |name: &str| crate::data::scan::no_column(schema, name, uri, REASONS);
     let all = schema.fields().iter().map(|field| field.name());
     let all = all.filter(|name| !roles.names().any(|role| role == *name));
-    let names: Vec<&String> = if named.is_empty() {
+    let columns: Vec<&String> = if named.is_empty() {
         all.collect()
     } else {
         named.iter().collect()
     };
     let mut types = Vec::new();
-    for name in &names {
+    for name in &columns {
         let field = schema.field_with_name(name).map_err(|_| no_column(name))?;
         types.push(field.data_type());
     }
@@ -224,12 +224,12 @@ pub(crate) async fn asked(
             .field_with_name(&pair.name)
             .map_err(|_| no_column(&pair.name))?;
     }
-    let both = names.iter().zip(&types);
+    let both = columns.iter().zip(&types);
     let looked_at = both.filter(|(_, data_type)| look::is_needed(data_type));
     let looked_at: Vec<&str> = looked_at.map(|(name, _)| name.as_str()).collect();
     let first = first(reading, &looked_at).await?;
     let mut asked = Vec::new();
-    for (name, data_type) in names.iter().zip(types) {
+    for (name, data_type) in columns.iter().zip(types) {
         let said = kinds.iter().rfind(|pair| pair.name == **name);
         let place = looked_at.iter().position(|looked_at| looked_at == name);
         let values = place.and_then(|place| first.get(place));
@@ -416,7 +416,7 @@ impl Profiles {
                 }
                 Values::Category(values) => (
                     Kind::Category,
-                    Arc::new(StringArray::from_iter(values.iter().map(Option::as_deref))),
+                    Arc::new(values.iter().map(Option::as_deref).collect::<StringArray>()),
                 ),
             };
             let kind = if asked.kind.is_sampled() {

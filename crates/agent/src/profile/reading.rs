@@ -66,7 +66,7 @@ pub struct Reading {
 
 enum Rows {
     Parquet(Arc<Vec<ParquetFile>>),
-    Other(Scan),
+    Other(Box<Scan>),
 }
 
 #[derive(Clone)]
@@ -114,7 +114,7 @@ impl Reading {
                 reasons,
                 schema: Arc::clone(scan.schema()),
                 session: scan.session().clone(),
-                rows: Rows::Other(scan),
+                rows: Rows::Other(Box::new(scan)),
                 slice_bytes: SLICE_BYTES,
                 counted_by: CountedBy::default(),
             });
@@ -272,8 +272,8 @@ impl Reading {
         let mut fields: Vec<Field> = fields.collect();
         fields.dedup_by(|later, kept| later.name() == kept.name());
         let schema = Arc::new(Schema::new(fields));
-        let span = Span::new(self, &schema, within)?;
-        let mut take = |batch: &RecordBatch| take(&span.of(batch, &schema, None)?.0);
+        let within = Span::new(self, &schema, within)?;
+        let mut take = |batch: &RecordBatch| take(&within.of(batch, &schema, None)?.0);
         match &self.rows {
             Rows::Other(scan) => {
                 let mut batches = scan.batches();
