@@ -95,6 +95,9 @@ mod tests {
 
     use super::*;
 
+    /// What it is, its texts, and what these are taken for.
+    type Row<'a> = (&'a str, &'a dyn Fn(usize) -> String, Kind);
+
     fn of_texts(text: &dyn Fn(usize) -> String) -> Kind {
         let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..200).map(text)));
         kind(&DataType::Utf8, Some(&texts)).expect("it can be counted")
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn texts_are_told_from_names_by_their_words_and_by_how_often_they_come() {
-        let rows: [(&str, &dyn Fn(usize) -> String, Kind); 8] = [
+        let rows: [Row<'_>; 8] = [
             (
                 "reviews",
                 &|row| format!("a fine hat, number {row}"),

@@ -38,7 +38,7 @@ use crate::arguments::{DataFormat, EngineArguments, Pair};
 use crate::data::encode::{RawFeature, Values};
 use crate::data::{Reasons, file};
 use crate::progress::Progress;
-use crate::report::{OrFail, chain, failure};
+use crate::report::{OrFail, chain, failure, is_passing};
 use crate::tree;
 
 /// Bins of a number.
@@ -346,29 +346,37 @@ pub async fn signature(path: &str) -> Result<Signature, FailureReport> {
 /// Reads a profile, and verifies its digest where one was recorded.
 ///
 /// # Errors
-/// [`FailureReason::ReferenceUnreadable`], [`FailureReason::DigestMismatch`].
+/// [`FailureReason::ReferenceUnreadable`], with where in the file what is wrong; [`FailureReason::DigestMismatch`];
+/// [`FailureReason::InputUnreachable`] where its store may answer when it is asked again.
 pub(crate) async fn read(uri: &str, expected: Option<&str>) -> Result<Profile, FailureReport> {
     let address = Address::parse(uri).or_fail(FailureReason::InvalidArguments)?;
     let unreadable = |problem: String| {
         failure(
             FailureReason::ReferenceUnreadable,
-            format!("the reference profile at {uri}: {problem}"),
+            format!("the profile at {uri}: {problem}"),
         )
     };
-    let content = address
-        .read()
-        .await
-        .map_err(|problem| unreadable(chain(&problem)))?;
+    let damaged = |problem: String| {
+        let advice = "it was cut or changed, or is no profile: make it anew (windlass-agent profile; of a model's baseline, the validation)";
+        unreadable(format!("{problem}; {advice}"))
+    };
+    let content = address.read().await.map_err(|problem| {
+        let mut failure = unreadable(chain(&problem));
+        if is_passing(&problem) {
+            failure.reason = FailureReason::InputUnreachable;
+        }
+        failure
+    })?;
     let Tree { digest, .. } = tree::of_file(&address, &content);
     if let Some(expected) = expected.filter(|expected| **expected != digest) {
         let message = format!(
-            "the reference profile at {uri} is not what was recorded: its digest is {digest}, but {expected} was expected"
+            "the profile at {uri} is not what was recorded: its digest is {digest}, but {expected} was expected"
         );
         return Err(failure(FailureReason::DigestMismatch, message));
     }
     let profile: Profile =
-        serde_json::from_slice(&content).map_err(|problem| unreadable(problem.to_string()))?;
-    document::check(&profile).map_err(unreadable)?;
+        serde_json::from_slice(&content).map_err(|problem| damaged(problem.to_string()))?;
+    document::check(&profile).map_err(damaged)?;
     if profile.columns.is_empty() || profile.rows == 0 {
         return Err(unreadable("it has no columns or no rows".to_owned()));
     }

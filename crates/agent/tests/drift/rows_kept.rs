@@ -25,7 +25,7 @@ fn vectors(rows: impl Iterator<Item = Vec<f32>>) -> ArrayRef {
 /// Reviews of eight words of which so many texts have "refund", and vectors of three even numbers, the first of which is
 /// shifted.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // numbers of a few digits
-fn made(rows: usize, seed: u64, refunds: f64, shift: f64) -> RecordBatch {
+pub fn made(rows: usize, seed: u64, refunds: f64, shift: f64) -> RecordBatch {
     let mut random = Random(seed);
     let mut reviews = Vec::new();
     let mut all = Vec::new();

@@ -117,6 +117,37 @@ impl Embeddings {
     pub fn unfit(&self) -> u64 {
         self.unfit
     }
+
+    /// Says what of sums that were read is not as they are written: then none is larger than so many vectors make it, so that
+    /// they can be added up, and all are of one length.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn check(&self) -> Result<(), String> {
+        let is_of_width = |sums: &[i128]| sums.len() == self.width;
+        let mut groups = self.groups.values();
+        if !is_of_width(&self.squares) || !groups.all(|group| is_of_width(&group.sums)) {
+            return Err(format!("its sums are not of {} numbers each", self.width));
+        }
+        let is_none = |(at, group): (&u64, &Group)| *at >= GROUPS || group.rows == 0;
+        if self.groups.iter().any(is_none) {
+            return Err("its sums are of groups that there are none of".to_owned());
+        }
+        let mut rows = self.groups.values().map(|group| group.rows);
+        let rows = rows.try_fold(0_u64, u64::checked_add);
+        let most = |rows: u64, each: f64| i128::from(rows).checked_mul(fixed(each));
+        let squares = rows.and_then(|rows| most(rows, LARGEST * LARGEST));
+        let is_bounded = |group: &Group| {
+            let most = most(group.rows, LARGEST).unwrap_or(0).unsigned_abs();
+            group.sums.iter().all(|sum| sum.unsigned_abs() <= most)
+        };
+        let are_squares = |most: i128| self.squares.iter().all(|sum| (0..=most).contains(sum));
+        if squares.is_some_and(are_squares) && self.groups.values().all(is_bounded) {
+            Ok(())
+        } else {
+            Err("its sums are larger than so many vectors can make them".to_owned())
+        }
+    }
 }
 
 impl Merge for Embeddings {
