@@ -23,6 +23,7 @@ use datafusion::prelude::SessionContext;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -49,8 +50,6 @@ const BATCH_ROWS: usize = 8192;
 const OPENED_AT_ONCE: usize = 16;
 /// Bytes of files' ends that are kept: those of more files are read again when their rows are.
 const HELD_BYTES: usize = 64 << 20;
-/// How often rows are counted again because files went meanwhile.
-const TIMES: usize = 3;
 
 /// A data set whose files and columns are known.
 pub struct Reading {
@@ -61,6 +60,8 @@ pub struct Reading {
     session: SessionContext,
     /// How many bytes of columns are held of a row group at once.
     slice_bytes: i64,
+    /// How many parts are counted at once.
+    at_once: usize,
     counted_by: CountedBy,
 }
 
@@ -97,7 +98,8 @@ pub struct Asking {
 pub type Told = Arc<dyn Fn(u64) + Send + Sync>;
 
 impl Reading {
-    /// Finds the files at an address that are wanted, and their columns. Files may go while they are looked at.
+    /// Finds the files at an address that are wanted, and their columns. A file that goes before it is opened is none of them;
+    /// one that goes later, while its rows are read, is a failure.
     ///
     /// # Errors
     /// The reason `unreadable` with the file that is not of the format; `not_found`.
@@ -116,6 +118,7 @@ impl Reading {
                 session: scan.session().clone(),
                 rows: Rows::Other(Box::new(scan)),
                 slice_bytes: SLICE_BYTES,
+                at_once: 1,
                 counted_by: CountedBy::default(),
             });
         }
@@ -152,6 +155,7 @@ impl Reading {
         schema: SchemaRef,
         files: Vec<ParquetFile>,
     ) -> Self {
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             address: address.clone(),
             reasons,
@@ -159,6 +163,7 @@ impl Reading {
             rows: Rows::Parquet(Arc::new(files)),
             session: SessionContext::new_with_config(crate::data::config(1)),
             slice_bytes: SLICE_BYTES,
+            at_once: workers.min(LANES),
             counted_by: CountedBy::default(),
         }
     }
@@ -191,8 +196,8 @@ impl Reading {
     /// Counts: all rows, and those of each segment.
     ///
     /// # Errors
-    /// That a file cannot be read to its end, with its name; that a segment is no predicate, or names a column that is not
-    /// there; that a column's values cannot be counted.
+    /// That a file cannot be read to its end, goes, or is changed while it is read, with its name; that a segment is no
+    /// predicate, or names a column that is not there; that a column's values cannot be counted.
     pub async fn count(
         &self,
         asking: &Arc<Asking>,
@@ -200,7 +205,11 @@ impl Reading {
     ) -> Result<Vec<Sketch>, FailureReport> {
         match &self.rows {
             Rows::Other(scan) => self.count_scan(scan, asking, told).await,
-            Rows::Parquet(files) => self.count_files(files, asking, told).await,
+            Rows::Parquet(files) => {
+                let counted = self.count_files(files, asking, told).await?;
+                self.check_unchanged(files).await?;
+                Ok(counted)
+            }
         }
     }
 
@@ -287,9 +296,7 @@ impl Reading {
                 for file in files.iter() {
                     let groups = (0..file.groups.len()).collect();
                     let place = (&self.address, self.reasons);
-                    let Some(mut batches) = batches(place, file, groups, &schema).await? else {
-                        continue;
-                    };
+                    let mut batches = batches(place, file, groups, &schema).await?;
                     while let Some(batch) = next(place, file, &mut batches).await? {
                         if !take(&batch).map_err(|problem| self.about(&problem))? {
                             return Ok(());
@@ -324,45 +331,31 @@ impl Reading {
         Ok(counting.sketches)
     }
 
-    /// Where a file goes between the columns that are counted first and those after, not all are of the same rows: then they
-    /// are counted again, without it.
+    /// That a file was written anew while it was read: some of its columns would be of other rows than the others.
+    ///
+    /// One that is no longer there was read to its end, or else that has failed.
+    async fn check_unchanged(&self, files: &[ParquetFile]) -> Result<(), FailureReport> {
+        let store = self.address.store();
+        let looked_at = stream::iter(files).map(|file| async move {
+            let now = store.head(&file.meta.location).await.ok()?;
+            (!is_same(&file.meta, &now)).then_some(&file.meta)
+        });
+        let mut looked_at = looked_at.buffered(OPENED_AT_ONCE);
+        while let Some(changed) = looked_at.next().await {
+            if let Some(meta) = changed {
+                let place = (&self.address, self.reasons);
+                return Err(meanwhile(place, &meta.location, "was changed"));
+            }
+        }
+        Ok(())
+    }
+
     async fn count_files(
         &self,
         files: &Arc<Vec<ParquetFile>>,
         asking: &Arc<Asking>,
         told: &Told,
     ) -> Result<Vec<Sketch>, FailureReport> {
-        let mut left = Arc::clone(files);
-        for _ in 0..TIMES {
-            if let Some(counted) = self.count_parquet(&left, asking, told).await? {
-                return Ok(counted);
-            }
-            left = Arc::new(self.still_there(&left).await);
-        }
-        let problem = format!(
-            "files are removed while they are read, {TIMES} times now: try it when that is done, or let what removes them begin with older ones"
-        );
-        Err(self.about(&problem))
-    }
-
-    async fn still_there(&self, files: &[ParquetFile]) -> Vec<ParquetFile> {
-        let store = self.address.store();
-        let there = stream::iter(files.iter().cloned()).map(|file| async move {
-            let found = store.head(&file.meta.location).await;
-            let is_gone = matches!(found, Err(object_store::Error::NotFound { .. }));
-            (!is_gone).then_some(file)
-        });
-        let there: Vec<Option<ParquetFile>> = there.buffered(OPENED_AT_ONCE).collect().await;
-        there.into_iter().flatten().collect()
-    }
-
-    /// Nothing, where not all columns are of the same rows.
-    async fn count_parquet(
-        &self,
-        files: &Arc<Vec<ParquetFile>>,
-        asking: &Arc<Asking>,
-        told: &Told,
-    ) -> Result<Option<Vec<Sketch>>, FailureReport> {
         let lanes = lanes(files);
         let slices = slices(files, asking, self.slice_bytes);
         let told = &in_slices(told, slices.len());
@@ -393,13 +386,6 @@ impl Reading {
             match &mut all {
                 None => all = Some(slice),
                 Some(all) => {
-                    let of_slice = all.iter().zip(&slice);
-                    if of_slice
-                        .into_iter()
-                        .any(|(one, other)| one.rows != other.rows)
-                    {
-                        return Ok(None);
-                    }
                     for (whole, slice) in all.iter_mut().zip(slice) {
                         whole.columns.extend(slice.columns);
                         whole.append_units(slice.units);
@@ -407,9 +393,7 @@ impl Reading {
                 }
             }
         }
-        Ok(Some(
-            all.unwrap_or_else(|| together(&[], asking, Vec::new())),
-        ))
+        Ok(all.unwrap_or_else(|| together(&[], asking, Vec::new())))
     }
 
     /// Tasks as this program does them, in their order.
@@ -420,7 +404,6 @@ impl Reading {
         asking: &'a Asking,
         told: &Told,
     ) -> BoxStream<'a, Result<Vec<Sketch>, FailureReport>> {
-        let workers = std::thread::available_parallelism().map_or(2, usize::from);
         let (files, told) = (Arc::clone(files), Arc::clone(told));
         let counted = stream::iter(tasks).map(move |task| {
             let reader = Reader {
@@ -432,7 +415,7 @@ impl Reading {
             let counting = self.counting(&task.columns, asking);
             async move { reader.run(task.lane, counting?).await }
         });
-        counted.buffered(workers.min(LANES)).boxed()
+        counted.buffered(self.at_once).boxed()
     }
 
     fn counting(&self, columns: &[Asked], asking: &Asking) -> Result<Counting, FailureReport> {
@@ -494,6 +477,32 @@ async fn opened(
 ) -> Result<Option<(ObjectMeta, ArrowReaderMetadata)>, FailureReport> {
     let metadata = end_of(address, reasons, &meta).await?;
     Ok(metadata.map(|metadata| (meta, metadata)))
+}
+
+/// Whether a file is as it was when it was found, as far as its store tells.
+fn is_same(then: &ObjectMeta, now: &ObjectMeta) -> bool {
+    let is_same_tag = match (&then.e_tag, &now.e_tag) {
+        // Of one store a list has them without the quotes.
+        (Some(then), Some(now)) => then.trim_matches('"') == now.trim_matches('"'),
+        // A list may be finer than what a store says of a file.
+        (None, _) | (_, None) => then.last_modified.timestamp() == now.last_modified.timestamp(),
+    };
+    then.size == now.size && is_same_tag
+}
+
+/// That something befell a file while its rows were read: of these some columns would be counted and others not.
+fn meanwhile((address, reasons): Place<'_>, location: &Path, what: &str) -> FailureReport {
+    let name = location.filename().unwrap_or_default();
+    let message = format!(
+        "{} at {}: {name} {what} while it was read, so that what was counted is not of the same rows. Ask again when nothing removes or writes files there, and let what removes them leave those that are still to be looked at",
+        reasons.what,
+        address.uri()
+    );
+    failure(reasons.unreadable, message)
+}
+
+fn removed(place: Place<'_>, location: &Path) -> FailureReport {
+    meanwhile(place, location, "was removed")
 }
 
 /// Whether a file was removed since it was seen.
@@ -794,9 +803,7 @@ impl Reader {
         for (file, groups) in lane {
             let file = &self.files[file];
             let mut first = file.first_of(&groups);
-            let Some(mut batches) = batches(place, file, groups, &counting.schema).await? else {
-                continue;
-            };
+            let mut batches = batches(place, file, groups, &counting.schema).await?;
             while let Some(batch) = next(place, file, &mut batches).await? {
                 (self.told)(batch.num_rows() as u64);
                 counting
@@ -820,20 +827,19 @@ fn about((address, reasons): Place<'_>, problem: &str) -> FailureReport {
     failure(reasons.unreadable, message)
 }
 
-/// The batches of some row groups of a file, with the columns that a schema names; nothing where the file is gone.
+/// The batches of some row groups of a file, with the columns that a schema names.
 async fn batches(
     (address, reasons): Place<'_>,
     file: &ParquetFile,
     groups: Vec<usize>,
     wanted: &SchemaRef,
-) -> Result<Option<ParquetRecordBatchStream<Stored>>, FailureReport> {
+) -> Result<ParquetRecordBatchStream<Stored>, FailureReport> {
     let metadata = match &file.held {
         Some(held) => Some(held.clone()),
         None => end_of(address, reasons, &file.meta).await?,
     };
-    let Some(metadata) = metadata else {
-        return Ok(None);
-    };
+    let gone = || removed((address, reasons), &file.meta.location);
+    let metadata = metadata.ok_or_else(gone)?;
     let metadata = keyed(&metadata, wanted);
     let fields = metadata.schema().fields().iter().enumerate();
     let places = fields
@@ -846,11 +852,10 @@ async fn batches(
         .with_row_groups(groups)
         .with_batch_size(BATCH_ROWS)
         .build()
-        .map(Some)
         .map_err(|problem| unreadable(address, reasons, &file.meta, &problem))
 }
 
-/// The next of them; none where the file is gone.
+/// The next of them.
 async fn next(
     (address, reasons): Place<'_>,
     file: &ParquetFile,
@@ -858,7 +863,7 @@ async fn next(
 ) -> Result<Option<RecordBatch>, FailureReport> {
     match batches.try_next().await {
         Ok(batch) => Ok(batch),
-        Err(problem) if is_gone(&problem) => Ok(None),
+        Err(problem) if is_gone(&problem) => Err(removed((address, reasons), &file.meta.location)),
         Err(problem) => Err(unreadable(address, reasons, &file.meta, &problem)),
     }
 }
