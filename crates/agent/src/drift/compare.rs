@@ -258,6 +258,11 @@ fn of_vectors(
 
 fn too_few<T>(old: &Bounded<T>, new: &Bounded<T>) -> String {
     let (old, new) = (old.rows().len(), new.rows().len());
+    if old.min(new) >= MIN_UNITS {
+        return format!(
+            "{old} rows of the reference and {new} of the window are of fewer than {MIN_UNITS} independent units on either side, or the same on both"
+        );
+    }
     format!(
         "{old} rows of the reference and {new} of the window are kept for a classifier, and it takes {MIN_UNITS} independent ones of either; fewer segments or columns leave room for more"
     )

@@ -109,10 +109,15 @@ impl<'a> Findings<'a> {
     }
 
     fn push(&mut self, finding: Option<Finding>, mode: Mode) {
+        self.push_as(finding, mode, None);
+    }
+
+    /// The same in words of one's own, where there are any.
+    fn push_as(&mut self, finding: Option<Finding>, mode: Mode, said: Option<String>) {
         if let Some(finding) = finding.filter(|_| mode != Mode::Ignore) {
             self.all.push(Found {
                 breaks: mode == Mode::Break,
-                words: words::of_finding(&finding),
+                words: said.unwrap_or_else(|| words::of_finding(&finding)),
                 finding: Some(finding),
             });
         }

@@ -51,6 +51,17 @@ pub fn made(rows: usize, seed: u64, refunds: f64, shift: f64) -> RecordBatch {
     .expect("columns of one length")
 }
 
+/// The same with another column of this name.
+fn with(whole: &RecordBatch, name: &str, values: ArrayRef) -> RecordBatch {
+    let columns = whole.schema_ref().fields().iter().zip(whole.columns());
+    let columns = columns.map(|(field, column)| {
+        let is_it = field.name() == name;
+        let column = if is_it { &values } else { column };
+        (field.name().clone(), Arc::clone(column))
+    });
+    RecordBatch::try_from_iter(columns).expect("columns")
+}
+
 fn column<'a>(found: &'a Results, name: &str) -> &'a ColumnResult {
     let mut columns = found.columns.iter();
     let column = columns.find(|column| column.column == name);
@@ -177,21 +188,6 @@ async fn what_is_found_of_rows_does_not_hang_on_how_they_were_read() {
 async fn what_is_no_text_or_no_vector_of_the_length_breaks_the_data() {
     let folder = tempfile::tempdir().expect("a folder");
     let whole = made(3000, 2, 0.0, 0.0);
-    let with = |name: &str, values: ArrayRef| {
-        let columns = whole.schema_ref().fields().iter().zip(whole.columns());
-        let columns = columns.map(|(field, column)| {
-            let is_it = field.name() == name;
-            (
-                field.name().clone(),
-                if is_it {
-                    Arc::clone(&values)
-                } else {
-                    Arc::clone(column)
-                },
-            )
-        });
-        RecordBatch::try_from_iter(columns).expect("columns")
-    };
     let longer = vectors((0..3000).map(|_| vec![1.0; 4]));
     let beyond = vectors((0..3000).map(|_| vec![f32::NAN, 0.0, 1.0]));
     let numbers = Arc::new(Int64Array::from(vec![7; 3000])) as ArrayRef;
@@ -207,7 +203,7 @@ async fn what_is_no_text_or_no_vector_of_the_length_breaks_the_data() {
         ("review", numbers, "review: not of its type: 0% → 100%"),
         ("review", none, "column 'review' has no value in any row"),
     ] {
-        let found = compared(folder.path(), &with(name, values), &[]).await;
+        let found = compared(folder.path(), &with(&whole, name, values), &[]).await;
         assert_eq!(
             found.verdict,
             WindowVerdict::DataBroken,
@@ -216,6 +212,78 @@ async fn what_is_no_text_or_no_vector_of_the_length_breaks_the_data() {
         );
         assert!(found.message.contains(why), "{}", found.message);
     }
+}
+
+/// What writes the texts, or embeds them, has failed: that a classifier tells them apart is not that the world has moved.
+#[tokio::test]
+async fn one_text_or_one_vector_in_all_rows_breaks_the_data() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let texts = |text: &str| Arc::new(StringArray::from(vec![text; 3000])) as ArrayRef;
+    let one = |number: f32| vectors((0..3000).map(move |_| vec![number, 0.0, -number]));
+    let whole = made(3000, 2, 0.0, 0.0);
+    for (name, values, why) in [
+        ("review", texts("sorry, no answer"), "'sorry, no answer'"),
+        (
+            "review",
+            texts(""),
+            "one text in all 2000 rows that are kept of it, ''",
+        ),
+        (
+            "vector",
+            one(0.0),
+            "vector: one vector in all 3000 rows, of zeros",
+        ),
+        ("vector", one(0.7), "vector: one vector in all 3000 rows;"),
+    ] {
+        let found = compared(folder.path(), &with(&whole, name, values), &[]).await;
+        let message = &found.message;
+        assert_eq!(found.verdict, WindowVerdict::DataBroken, "{message}");
+        assert!(message.contains(why), "{message}");
+    }
+    // Of one user alone, all of it may be one text.
+    let few = made(40, 2, 0.0, 0.0);
+    let user = Arc::new(StringArray::from(vec!["u1"; 40])) as ArrayRef;
+    let few = with(&few, "user", user);
+    let few = with(&few, "review", Arc::new(StringArray::from(vec!["hat"; 40])));
+    let found = compared(folder.path(), &few, &["--min-samples", "30"]).await;
+    assert_ne!(
+        found.verdict,
+        WindowVerdict::DataBroken,
+        "{}",
+        found.message
+    );
+}
+
+/// Where it was so before, nothing has broken: it is told, and no more.
+#[tokio::test]
+async fn one_text_in_all_rows_is_no_break_where_most_rows_had_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let mostly = |rows: usize, own: usize| {
+        let whole = made(rows, 1, 0.0, 0.0);
+        let texts = (0..rows).map(|row| match row % 10 < own {
+            true => format!("a fine red hat, number {row}"),
+            false => "no comment at all".to_owned(),
+        });
+        with(
+            &whole,
+            "review",
+            Arc::new(StringArray::from_iter_values(texts)),
+        )
+    };
+    write_grouped(&at("old.parquet"), &mostly(4000, 3), 900);
+    write_grouped(&at("new.parquet"), &mostly(3000, 0), 900);
+    let line = ["--unit", "user", "--column-kind", "review=Text"];
+    let found = by_hand(folder.path(), "old.parquet", "new.parquet", &line).await;
+    let found = found.expect("a verdict");
+    assert_ne!(
+        found.verdict,
+        WindowVerdict::DataBroken,
+        "{}",
+        found.message
+    );
+    let mut told = found.findings.iter();
+    assert!(told.any(|found| found.words.starts_with("review: one text in all")));
 }
 
 #[tokio::test]

@@ -1,8 +1,14 @@
 //! What is wrong with a single column, or worth telling of it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use windlass_statistics::drift::bounded::Bounded;
+use windlass_statistics::drift::classifier::MIN_UNITS;
 use windlass_statistics::drift::column::steps;
+use windlass_statistics::drift::embedding::Embeddings;
 use windlass_statistics::drift::levels;
 use windlass_statistics::drift::quality::{Allowed, Check, Finding, Problem};
+use windlass_statistics::drift::words::percent;
 use windlass_statistics::proportion::Proportion;
 use windlass_statistics::psi::Categories;
 use windlass_statistics::ranks::Ranks;
@@ -10,6 +16,7 @@ use windlass_statistics::ranks::Ranks;
 use super::{Findings, Mode, TOLD_SHARE};
 use crate::drift::saying;
 use crate::drift::sides::{Held, SideColumn, count, pooled};
+use crate::drift::verdict::shortened;
 use crate::profile::{OTHER, PREDICTION};
 
 /// What share of rows may be not of the column's type.
@@ -28,6 +35,45 @@ fn share(some: u64, all: u64) -> Proportion {
     Proportion {
         successes: some,
         trials: all,
+    }
+}
+
+/// How rows that are kept of a column are alike.
+struct Alike {
+    rows: u64,
+    units: u64,
+    /// How many of them are the same, at most.
+    most: u64,
+    different: usize,
+}
+
+impl Alike {
+    fn of<'a, T, V: Ord>(kept: &'a Bounded<T>, value: impl Fn(&'a T) -> V) -> Self {
+        let mut values: BTreeMap<V, u64> = BTreeMap::new();
+        for row in kept.rows() {
+            *values.entry(value(&row.what)).or_default() += 1;
+        }
+        let units: BTreeSet<u64> = kept.rows().map(|row| row.unit).collect();
+        Self {
+            rows: kept.rows().len() as u64,
+            units: units.len() as u64,
+            most: values.values().copied().max().unwrap_or(0),
+            different: values.len(),
+        }
+    }
+
+    /// Whether they are of few values, which come again.
+    fn has_few(&self) -> bool {
+        self.different <= FEW && (self.different as u64) < self.rows / 2
+    }
+
+    /// Of this reference, where what is counted of the window are units.
+    fn check<'a>(&self, check: Check<'a>) -> Check<'a> {
+        let design_effect = count(self.rows) / count(self.units.max(1));
+        Check {
+            design_effects: [design_effect.max(1.0), 1.0],
+            ..check
+        }
     }
 }
 
@@ -88,7 +134,14 @@ impl Findings<'_> {
                 let nulls = [old.nulls, new.nulls];
                 self.names(check, [old_rows, rows], [levels, of_window], nulls);
             }
-            (Held::Text(_), Held::Text(_)) | (Held::Embedding { .. }, Held::Embedding { .. }) => {}
+            (Held::Text(texts), Held::Text(of_window)) => self.texts(check, texts, of_window),
+            (
+                Held::Embedding { sums, sample },
+                Held::Embedding {
+                    sums: of_window,
+                    sample: new_sample,
+                },
+            ) => self.vectors(check, [sums, of_window], [sample, new_sample]),
             (before, now) => {
                 let kind = |held: &Held| saying::kind(held.kind());
                 let words = format!(
@@ -161,16 +214,84 @@ impl Findings<'_> {
         }
     }
 
+    /// One text in all rows that are kept of the window, such as the empty one: what writes them has failed, and no classifier
+    /// is needed to tell. Evidence counts units.
+    fn texts(&mut self, check: Check<'_>, old: &Bounded<String>, new: &Bounded<String>) {
+        let of_window = Alike::of(new, String::as_str);
+        let Some(only) = new.rows().next().filter(|_| of_window.different == 1) else {
+            return;
+        };
+        let before = Alike::of(old, String::as_str);
+        let most = share(before.most, before.rows);
+        let finding = before.check(check).constant(most, of_window.units);
+        let said = finding.as_ref().map(|finding| {
+            format!(
+                "{}: one text in all {} rows that are kept of it, '{}'; the most frequent was {} of them",
+                check.column.unwrap_or_default(),
+                of_window.rows,
+                shortened(&only.what),
+                percent(finding.before)
+            )
+        });
+        self.constant_as(finding, before.has_few(), said);
+    }
+
+    /// One vector in all rows: what embeds them has failed, or does nothing any more.
+    fn vectors(
+        &mut self,
+        check: Check<'_>,
+        [old, new]: [&Embeddings; 2],
+        [old_rows, new_rows]: [&Bounded<Vec<f32>>; 2],
+    ) {
+        if !new.is_constant() || old.is_constant() {
+            return;
+        }
+        // Of 0 there are two.
+        let bits = |row: &Vec<f32>| -> Vec<u32> {
+            row.iter().map(|number| (number + 0.0).to_bits()).collect()
+        };
+        let of_window = Alike::of(new_rows, bits);
+        let before = Alike::of(old_rows, bits);
+        let is_kept = |rows: &Alike| rows.rows >= MIN_UNITS as u64;
+        // Where there was no room for rows, the sums tell that not all are the same, and how many units there are at least.
+        let most = if is_kept(&before) {
+            share(before.most, before.rows)
+        } else {
+            share(1, old.rows())
+        };
+        let units = if is_kept(&of_window) {
+            of_window.units
+        } else {
+            new.groups()
+        };
+        let finding = before.check(check).constant(most, units);
+        let which = if new.is_zero() { ", of zeros" } else { "" };
+        let said = finding.as_ref().map(|finding| {
+            format!(
+                "{}: one vector in all {} rows{which}; the most frequent was {} of them",
+                check.column.unwrap_or_default(),
+                new.rows(),
+                percent(finding.before)
+            )
+        });
+        self.constant_as(finding, is_kept(&before) && before.has_few(), said);
+    }
+
     /// One value in all rows. Of a column that mostly had one (rain, where it is dry), or that has few (a month), that is told,
     /// and no break.
     fn constant(&mut self, finding: Option<Finding>, has_few: bool) {
+        self.constant_as(finding, has_few, None);
+    }
+
+    /// The same in other words.
+    fn constant_as(&mut self, finding: Option<Finding>, has_few: bool, words: Option<String>) {
         let is_mostly = finding.as_ref().is_some_and(|found| found.before > MOSTLY);
         let mode = if is_mostly || has_few {
             Mode::Warn
         } else {
             Mode::Break
         };
-        self.push(finding, mode);
+        self.push_as(finding, mode, words);
     }
 
     fn ranges(&mut self, check: Check<'_>, old_rows: u64, reference: &Ranks, window: &Ranks) {

@@ -20,8 +20,9 @@ use super::bounded::dealt;
 use super::words::short;
 use super::{Effect, Scale};
 use crate::cells::Merge;
+use crate::float;
 use law::{Law, Side};
-use whole::fixed;
+use whole::{fixed, number};
 
 /// In how many groups sums are kept.
 pub const GROUPS: u64 = 64;
@@ -116,6 +117,33 @@ impl Embeddings {
     /// How many were not.
     pub fn unfit(&self) -> u64 {
         self.unfit
+    }
+
+    /// In how many groups there are vectors: of at least as many units.
+    pub fn groups(&self) -> u64 {
+        self.groups.len() as u64
+    }
+
+    /// Whether all vectors are the same, as far as sums of parts of 2⁻⁴⁰ tell: to a deviation of 1e-6 where numbers are about 1.
+    /// No vectors are not.
+    pub fn is_constant(&self) -> bool {
+        let rows = float(self.rows());
+        let mut totals = vec![0; self.width];
+        for group in self.groups.values() {
+            whole::add(&mut totals, &group.sums);
+        }
+        let is_one = |(sum, square): (&i128, &i128)| {
+            let mean = number(*sum) / rows;
+            let variance = number(*square) / rows - mean * mean;
+            // What is cut off of each number and each square; and what a sum is rounded to.
+            variance <= (2.0 * mean.abs() + 1.0) * 1e-12 + mean * mean * 1e-14
+        };
+        rows > 0.0 && totals.iter().zip(&self.squares).all(is_one)
+    }
+
+    /// Whether all numbers of all vectors are 0, or next to it.
+    pub fn is_zero(&self) -> bool {
+        self.rows() > 0 && self.squares.iter().all(|sum| *sum == 0)
     }
 
     /// Says what of sums that were read is not as they are written: then none is larger than so many vectors make it, so that
