@@ -41,8 +41,17 @@ struct Compared {
 pub struct Found {
     /// Those that were compared, ranked.
     pub columns: Vec<ColumnResult>,
-    /// Why others were not, in words.
-    pub left_out: Vec<String>,
+    /// Those that could not be.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A column that both have and that could not be compared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeftOut {
+    /// Its name.
+    pub column: String,
+    /// Why, in words.
+    pub why: String,
 }
 
 /// Compares all columns that both have, each by its limit. One that is a number in one and a category in the other is left
@@ -62,7 +71,10 @@ pub fn compare(
         if old.held.kind() == new.held.kind() {
             match one(old, new, limit(&old.name, old.held.kind())) {
                 Ok(one) => compared.push(one),
-                Err(why) => left_out.push(format!("column '{}' is not compared: {why}", old.name)),
+                Err(why) => left_out.push(LeftOut {
+                    column: old.name.clone(),
+                    why,
+                }),
             }
         }
     }

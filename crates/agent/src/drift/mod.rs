@@ -33,7 +33,7 @@ use tracing::info;
 use windlass_api::agent::{FailureReason, FailureReport, Profile, Report};
 
 pub use self::arguments::Arguments;
-use self::compare::compare;
+use self::compare::{LeftOut, compare};
 use self::findings::Findings;
 use self::results::{FORMAT, Judged, Results, Segment, Settings};
 use self::sides::Side;
@@ -105,7 +105,7 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     results
         .findings
         .extend(findings::volume(&arguments.quality, &results, &history));
-    if results.window.rows >= arguments.min_samples && !is_broken(&results) {
+    if results.window.rows >= arguments.least_rows() && !is_broken(&results) {
         let measured = performance::measure(&arguments, reading.as_ref(), &window).await?;
         if let Some(measured) = measured {
             results.performance = Some(measured.whole);
@@ -312,50 +312,54 @@ fn together(
     of: Window,
 ) -> Results {
     let window = &of.whole;
-    if profile.unit.is_none() && arguments.unit.is_some() {
+    let is_worth_unknown = profile.unit.is_none() && arguments.unit.is_some();
+    if is_worth_unknown {
         // What rows of the reference are worth is not known: as much as those of the window.
         reference.take_worth(window);
     }
     let rule = arguments.rule();
     let end = of.judged.end.map(jiff::Timestamp::as_microsecond);
     let mut findings = Findings::new(&arguments.quality, reference.columns.len());
-    if window.rows >= arguments.min_samples {
+    let is_enough = window.rows >= arguments.least_rows();
+    if is_enough {
         findings.look(&reference, window, &of.there);
         findings.age(window, end.unwrap_or_default());
     }
     let limit = |column: &str, kind| arguments.limit(column, kind);
-    let columns = if window.rows >= arguments.min_samples {
-        let found = compare(&reference, window, limit, rule);
-        found
-            .left_out
-            .into_iter()
-            .for_each(|why| findings.say(false, why));
-        found.columns
+    let found = if is_enough {
+        compare(&reference, window, limit, rule)
     } else {
-        Vec::new()
+        compare::Found::default()
     };
-    let scores = profile
-        .scores
-        .as_ref()
-        .filter(|_| window.rows >= arguments.min_samples);
+    for LeftOut { column, why } in &found.left_out {
+        findings.say(false, format!("column '{column}' is not compared: {why}"));
+    }
+    let scores = profile.scores.as_ref().filter(|_| is_enough);
     let expected = expected::expected(scores, window, rule.confidence);
     let mut of_segments = Vec::new();
     for (segment, side) in of.segments {
         let known = profile.segments.iter().find(|of| of.segment == segment);
-        let old = known.map(|of| Side::of_columns(of.rows, &of.columns));
-        let columns = match &old {
-            Some(old) if side.rows >= arguments.min_samples => {
-                compare(old, &side, limit, rule).columns
+        let old = known.map(|of| {
+            let mut old = Side::of_columns(of.rows, &of.columns);
+            let is_compared = |name: &str| reference.column(name).is_some();
+            old.columns.retain(|column| is_compared(&column.name));
+            if is_worth_unknown {
+                old.take_worth(&side);
             }
-            Some(_) | None => Vec::new(),
+            old
+        });
+        let found = match &old {
+            Some(old) if side.rows >= arguments.least_rows() => compare(old, &side, limit, rule),
+            Some(_) | None => compare::Found::default(),
         };
-        let (verdict, message) = verdict::of_segment(arguments, old.as_ref(), &side, &columns);
+        let (verdict, message) = verdict::of_segment(arguments, old.as_ref(), &side, &found);
         of_segments.push(Segment {
             segment,
             verdict,
             message,
             rows: [old.map_or(0, |old| old.rows), side.rows],
-            columns,
+            columns: found.columns,
+            not_compared: names(found.left_out),
             performance: None,
         });
     }
@@ -377,10 +381,11 @@ fn together(
             confidence: rule.confidence,
             false_discovery_rate: rule.false_discovery_rate,
             drifted_share: arguments.drifted_share,
-            min_samples: arguments.min_samples,
+            min_samples: arguments.least_rows(),
             unit: arguments.unit.clone(),
         },
-        columns,
+        columns: found.columns,
+        not_compared: names(found.left_out),
         findings: findings.all(),
         performance: None,
         expected,
@@ -388,4 +393,8 @@ fn together(
     };
     verdict::settle(arguments, &mut results);
     results
+}
+
+fn names(left_out: Vec<LeftOut>) -> Vec<String> {
+    left_out.into_iter().map(|of| of.column).collect()
 }

@@ -30,8 +30,9 @@ use crate::profile::reading::Reading;
 use crate::profile::units::hash;
 use crate::report::{OrFail, failure};
 
-/// With fewer labelled rows an interval by normal approximation says too much.
-const MIN_ROWS: u64 = 100;
+/// With fewer labelled rows, or rows that are worth fewer, an interval by normal approximation says too much: of these there
+/// is no fall, however few rows a window may have.
+pub const MIN_ROWS: u64 = 100;
 /// In so many windows of a model that is just as good as it has to be, all together, a fall is as likely to be seen by chance
 /// as its interval is to lie below in a single one: with a confidence of 0.95 in one window of two thousand, and not of forty.
 ///
@@ -373,8 +374,7 @@ impl Asked<'_> {
         performance.value = Some(found.estimate.value);
         let interval = found.estimate.interval;
         performance.interval = interval.map(|interval| [interval.lower, interval.upper]);
-        let is_enough = count(performance.rows) / found.design_effect
-            >= count(MIN_ROWS.min(arguments.min_samples))
+        let is_enough = count(performance.rows) / found.design_effect >= count(MIN_ROWS)
             && (units.is_none() || found.units >= MIN_UNITS);
         let is_below = |interval: Option<Interval>| match (interval, arguments.metric_min) {
             (Some(interval), Some(min)) => interval.upper < min,
