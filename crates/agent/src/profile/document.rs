@@ -53,8 +53,7 @@ fn columns(asked: &[Asked], sketch: &Sketch) -> Vec<ColumnProfile> {
     numbered
         .map(|(place, (asked, column))| {
             let mut profile = of_column(&asked.name, column);
-            // What rows of the others are worth is told by the rows that are kept of them.
-            let units = sketch.units.as_ref().filter(|_| !asked.kind.is_sampled());
+            let units = sketch.units.as_ref();
             profile.worth = units.map(|units| written(worth(units, place, &profile.distribution)));
             profile
         })
@@ -179,7 +178,8 @@ pub fn levels(names: &Names) -> BTreeMap<String, u64> {
     levels
 }
 
-/// What rows are worth, by the cells of a distribution: it is the reference's.
+/// What rows are worth, by the cells of a distribution: it is the reference's. Of texts and vectors that is of rows without a value
+/// alone: what else they are worth is told by the rows that are kept.
 pub fn worth(units: &UnitSample, column: usize, distribution: &Distribution) -> Effects {
     match distribution {
         Distribution::Number {
@@ -205,7 +205,10 @@ pub fn worth(units: &UnitSample, column: usize, distribution: &Distribution) -> 
                 mean: 1.0,
             }
         }
-        Distribution::Text { .. } | Distribution::Embedding { .. } => Effects::INDEPENDENT,
+        Distribution::Text { .. } | Distribution::Embedding { .. } => Effects {
+            shares: units.of_presence(column),
+            mean: 1.0,
+        },
     }
 }
 

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray};
+use arrow::array::{
+    ArrayRef, AsArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+};
 use arrow::datatypes::Float32Type;
 use windlass_agent::drift::results::{ColumnResult, Kind, Results};
 use windlass_api::agent::{FailureReason, WindowVerdict};
@@ -284,6 +286,46 @@ async fn one_text_in_all_rows_is_no_break_where_most_rows_had_it() {
     );
     let mut told = found.findings.iter();
     assert!(told.any(|found| found.words.starts_with("review: one text in all")));
+}
+
+/// Three of thirty users never write a review: a tenth of the rows, and far too few users to say that so many of all do not.
+#[tokio::test]
+async fn users_who_never_write_are_no_more_evidence_than_users_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let of = |seed: u64, silent: usize| {
+        let whole = made(3000, seed, 0.0, 0.0);
+        let users = (0..3000).map(|row| format!("u{}", row / 100));
+        let reviews = whole.column(1).as_string::<i32>();
+        let reviews = (0..3000).map(|row| (row / 100 >= silent).then(|| reviews.value(row)));
+        let whole = with(&whole, "review", Arc::new(StringArray::from_iter(reviews)));
+        with(
+            &whole,
+            "user",
+            Arc::new(StringArray::from_iter_values(users)),
+        )
+    };
+    write_grouped(&at("old.parquet"), &of(1, 0), 900);
+    write_grouped(&at("new.parquet"), &of(2, 3), 900);
+    let by_rows = by_hand(folder.path(), "old.parquet", "new.parquet", &[]).await;
+    let by_rows = by_rows.expect("a verdict");
+    assert_eq!(by_rows.verdict, WindowVerdict::DataBroken);
+    assert!(
+        by_rows.message.contains("review: no value"),
+        "{}",
+        by_rows.message
+    );
+    let line = ["--unit", "user"];
+    profiled(folder.path(), "new.parquet", "new.json", &line).await;
+    for current in ["new.parquet", "new.json"] {
+        let by_users = by_hand(folder.path(), "old.parquet", current, &line).await;
+        let by_users = by_users.expect("a verdict");
+        let words = by_users.findings.iter().map(|found| found.words.as_str());
+        let is_told = words
+            .clone()
+            .any(|words| words.contains("review: no value"));
+        assert!(!is_told, "{current}: {:?}", words.collect::<Vec<_>>());
+    }
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ impl Findings<'_> {
     pub(super) fn look_at(&mut self, old_rows: u64, rows: u64, old: &SideColumn, new: &SideColumn) {
         let check = Check {
             column: Some(&old.name),
-            design_effects: [old, new].map(|side| side.worth.shares.of_shares),
+            design_effects: [old, new].map(|side| side.share_effect),
             level: self.level,
         };
         let nulls = share(old.nulls, old_rows);
