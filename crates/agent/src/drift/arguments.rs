@@ -29,7 +29,7 @@ pub struct Arguments {
     /// A column that is compared; without any, all that can be.
     #[arg(long = "column", value_name = "COLUMN")]
     pub columns: Vec<String>,
-    /// What a column of texts is taken for, where its first rows say otherwise: `Text`, or `Category`.
+    /// What a column of texts is taken for, where its rows say otherwise: `Text`, or `Category`.
     #[arg(
         long = "column-kind",
         value_name = "COLUMN=KIND",

@@ -58,12 +58,7 @@ fn of(arguments: &Arguments, results: &Results) -> (WindowVerdict, String) {
         return (WindowVerdict::NotEnoughData, message);
     }
     if results.window.effective_rows < count(least) {
-        let unit = arguments.unit.as_deref().unwrap_or("their unit");
-        let message = format!(
-            "{rows} rows are worth {:.0} independent ones, since rows of one {unit} are alike, and {}",
-            results.window.effective_rows,
-            asked_for(arguments)
-        );
+        let message = worth_too_little(arguments, rows, results.window.effective_rows);
         return (WindowVerdict::NotEnoughData, message);
     }
     let mut why = Vec::new();
@@ -167,12 +162,11 @@ pub fn of_segment(
                 .to_owned(),
         );
     }
-    if window.rows < least || worth < count(least) {
-        return not_enough(format!(
-            "{} rows, worth {worth:.0} independent ones, and {}",
-            window.rows,
-            asked_for(arguments)
-        ));
+    if window.rows < least {
+        return not_enough(format!("{} rows, and {}", window.rows, asked_for(arguments)));
+    }
+    if worth < count(least) {
+        return not_enough(worth_too_little(arguments, window.rows, worth));
     }
     if columns.is_empty() {
         let why = left_out
@@ -194,6 +188,21 @@ pub fn of_segment(
         Reached::Healthy => found(WindowVerdict::Healthy),
         Reached::Unknown => not_enough(too_few_compared(columns, &names)),
     }
+}
+
+/// Why rows that there are enough of are not: what they are worth.
+fn worth_too_little(arguments: &Arguments, rows: u64, worth: f64) -> String {
+    let unit = arguments.unit.as_deref().unwrap_or("their unit");
+    let asked_for = asked_for(arguments);
+    // Those of one unit, or of units of which nothing is known.
+    if worth < 1.5 {
+        return format!(
+            "{rows} rows count as one, and {asked_for}: they are of one {unit}, or too few whole ones are among the rows that are kept to tell what a row is worth; fewer segments or columns leave room for more"
+        );
+    }
+    format!(
+        "{rows} rows are worth {worth:.0} independent ones, since rows of one {unit} are alike, and {asked_for}"
+    )
 }
 
 /// How many rows there would have to be.

@@ -82,7 +82,7 @@ pub struct Arguments {
     /// A column; without any and without a signature, all of them.
     #[arg(long = "column", value_name = "COLUMN")]
     pub columns: Vec<String>,
-    /// What a column of texts is taken for, where its first rows say otherwise: `Text`, or `Category`.
+    /// What a column of texts is taken for, where its rows say otherwise: `Text`, or `Category`.
     #[arg(long = "column-kind", value_name = "COLUMN=KIND")]
     pub kinds: Vec<Pair>,
     /// The column whose rows of one value are not independent, such as `user_id`.
@@ -193,12 +193,12 @@ fn of_signature(signature: &Signature, more: &[String]) -> Vec<String> {
     names.chain(more.iter().cloned()).collect()
 }
 
-/// What columns are counted as, by their types and their first rows: those that are named, or all that can be and say nothing
+/// What columns are counted as, by their types and some of their rows: those that are named, or all that can be and say nothing
 /// else of rows.
 ///
 /// # Errors
 /// [`FailureReason::ColumnNotFound`]; [`FailureReason::InvalidArguments`] for one that is named and cannot be counted, or is
-/// said to be what it cannot be; that the first rows cannot be read.
+/// said to be what it cannot be; that rows cannot be read.
 pub(crate) async fn asked(
     reading: &Reading,
     named: &[String],
@@ -227,12 +227,12 @@ pub(crate) async fn asked(
     let both = columns.iter().zip(&types);
     let looked_at = both.filter(|(_, data_type)| look::is_needed(data_type));
     let looked_at: Vec<&str> = looked_at.map(|(name, _)| name.as_str()).collect();
-    let first = first(reading, &looked_at).await?;
+    let rows = some_rows(reading, &looked_at).await?;
     let mut asked = Vec::new();
     for (name, data_type) in columns.iter().zip(types) {
         let said = kinds.iter().rfind(|pair| pair.name == **name);
         let place = looked_at.iter().position(|looked_at| looked_at == name);
-        let values = place.and_then(|place| first.get(place));
+        let values = place.and_then(|place| rows.get(place));
         let kind = match said {
             Some(said) => said_kind(said, data_type),
             None => look::kind(data_type, values),
@@ -272,12 +272,12 @@ fn said_kind(said: &Pair, data_type: &DataType) -> Result<Kind, String> {
     }
 }
 
-/// The first rows of some columns, each by itself; nothing where there are no rows.
-async fn first(reading: &Reading, names: &[&str]) -> Result<Vec<ArrayRef>, FailureReport> {
+/// Rows of some columns, each by itself; nothing where there are none.
+async fn some_rows(reading: &Reading, names: &[&str]) -> Result<Vec<ArrayRef>, FailureReport> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let batches = reading.first(names, look::ROWS).await?;
+    let batches = reading.some(names, look::ROWS).await?;
     let column = |place: usize| {
         let parts: Vec<&dyn arrow::array::Array> = batches
             .iter()

@@ -32,7 +32,7 @@ use windlass_api::agent::{FailureReason, FailureReport};
 
 use self::parts::CountedBy;
 use super::column::Column;
-use super::room::{LANES, Room, columns_at_once};
+use super::room::{self, LANES, Room};
 use super::sketch::{Asked, Counter, Roles, Sketch};
 use crate::address::{Address, AddressError};
 use crate::arguments::DataFormat;
@@ -48,6 +48,8 @@ const SLICE_BYTES: i64 = 128 << 20;
 const BATCH_ROWS: usize = 8192;
 /// How many files' ends are read at once.
 const OPENED_AT_ONCE: usize = 16;
+/// In how many parts of the data rows are looked at before they are counted.
+const PARTS: usize = 4;
 /// Bytes of files' ends that are kept: those of more files are read again when their rows are.
 const HELD_BYTES: usize = 64 << 20;
 
@@ -231,23 +233,95 @@ impl Reading {
         names.into_iter().collect()
     }
 
-    /// Its first rows, so many about, of some columns.
+    /// Some of its rows, so many at most, of some columns: from several parts of the data, since the first may be unlike the others.
+    /// They are the same each time.
     ///
     /// # Errors
     /// As [`Reading::count`].
-    pub async fn first(
+    pub async fn some(
         &self,
         names: &[&str],
         most: usize,
     ) -> Result<Vec<RecordBatch>, FailureReport> {
-        let (mut first, mut rows) = (Vec::new(), 0);
-        let take = |batch: &RecordBatch| {
-            rows += batch.num_rows();
-            first.push(batch.slice(0, batch.num_rows().min(most)));
-            Ok(rows < most)
+        let schema = self.of_names(names.iter().copied());
+        let parts = self.parts();
+        let each = most.div_ceil(parts.len().clamp(1, PARTS));
+        let (mut some, mut left) = (Vec::new(), most);
+        for (at, part) in spread(&parts).into_iter().enumerate() {
+            // Where these have fewer, others have more of them.
+            let wanted = if at < PARTS { left.min(each) } else { left };
+            if wanted == 0 {
+                break;
+            }
+            let first = self.first_of(part, &schema, wanted).await?;
+            left -= first.iter().map(RecordBatch::num_rows).sum::<usize>();
+            some.extend(first);
+        }
+        Ok(some)
+    }
+
+    /// Its files, and of Parquet their row groups.
+    fn parts(&self) -> Vec<(usize, usize)> {
+        match &self.rows {
+            Rows::Other(scan) => (0..scan.files()).map(|file| (file, 0)).collect(),
+            Rows::Parquet(files) => {
+                let of_file = |(file, of): (usize, &ParquetFile)| {
+                    let groups = 0..of.groups.len();
+                    groups.map(move |group| (file, group)).collect::<Vec<_>>()
+                };
+                files.iter().enumerate().flat_map(of_file).collect()
+            }
+        }
+    }
+
+    /// The first rows of a part, so many at most.
+    async fn first_of(
+        &self,
+        (file, group): (usize, usize),
+        schema: &SchemaRef,
+        most: usize,
+    ) -> Result<Vec<RecordBatch>, FailureReport> {
+        let (mut first, mut left) = (Vec::new(), most);
+        let mut take = |batch: &RecordBatch| -> Result<bool, String> {
+            let (batch, _) = Span(None).of(batch, schema, None)?;
+            let rows = batch.num_rows().min(left);
+            first.push(batch.slice(0, rows));
+            left -= rows;
+            Ok(left > 0)
         };
-        self.walk(names, None, take).await?;
+        match &self.rows {
+            Rows::Other(scan) => {
+                let scan = scan.only(file);
+                let mut batches = scan.batches();
+                while let Some(batch) = batches.try_next().await? {
+                    if !take(batch.batch()).map_err(|problem| scan.unreadable(&problem))? {
+                        break;
+                    }
+                }
+            }
+            Rows::Parquet(files) => {
+                let (place, file) = ((&self.address, self.reasons), &files[file]);
+                let mut batches = batches(place, file, vec![group], schema).await?;
+                while let Some(batch) = next(place, file, &mut batches).await? {
+                    if !take(&batch).map_err(|problem| self.about(&problem))? {
+                        break;
+                    }
+                }
+            }
+        }
         Ok(first)
+    }
+
+    /// Columns by their names; those that are not there are of no type.
+    fn of_names<'a>(&self, names: impl Iterator<Item = &'a str>) -> SchemaRef {
+        let fields = names.map(|name| {
+            let field = self.schema.field_with_name(name);
+            let data_type = field.map_or(DataType::Null, |field| field.data_type().clone());
+            Field::new(name, data_type, true)
+        });
+        let mut fields: Vec<Field> = fields.collect();
+        fields.dedup_by(|later, kept| later.name() == kept.name());
+        Arc::new(Schema::new(fields))
     }
 
     /// Hands over rows of some columns, batch by batch, in their order: those from one time up to another by a column with it.
@@ -261,35 +335,15 @@ impl Reading {
         within: Option<(&str, Timestamp, Timestamp)>,
         mut take: impl FnMut(&RecordBatch) -> Result<(), String>,
     ) -> Result<(), FailureReport> {
-        let take = |batch: &RecordBatch| take(batch).map(|()| true);
-        self.walk(names, within, take).await
-    }
-
-    /// The same, as long as more is wanted.
-    async fn walk(
-        &self,
-        names: &[&str],
-        within: Option<(&str, Timestamp, Timestamp)>,
-        mut take: impl FnMut(&RecordBatch) -> Result<bool, String>,
-    ) -> Result<(), FailureReport> {
         let time = within.map(|(time, _, _)| time);
-        let fields = names.iter().copied().chain(time).map(|name| {
-            let field = self.schema.field_with_name(name);
-            let data_type = field.map_or(DataType::Null, |field| field.data_type().clone());
-            Field::new(name, data_type, true)
-        });
-        let mut fields: Vec<Field> = fields.collect();
-        fields.dedup_by(|later, kept| later.name() == kept.name());
-        let schema = Arc::new(Schema::new(fields));
+        let schema = self.of_names(names.iter().copied().chain(time));
         let within = Span::new(self, &schema, within)?;
         let mut take = |batch: &RecordBatch| take(&within.of(batch, &schema, None)?.0);
         match &self.rows {
             Rows::Other(scan) => {
                 let mut batches = scan.batches();
                 while let Some(batch) = batches.try_next().await? {
-                    if !take(batch.batch()).map_err(|problem| scan.unreadable(&problem))? {
-                        return Ok(());
-                    }
+                    take(batch.batch()).map_err(|problem| scan.unreadable(&problem))?;
                 }
             }
             Rows::Parquet(files) => {
@@ -298,9 +352,7 @@ impl Reading {
                     let place = (&self.address, self.reasons);
                     let mut batches = batches(place, file, groups, &schema).await?;
                     while let Some(batch) = next(place, file, &mut batches).await? {
-                        if !take(&batch).map_err(|problem| self.about(&problem))? {
-                            return Ok(());
-                        }
+                        take(&batch).map_err(|problem| self.about(&problem))?;
                     }
                 }
             }
@@ -614,11 +666,13 @@ fn slices(files: &[ParquetFile], asking: &Asking, slice_bytes: i64) -> Vec<Arc<V
         .unwrap_or(1)
         .min(columns.len().max(1));
     let each = columns.len().div_ceil(parts);
-    let each = each.min(columns_at_once(asking.segments.len())).max(1);
-    let slices: Vec<_> = columns
-        .chunks(each)
-        .map(|slice| Arc::new(slice.to_vec()))
-        .collect();
+    let (mut slices, mut rest) = (Vec::new(), columns.as_slice());
+    while !rest.is_empty() {
+        let many = room::at_once(rest, asking.segments.len()).min(each);
+        let (slice, others) = rest.split_at(many);
+        slices.push(Arc::new(slice.to_vec()));
+        rest = others;
+    }
     if slices.is_empty() {
         return vec![Arc::default()];
     }
@@ -634,12 +688,13 @@ fn together(columns: &[Asked], asking: &Asking, parts: Vec<Vec<Sketch>>) -> Vec<
         }
     }
     let room = Room::of(&asking.columns, asking.segments.len()).together();
-    let merged = |parts: Vec<Sketch>| {
+    let rooms = std::iter::once(room).chain(std::iter::repeat(room.of_segment()));
+    let merged = |(parts, room): (Vec<Sketch>, Room)| {
         let mut all = Sketch::new(columns, &asking.roles, room);
         all.merge(&parts);
         all
     };
-    of_kind.into_iter().map(merged).collect()
+    of_kind.into_iter().zip(rooms).map(merged).collect()
 }
 
 /// Counts what is read: all rows within the time, and of these those of each segment.
@@ -729,7 +784,7 @@ impl Counting {
         let mut sketches = vec![Sketch::new(columns, &asking.roles, room)];
         sketches.resize(
             asking.segments.len() + 1,
-            Sketch::new(columns, &of_segments, room),
+            Sketch::new(columns, &of_segments, room.of_segment()),
         );
         let time = asking.roles.time.as_deref();
         let within = time.zip(asking.within);
@@ -773,6 +828,16 @@ impl Counting {
         }
         Ok(())
     }
+}
+
+/// The same parts in another order: first some that lie as far from each other as can be, with the first and the last.
+fn spread<T: Copy>(parts: &[T]) -> Vec<T> {
+    let many = parts.len().min(PARTS);
+    let far: Vec<usize> = (0..many)
+        .map(|at| at * (parts.len() - 1) / (many - 1).max(1))
+        .collect();
+    let others = (0..parts.len()).filter(|at| !far.contains(at));
+    far.iter().copied().chain(others).map(|at| parts[at]).collect()
 }
 
 /// What one worker counts.

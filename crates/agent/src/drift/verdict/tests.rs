@@ -1,7 +1,10 @@
 use clap::Parser;
+use windlass_statistics::drift::column::Worth;
+use windlass_statistics::psi::Categories;
 
 use super::super::compare::LeftOut;
 use super::super::html::tests::{column, results};
+use super::super::sides::{Held, SideColumn};
 use super::*;
 
 #[derive(Parser)]
@@ -145,4 +148,45 @@ fn a_segment_of_which_little_could_be_compared_says_why() {
     let (verdict, message) = of(0, 1);
     assert_eq!(verdict, WindowVerdict::NotEnoughData);
     assert!(message.ends_with("gone0: too few rows"), "{message}");
+}
+
+/// Units that are so large that hardly one is kept tell nothing; that is no reason to call rows alike.
+#[test]
+fn rows_whose_worth_is_not_known_are_told_from_rows_that_are_alike() {
+    let arguments = arguments(&["--min-samples", "50", "--unit", "user"]);
+    let side = |worth: f64| {
+        let mut column = SideColumn {
+            name: "x".to_owned(),
+            nulls: 0,
+            other_type: 0,
+            worth: Worth::INDEPENDENT,
+            share_effect: worth,
+            held: Held::Category(Categories::default()),
+        };
+        column.worth.shares.of_shares = worth;
+        Side {
+            rows: 1200,
+            columns: vec![column],
+            ..Side::default()
+        }
+    };
+    let found = Found {
+        columns: columns(3, 0),
+        left_out: Vec::new(),
+    };
+    for (effect, said) in [
+        (1200.0, "1200 rows count as one"),
+        (100.0, "1200 rows are worth 12 independent ones, since rows of one user"),
+    ] {
+        let (verdict, message) = of_segment(&arguments, Some(&side(1.0)), &side(effect), &found);
+        assert_eq!(verdict, WindowVerdict::NotEnoughData);
+        assert!(message.starts_with(said), "{message}");
+        let mut results = results();
+        results.findings.clear();
+        results.window.rows = 1200;
+        results.window.effective_rows = side(effect).effective_rows();
+        let (verdict, message) = of(&arguments, &results);
+        assert_eq!(verdict, WindowVerdict::NotEnoughData);
+        assert!(message.starts_with(said), "{message}");
+    }
 }

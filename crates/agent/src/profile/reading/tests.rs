@@ -195,3 +195,39 @@ async fn columns_are_counted_so_many_at_once_that_memory_is_bounded() {
     assert_eq!(of(150, 20), [65, 65, 20]);
     assert_eq!(of(0, 0), [0]);
 }
+
+#[test]
+fn parts_are_looked_at_from_one_end_to_the_other_and_each_but_once() {
+    for (parts, expected) in [
+        (0, vec![]),
+        (1, vec![0]),
+        (3, vec![0, 1, 2]),
+        (4, vec![0, 1, 2, 3]),
+        (10, vec![0, 3, 6, 9, 1, 2, 4, 5, 7, 8]),
+    ] {
+        let parts: Vec<usize> = (0..parts).collect();
+        assert_eq!(spread(&parts), expected);
+    }
+}
+
+/// However few rows a part has, as many are looked at as there are.
+#[tokio::test]
+async fn rows_are_looked_at_in_all_of_the_data() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (reading, _) = opened(folder.path(), 6).await;
+    let looked_at = |most: usize| {
+        let reading = &reading;
+        async move {
+            let some = reading.some(&["number"], most).await.expect("rows");
+            let of = |batch: &RecordBatch| -> Vec<f64> {
+                let numbers = batch.column(0).as_primitive::<arrow::datatypes::Float64Type>();
+                numbers.values().to_vec()
+            };
+            some.iter().flat_map(of).collect::<Vec<f64>>()
+        }
+    };
+    // Of the first, the second, the fourth and the last of six files.
+    assert_eq!(looked_at(8).await, [0.0, 1.0, 1000.0, 1001.0, 3000.0, 3001.0, 5000.0, 5001.0]);
+    assert_eq!(looked_at(5500).await.len(), 5500);
+    assert_eq!(looked_at(7000).await.len(), 6000);
+}

@@ -63,7 +63,7 @@ impl Embeddings {
     }
 
     /// Takes one more vector, of a unit by its hash; of the hash of anything that is the row's own, where rows are
-    /// independent (but not of its content). One of another length, or with a number that is not finite or not below
+    /// independent (but not of its content alone). One of another length, or with a number that is not finite or not below
     /// [`LARGEST`], is counted as unfit, and no more.
     pub fn add<N: Copy + Into<f64>>(&mut self, unit: u64, vector: &[N]) {
         let is_fit = |number: &N| {

@@ -71,7 +71,7 @@ fn what_is_not_as_it_is_written_is_named_with_its_place() {
         ),
         (|of| of.columns[0].nulls = 2, "11 values of 10 rows"),
         (|of| of.columns[0].nulls = u64::MAX, "more rows than can be"),
-        (|of| drop(of_number(of).1.pop()), "2 edges of 2 bins"),
+        (|of| of_number(of).1.truncate(2), "2 edges of 2 bins"),
         (
             |of| of_number(of).0.swap(0, 1),
             "edges of bins do not ascend",
