@@ -17,6 +17,7 @@ mod expected;
 mod findings;
 pub mod history;
 pub mod html;
+mod kinds;
 pub(crate) mod payloads;
 mod performance;
 pub mod results;
@@ -159,18 +160,26 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
         name: uri.to_owned(),
         ..Judged::default()
     };
+    let window = if is_profile(arguments, current) {
+        let window = profile::read(current, None).await?;
+        kinds::check(arguments, &window, current)?;
+        Some(window)
+    } else {
+        None
+    };
     let profile = if is_profile(arguments, reference) {
-        profile::read(reference, None).await?
+        let profile = profile::read(reference, None).await?;
+        kinds::check(arguments, &profile, reference)?;
+        profile
     } else {
         let reading = opened(arguments, reference).await?;
         check_roles(&reading, &roles, reference)?;
-        let (named, kinds) = (&arguments.columns, &arguments.kinds);
-        let asked = profile::asked(&reading, named, kinds, &roles).await?;
+        let kinds = kinds::of(arguments, window.as_ref(), reading.schema());
+        let asked = profile::asked(&reading, &arguments.columns, &kinds, &roles).await?;
         profile::made(&reading, asked, roles.clone(), arguments.segments.clone()).await?
     };
     let of_reference = named(reference);
-    if is_profile(arguments, current) {
-        let window = profile::read(current, None).await?;
+    if let Some(window) = window {
         let there = window.columns.iter().map(|column| column.name.clone());
         let segments = window.segments.iter();
         let segments =

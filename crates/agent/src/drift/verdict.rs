@@ -163,7 +163,11 @@ pub fn of_segment(
         );
     }
     if window.rows < least {
-        return not_enough(format!("{} rows, and {}", window.rows, asked_for(arguments)));
+        return not_enough(format!(
+            "{} rows, and {}",
+            window.rows,
+            asked_for(arguments)
+        ));
     }
     if worth < count(least) {
         return not_enough(worth_too_little(arguments, window.rows, worth));

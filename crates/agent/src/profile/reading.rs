@@ -837,7 +837,11 @@ fn spread<T: Copy>(parts: &[T]) -> Vec<T> {
         .map(|at| at * (parts.len() - 1) / (many - 1).max(1))
         .collect();
     let others = (0..parts.len()).filter(|at| !far.contains(at));
-    far.iter().copied().chain(others).map(|at| parts[at]).collect()
+    far.iter()
+        .copied()
+        .chain(others)
+        .map(|at| parts[at])
+        .collect()
 }
 
 /// What one worker counts.

@@ -106,7 +106,9 @@ fn bytes(kind: Kind) -> usize {
         Kind::Text => 1 << 10,
         // Sums of 16 bytes by groups of units, and those of squares.
         Kind::Embedding(width) => {
-            let sums = usize::try_from(GROUPS).unwrap_or(usize::MAX).saturating_add(1);
+            let sums = usize::try_from(GROUPS)
+                .unwrap_or(usize::MAX)
+                .saturating_add(1);
             sums.saturating_mul(16).saturating_mul(width)
         }
     }
@@ -171,9 +173,15 @@ mod tests {
     #[test]
     fn as_many_columns_are_counted_at_once_as_there_is_room_for_what_they_may_hold() {
         let at_once = |kind: Kind, segments: usize| super::at_once(&asked(&[kind; 2000]), segments);
-        assert_eq!((at_once(Kind::Number, 0), at_once(Kind::Number, 20)), (1365, 65));
+        assert_eq!(
+            (at_once(Kind::Number, 0), at_once(Kind::Number, 20)),
+            (1365, 65)
+        );
         // Twelve thousand names of 256 bytes each are 3.6 MiB, in each of 8 or of 168 parts.
-        assert_eq!((at_once(Kind::Category, 0), at_once(Kind::Category, 20)), (17, 1));
+        assert_eq!(
+            (at_once(Kind::Category, 0), at_once(Kind::Category, 20)),
+            (17, 1)
+        );
         // Of vectors it is their width that counts.
         let of_vectors = [8, 1000, 100_000].map(|width| at_once(Kind::Embedding(width), 0));
         assert_eq!(of_vectors, [2000, 64, 1]);
@@ -181,7 +189,12 @@ mod tests {
         assert_eq!(super::at_once(&asked(&mixed), 0), 1);
         assert_eq!(super::at_once(&[], 0), 1);
         for segments in [0, 3, 20, 1000] {
-            for kind in [Kind::Number, Kind::Category, Kind::Text, Kind::Embedding(768)] {
+            for kind in [
+                Kind::Number,
+                Kind::Category,
+                Kind::Text,
+                Kind::Embedding(768),
+            ] {
                 let counted = at_once(kind, segments) * bytes(kind) * LANES * (segments + 1);
                 let of_one = bytes(kind) * LANES * (segments + 1);
                 assert!(counted <= COUNTED_BYTES.max(of_one), "{kind:?} {segments}");
@@ -195,6 +208,12 @@ mod tests {
         let wide = asked(&vec![Kind::Number; 1000]);
         let rows = |segments: usize| Room::of(&wide, segments).together();
         assert_eq!((rows(0).unit_rows, rows(20).unit_rows), (16_776, 8384));
-        assert_eq!((rows(1).of_segment().unit_rows, rows(20).of_segment().unit_rows), (8384, 416));
+        assert_eq!(
+            (
+                rows(1).of_segment().unit_rows,
+                rows(20).of_segment().unit_rows
+            ),
+            (8384, 416)
+        );
     }
 }

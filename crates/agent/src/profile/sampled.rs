@@ -328,7 +328,9 @@ mod tests {
         });
         let of_vectors = [1.0, 2.0].map(|first| -> BTreeSet<(Option<String>, u64)> {
             let kept = vectors(first).sample;
-            let rows = kept.rows().map(|row| (Some(row.what[1].to_string()), row.unit));
+            let rows = kept
+                .rows()
+                .map(|row| (Some(row.what[1].to_string()), row.unit));
             rows.collect()
         });
         for [old, new] in [of_texts, of_vectors] {

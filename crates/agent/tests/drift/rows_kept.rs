@@ -256,6 +256,78 @@ async fn one_text_or_one_vector_in_all_rows_breaks_the_data() {
     );
 }
 
+/// A month of which most reviews are the same few looks like names; the profile that it is compared with says that they are texts.
+#[tokio::test]
+async fn a_column_is_what_it_is_in_the_profile_that_is_the_window() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let few = made(4000, 1, 0.0, 0.0);
+    let few = with(
+        &few,
+        "review",
+        Arc::new(StringArray::from_iter_values(
+            (0..4000).map(|row| format!("the fine red hat, size {}", row % 300)),
+        )),
+    );
+    write_grouped(&at("old.parquet"), &few, 900);
+    write_grouped(&at("new.parquet"), &made(3000, 2, 0.0, 0.0), 700);
+    profiled(
+        folder.path(),
+        "new.parquet",
+        "new.json",
+        &["--unit", "user"],
+    )
+    .await;
+    let line = ["--unit", "user"];
+    let found = by_hand(folder.path(), "old.parquet", "new.json", &line).await;
+    let found = found.expect("a verdict");
+    assert_eq!(column(&found, "review").kind, Kind::Text);
+    assert_eq!(found.verdict, WindowVerdict::Drifted, "{}", found.message);
+    // Whoever says otherwise has to count it anew.
+    for pair in [["old.parquet", "new.json"], ["new.json", "old.parquet"]] {
+        let line = ["--unit", "user", "--column-kind", "review=Category"];
+        let wrong = by_hand(folder.path(), pair[0], pair[1], &line).await;
+        let wrong = wrong.expect_err("it is of texts");
+        assert_eq!(wrong.reason, FailureReason::InvalidArguments);
+        assert!(
+            wrong.message.contains("counted as Text"),
+            "{}",
+            wrong.message
+        );
+    }
+}
+
+/// What comes first need not be like the rest: of four files the first is of another month, when nobody wrote.
+#[tokio::test]
+async fn what_a_column_holds_is_told_by_all_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let (whole, other) = (made(1200, 1, 0.0, 0.0), made(1200, 2, 0.0, 0.0));
+    let quiet = with(
+        &whole,
+        "review",
+        Arc::new(StringArray::from(vec!["none"; 1200])),
+    );
+    for side in ["old", "new"] {
+        std::fs::create_dir(at(side)).expect("a folder");
+        for (file, batch) in [&quiet, &whole, &other, &whole].into_iter().enumerate() {
+            write_grouped(&at(&format!("{side}/{file}.parquet")), batch, 500);
+        }
+        std::fs::create_dir(at(&format!("{side}-csv"))).expect("a folder");
+        for (file, batch) in [&quiet, &whole, &other].into_iter().enumerate() {
+            let texts = batch.column(1).as_string::<i32>().iter().flatten();
+            let lines: Vec<&str> = ["review"].into_iter().chain(texts).collect();
+            let path = at(&format!("{side}-csv/{file}.csv"));
+            std::fs::write(path, lines.join("\n")).expect("written");
+        }
+    }
+    for [old, new] in [["old", "new"], ["old-csv", "new-csv"]] {
+        let found = by_hand(folder.path(), old, new, &[]).await;
+        let found = found.expect("a verdict");
+        assert_eq!(column(&found, "review").kind, Kind::Text, "{old}");
+    }
+}
+
 /// Where it was so before, nothing has broken: it is told, and no more.
 #[tokio::test]
 async fn one_text_in_all_rows_is_no_break_where_most_rows_had_it() {

@@ -176,7 +176,10 @@ fn rows_whose_worth_is_not_known_are_told_from_rows_that_are_alike() {
     };
     for (effect, said) in [
         (1200.0, "1200 rows count as one"),
-        (100.0, "1200 rows are worth 12 independent ones, since rows of one user"),
+        (
+            100.0,
+            "1200 rows are worth 12 independent ones, since rows of one user",
+        ),
     ] {
         let (verdict, message) = of_segment(&arguments, Some(&side(1.0)), &side(effect), &found);
         assert_eq!(verdict, WindowVerdict::NotEnoughData);

@@ -220,14 +220,19 @@ async fn rows_are_looked_at_in_all_of_the_data() {
         async move {
             let some = reading.some(&["number"], most).await.expect("rows");
             let of = |batch: &RecordBatch| -> Vec<f64> {
-                let numbers = batch.column(0).as_primitive::<arrow::datatypes::Float64Type>();
+                let numbers = batch
+                    .column(0)
+                    .as_primitive::<arrow::datatypes::Float64Type>();
                 numbers.values().to_vec()
             };
             some.iter().flat_map(of).collect::<Vec<f64>>()
         }
     };
     // Of the first, the second, the fourth and the last of six files.
-    assert_eq!(looked_at(8).await, [0.0, 1.0, 1000.0, 1001.0, 3000.0, 3001.0, 5000.0, 5001.0]);
+    assert_eq!(
+        looked_at(8).await,
+        [0.0, 1.0, 1000.0, 1001.0, 3000.0, 3001.0, 5000.0, 5001.0]
+    );
     assert_eq!(looked_at(5500).await.len(), 5500);
     assert_eq!(looked_at(7000).await.len(), 6000);
 }
