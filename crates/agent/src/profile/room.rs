@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn as_many_columns_are_counted_at_once_as_there_is_room_for_what_they_may_hold() {
-        let at_once = |kind: Kind, segments: usize| super::at_once(&asked(&[kind; 2000]), segments);
+        let at_once =
+            |kind: Kind, segments: usize| super::at_once(&asked(&vec![kind; 2000]), segments);
         assert_eq!(
             (at_once(Kind::Number, 0), at_once(Kind::Number, 20)),
             (1365, 65)

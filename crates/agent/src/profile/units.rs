@@ -370,7 +370,7 @@ mod tests {
             (0..rows).map(|row| format!("u{}", user(row))),
         ));
         let text = |row: usize| (!user(row).is_multiple_of(4)).then_some("a hat");
-        let texts: ArrayRef = Arc::new(StringArray::from_iter((0..rows).map(text)));
+        let texts: ArrayRef = Arc::new((0..rows).map(text).collect::<StringArray>());
         let long = |row: usize| format!("{}{}", "x".repeat(5000), user(row) % 2);
         let names: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(long)));
         let mut sample = UnitSample::new(2, 100_000);

@@ -125,14 +125,14 @@ fn whatever_bytes_of_a_profile_are_cut_or_changed_nothing_ends_in_a_panic() {
     assert_eq!(runtime.block_on(judged(folder.path(), &whole)), 0);
     let damages = prop::collection::vec(damage(), 1..3);
     let outcome = runner(192).run(&damages, |damages| {
-        let damaged = damages.iter().fold(whole.clone(), |content, damage| {
+        let changed = damages.iter().fold(whole.clone(), |content, damage| {
             if content.is_empty() {
                 content
             } else {
                 damage.of(&content)
             }
         });
-        runtime.block_on(judged(folder.path(), &damaged));
+        runtime.block_on(judged(folder.path(), &changed));
         Ok(())
     });
     outcome.expect("it holds");

@@ -55,12 +55,12 @@ pub fn made(rows: usize, seed: u64, refunds: f64, shift: f64) -> RecordBatch {
 
 /// The same with another column of this name.
 fn with(whole: &RecordBatch, name: &str, values: ArrayRef) -> RecordBatch {
-    let columns = whole.schema_ref().fields().iter().zip(whole.columns());
-    let columns = columns.map(|(field, column)| {
-        let is_it = field.name() == name;
-        let column = if is_it { &values } else { column };
-        (field.name().clone(), Arc::clone(column))
-    });
+    let names = whole.schema_ref().fields().iter();
+    let names = names.map(|field| field.name().clone());
+    let mut columns: Vec<(String, ArrayRef)> = names.zip(whole.columns().to_vec()).collect();
+    let mut all = columns.iter_mut();
+    let column = all.find(|(of, _)| of == name).expect("it is there");
+    column.1 = values;
     RecordBatch::try_from_iter(columns).expect("columns")
 }
 
@@ -335,9 +335,12 @@ async fn one_text_in_all_rows_is_no_break_where_most_rows_had_it() {
     let at = |name: &str| folder.path().join(name);
     let mostly = |rows: usize, own: usize| {
         let whole = made(rows, 1, 0.0, 0.0);
-        let texts = (0..rows).map(|row| match row % 10 < own {
-            true => format!("a fine red hat, number {row}"),
-            false => "no comment at all".to_owned(),
+        let texts = (0..rows).map(|row| {
+            if row % 10 < own {
+                format!("a fine red hat, number {row}")
+            } else {
+                "no comment at all".to_owned()
+            }
         });
         with(
             &whole,
@@ -370,7 +373,7 @@ async fn users_who_never_write_are_no_more_evidence_than_users_are() {
         let users = (0..3000).map(|row| format!("u{}", row / 100));
         let reviews = whole.column(1).as_string::<i32>();
         let reviews = (0..3000).map(|row| (row / 100 >= silent).then(|| reviews.value(row)));
-        let whole = with(&whole, "review", Arc::new(StringArray::from_iter(reviews)));
+        let whole = with(&whole, "review", Arc::new(reviews.collect::<StringArray>()));
         with(
             &whole,
             "user",

@@ -93,7 +93,7 @@ fn of_fewer_labels_than_an_interval_takes_there_is_no_fall_however_few_rows_are_
             .map(|row| f64::from(u8::from(row % 2 == 0)))
             .collect();
         // One of four is right.
-        let is_right = |row: usize| row % 4 == 0;
+        let is_right = |row: usize| row.is_multiple_of(4);
         let answer = |(row, label): (usize, &f64)| if is_right(row) { *label } else { 1.0 - label };
         let answers: Vec<f64> = labels.iter().enumerate().map(answer).collect();
         let found = asked.performance(&Sample::new(&labels, &answers), None);
