@@ -69,9 +69,7 @@ impl<T, E: Error> OrFail<T> for Result<T, E> {
 pub fn tree_failure(problem: &TreeError) -> FailureReport {
     let reason = match problem {
         TreeError::Address(AddressError::Invalid { .. }) => FailureReason::InvalidArguments,
-        TreeError::Address(AddressError::Access { source, .. }) if may_pass(source) => {
-            FailureReason::InputUnreachable
-        }
+        TreeError::Address(problem) if is_passing(problem) => FailureReason::InputUnreachable,
         TreeError::Address(
             AddressError::NotFound { .. }
             | AddressError::Access { .. }
@@ -85,6 +83,11 @@ pub fn tree_failure(problem: &TreeError) -> FailureReport {
         TreeError::Occupied { .. } | TreeError::NoFolder { .. } => FailureReason::OutputNotWritten,
     };
     failure(reason, chain(problem))
+}
+
+/// Whether a store was not reached, or did not answer as it should: asked again, it may.
+pub fn is_passing(problem: &AddressError) -> bool {
+    matches!(problem, AddressError::Access { source, .. } if may_pass(source))
 }
 
 /// Whether a store may answer otherwise if it is asked again: it was not reached, or its answer was an error of its own.
@@ -237,6 +240,7 @@ pub fn exit_code(report: &Report) -> u8 {
                 | FailureReason::InputUnreadable
                 | FailureReason::DigestMismatch
                 | FailureReason::SignatureInvalid
+                | FailureReason::ReferenceUnreadable
                 | FailureReason::TrackingRefused,
                 _,
             ) => EXIT_FOR_GOOD[1],

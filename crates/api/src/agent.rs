@@ -710,7 +710,7 @@ pub struct ColumnProfile {
     /// The distribution of the rest.
     #[serde(flatten)]
     pub distribution: Distribution,
-    /// What the rows are worth, where they are not independent.
+    /// What the rows are worth, where they are not independent; of texts and vectors, for the share without a value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worth: Option<Worth>,
 }

@@ -10,6 +10,7 @@ use windlass_statistics::mean::Mean;
 use windlass_statistics::psi::{Categories, Psi};
 
 use crate::data::column;
+use crate::profile::column::name;
 use crate::profile::document::pooled_as;
 use crate::profile::{OTHER, PREDICTION};
 
@@ -78,6 +79,7 @@ impl<'a> Tally<'a> {
                         self.nulls += 1;
                         continue;
                     };
+                    let value = name(&value).into_owned();
                     // Levels that the reference has not are of one cell; their names are for the words alone.
                     let is_named = levels.len() < counts.len() + MAX_NEW_LEVELS
                         || counts.contains_key(&value)

@@ -126,6 +126,20 @@ impl Scan {
         Ok(self)
     }
 
+    /// How many files it has.
+    pub fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The same columns of one of its files.
+    #[must_use]
+    pub fn only(&self, file: usize) -> Self {
+        Self {
+            files: Arc::new(self.files.get(file).cloned().into_iter().collect()),
+            ..self.clone()
+        }
+    }
+
     /// Its columns.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema

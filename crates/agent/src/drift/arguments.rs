@@ -13,6 +13,10 @@ use crate::arguments::{DataFormat, EngineArguments, Pair, of_column, time};
 use crate::profile::PREDICTION;
 use crate::report::failure;
 
+/// Of fewer rows on either side nothing follows, whatever is asked for: cells would be of all rows, and a window could hardly
+/// be anything but Healthy.
+pub const LEAST_ROWS: u64 = 30;
+
 /// Arguments of `windlass-agent drift`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
@@ -25,7 +29,7 @@ pub struct Arguments {
     /// A column that is compared; without any, all that can be.
     #[arg(long = "column", value_name = "COLUMN")]
     pub columns: Vec<String>,
-    /// What a column of texts is taken for, where its first rows say otherwise: `Text`, or `Category`.
+    /// What a column of texts is taken for, where its rows say otherwise: `Text`, or `Category`.
     #[arg(
         long = "column-kind",
         value_name = "COLUMN=KIND",
@@ -61,7 +65,7 @@ pub struct Arguments {
     /// End of the window, exclusive.
     #[arg(long, value_parser = time, conflicts_with = "data")]
     pub window_end: Option<Timestamp>,
-    /// With fewer rows nothing is said, nor with rows that are worth fewer.
+    /// With fewer rows nothing is said, nor with rows that are worth fewer; nor, whatever this is, with fewer than 30.
     #[arg(long, default_value_t = 500)]
     pub min_samples: u64,
     /// The column whose rows of one value are not independent, such as `user_id`: evidence counts units then.
@@ -305,6 +309,11 @@ impl Arguments {
             .filter(|_| asked == self.method && is_as_asked);
         let threshold = own.or(of_all).unwrap_or_else(|| usual(method));
         Limit { method, threshold }
+    }
+
+    /// How many independent rows a window has to have: as many as are asked for, and never fewer than tell anything at all.
+    pub fn least_rows(&self) -> u64 {
+        self.min_samples.max(LEAST_ROWS)
     }
 
     /// When columns have drifted.

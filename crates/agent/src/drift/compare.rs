@@ -41,8 +41,17 @@ struct Compared {
 pub struct Found {
     /// Those that were compared, ranked.
     pub columns: Vec<ColumnResult>,
-    /// Why others were not, in words.
-    pub left_out: Vec<String>,
+    /// Those that could not be.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A column that both have and that could not be compared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeftOut {
+    /// Its name.
+    pub column: String,
+    /// Why, in words.
+    pub why: String,
 }
 
 /// Compares all columns that both have, each by its limit. One that is a number in one and a category in the other is left
@@ -62,7 +71,10 @@ pub fn compare(
         if old.held.kind() == new.held.kind() {
             match one(old, new, limit(&old.name, old.held.kind())) {
                 Ok(one) => compared.push(one),
-                Err(why) => left_out.push(format!("column '{}' is not compared: {why}", old.name)),
+                Err(why) => left_out.push(LeftOut {
+                    column: old.name.clone(),
+                    why,
+                }),
             }
         }
     }
@@ -258,6 +270,11 @@ fn of_vectors(
 
 fn too_few<T>(old: &Bounded<T>, new: &Bounded<T>) -> String {
     let (old, new) = (old.rows().len(), new.rows().len());
+    if old.min(new) >= MIN_UNITS {
+        return format!(
+            "{old} rows of the reference and {new} of the window are of fewer than {MIN_UNITS} independent units on either side, or the same on both"
+        );
+    }
     format!(
         "{old} rows of the reference and {new} of the window are kept for a classifier, and it takes {MIN_UNITS} independent ones of either; fewer segments or columns leave room for more"
     )

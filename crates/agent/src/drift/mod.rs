@@ -17,6 +17,7 @@ mod expected;
 mod findings;
 pub mod history;
 pub mod html;
+mod kinds;
 pub(crate) mod payloads;
 mod performance;
 pub mod results;
@@ -25,6 +26,7 @@ mod sides;
 pub mod table;
 mod verdict;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,7 +34,7 @@ use tracing::info;
 use windlass_api::agent::{FailureReason, FailureReport, Profile, Report};
 
 pub use self::arguments::Arguments;
-use self::compare::compare;
+use self::compare::{LeftOut, compare};
 use self::findings::Findings;
 use self::results::{FORMAT, Judged, Results, Segment, Settings};
 use self::sides::Side;
@@ -104,7 +106,7 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
     results
         .findings
         .extend(findings::volume(&arguments.quality, &results, &history));
-    if results.window.rows >= arguments.min_samples && !is_broken(&results) {
+    if results.window.rows >= arguments.least_rows() && !is_broken(&results) {
         let measured = performance::measure(&arguments, reading.as_ref(), &window).await?;
         if let Some(measured) = measured {
             results.performance = Some(measured.whole);
@@ -158,34 +160,42 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
         name: uri.to_owned(),
         ..Judged::default()
     };
+    let window = if is_profile(arguments, current) {
+        let window = profile::read(current, None).await?;
+        kinds::check(arguments, &window, current)?;
+        Some(window)
+    } else {
+        None
+    };
     let profile = if is_profile(arguments, reference) {
-        profile::read(reference, None).await?
+        let profile = profile::read(reference, None).await?;
+        kinds::check(arguments, &profile, reference)?;
+        profile
     } else {
         let reading = opened(arguments, reference).await?;
         check_roles(&reading, &roles, reference)?;
-        let (named, kinds) = (&arguments.columns, &arguments.kinds);
-        let asked = profile::asked(&reading, named, kinds, &roles).await?;
+        let kinds = kinds::of(arguments, window.as_ref(), reading.schema());
+        let asked = profile::asked(&reading, &arguments.columns, &kinds, &roles).await?;
         profile::made(&reading, asked, roles.clone(), arguments.segments.clone()).await?
     };
     let of_reference = named(reference);
-    if is_profile(arguments, current) {
-        let window = profile::read(current, None).await?;
+    if let Some(window) = window {
         let there = window.columns.iter().map(|column| column.name.clone());
-        let there: Vec<String> = there.collect();
-        let segments: Vec<(String, Side)> = window
-            .segments
-            .iter()
-            .map(|of| (of.segment.clone(), Side::of_columns(of.rows, &of.columns)))
-            .collect();
-        let side = Side::of_profile(&window);
-        return together(
+        let segments = window.segments.iter();
+        let segments =
+            segments.map(|of| (of.segment.clone(), Side::of_columns(of.rows, &of.columns)));
+        let window = Window {
+            judged: named(current),
+            there: there.collect(),
+            whole: Side::of_profile(&window),
+            segments: segments.collect(),
+        };
+        let reference = side_of(arguments, &profile);
+        return Ok(together(
             arguments,
-            (&profile, side_of(arguments, &profile), of_reference),
-            named(current),
-            &there,
-            side,
-            segments,
-        );
+            (&profile, reference, of_reference),
+            window,
+        ));
     }
     let reading = opened(arguments, current).await?;
     let asking = Asking {
@@ -204,11 +214,8 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
 
 /// Whether an address is that of a profile, and not of data.
 fn is_profile(arguments: &Arguments, uri: &str) -> bool {
-    arguments.format != Some(DataFormat::Json)
-        && uri
-            .rsplit('/')
-            .next()
-            .is_some_and(|name| name.ends_with(".json"))
+    let is_json = |extension: &std::ffi::OsStr| extension == "json";
+    arguments.format != Some(DataFormat::Json) && Path::new(uri).extension().is_some_and(is_json)
 }
 
 async fn opened(arguments: &Arguments, uri: &str) -> Result<Reading, FailureReport> {
@@ -235,7 +242,7 @@ fn check_roles(reading: &Reading, roles: &Roles, uri: &str) -> Result<(), Failur
 async fn judge(
     arguments: &Arguments,
     (profile, of_reference): (&Profile, Judged),
-    window: Judged,
+    judged: Judged,
     reading: Option<&Reading>,
     asking: Asking,
 ) -> Result<Results, FailureReport> {
@@ -247,17 +254,17 @@ async fn judge(
         ..asking
     });
     let Some(reading) = reading else {
-        let none = Side::default();
-        return together(
+        let none = Window {
+            judged,
+            ..Window::default()
+        };
+        return Ok(together(
             arguments,
             (profile, reference, of_reference),
-            window,
-            &[],
             none,
-            Vec::new(),
-        );
+        ));
     };
-    check_roles(reading, &asking.roles, &window.name)?;
+    check_roles(reading, &asking.roles, &judged.name)?;
     let progress = Progress::new(reading.rows(), "rows");
     let shown = progress.clone();
     let told: Told = Arc::new(move |rows| shown.advance(rows));
@@ -268,21 +275,29 @@ async fn judge(
         .iter()
         .map(|sketch| Side::of_sketch(&reference, &asking.columns, sketch));
     let whole = sides.next().unwrap_or_default();
-    let segments: Vec<(String, Side)> = asking.segments.iter().cloned().zip(sides).collect();
-    let there: Vec<String> = reading
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.name().clone())
-        .collect();
-    together(
+    let segments = asking.segments.iter().cloned().zip(sides).collect();
+    let fields = reading.schema().fields().iter();
+    let window = Window {
+        judged,
+        there: fields.map(|field| field.name().clone()).collect(),
+        whole,
+        segments,
+    };
+    Ok(together(
         arguments,
         (profile, reference, of_reference),
         window,
-        &there,
-        whole,
-        segments,
-    )
+    ))
+}
+
+/// What was counted of a window.
+#[derive(Default)]
+struct Window {
+    judged: Judged,
+    /// The columns that its files have.
+    there: Vec<String>,
+    whole: Side,
+    segments: Vec<(String, Side)>,
 }
 
 /// The reference, with the columns that are compared: those that were named, if any were, and none that says what rows are.
@@ -299,59 +314,61 @@ fn side_of(arguments: &Arguments, profile: &Profile) -> Side {
     side
 }
 
-/// All that is found of a window whose columns were counted, beside a reference as [`side_of`] has it; `there` are the columns that its files have.
+/// All that is found of a window whose columns were counted, beside a reference as [`side_of`] has it.
 fn together(
     arguments: &Arguments,
     (profile, mut reference, of_reference): (&Profile, Side, Judged),
-    of_window: Judged,
-    there: &[String],
-    window: Side,
-    segments: Vec<(String, Side)>,
-) -> Result<Results, FailureReport> {
-    if profile.unit.is_none() && arguments.unit.is_some() {
+    of: Window,
+) -> Results {
+    let window = &of.whole;
+    let is_worth_unknown = profile.unit.is_none() && arguments.unit.is_some();
+    if is_worth_unknown {
         // What rows of the reference are worth is not known: as much as those of the window.
-        reference.take_worth(&window);
+        reference.take_worth(window);
     }
     let rule = arguments.rule();
-    let end = of_window.end.map(jiff::Timestamp::as_microsecond);
+    let end = of.judged.end.map(jiff::Timestamp::as_microsecond);
     let mut findings = Findings::new(&arguments.quality, reference.columns.len());
-    if window.rows >= arguments.min_samples {
-        findings.look(&reference, &window, there);
-        findings.age(&window, end.unwrap_or_default());
+    let is_enough = window.rows >= arguments.least_rows();
+    if is_enough {
+        findings.look(&reference, window, &of.there);
+        findings.age(window, end.unwrap_or_default());
     }
     let limit = |column: &str, kind| arguments.limit(column, kind);
-    let columns = if window.rows >= arguments.min_samples {
-        let found = compare(&reference, &window, limit, rule);
-        found
-            .left_out
-            .into_iter()
-            .for_each(|why| findings.say(false, why));
-        found.columns
+    let found = if is_enough {
+        compare(&reference, window, limit, rule)
     } else {
-        Vec::new()
+        compare::Found::default()
     };
-    let scores = profile
-        .scores
-        .as_ref()
-        .filter(|_| window.rows >= arguments.min_samples);
-    let expected = expected::expected(scores, &window, rule.confidence);
+    for LeftOut { column, why } in &found.left_out {
+        findings.say(false, format!("column '{column}' is not compared: {why}"));
+    }
+    let scores = profile.scores.as_ref().filter(|_| is_enough);
+    let expected = expected::expected(scores, window, rule.confidence);
     let mut of_segments = Vec::new();
-    for (segment, side) in segments {
+    for (segment, side) in of.segments {
         let known = profile.segments.iter().find(|of| of.segment == segment);
-        let old = known.map(|of| Side::of_columns(of.rows, &of.columns));
-        let columns = match &old {
-            Some(old) if side.rows >= arguments.min_samples => {
-                compare(old, &side, limit, rule).columns
+        let old = known.map(|of| {
+            let mut old = Side::of_columns(of.rows, &of.columns);
+            let is_compared = |name: &str| reference.column(name).is_some();
+            old.columns.retain(|column| is_compared(&column.name));
+            if is_worth_unknown {
+                old.take_worth(&side);
             }
-            Some(_) | None => Vec::new(),
+            old
+        });
+        let found = match &old {
+            Some(old) if side.rows >= arguments.least_rows() => compare(old, &side, limit, rule),
+            Some(_) | None => compare::Found::default(),
         };
-        let (verdict, message) = verdict::of_segment(arguments, old.as_ref(), &side, &columns);
+        let (verdict, message) = verdict::of_segment(arguments, old.as_ref(), &side, &found);
         of_segments.push(Segment {
             segment,
             verdict,
             message,
             rows: [old.map_or(0, |old| old.rows), side.rows],
-            columns,
+            columns: found.columns,
+            not_compared: names(found.left_out),
             performance: None,
         });
     }
@@ -367,21 +384,26 @@ fn together(
         window: Judged {
             rows: window.rows,
             effective_rows: window.effective_rows(),
-            ..of_window
+            ..of.judged
         },
         settings: Settings {
             confidence: rule.confidence,
             false_discovery_rate: rule.false_discovery_rate,
             drifted_share: arguments.drifted_share,
-            min_samples: arguments.min_samples,
+            min_samples: arguments.least_rows(),
             unit: arguments.unit.clone(),
         },
-        columns,
+        columns: found.columns,
+        not_compared: names(found.left_out),
         findings: findings.all(),
         performance: None,
         expected,
         segments: of_segments,
     };
     verdict::settle(arguments, &mut results);
-    Ok(results)
+    results
+}
+
+fn names(left_out: Vec<LeftOut>) -> Vec<String> {
+    left_out.into_iter().map(|of| of.column).collect()
 }

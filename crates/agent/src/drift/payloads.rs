@@ -19,7 +19,8 @@ pub(crate) const REASONS: Reasons = Reasons {
 
 /// The log of a version, of files that may have rows from `start` up to `end`. Where there is none, there are no rows.
 ///
-/// Files may be added while it is read, and removed: a file that is gone when it is opened is left out.
+/// Files may be added while it is read. A file that is gone when it is to be opened is left out; one that goes later, while
+/// its rows are counted, is a failure: a verdict would be on some of them.
 ///
 /// # Errors
 /// [`FailureReason::InputUnreadable`] with the name of the file that is no Parquet.

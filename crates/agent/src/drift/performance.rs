@@ -30,8 +30,9 @@ use crate::profile::reading::Reading;
 use crate::profile::units::hash;
 use crate::report::{OrFail, failure};
 
-/// With fewer labelled rows an interval by normal approximation says too much.
-const MIN_ROWS: u64 = 100;
+/// With fewer labelled rows, or rows that are worth fewer, an interval by normal approximation says too much: of these there
+/// is no fall, however few rows a window may have.
+pub const MIN_ROWS: u64 = 100;
 /// In so many windows of a model that is just as good as it has to be, all together, a fall is as likely to be seen by chance
 /// as its interval is to lie below in a single one: with a confidence of 0.95 in one window of two thousand, and not of forty.
 ///
@@ -128,11 +129,14 @@ fn are_names(reading: &Reading, metric: Metric) -> bool {
     is_text && is_of_classes
 }
 
+/// Reads a column of the labels.
+type Read<T> = fn(&Dataset, &str) -> Result<Vec<Option<T>>, FailureReport>;
+
 /// Labels by the id of their request.
 fn labels_of<T>(
     data: &Dataset,
     asked: &Asked<'_>,
-    read: fn(&Dataset, &str) -> Result<Vec<Option<T>>, FailureReport>,
+    read: Read<T>,
 ) -> Result<HashMap<String, T>, FailureReport> {
     if data.columns().is_empty() {
         return Ok(HashMap::new());
@@ -271,7 +275,7 @@ impl Asked<'_> {
     }
 
     fn of_numbers(&self, joined: &Joined<f64>) -> Result<Measured, FailureReport> {
-        self.each(joined, |joined| {
+        each(joined, |joined| {
             let sample = Sample::new(&joined.labels, &joined.answers);
             self.performance(&sample, joined.units.as_deref())
         })
@@ -317,7 +321,7 @@ impl Asked<'_> {
             );
             return Err(failure(FailureReason::LabelsUnreadable, message));
         }
-        self.each(joined, |joined| {
+        each(joined, |joined| {
             let place = |name: &String| classes[name];
             let mut answers = vec![0.0; joined.labels.len() * width];
             for (answer, row) in joined.answers.iter().zip(answers.chunks_exact_mut(width)) {
@@ -330,19 +334,6 @@ impl Asked<'_> {
                 .collect();
             let sample = Sample::of_classes(&labels, &answers, width);
             self.performance(&sample, joined.units.as_deref())
-        })
-    }
-
-    /// The same of all rows, and of those of each segment.
-    fn each<T: Clone>(
-        &self,
-        joined: &Joined<T>,
-        of: impl Fn(&Joined<T>) -> Result<Performance, FailureReport>,
-    ) -> Result<Measured, FailureReport> {
-        let parts = joined.segments.iter().map(|rows| of(&joined.of(rows)));
-        Ok(Measured {
-            segments: parts.collect::<Result<_, _>>()?,
-            whole: of(joined)?,
         })
     }
 
@@ -383,8 +374,7 @@ impl Asked<'_> {
         performance.value = Some(found.estimate.value);
         let interval = found.estimate.interval;
         performance.interval = interval.map(|interval| [interval.lower, interval.upper]);
-        let is_enough = count(performance.rows) / found.design_effect
-            >= count(MIN_ROWS.min(arguments.min_samples))
+        let is_enough = count(performance.rows) / found.design_effect >= count(MIN_ROWS)
             && (units.is_none() || found.units >= MIN_UNITS);
         let is_below = |interval: Option<Interval>| match (interval, arguments.metric_min) {
             (Some(interval), Some(min)) => interval.upper < min,
@@ -397,6 +387,18 @@ impl Asked<'_> {
                 .is_ok_and(|found| is_below(found.estimate.interval));
         Ok(performance)
     }
+}
+
+/// The same of all rows, and of those of each segment.
+fn each<T: Clone>(
+    joined: &Joined<T>,
+    of: impl Fn(&Joined<T>) -> Result<Performance, FailureReport>,
+) -> Result<Measured, FailureReport> {
+    let parts = joined.segments.iter().map(|rows| of(&joined.of(rows)));
+    Ok(Measured {
+        segments: parts.collect::<Result<_, _>>()?,
+        whole: of(joined)?,
+    })
 }
 
 /// The rows for which a predicate is true.

@@ -33,6 +33,9 @@ pub struct Results {
     pub settings: Settings,
     /// All columns that were compared, ranked: those that drifted first.
     pub columns: Vec<ColumnResult>,
+    /// Names of those that both sides have and that could not be compared; a finding says of each why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_compared: Vec<String>,
     /// What is wrong with the data, or worth telling of them; what breaks them first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Found>,
@@ -78,7 +81,7 @@ pub struct Settings {
     pub false_discovery_rate: f64,
     /// The share of columns that make a window drifted.
     pub drifted_share: f64,
-    /// The least independent rows.
+    /// The least independent rows, as they were asked for or as many as it takes at all.
     pub min_samples: u64,
     /// The column whose values rows are not independent within.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,6 +197,9 @@ pub struct Segment {
     /// Its columns, ranked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnResult>,
+    /// Names of those that could not be compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_compared: Vec<String>,
     /// The metric on its labelled rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub performance: Option<Performance>,

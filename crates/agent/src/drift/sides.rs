@@ -38,8 +38,11 @@ pub struct SideColumn {
     pub nulls: u64,
     /// Rows with what is not of the column's type, or infinite.
     pub other_type: u64,
-    /// What rows are worth.
+    /// What rows are worth; of texts and vectors the rows tell that are kept.
     pub worth: Worth,
+    /// By how much variances of shares are larger than those of independent rows; of texts and vectors, of the share without a
+    /// value.
+    pub share_effect: f64,
     /// Its values.
     pub held: Held,
 }
@@ -120,6 +123,7 @@ impl Side {
         for column in &mut self.columns {
             if let Some(other) = other.column(&column.name) {
                 column.worth = other.worth;
+                column.share_effect = other.share_effect;
             }
         }
     }
@@ -197,11 +201,18 @@ impl SideColumn {
                 Held::Embedding { sums, sample }
             }
         };
+        let effects = document::effects(profile.worth.as_ref());
+        let is_sampled = matches!(held, Held::Text(_) | Held::Embedding { .. });
         Self {
             name: profile.name.clone(),
             nulls: profile.nulls,
             other_type: profile.other_type,
-            worth: document::effects(profile.worth.as_ref()),
+            worth: if is_sampled {
+                Worth::INDEPENDENT
+            } else {
+                effects
+            },
+            share_effect: effects.shares.of_shares,
             held,
         }
     }
@@ -233,10 +244,15 @@ impl SideColumn {
             nulls: column.nulls(),
             other_type: column.other_type(),
             worth: Worth::INDEPENDENT,
+            share_effect: 1.0,
             held,
         };
         if let Some(units) = units {
             all.worth = worth(units, place, reference, &all);
+            all.share_effect = match &all.held {
+                Held::Number { .. } | Held::Category(_) => all.worth.shares.of_shares,
+                Held::Text(_) | Held::Embedding { .. } => units.of_presence(place).of_shares,
+            };
         }
         all
     }

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use windlass_api::agent::{Performance, WindowVerdict};
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, LEAST_ROWS};
+use super::compare::Found;
+use super::performance::MIN_ROWS;
 use super::results::{ColumnResult, Results, Segment};
 use super::sides::{Side, count};
 use crate::profile::PREDICTION;
 
-/// Of a reference with fewer rows nothing follows.
-const LEAST_REFERENCE: u64 = 30;
 /// How many columns a message names.
 const NAMED: usize = 3;
 /// How many letters a message has of a name, or of a sentence with names in it.
@@ -24,7 +24,7 @@ pub fn settle(arguments: &Arguments, results: &mut Results) {
 }
 
 fn of(arguments: &Arguments, results: &Results) -> (WindowVerdict, String) {
-    let (rows, least) = (results.window.rows, arguments.min_samples);
+    let (rows, least) = (results.window.rows, arguments.least_rows());
     // Also far too few rows, where that is to break them.
     let broken: Vec<&str> = results
         .findings
@@ -37,12 +37,13 @@ fn of(arguments: &Arguments, results: &Results) -> (WindowVerdict, String) {
     }
     if rows < least {
         let message = format!(
-            "{rows} rows of {} in the window, and at least {least} are asked for",
-            results.window.name
+            "{rows} rows of {} in the window, and {}",
+            results.window.name,
+            asked_for(arguments)
         );
         return (WindowVerdict::NotEnoughData, message);
     }
-    if results.reference.rows < LEAST_REFERENCE {
+    if results.reference.rows < LEAST_ROWS {
         let message = format!(
             "the reference {} has {} rows: of so few nothing follows",
             results.reference.name, results.reference.rows
@@ -57,16 +58,14 @@ fn of(arguments: &Arguments, results: &Results) -> (WindowVerdict, String) {
         return (WindowVerdict::NotEnoughData, message);
     }
     if results.window.effective_rows < count(least) {
-        let unit = arguments.unit.as_deref().unwrap_or("their unit");
-        let message = format!(
-            "{rows} rows are worth {:.0} independent ones, since rows of one {unit} are alike, and at least {least} are asked for",
-            results.window.effective_rows
-        );
+        let message = worth_too_little(arguments, rows, results.window.effective_rows);
         return (WindowVerdict::NotEnoughData, message);
     }
     let mut why = Vec::new();
-    if is_reached(arguments, &results.columns) {
-        why.push(drifted(&results.columns));
+    let reached = reached(arguments, &results.columns, results.not_compared.len());
+    let not_compared = left_out(&results.not_compared);
+    if reached == Reached::Drifted {
+        why.push(format!("{}{not_compared}", drifted(&results.columns)));
     }
     let prediction = results
         .columns
@@ -88,21 +87,28 @@ fn of(arguments: &Arguments, results: &Results) -> (WindowVerdict, String) {
     if !why.is_empty() {
         return (WindowVerdict::Drifted, why.join("; "));
     }
-    let mut message = drifted(&results.columns);
+    if reached == Reached::Unknown {
+        let message = too_few_compared(&results.columns, &results.not_compared);
+        return (WindowVerdict::NotEnoughData, message);
+    }
+    let mut message = format!("{}{not_compared}", drifted(&results.columns));
     if let Some(performance) = &results.performance {
         let value = performance.value;
         let value = value.map_or_else(|| "not known".to_owned(), |value| format!("{value:.3}"));
-        message.push_str(&format!(
+        let _ = write!(
+            message,
             "; {} is {value} on {} labelled rows",
             performance.metric, performance.rows
-        ));
+        );
         if let (Some([lower, upper]), Some(min)) = (performance.interval, arguments.metric_min)
             && upper < min
         {
-            let _ = write!(
-                message,
-                ", [{lower:.3}, {upper:.3}], below {min}: that may be chance in one of many windows, and is no fall yet"
-            );
+            let _ = write!(message, ", [{lower:.3}, {upper:.3}], below {min}: ");
+            if performance.rows < MIN_ROWS {
+                let _ = write!(message, "of fewer than {MIN_ROWS} that is no fall");
+            } else {
+                message.push_str("that may be chance in one of many windows, and is no fall yet");
+            }
         }
     }
     // Also with a column that drifted, where that are fewer than it takes: Drifting is of several windows.
@@ -142,12 +148,12 @@ pub fn of_segment(
     arguments: &Arguments,
     reference: Option<&Side>,
     window: &Side,
-    columns: &[ColumnResult],
+    Found { columns, left_out }: &Found,
 ) -> (WindowVerdict, String) {
-    let least = arguments.min_samples;
+    let least = arguments.least_rows();
     let worth = window.effective_rows();
     let not_enough = |message: String| (WindowVerdict::NotEnoughData, message);
-    if reference.is_some_and(|reference| reference.rows < LEAST_REFERENCE) {
+    if reference.is_some_and(|reference| reference.rows < LEAST_ROWS) {
         return not_enough("the reference has hardly a row of this segment".to_owned());
     }
     if reference.is_none() {
@@ -156,29 +162,121 @@ pub fn of_segment(
                 .to_owned(),
         );
     }
-    if window.rows < least || worth < count(least) {
+    if window.rows < least {
         return not_enough(format!(
-            "{} rows, worth {worth:.0} independent ones, and at least {least} are asked for",
-            window.rows
+            "{} rows, and {}",
+            window.rows,
+            asked_for(arguments)
         ));
     }
-    if columns.is_empty() {
-        return not_enough("no column of this segment could be compared".to_owned());
+    if worth < count(least) {
+        return not_enough(worth_too_little(arguments, window.rows, worth));
     }
-    let verdict = if is_reached(arguments, columns) {
-        WindowVerdict::Drifted
-    } else {
-        WindowVerdict::Healthy
+    if columns.is_empty() {
+        let why = left_out
+            .iter()
+            .map(|of| format!("{}: {}", of.column, of.why));
+        let why: Vec<String> = why.collect();
+        let why = listed(&why.iter().map(String::as_str).collect::<Vec<_>>());
+        return not_enough(format!(
+            "no column of this segment could be compared: {why}"
+        ));
+    }
+    let names: Vec<String> = left_out.iter().map(|of| of.column.clone()).collect();
+    let found = |verdict| {
+        let message = format!("{}{}", drifted(columns), self::left_out(&names));
+        (verdict, message)
     };
-    (verdict, drifted(columns))
+    match reached(arguments, columns, names.len()) {
+        Reached::Drifted => found(WindowVerdict::Drifted),
+        Reached::Healthy => found(WindowVerdict::Healthy),
+        Reached::Unknown => not_enough(too_few_compared(columns, &names)),
+    }
+}
+
+/// Why rows that there are enough of are not: what they are worth.
+fn worth_too_little(arguments: &Arguments, rows: u64, worth: f64) -> String {
+    let unit = arguments.unit.as_deref().unwrap_or("their unit");
+    let asked_for = asked_for(arguments);
+    // Those of one unit, or of units of which nothing is known.
+    if worth < 1.5 {
+        return format!(
+            "{rows} rows count as one, and {asked_for}: they are of one {unit}, or too few whole ones are among the rows that are kept to tell what a row is worth; fewer segments or columns leave room for more"
+        );
+    }
+    format!(
+        "{rows} rows are worth {worth:.0} independent ones, since rows of one {unit} are alike, and {asked_for}"
+    )
+}
+
+/// How many rows there would have to be.
+fn asked_for(arguments: &Arguments) -> String {
+    let least = arguments.least_rows();
+    if arguments.min_samples < least {
+        format!("of fewer than {least} nothing follows, whatever is asked for")
+    } else {
+        format!("at least {least} are asked for")
+    }
 }
 
 /// Whether as many columns have drifted as it takes.
-fn is_reached(arguments: &Arguments, columns: &[ColumnResult]) -> bool {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reached {
+    Drifted,
+    Healthy,
+    /// Too few were compared to say so.
+    Unknown,
+}
+
+/// Whether as many columns have drifted as it takes, where so many others could not be compared.
+///
+/// The share is of those that were compared: of the others nothing is known, and to count them as still would hide drift behind
+/// columns that have too few rows. That holds while those that were compared stand for all. Where they are fewer than half they
+/// do not: the window has then drifted only if those that drifted are enough of all columns, whatever the others did (a
+/// training is dear), and is never Healthy; as with too few rows, it says nothing.
+fn reached(arguments: &Arguments, columns: &[ColumnResult], left_out: usize) -> Reached {
     let drifted = columns.iter().filter(|column| column.drifted).count() as u64;
     // A share of 0.3 of 10 columns is 3 of them, whatever 0.3 * 10 is in binary.
-    let needed = arguments.drifted_share * count(columns.len() as u64);
-    drifted > 0 && count(drifted) + 1e-9 >= needed
+    let is_enough = |of: usize| {
+        let needed = arguments.drifted_share * count(of as u64);
+        drifted > 0 && count(drifted) + 1e-9 >= needed
+    };
+    let compared = columns.len();
+    if compared >= left_out {
+        if is_enough(compared) {
+            Reached::Drifted
+        } else {
+            Reached::Healthy
+        }
+    } else if is_enough(compared + left_out) {
+        Reached::Drifted
+    } else {
+        Reached::Unknown
+    }
+}
+
+/// Which columns are not compared, to be said after what was found of the others.
+fn left_out(names: &[String]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    format!(
+        "; {} more could not be compared: {}",
+        names.len(),
+        listed(&names)
+    )
+}
+
+fn too_few_compared(columns: &[ColumnResult], left_out: &[String]) -> String {
+    let names: Vec<&str> = left_out.iter().map(String::as_str).collect();
+    format!(
+        "only {} of {} columns could be compared, fewer than half, and these do not stand for the others: {}; of them, {}",
+        columns.len(),
+        columns.len() + left_out.len(),
+        listed(&names),
+        drifted(columns)
+    )
 }
 
 fn drifted(columns: &[ColumnResult]) -> String {
@@ -222,3 +320,6 @@ fn listed(all: &[&str]) -> String {
         more => format!("{named}; and {more} more"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,8 +220,8 @@ pub(crate) fn columns_of(
         .filter_map(|text| session.parse_sql_expr(text, &columns).ok());
     named
         .flat_map(|expression| {
-            let names = expression.column_refs().into_iter();
-            names
+            let columns = expression.column_refs().into_iter();
+            columns
                 .map(|column| column.name.clone())
                 .collect::<Vec<String>>()
         })

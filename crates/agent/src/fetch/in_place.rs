@@ -6,6 +6,8 @@
 //! That it stays so is not this module's to see to: of an image that is named by its digest nothing changes, of a claim
 //! whoever may write to it can change what they like.
 
+use std::fmt::Write as _;
+
 use windlass_api::agent::{FailureReason, FailureReport, Tree};
 
 use super::is_as_recorded;
@@ -84,7 +86,7 @@ fn some(paths: &[String]) -> String {
         .collect::<Vec<_>>()
         .join(", ");
     if paths.len() > TOLD {
-        said += &format!(" and {} more", paths.len() - TOLD);
+        let _ = write!(said, " and {} more", paths.len() - TOLD);
     }
     said
 }

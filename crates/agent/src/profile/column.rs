@@ -1,15 +1,18 @@
 //! What is counted of one column, batch by batch, in memory that does not grow with the rows, and adds up.
 
+use std::borrow::Cow;
+
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int32Type};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
+use windlass_statistics::drift::bounded::hash;
 use windlass_statistics::frequent::Frequent;
 use windlass_statistics::mean::Mean;
 use windlass_statistics::ranks::Ranks;
 
-use super::room::Room;
+use super::room::{NAME_BYTES, Room};
 use super::sampled::{Texts, Vectors, Which};
 
 /// How many cells a number is counted in: ranks are right to some 0.2%.
@@ -44,8 +47,11 @@ impl Kind {
 /// Why it is not, for people.
 pub fn kind_of(data_type: &DataType) -> Result<Kind, &'static str> {
     match data_type {
-        DataType::Boolean | DataType::Null => Ok(Kind::Category),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Ok(Kind::Category),
+        DataType::Boolean
+        | DataType::Null
+        | DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View => Ok(Kind::Category),
         DataType::Dictionary(_, values) => kind_of(values),
         numeric if numeric.is_numeric() => Ok(Kind::Number),
         time if time.is_temporal() => Err("times are not compared"),
@@ -299,6 +305,18 @@ impl Numbers {
     }
 }
 
+/// The name of a level: of a longer text than [`NAME_BYTES`] its beginning, and a hash of all of it, so that memory is bounded and
+/// two that differ stay two.
+pub fn name(text: &str) -> Cow<'_, str> {
+    if text.len() <= NAME_BYTES {
+        return Cow::Borrowed(text);
+    }
+    let hash = hash(0, text.as_bytes());
+    let tail = format!("…{hash:016x}");
+    let head = &text[..text.floor_char_boundary(NAME_BYTES - tail.len())];
+    Cow::Owned(format!("{head}{tail}"))
+}
+
 /// Texts as numbers, and how many are none; an empty one is no value.
 fn parsed(values: &ArrayRef) -> Result<(Float64Array, u64), String> {
     let texts = cast(values, &DataType::Utf8).map_err(|problem| problem.to_string())?;
@@ -340,8 +358,8 @@ impl Names {
         // In an order that does not hang on a hash.
         let mut counts: Vec<(&str, u64)> = counts.into_iter().collect();
         counts.sort_unstable();
-        for (name, rows) in counts {
-            self.names.add(name, rows);
+        for (text, rows) in counts {
+            self.names.add(&name(text), rows);
         }
         Ok(())
     }
@@ -369,7 +387,7 @@ impl Names {
             if names.is_null(at) {
                 self.nulls += rows;
             } else {
-                self.names.add(names.value(at), rows);
+                self.names.add(&name(names.value(at)), rows);
             }
         }
     }
@@ -468,6 +486,28 @@ mod tests {
                 [("", 1), ("a", 1), ("b", 2)].map(|(name, rows)| (name.to_owned(), rows));
             assert_eq!((levels, others), (expected.into(), 0));
             assert_eq!(names.nulls, 1);
+        }
+    }
+
+    #[test]
+    fn long_names_that_differ_stay_two_and_take_bounded_memory() {
+        let long = |end: &str| format!("{}{end}", "é".repeat(5000));
+        let texts = StringArray::from(vec![long("a"), long("b"), long("a"), "é".to_owned()]);
+        let type_of_keys =
+            DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let keys = cast(&texts, &type_of_keys).expect("keys");
+        let mut of_keys = Column::new(Kind::Category, Room::of(&[], 0));
+        of_keys.add(&keys, Which::default()).expect("counted");
+        for column in [counted(Kind::Category, texts), of_keys] {
+            let Column::Category(names) = column else {
+                unreachable!("it is a category")
+            };
+            let (levels, _) = names.names.levels(10);
+            let mut rows: Vec<u64> = levels.values().copied().collect();
+            rows.sort_unstable();
+            assert_eq!(rows, [1, 1, 2], "{levels:?}");
+            assert!(levels.keys().all(|name| name.len() <= NAME_BYTES));
+            assert!(levels.contains_key("é") && levels.contains_key(&*name(&long("a"))));
         }
     }
 

@@ -1,5 +1,7 @@
 //! What was counted as a profile, and a profile as what was counted: what is computed of either is the same.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -10,7 +12,7 @@ use windlass_api::agent::{
 };
 use windlass_statistics::drift::bounded::Bounded;
 use windlass_statistics::drift::column::{Category, Worth as Effects, kept};
-use windlass_statistics::drift::embedding::Embeddings;
+use windlass_statistics::drift::embedding::{Embeddings, LARGEST};
 use windlass_statistics::drift::units::DesignEffect;
 use windlass_statistics::mean::Mean;
 use windlass_statistics::psi::Categories;
@@ -21,6 +23,7 @@ use super::sampled::{Texts, Vectors};
 use super::sketch::{Asked, Roles, Sketch};
 use super::units::UnitSample;
 use super::{BINS, MOST_CATEGORIES, OTHER};
+pub use check::check;
 
 /// How many cells of a number are written: ranks are right to some 0.4%.
 const CELLS: usize = 256;
@@ -50,8 +53,7 @@ fn columns(asked: &[Asked], sketch: &Sketch) -> Vec<ColumnProfile> {
     numbered
         .map(|(place, (asked, column))| {
             let mut profile = of_column(&asked.name, column);
-            // What rows of the others are worth is told by the rows that are kept of them.
-            let units = sketch.units.as_ref().filter(|_| !asked.kind.is_sampled());
+            let units = sketch.units.as_ref();
             profile.worth = units.map(|units| written(worth(units, place, &profile.distribution)));
             profile
         })
@@ -132,6 +134,7 @@ pub fn vectors(
     vectors: &str,
 ) -> Result<(Embeddings, Bounded<Vec<f32>>), String> {
     let sums = Embeddings::deserialize(sums).map_err(|problem| problem.to_string())?;
+    sums.check()?;
     let bytes = STANDARD.decode(vectors);
     let bytes = bytes.map_err(|problem| format!("its vectors are no base64: {problem}"))?;
     let (numbers, rest) = bytes.as_chunks::<4>();
@@ -144,32 +147,18 @@ pub fn vectors(
             keys.len()
         ));
     }
+    let strange = all.iter().find(|number| {
+        let size = f64::from(**number).abs();
+        size.is_nan() || size > LARGEST
+    });
+    if let Some(strange) = strange {
+        return Err(format!("a number of its vectors is {strange}"));
+    }
     let mut kept = Bounded::new(keys.len());
     for ([key, unit], vector) in keys.iter().zip(all.chunks_exact(wide)) {
         kept.add(*key, *unit, || vector.to_vec());
     }
     Ok((sums, kept))
-}
-
-/// Says what of a profile is not as it is written.
-///
-/// # Errors
-/// The column, and what is wrong with it.
-pub fn check(profile: &Profile) -> Result<(), String> {
-    let of_segments = profile.segments.iter().flat_map(|of| &of.columns);
-    for column in profile.columns.iter().chain(of_segments) {
-        if let Distribution::Embedding {
-            width,
-            sums,
-            keys,
-            vectors: of,
-        } = &column.distribution
-        {
-            let read = vectors(*width, sums, keys, of);
-            read.map_err(|problem| format!("column '{}': {problem}", column.name))?;
-        }
-    }
-    Ok(())
 }
 
 /// What JSON can hold: near the end of what numbers there are, what is computed of them may be none.
@@ -189,7 +178,8 @@ pub fn levels(names: &Names) -> BTreeMap<String, u64> {
     levels
 }
 
-/// What rows are worth, by the cells of a distribution: it is the reference's.
+/// What rows are worth, by the cells of a distribution: it is the reference's. Of texts and vectors that is of rows without a value
+/// alone: what else they are worth is told by the rows that are kept.
 pub fn worth(units: &UnitSample, column: usize, distribution: &Distribution) -> Effects {
     match distribution {
         Distribution::Number {
@@ -215,17 +205,20 @@ pub fn worth(units: &UnitSample, column: usize, distribution: &Distribution) -> 
                 mean: 1.0,
             }
         }
-        Distribution::Text { .. } | Distribution::Embedding { .. } => Effects::INDEPENDENT,
+        Distribution::Text { .. } | Distribution::Embedding { .. } => Effects {
+            shares: units.of_presence(column),
+            mean: 1.0,
+        },
     }
 }
 
 fn written(effects: Effects) -> Worth {
     Worth {
         units: effects.shares.units,
-        shares: effects.shares.of_shares,
+        shares: finite(effects.shares.of_shares),
         unevenness: effects.shares.unevenness,
-        cumulated: effects.shares.of_cumulated,
-        mean: effects.mean,
+        cumulated: finite(effects.shares.of_cumulated),
+        mean: finite(effects.mean),
     }
 }
 
@@ -263,6 +256,7 @@ pub fn ranks(edges: &[f64], counts: &[u64], cells: &[NumberCell]) -> Ranks {
                 .checked_sub(2)
                 .and_then(|from| edges.get(from..)),
         );
+    let (before, after) = (finite(before), finite(after));
     let begins = std::iter::once(before).chain(edges.iter().copied());
     let ends = edges.iter().map(|edge| edge.next_down()).chain([after]);
     let bins = begins.zip(ends).zip(counts);

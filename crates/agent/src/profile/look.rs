@@ -1,5 +1,5 @@
 //! What a column holds, where its type does not tell: names that come again or texts that hardly ever do, and how long its
-//! vectors are. Its first rows tell.
+//! vectors are. Rows from all over the data tell.
 
 use std::collections::HashMap;
 
@@ -30,11 +30,11 @@ pub fn is_needed(data_type: &DataType) -> bool {
     }
 }
 
-/// What a column is counted as, by its type and its first rows; `None` where there are none.
+/// What a column is counted as, by its type and some of its rows; `None` where there are none.
 ///
 /// # Errors
 /// Why it is not, for people.
-pub fn kind(data_type: &DataType, first: Option<&ArrayRef>) -> Result<Kind, String> {
+pub fn kind(data_type: &DataType, rows: Option<&ArrayRef>) -> Result<Kind, String> {
     if !is_needed(data_type) {
         return kind_of(data_type).map_err(str::to_owned);
     }
@@ -47,11 +47,11 @@ pub fn kind(data_type: &DataType, first: Option<&ArrayRef>) -> Result<Kind, Stri
         };
     }
     if data_type.is_nested() && !matches!(data_type, DataType::Dictionary(_, _)) {
-        let width = first.and_then(width);
+        let width = rows.and_then(width);
         let width = width.ok_or("its lists are not of one length, and are not compared");
         return Ok(Kind::Embedding(width?));
     }
-    let is_text = first.is_some_and(is_text);
+    let is_text = rows.is_some_and(is_text);
     Ok(if is_text { Kind::Text } else { Kind::Category })
 }
 
@@ -95,6 +95,9 @@ mod tests {
 
     use super::*;
 
+    /// What it is, its texts, and what these are taken for.
+    type Row<'a> = (&'a str, &'a dyn Fn(usize) -> String, Kind);
+
     fn of_texts(text: &dyn Fn(usize) -> String) -> Kind {
         let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..200).map(text)));
         kind(&DataType::Utf8, Some(&texts)).expect("it can be counted")
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn texts_are_told_from_names_by_their_words_and_by_how_often_they_come() {
-        let rows: [(&str, &dyn Fn(usize) -> String, Kind); 8] = [
+        let rows: [Row<'_>; 8] = [
             (
                 "reviews",
                 &|row| format!("a fine hat, number {row}"),

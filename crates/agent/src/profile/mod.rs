@@ -38,7 +38,7 @@ use crate::arguments::{DataFormat, EngineArguments, Pair};
 use crate::data::encode::{RawFeature, Values};
 use crate::data::{Reasons, file};
 use crate::progress::Progress;
-use crate::report::{OrFail, chain, failure};
+use crate::report::{OrFail, chain, failure, is_passing};
 use crate::tree;
 
 /// Bins of a number.
@@ -82,7 +82,7 @@ pub struct Arguments {
     /// A column; without any and without a signature, all of them.
     #[arg(long = "column", value_name = "COLUMN")]
     pub columns: Vec<String>,
-    /// What a column of texts is taken for, where its first rows say otherwise: `Text`, or `Category`.
+    /// What a column of texts is taken for, where its rows say otherwise: `Text`, or `Category`.
     #[arg(long = "column-kind", value_name = "COLUMN=KIND")]
     pub kinds: Vec<Pair>,
     /// The column whose rows of one value are not independent, such as `user_id`.
@@ -193,12 +193,12 @@ fn of_signature(signature: &Signature, more: &[String]) -> Vec<String> {
     names.chain(more.iter().cloned()).collect()
 }
 
-/// What columns are counted as, by their types and their first rows: those that are named, or all that can be and say nothing
+/// What columns are counted as, by their types and some of their rows: those that are named, or all that can be and say nothing
 /// else of rows.
 ///
 /// # Errors
 /// [`FailureReason::ColumnNotFound`]; [`FailureReason::InvalidArguments`] for one that is named and cannot be counted, or is
-/// said to be what it cannot be; that the first rows cannot be read.
+/// said to be what it cannot be; that rows cannot be read.
 pub(crate) async fn asked(
     reading: &Reading,
     named: &[String],
@@ -209,13 +209,13 @@ pub(crate) async fn asked(
     let no_column = |name: &str| crate::data::scan::no_column(schema, name, uri, REASONS);
     let all = schema.fields().iter().map(|field| field.name());
     let all = all.filter(|name| !roles.names().any(|role| role == *name));
-    let names: Vec<&String> = if named.is_empty() {
+    let columns: Vec<&String> = if named.is_empty() {
         all.collect()
     } else {
         named.iter().collect()
     };
     let mut types = Vec::new();
-    for name in &names {
+    for name in &columns {
         let field = schema.field_with_name(name).map_err(|_| no_column(name))?;
         types.push(field.data_type());
     }
@@ -224,15 +224,15 @@ pub(crate) async fn asked(
             .field_with_name(&pair.name)
             .map_err(|_| no_column(&pair.name))?;
     }
-    let both = names.iter().zip(&types);
+    let both = columns.iter().zip(&types);
     let looked_at = both.filter(|(_, data_type)| look::is_needed(data_type));
     let looked_at: Vec<&str> = looked_at.map(|(name, _)| name.as_str()).collect();
-    let first = first(reading, &looked_at).await?;
+    let rows = some_rows(reading, &looked_at).await?;
     let mut asked = Vec::new();
-    for (name, data_type) in names.iter().zip(types) {
+    for (name, data_type) in columns.iter().zip(types) {
         let said = kinds.iter().rfind(|pair| pair.name == **name);
         let place = looked_at.iter().position(|looked_at| looked_at == name);
-        let values = place.and_then(|place| first.get(place));
+        let values = place.and_then(|place| rows.get(place));
         let kind = match said {
             Some(said) => said_kind(said, data_type),
             None => look::kind(data_type, values),
@@ -272,12 +272,12 @@ fn said_kind(said: &Pair, data_type: &DataType) -> Result<Kind, String> {
     }
 }
 
-/// The first rows of some columns, each by itself; nothing where there are no rows.
-async fn first(reading: &Reading, names: &[&str]) -> Result<Vec<ArrayRef>, FailureReport> {
+/// Rows of some columns, each by itself; nothing where there are none.
+async fn some_rows(reading: &Reading, names: &[&str]) -> Result<Vec<ArrayRef>, FailureReport> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let batches = reading.first(names, look::ROWS).await?;
+    let batches = reading.some(names, look::ROWS).await?;
     let column = |place: usize| {
         let parts: Vec<&dyn arrow::array::Array> = batches
             .iter()
@@ -346,29 +346,37 @@ pub async fn signature(path: &str) -> Result<Signature, FailureReport> {
 /// Reads a profile, and verifies its digest where one was recorded.
 ///
 /// # Errors
-/// [`FailureReason::ReferenceUnreadable`], [`FailureReason::DigestMismatch`].
+/// [`FailureReason::ReferenceUnreadable`], with where in the file what is wrong; [`FailureReason::DigestMismatch`];
+/// [`FailureReason::InputUnreachable`] where its store may answer when it is asked again.
 pub(crate) async fn read(uri: &str, expected: Option<&str>) -> Result<Profile, FailureReport> {
     let address = Address::parse(uri).or_fail(FailureReason::InvalidArguments)?;
     let unreadable = |problem: String| {
         failure(
             FailureReason::ReferenceUnreadable,
-            format!("the reference profile at {uri}: {problem}"),
+            format!("the profile at {uri}: {problem}"),
         )
     };
-    let content = address
-        .read()
-        .await
-        .map_err(|problem| unreadable(chain(&problem)))?;
+    let damaged = |problem: String| {
+        let advice = "it was cut or changed, or is no profile: make it anew (windlass-agent profile; of a model's baseline, the validation)";
+        unreadable(format!("{problem}; {advice}"))
+    };
+    let content = address.read().await.map_err(|problem| {
+        let mut failure = unreadable(chain(&problem));
+        if is_passing(&problem) {
+            failure.reason = FailureReason::InputUnreachable;
+        }
+        failure
+    })?;
     let Tree { digest, .. } = tree::of_file(&address, &content);
     if let Some(expected) = expected.filter(|expected| **expected != digest) {
         let message = format!(
-            "the reference profile at {uri} is not what was recorded: its digest is {digest}, but {expected} was expected"
+            "the profile at {uri} is not what was recorded: its digest is {digest}, but {expected} was expected"
         );
         return Err(failure(FailureReason::DigestMismatch, message));
     }
     let profile: Profile =
-        serde_json::from_slice(&content).map_err(|problem| unreadable(problem.to_string()))?;
-    document::check(&profile).map_err(unreadable)?;
+        serde_json::from_slice(&content).map_err(|problem| damaged(problem.to_string()))?;
+    document::check(&profile).map_err(damaged)?;
     if profile.columns.is_empty() || profile.rows == 0 {
         return Err(unreadable("it has no columns or no rows".to_owned()));
     }
@@ -416,7 +424,7 @@ impl Profiles {
                 }
                 Values::Category(values) => (
                     Kind::Category,
-                    Arc::new(StringArray::from_iter(values.iter().map(Option::as_deref))),
+                    Arc::new(values.iter().map(Option::as_deref).collect::<StringArray>()),
                 ),
             };
             let kind = if asked.kind.is_sampled() {

@@ -23,6 +23,7 @@ use datafusion::prelude::SessionContext;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -31,7 +32,7 @@ use windlass_api::agent::{FailureReason, FailureReport};
 
 use self::parts::CountedBy;
 use super::column::Column;
-use super::room::{LANES, Room, columns_at_once};
+use super::room::{self, LANES, Room};
 use super::sketch::{Asked, Counter, Roles, Sketch};
 use crate::address::{Address, AddressError};
 use crate::arguments::DataFormat;
@@ -47,10 +48,10 @@ const SLICE_BYTES: i64 = 128 << 20;
 const BATCH_ROWS: usize = 8192;
 /// How many files' ends are read at once.
 const OPENED_AT_ONCE: usize = 16;
+/// In how many parts of the data rows are looked at before they are counted.
+const PARTS: usize = 4;
 /// Bytes of files' ends that are kept: those of more files are read again when their rows are.
 const HELD_BYTES: usize = 64 << 20;
-/// How often rows are counted again because files went meanwhile.
-const TIMES: usize = 3;
 
 /// A data set whose files and columns are known.
 pub struct Reading {
@@ -61,12 +62,14 @@ pub struct Reading {
     session: SessionContext,
     /// How many bytes of columns are held of a row group at once.
     slice_bytes: i64,
+    /// How many parts are counted at once.
+    at_once: usize,
     counted_by: CountedBy,
 }
 
 enum Rows {
     Parquet(Arc<Vec<ParquetFile>>),
-    Other(Scan),
+    Other(Box<Scan>),
 }
 
 #[derive(Clone)]
@@ -97,7 +100,8 @@ pub struct Asking {
 pub type Told = Arc<dyn Fn(u64) + Send + Sync>;
 
 impl Reading {
-    /// Finds the files at an address that are wanted, and their columns. Files may go while they are looked at.
+    /// Finds the files at an address that are wanted, and their columns. A file that goes before it is opened is none of them;
+    /// one that goes later, while its rows are read, is a failure.
     ///
     /// # Errors
     /// The reason `unreadable` with the file that is not of the format; `not_found`.
@@ -114,8 +118,9 @@ impl Reading {
                 reasons,
                 schema: Arc::clone(scan.schema()),
                 session: scan.session().clone(),
-                rows: Rows::Other(scan),
+                rows: Rows::Other(Box::new(scan)),
                 slice_bytes: SLICE_BYTES,
+                at_once: 1,
                 counted_by: CountedBy::default(),
             });
         }
@@ -152,6 +157,7 @@ impl Reading {
         schema: SchemaRef,
         files: Vec<ParquetFile>,
     ) -> Self {
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             address: address.clone(),
             reasons,
@@ -159,6 +165,7 @@ impl Reading {
             rows: Rows::Parquet(Arc::new(files)),
             session: SessionContext::new_with_config(crate::data::config(1)),
             slice_bytes: SLICE_BYTES,
+            at_once: workers.min(LANES),
             counted_by: CountedBy::default(),
         }
     }
@@ -191,8 +198,8 @@ impl Reading {
     /// Counts: all rows, and those of each segment.
     ///
     /// # Errors
-    /// That a file cannot be read to its end, with its name; that a segment is no predicate, or names a column that is not
-    /// there; that a column's values cannot be counted.
+    /// That a file cannot be read to its end, goes, or is changed while it is read, with its name; that a segment is no
+    /// predicate, or names a column that is not there; that a column's values cannot be counted.
     pub async fn count(
         &self,
         asking: &Arc<Asking>,
@@ -200,7 +207,11 @@ impl Reading {
     ) -> Result<Vec<Sketch>, FailureReport> {
         match &self.rows {
             Rows::Other(scan) => self.count_scan(scan, asking, told).await,
-            Rows::Parquet(files) => self.count_files(files, asking, told).await,
+            Rows::Parquet(files) => {
+                let counted = self.count_files(files, asking, told).await?;
+                self.check_unchanged(files).await?;
+                Ok(counted)
+            }
         }
     }
 
@@ -222,23 +233,95 @@ impl Reading {
         names.into_iter().collect()
     }
 
-    /// Its first rows, so many about, of some columns.
+    /// Some of its rows, so many at most, of some columns: from several parts of the data, since the first may be unlike the others.
+    /// They are the same each time.
     ///
     /// # Errors
     /// As [`Reading::count`].
-    pub async fn first(
+    pub async fn some(
         &self,
         names: &[&str],
         most: usize,
     ) -> Result<Vec<RecordBatch>, FailureReport> {
-        let (mut first, mut rows) = (Vec::new(), 0);
-        let take = |batch: &RecordBatch| {
-            rows += batch.num_rows();
-            first.push(batch.slice(0, batch.num_rows().min(most)));
-            Ok(rows < most)
+        let schema = self.of_names(names.iter().copied());
+        let parts = self.parts();
+        let each = most.div_ceil(parts.len().clamp(1, PARTS));
+        let (mut some, mut left) = (Vec::new(), most);
+        for (at, part) in spread(&parts).into_iter().enumerate() {
+            // Where these have fewer, others have more of them.
+            let wanted = if at < PARTS { left.min(each) } else { left };
+            if wanted == 0 {
+                break;
+            }
+            let first = self.first_of(part, &schema, wanted).await?;
+            left -= first.iter().map(RecordBatch::num_rows).sum::<usize>();
+            some.extend(first);
+        }
+        Ok(some)
+    }
+
+    /// Its files, and of Parquet their row groups.
+    fn parts(&self) -> Vec<(usize, usize)> {
+        match &self.rows {
+            Rows::Other(scan) => (0..scan.files()).map(|file| (file, 0)).collect(),
+            Rows::Parquet(files) => {
+                let of_file = |(file, of): (usize, &ParquetFile)| {
+                    let groups = 0..of.groups.len();
+                    groups.map(move |group| (file, group)).collect::<Vec<_>>()
+                };
+                files.iter().enumerate().flat_map(of_file).collect()
+            }
+        }
+    }
+
+    /// The first rows of a part, so many at most.
+    async fn first_of(
+        &self,
+        (file, group): (usize, usize),
+        schema: &SchemaRef,
+        most: usize,
+    ) -> Result<Vec<RecordBatch>, FailureReport> {
+        let (mut first, mut left) = (Vec::new(), most);
+        let mut take = |batch: &RecordBatch| -> Result<bool, String> {
+            let (batch, _) = Span(None).of(batch, schema, None)?;
+            let rows = batch.num_rows().min(left);
+            first.push(batch.slice(0, rows));
+            left -= rows;
+            Ok(left > 0)
         };
-        self.walk(names, None, take).await?;
+        match &self.rows {
+            Rows::Other(scan) => {
+                let scan = scan.only(file);
+                let mut batches = scan.batches();
+                while let Some(batch) = batches.try_next().await? {
+                    if !take(batch.batch()).map_err(|problem| scan.unreadable(&problem))? {
+                        break;
+                    }
+                }
+            }
+            Rows::Parquet(files) => {
+                let (place, file) = ((&self.address, self.reasons), &files[file]);
+                let mut batches = batches(place, file, vec![group], schema).await?;
+                while let Some(batch) = next(place, file, &mut batches).await? {
+                    if !take(&batch).map_err(|problem| self.about(&problem))? {
+                        break;
+                    }
+                }
+            }
+        }
         Ok(first)
+    }
+
+    /// Columns by their names; those that are not there are of no type.
+    fn of_names<'a>(&self, names: impl Iterator<Item = &'a str>) -> SchemaRef {
+        let fields = names.map(|name| {
+            let field = self.schema.field_with_name(name);
+            let data_type = field.map_or(DataType::Null, |field| field.data_type().clone());
+            Field::new(name, data_type, true)
+        });
+        let mut fields: Vec<Field> = fields.collect();
+        fields.dedup_by(|later, kept| later.name() == kept.name());
+        Arc::new(Schema::new(fields))
     }
 
     /// Hands over rows of some columns, batch by batch, in their order: those from one time up to another by a column with it.
@@ -252,48 +335,24 @@ impl Reading {
         within: Option<(&str, Timestamp, Timestamp)>,
         mut take: impl FnMut(&RecordBatch) -> Result<(), String>,
     ) -> Result<(), FailureReport> {
-        let take = |batch: &RecordBatch| take(batch).map(|()| true);
-        self.walk(names, within, take).await
-    }
-
-    /// The same, as long as more is wanted.
-    async fn walk(
-        &self,
-        names: &[&str],
-        within: Option<(&str, Timestamp, Timestamp)>,
-        mut take: impl FnMut(&RecordBatch) -> Result<bool, String>,
-    ) -> Result<(), FailureReport> {
         let time = within.map(|(time, _, _)| time);
-        let fields = names.iter().copied().chain(time).map(|name| {
-            let field = self.schema.field_with_name(name);
-            let data_type = field.map_or(DataType::Null, |field| field.data_type().clone());
-            Field::new(name, data_type, true)
-        });
-        let mut fields: Vec<Field> = fields.collect();
-        fields.dedup_by(|later, kept| later.name() == kept.name());
-        let schema = Arc::new(Schema::new(fields));
-        let span = Span::new(self, &schema, within)?;
-        let mut take = |batch: &RecordBatch| take(&span.of(batch, &schema, None)?.0);
+        let schema = self.of_names(names.iter().copied().chain(time));
+        let within = Span::new(self, &schema, within)?;
+        let mut take = |batch: &RecordBatch| take(&within.of(batch, &schema, None)?.0);
         match &self.rows {
             Rows::Other(scan) => {
                 let mut batches = scan.batches();
                 while let Some(batch) = batches.try_next().await? {
-                    if !take(batch.batch()).map_err(|problem| scan.unreadable(&problem))? {
-                        return Ok(());
-                    }
+                    take(batch.batch()).map_err(|problem| scan.unreadable(&problem))?;
                 }
             }
             Rows::Parquet(files) => {
                 for file in files.iter() {
                     let groups = (0..file.groups.len()).collect();
                     let place = (&self.address, self.reasons);
-                    let Some(mut batches) = batches(place, file, groups, &schema).await? else {
-                        continue;
-                    };
+                    let mut batches = batches(place, file, groups, &schema).await?;
                     while let Some(batch) = next(place, file, &mut batches).await? {
-                        if !take(&batch).map_err(|problem| self.about(&problem))? {
-                            return Ok(());
-                        }
+                        take(&batch).map_err(|problem| self.about(&problem))?;
                     }
                 }
             }
@@ -324,45 +383,31 @@ impl Reading {
         Ok(counting.sketches)
     }
 
-    /// Where a file goes between the columns that are counted first and those after, not all are of the same rows: then they
-    /// are counted again, without it.
+    /// That a file was written anew while it was read: some of its columns would be of other rows than the others.
+    ///
+    /// One that is no longer there was read to its end, or else that has failed.
+    async fn check_unchanged(&self, files: &[ParquetFile]) -> Result<(), FailureReport> {
+        let store = self.address.store();
+        let looked_at = stream::iter(files).map(|file| async move {
+            let now = store.head(&file.meta.location).await.ok()?;
+            (!is_same(&file.meta, &now)).then_some(&file.meta)
+        });
+        let mut looked_at = looked_at.buffered(OPENED_AT_ONCE);
+        while let Some(changed) = looked_at.next().await {
+            if let Some(meta) = changed {
+                let place = (&self.address, self.reasons);
+                return Err(meanwhile(place, &meta.location, "was changed"));
+            }
+        }
+        Ok(())
+    }
+
     async fn count_files(
         &self,
         files: &Arc<Vec<ParquetFile>>,
         asking: &Arc<Asking>,
         told: &Told,
     ) -> Result<Vec<Sketch>, FailureReport> {
-        let mut left = Arc::clone(files);
-        for _ in 0..TIMES {
-            if let Some(counted) = self.count_parquet(&left, asking, told).await? {
-                return Ok(counted);
-            }
-            left = Arc::new(self.still_there(&left).await);
-        }
-        let problem = format!(
-            "files are removed while they are read, {TIMES} times now: try it when that is done, or let what removes them begin with older ones"
-        );
-        Err(self.about(&problem))
-    }
-
-    async fn still_there(&self, files: &[ParquetFile]) -> Vec<ParquetFile> {
-        let store = self.address.store();
-        let there = stream::iter(files.iter().cloned()).map(|file| async move {
-            let found = store.head(&file.meta.location).await;
-            let is_gone = matches!(found, Err(object_store::Error::NotFound { .. }));
-            (!is_gone).then_some(file)
-        });
-        let there: Vec<Option<ParquetFile>> = there.buffered(OPENED_AT_ONCE).collect().await;
-        there.into_iter().flatten().collect()
-    }
-
-    /// Nothing, where not all columns are of the same rows.
-    async fn count_parquet(
-        &self,
-        files: &Arc<Vec<ParquetFile>>,
-        asking: &Arc<Asking>,
-        told: &Told,
-    ) -> Result<Option<Vec<Sketch>>, FailureReport> {
         let lanes = lanes(files);
         let slices = slices(files, asking, self.slice_bytes);
         let told = &in_slices(told, slices.len());
@@ -393,13 +438,6 @@ impl Reading {
             match &mut all {
                 None => all = Some(slice),
                 Some(all) => {
-                    let of_slice = all.iter().zip(&slice);
-                    if of_slice
-                        .into_iter()
-                        .any(|(one, other)| one.rows != other.rows)
-                    {
-                        return Ok(None);
-                    }
                     for (whole, slice) in all.iter_mut().zip(slice) {
                         whole.columns.extend(slice.columns);
                         whole.append_units(slice.units);
@@ -407,9 +445,7 @@ impl Reading {
                 }
             }
         }
-        Ok(Some(
-            all.unwrap_or_else(|| together(&[], asking, Vec::new())),
-        ))
+        Ok(all.unwrap_or_else(|| together(&[], asking, Vec::new())))
     }
 
     /// Tasks as this program does them, in their order.
@@ -420,7 +456,6 @@ impl Reading {
         asking: &'a Asking,
         told: &Told,
     ) -> BoxStream<'a, Result<Vec<Sketch>, FailureReport>> {
-        let workers = std::thread::available_parallelism().map_or(2, usize::from);
         let (files, told) = (Arc::clone(files), Arc::clone(told));
         let counted = stream::iter(tasks).map(move |task| {
             let reader = Reader {
@@ -432,7 +467,7 @@ impl Reading {
             let counting = self.counting(&task.columns, asking);
             async move { reader.run(task.lane, counting?).await }
         });
-        counted.buffered(workers.min(LANES)).boxed()
+        counted.buffered(self.at_once).boxed()
     }
 
     fn counting(&self, columns: &[Asked], asking: &Asking) -> Result<Counting, FailureReport> {
@@ -494,6 +529,32 @@ async fn opened(
 ) -> Result<Option<(ObjectMeta, ArrowReaderMetadata)>, FailureReport> {
     let metadata = end_of(address, reasons, &meta).await?;
     Ok(metadata.map(|metadata| (meta, metadata)))
+}
+
+/// Whether a file is as it was when it was found, as far as its store tells.
+fn is_same(then: &ObjectMeta, now: &ObjectMeta) -> bool {
+    let is_same_tag = match (&then.e_tag, &now.e_tag) {
+        // Of one store a list has them without the quotes.
+        (Some(then), Some(now)) => then.trim_matches('"') == now.trim_matches('"'),
+        // A list may be finer than what a store says of a file.
+        (None, _) | (_, None) => then.last_modified.timestamp() == now.last_modified.timestamp(),
+    };
+    then.size == now.size && is_same_tag
+}
+
+/// That something befell a file while its rows were read: of these some columns would be counted and others not.
+fn meanwhile((address, reasons): Place<'_>, location: &Path, what: &str) -> FailureReport {
+    let name = location.filename().unwrap_or_default();
+    let message = format!(
+        "{} at {}: {name} {what} while it was read, so that what was counted is not of the same rows. Ask again when nothing removes or writes files there, and let what removes them leave those that are still to be looked at",
+        reasons.what,
+        address.uri()
+    );
+    failure(reasons.unreadable, message)
+}
+
+fn removed(place: Place<'_>, location: &Path) -> FailureReport {
+    meanwhile(place, location, "was removed")
 }
 
 /// Whether a file was removed since it was seen.
@@ -605,11 +666,13 @@ fn slices(files: &[ParquetFile], asking: &Asking, slice_bytes: i64) -> Vec<Arc<V
         .unwrap_or(1)
         .min(columns.len().max(1));
     let each = columns.len().div_ceil(parts);
-    let each = each.min(columns_at_once(asking.segments.len())).max(1);
-    let slices: Vec<_> = columns
-        .chunks(each)
-        .map(|slice| Arc::new(slice.to_vec()))
-        .collect();
+    let (mut slices, mut rest) = (Vec::new(), columns.as_slice());
+    while !rest.is_empty() {
+        let many = room::at_once(rest, asking.segments.len()).min(each);
+        let (slice, others) = rest.split_at(many);
+        slices.push(Arc::new(slice.to_vec()));
+        rest = others;
+    }
     if slices.is_empty() {
         return vec![Arc::default()];
     }
@@ -625,12 +688,13 @@ fn together(columns: &[Asked], asking: &Asking, parts: Vec<Vec<Sketch>>) -> Vec<
         }
     }
     let room = Room::of(&asking.columns, asking.segments.len()).together();
-    let merged = |parts: Vec<Sketch>| {
+    let rooms = std::iter::once(room).chain(std::iter::repeat(room.of_segment()));
+    let merged = |(parts, room): (Vec<Sketch>, Room)| {
         let mut all = Sketch::new(columns, &asking.roles, room);
         all.merge(&parts);
         all
     };
-    of_kind.into_iter().map(merged).collect()
+    of_kind.into_iter().zip(rooms).map(merged).collect()
 }
 
 /// Counts what is read: all rows within the time, and of these those of each segment.
@@ -720,7 +784,7 @@ impl Counting {
         let mut sketches = vec![Sketch::new(columns, &asking.roles, room)];
         sketches.resize(
             asking.segments.len() + 1,
-            Sketch::new(columns, &of_segments, room),
+            Sketch::new(columns, &of_segments, room.of_segment()),
         );
         let time = asking.roles.time.as_deref();
         let within = time.zip(asking.within);
@@ -766,6 +830,20 @@ impl Counting {
     }
 }
 
+/// The same parts in another order: first some that lie as far from each other as can be, with the first and the last.
+fn spread<T: Copy>(parts: &[T]) -> Vec<T> {
+    let many = parts.len().min(PARTS);
+    let far: Vec<usize> = (0..many)
+        .map(|at| at * (parts.len() - 1) / (many - 1).max(1))
+        .collect();
+    let others = (0..parts.len()).filter(|at| !far.contains(at));
+    far.iter()
+        .copied()
+        .chain(others)
+        .map(|at| parts[at])
+        .collect()
+}
+
 /// What one worker counts.
 struct Task {
     columns: Arc<Vec<Asked>>,
@@ -794,9 +872,7 @@ impl Reader {
         for (file, groups) in lane {
             let file = &self.files[file];
             let mut first = file.first_of(&groups);
-            let Some(mut batches) = batches(place, file, groups, &counting.schema).await? else {
-                continue;
-            };
+            let mut batches = batches(place, file, groups, &counting.schema).await?;
             while let Some(batch) = next(place, file, &mut batches).await? {
                 (self.told)(batch.num_rows() as u64);
                 counting
@@ -820,20 +896,19 @@ fn about((address, reasons): Place<'_>, problem: &str) -> FailureReport {
     failure(reasons.unreadable, message)
 }
 
-/// The batches of some row groups of a file, with the columns that a schema names; nothing where the file is gone.
+/// The batches of some row groups of a file, with the columns that a schema names.
 async fn batches(
     (address, reasons): Place<'_>,
     file: &ParquetFile,
     groups: Vec<usize>,
     wanted: &SchemaRef,
-) -> Result<Option<ParquetRecordBatchStream<Stored>>, FailureReport> {
+) -> Result<ParquetRecordBatchStream<Stored>, FailureReport> {
     let metadata = match &file.held {
         Some(held) => Some(held.clone()),
         None => end_of(address, reasons, &file.meta).await?,
     };
-    let Some(metadata) = metadata else {
-        return Ok(None);
-    };
+    let gone = || removed((address, reasons), &file.meta.location);
+    let metadata = metadata.ok_or_else(gone)?;
     let metadata = keyed(&metadata, wanted);
     let fields = metadata.schema().fields().iter().enumerate();
     let places = fields
@@ -846,11 +921,10 @@ async fn batches(
         .with_row_groups(groups)
         .with_batch_size(BATCH_ROWS)
         .build()
-        .map(Some)
         .map_err(|problem| unreadable(address, reasons, &file.meta, &problem))
 }
 
-/// The next of them; none where the file is gone.
+/// The next of them.
 async fn next(
     (address, reasons): Place<'_>,
     file: &ParquetFile,
@@ -858,7 +932,7 @@ async fn next(
 ) -> Result<Option<RecordBatch>, FailureReport> {
     match batches.try_next().await {
         Ok(batch) => Ok(batch),
-        Err(problem) if is_gone(&problem) => Ok(None),
+        Err(problem) if is_gone(&problem) => Err(removed((address, reasons), &file.meta.location)),
         Err(problem) => Err(unreadable(address, reasons, &file.meta, &problem)),
     }
 }

@@ -6,6 +6,8 @@
 
 use windlass_statistics::drift::bounded::ROWS;
 use windlass_statistics::drift::classifier::MIN_UNITS;
+use windlass_statistics::drift::embedding::GROUPS;
+use windlass_statistics::frequent::MOST as MOST_NAMES;
 
 use super::column::Kind;
 use super::sketch::Asked;
@@ -22,15 +24,20 @@ const SAMPLE_BYTES: usize = 256 << 20;
 const SAMPLE_NUMBERS: usize = 400_000;
 /// Bytes of a text that is kept, at most.
 const TEXT_BYTES: usize = 4096;
-/// Bytes of what is counted at once, and of one column in one part, about: a thousand cells of five numbers each.
+/// Bytes of what is counted at once.
 const COUNTED_BYTES: usize = 512 << 20;
-const COLUMN_BYTES: usize = 48 << 10;
+/// Bytes of a level's name, at most.
+pub const NAME_BYTES: usize = 256;
+/// Bytes of a name's place and count.
+const COUNT_BYTES: usize = 48;
 
 /// What one part may keep of all rows, or of those of one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
     /// Rows by unit.
     pub unit_rows: usize,
+    /// The same of those of a segment.
+    segment_unit_rows: usize,
     /// Bytes of the rows of a column.
     sample_bytes: usize,
 }
@@ -40,10 +47,19 @@ impl Room {
     pub fn of(columns: &[Asked], segments: usize) -> Self {
         let parts = LANES * (segments + 1);
         let many = columns.len().max(1);
+        // The verdict is on all rows: they have half of the room, whatever segments there are.
+        let of_whole = if segments > 0 {
+            UNIT_VALUES / 2
+        } else {
+            UNIT_VALUES
+        };
+        let of_segments = UNIT_VALUES - of_whole;
+        let of_segment = of_segments / LANES / segments.max(1);
         let is_sampled = |asked: &&Asked| asked.kind.is_sampled();
         let sampled = columns.iter().filter(is_sampled).count().max(1);
         Self {
-            unit_rows: (UNIT_VALUES / parts / many).min(UNIT_ROWS),
+            unit_rows: (of_whole / LANES / many).min(UNIT_ROWS),
+            segment_unit_rows: (of_segment / many).min(UNIT_ROWS),
             sample_bytes: SAMPLE_BYTES / parts / sampled,
         }
     }
@@ -53,6 +69,16 @@ impl Room {
     pub fn together(self) -> Self {
         Self {
             unit_rows: self.unit_rows * LANES,
+            segment_unit_rows: self.segment_unit_rows * LANES,
+            ..self
+        }
+    }
+
+    /// What may be kept of the rows of a segment.
+    #[must_use]
+    pub fn of_segment(self) -> Self {
+        Self {
+            unit_rows: self.segment_unit_rows,
             ..self
         }
     }
@@ -71,10 +97,33 @@ impl Room {
     }
 }
 
-/// How many columns are counted at once, where so many segments are beside all rows: what is done with is merged before more
-/// are begun.
-pub fn columns_at_once(segments: usize) -> usize {
-    (COUNTED_BYTES / COLUMN_BYTES / LANES / (segments + 1)).max(1)
+/// Bytes of what is counted of a column in one part, at most and about, but for rows that are kept of it.
+fn bytes(kind: Kind) -> usize {
+    match kind {
+        // A thousand cells of five numbers each.
+        Kind::Number => 48 << 10,
+        Kind::Category => MOST_NAMES * (NAME_BYTES + COUNT_BYTES),
+        Kind::Text => 1 << 10,
+        // Sums of 16 bytes by groups of units, and those of squares.
+        Kind::Embedding(width) => {
+            let sums = usize::try_from(GROUPS)
+                .unwrap_or(usize::MAX)
+                .saturating_add(1);
+            sums.saturating_mul(16).saturating_mul(width)
+        }
+    }
+}
+
+/// How many of these columns, from the first on, are counted at once, where so many segments are beside all rows: what is done
+/// with is merged before more are begun. One at least.
+pub fn at_once(columns: &[Asked], segments: usize) -> usize {
+    let room = COUNTED_BYTES / LANES / (segments + 1);
+    let mut taken = 0_usize;
+    let fits = |asked: &&Asked| {
+        taken = taken.saturating_add(bytes(asked.kind));
+        taken <= room
+    };
+    columns.iter().take_while(fits).count().max(1)
 }
 
 #[cfg(test)]
@@ -113,13 +162,59 @@ mod tests {
             let numbers = asked(&vec![Kind::Number; columns]);
             let room = Room::of(&numbers, segments);
             let parts = LANES * (segments + 1);
-            assert!(room.unit_rows * columns * parts <= 16 << 20);
+            let of_segments = room.of_segment().unit_rows * segments;
+            assert!((room.unit_rows + of_segments) * columns * LANES <= 16 << 20);
             let texts = Room::of(&asked(&vec![Kind::Text; columns]), segments);
             let bytes = texts.sample(Kind::Text) * 4096 * columns * parts;
             assert!(bytes <= 256 << 20, "{bytes}");
-            let counted = columns_at_once(segments) * parts * COLUMN_BYTES;
-            assert!(counted <= COUNTED_BYTES.max(parts * COLUMN_BYTES));
         }
-        assert_eq!((columns_at_once(0), columns_at_once(20)), (1365, 65));
+    }
+
+    #[test]
+    fn as_many_columns_are_counted_at_once_as_there_is_room_for_what_they_may_hold() {
+        let at_once =
+            |kind: Kind, segments: usize| super::at_once(&asked(&vec![kind; 2000]), segments);
+        assert_eq!(
+            (at_once(Kind::Number, 0), at_once(Kind::Number, 20)),
+            (1365, 65)
+        );
+        // Twelve thousand names of 256 bytes each are 3.6 MiB, in each of 8 or of 168 parts.
+        assert_eq!(
+            (at_once(Kind::Category, 0), at_once(Kind::Category, 20)),
+            (17, 1)
+        );
+        // Of vectors it is their width that counts.
+        let of_vectors = [8, 1000, 100_000].map(|width| at_once(Kind::Embedding(width), 0));
+        assert_eq!(of_vectors, [2000, 64, 1]);
+        let mixed = [Kind::Number, Kind::Embedding(100_000), Kind::Number];
+        assert_eq!(super::at_once(&asked(&mixed), 0), 1);
+        assert_eq!(super::at_once(&[], 0), 1);
+        for segments in [0, 3, 20, 1000] {
+            for kind in [
+                Kind::Number,
+                Kind::Category,
+                Kind::Text,
+                Kind::Embedding(768),
+            ] {
+                let counted = at_once(kind, segments) * bytes(kind) * LANES * (segments + 1);
+                let of_one = bytes(kind) * LANES * (segments + 1);
+                assert!(counted <= COUNTED_BYTES.max(of_one), "{kind:?} {segments}");
+            }
+        }
+    }
+
+    /// A thousand columns and twenty segments: half of the room is that of all rows, on which the verdict is.
+    #[test]
+    fn segments_leave_all_rows_enough_to_tell_what_they_are_worth() {
+        let wide = asked(&vec![Kind::Number; 1000]);
+        let rows = |segments: usize| Room::of(&wide, segments).together();
+        assert_eq!((rows(0).unit_rows, rows(20).unit_rows), (16_776, 8384));
+        assert_eq!(
+            (
+                rows(1).of_segment().unit_rows,
+                rows(20).of_segment().unit_rows
+            ),
+            (8384, 416)
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! What is kept of columns whose rows have to be looked at themselves: texts, and vectors of one length.
 //!
-//! Of both so many rows are kept, chosen by a hash of their place in the data set, so that they are the same rows in whatever
-//! parts these are read; of vectors also sums over all rows. The memory for it is bounded by [`super::room`].
+//! Of both so many rows are kept, chosen by a hash of their place in the data set and of what they hold, so that they are the same
+//! rows in whatever parts these are read; of vectors also sums over all rows. The memory for it is bounded by [`super::room`].
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::compute::cast;
@@ -26,6 +26,16 @@ pub struct Which<'a> {
 /// The key of a row by its place among all rows, from 0.
 pub fn key(place: u64) -> u64 {
     hash(SEED, &place.to_le_bytes())
+}
+
+/// The key and the unit of a value by its row's key and by what it is.
+///
+/// By places alone, rows at the same places of two data sets would be chosen together, and each two of them would be of one
+/// unit. By what they hold as well they have nothing to do with each other, unless they are the same; and the same data keep the same
+/// rows, on whichever side they are, and a profile of them too.
+fn of_value(key: u64, unit: u64, bytes: &[u8]) -> (u64, u64) {
+    let own = hash(key, bytes);
+    (own, if unit == key { own } else { unit })
 }
 
 /// What was counted of texts.
@@ -76,7 +86,9 @@ impl Texts {
             match text {
                 Some(text) => {
                     self.rows += 1;
-                    self.sample.add(*key, *unit, || excerpt(text).to_owned());
+                    let text = excerpt(text);
+                    let (key, unit) = of_value(*key, *unit, text.as_bytes());
+                    self.sample.add(key, unit, || text.to_owned());
                 }
                 None => self.nulls += 1,
             }
@@ -128,6 +140,7 @@ impl Vectors {
             self.other_type += values.len() as u64 - nulls;
             return Ok(());
         };
+        let mut bytes = Vec::new();
         let rows = which.keys.iter().zip(which.units);
         for (row, (key, unit)) in rows.enumerate() {
             let Some(vector) = lists.get(row) else {
@@ -139,8 +152,11 @@ impl Vectors {
                 self.other_type += 1;
                 continue;
             }
-            self.sums.add(*unit, vector);
-            self.sample.add(*key, *unit, || narrowed(vector));
+            bytes.clear();
+            bytes.extend(vector.iter().flat_map(|number| number.to_le_bytes()));
+            let (key, unit) = of_value(*key, *unit, &bytes);
+            self.sums.add(unit, vector);
+            self.sample.add(key, unit, || narrowed(vector));
         }
         Ok(())
     }
@@ -229,6 +245,7 @@ impl Lists {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     use arrow::array::{FixedSizeListArray, Int64Array, ListArray, StringArray};
@@ -273,6 +290,61 @@ mod tests {
             counted(Arc::new(Int64Array::from(vec![1; 4]))).other_type,
             4
         );
+    }
+
+    /// Were they, the two sides would be paired: what one has at a place by chance the other's would be taken with.
+    #[test]
+    fn rows_at_the_same_places_of_two_data_sets_are_not_chosen_together_nor_of_one_unit() {
+        let keys = keys(2000);
+        let which = Which {
+            keys: &keys,
+            units: &keys,
+        };
+        let texts = |side: &str| {
+            let texts = (0..2000).map(|row| format!("{row} {side}"));
+            let mut kept = Texts::new(200);
+            let values: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
+            kept.add(&values, which).expect("texts");
+            kept
+        };
+        let vectors = |first: f32| {
+            let rows = (0..2000).map(|row| {
+                #[allow(clippy::cast_precision_loss)] // small
+                Some([Some(first), Some(row as f32)])
+            });
+            let mut kept = Vectors::new(2, 200);
+            let values: ArrayRef =
+                Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(rows));
+            kept.add(&values, which).expect("lists");
+            kept
+        };
+        assert_eq!(texts("old"), texts("old"));
+        assert_eq!(vectors(1.0), vectors(1.0));
+        let place = |text: &String| text.split(' ').next().map(str::to_owned);
+        let of_texts = ["old", "new"].map(|side| -> BTreeSet<(Option<String>, u64)> {
+            let kept = texts(side).sample;
+            let rows = kept.rows().map(|row| (place(&row.what), row.unit));
+            rows.collect()
+        });
+        let of_vectors = [1.0, 2.0].map(|first| -> BTreeSet<(Option<String>, u64)> {
+            let kept = vectors(first).sample;
+            let rows = kept
+                .rows()
+                .map(|row| (Some(row.what[1].to_string()), row.unit));
+            rows.collect()
+        });
+        for [old, new] in [of_texts, of_vectors] {
+            let places = |of: &BTreeSet<(Option<String>, u64)>| -> BTreeSet<_> {
+                of.iter().map(|(place, _)| place.clone()).collect()
+            };
+            // A tenth of a tenth is 20 of them, give or take.
+            let together = places(&old).intersection(&places(&new)).count();
+            assert!((5..45).contains(&together), "{together} of 200");
+            let units = |of: &BTreeSet<(Option<String>, u64)>| -> BTreeSet<u64> {
+                of.iter().map(|(_, unit)| *unit).collect()
+            };
+            assert_eq!(units(&old).intersection(&units(&new)).count(), 0);
+        }
     }
 
     #[test]

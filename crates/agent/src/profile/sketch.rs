@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::column::{Column, Kind};
 use super::room::Room;
 use super::sampled::{Which, key};
-use super::units::{UnitSample, hash};
+use super::units::{Kept, UnitSample, hash};
 use crate::data::column;
 
 /// How many different ids are kept to tell how many rows are there twice.
@@ -177,14 +177,18 @@ impl Counter {
             }
         }
         if let (Some(units), Some(place)) = (&mut sketch.units, self.unit) {
-            let columns: Vec<(Option<&ArrayRef>, bool)> = self
+            let columns: Vec<(Option<&ArrayRef>, Kept)> = self
                 .places
                 .iter()
                 .zip(&self.kinds)
                 .map(|(place, kind)| {
-                    let place = place.filter(|_| !kind.is_sampled());
-                    let values = place.map(|place| batch.column(place));
-                    (values, *kind == Kind::Category)
+                    let kept = match kind {
+                        Kind::Number => Kept::Number,
+                        Kind::Category => Kept::Name,
+                        // What else rows of these are worth is told by those that are kept.
+                        Kind::Text | Kind::Embedding(_) => Kept::Presence,
+                    };
+                    (place.map(|place| batch.column(place)), kept)
                 })
                 .collect();
             units.add(batch.column(place), &columns)?;

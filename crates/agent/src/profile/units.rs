@@ -11,6 +11,8 @@ use twox_hash::XxHash3_64;
 use windlass_statistics::drift::column::Worth;
 use windlass_statistics::drift::units::{DesignEffect, UnitMeans, Units};
 
+use super::column::name;
+
 /// A sample of units with all of their rows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UnitSample {
@@ -24,6 +26,17 @@ pub struct UnitSample {
     units: Vec<u64>,
     /// Of each column, the bits of a number or the hash of a name, row by row.
     columns: Vec<Vec<u64>>,
+}
+
+/// What is kept of a column's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Numbers.
+    Number,
+    /// Names.
+    Name,
+    /// Whether there is one.
+    Presence,
 }
 
 /// Fewer units of a sample say nothing of the others.
@@ -55,14 +68,14 @@ impl UnitSample {
         }
     }
 
-    /// Takes rows. Those without a unit are of none, and left out. `columns` are of numbers or of names (`true`), or not there.
+    /// Takes rows. Those without a unit are of none, and left out. Columns may be not there.
     ///
     /// # Errors
     /// That units or names have no text.
     pub fn add(
         &mut self,
         units: &ArrayRef,
-        columns: &[(Option<&ArrayRef>, bool)],
+        columns: &[(Option<&ArrayRef>, Kept)],
     ) -> Result<(), String> {
         let texts = cast(units, &DataType::Utf8).map_err(|problem| problem.to_string())?;
         self.rows += (texts.len() - texts.null_count()) as u64;
@@ -75,9 +88,9 @@ impl UnitSample {
             return Ok(());
         }
         self.units.extend(kept.iter().map(|(_, unit)| *unit));
-        for ((values, is_name), to) in columns.iter().zip(&mut self.columns) {
+        for ((values, what), to) in columns.iter().zip(&mut self.columns) {
             match values {
-                Some(values) => to.extend(bits(values, *is_name, &kept)?),
+                Some(values) => to.extend(bits(values, *what, &kept)?),
                 None => to.extend(kept.iter().map(|_| NONE)),
             }
         }
@@ -173,6 +186,12 @@ impl UnitSample {
         self.shares(column, Units::of_levels(count + 2), cell)
     }
 
+    /// What rows are worth for the share of them without a value.
+    pub fn of_presence(&self, column: usize) -> DesignEffect {
+        let cell = |bits: u64| usize::from(bits == NONE);
+        self.shares(column, Units::of_levels(2), cell)
+    }
+
     /// Whether units are so large that hardly one is in the sample: nothing is known of what their rows are worth.
     fn is_too_small(&self) -> bool {
         self.most < u64::MAX && self.by_unit().len() < LEAST_UNITS
@@ -210,25 +229,30 @@ impl UnitSample {
     }
 }
 
-fn bits(values: &ArrayRef, is_name: bool, rows: &[(usize, u64)]) -> Result<Vec<u64>, String> {
+fn bits(values: &ArrayRef, what: Kept, rows: &[(usize, u64)]) -> Result<Vec<u64>, String> {
     let problem = |problem: arrow::error::ArrowError| problem.to_string();
-    let wanted = if is_name {
-        DataType::Utf8
-    } else {
-        DataType::Float64
+    let wanted = match what {
+        Kept::Number => DataType::Float64,
+        Kept::Name => DataType::Utf8,
+        Kept::Presence => {
+            let nulls = values.logical_nulls();
+            let is_null = |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+            let of = |(row, _): &(usize, u64)| if is_null(*row) { NONE } else { 0 };
+            return Ok(rows.iter().map(of).collect());
+        }
     };
     // What the column itself has as another type is no value here.
     if !can_cast_types(values.data_type(), &wanted) {
         return Ok(vec![NONE; rows.len()]);
     }
-    if is_name {
+    if what == Kept::Name {
         let texts = cast(values, &DataType::Utf8).map_err(problem)?;
         let texts = texts.as_string::<i32>();
         let of = |(row, _): &(usize, u64)| {
             if texts.is_null(*row) {
                 NONE
             } else {
-                hash(texts.value(*row))
+                hash(&name(texts.value(*row)))
             }
         };
         return Ok(rows.iter().map(of).collect());
@@ -277,8 +301,8 @@ mod tests {
         for (from, to) in parts {
             let (unit, number, name) = users(*from, *to);
             let mut one = UnitSample::new(2, 1_000_000);
-            one.add(&unit, &[(Some(&number), false), (Some(&name), true)])
-                .expect("texts");
+            let columns = [(Some(&number), Kept::Number), (Some(&name), Kept::Name)];
+            one.add(&unit, &columns).expect("texts");
             match &mut all {
                 Some(all) => all.merge(&one),
                 None => all = Some(one),
@@ -331,7 +355,7 @@ mod tests {
             let unit: ArrayRef = Arc::new(StringArray::from(vec![["a", "b", "c"][device]; rows]));
             let number: ArrayRef =
                 Arc::new(Float64Array::from_iter_values((0..800_000).map(f64::from)));
-            let columns = [(Some(&number), false), (Some(&number), false)];
+            let columns = [(Some(&number), Kept::Number); 2];
             sample.add(&unit, &columns).expect("texts");
         }
         let worth = sample.of_number(0, &[4e5], 4e5, 2e5);
@@ -339,11 +363,33 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_a_user_who_never_writes_are_worth_one_and_long_names_are_their_own_levels() {
+        let rows = 6000;
+        let user = |row: usize| row / 20;
+        let unit: ArrayRef = Arc::new(StringArray::from_iter_values(
+            (0..rows).map(|row| format!("u{}", user(row))),
+        ));
+        let text = |row: usize| (!user(row).is_multiple_of(4)).then_some("a hat");
+        let texts: ArrayRef = Arc::new((0..rows).map(text).collect::<StringArray>());
+        let long = |row: usize| format!("{}{}", "x".repeat(5000), user(row) % 2);
+        let names: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(long)));
+        let mut sample = UnitSample::new(2, 100_000);
+        let columns = [(Some(&texts), Kept::Presence), (Some(&names), Kept::Name)];
+        sample.add(&unit, &columns).expect("texts");
+        let effect = sample.of_presence(0).of_shares;
+        assert!((effect - 20.0).abs() < 1.0, "{effect}");
+        let levels = [long(0), long(20)].map(|long| name(&long).into_owned());
+        let effect = sample.of_category(1, levels.iter().map(String::as_str));
+        assert!((effect.of_shares - 20.0).abs() < 1.0, "{effect:?}");
+    }
+
+    #[test]
     fn rows_without_a_unit_are_left_out() {
         let unit: ArrayRef = Arc::new(StringArray::from(vec![None, Some("a"), None]));
         let number: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0]));
         let mut sample = UnitSample::new(1, 100);
-        sample.add(&unit, &[(Some(&number), false)]).expect("texts");
+        let columns = [(Some(&number), Kept::Number)];
+        sample.add(&unit, &columns).expect("texts");
         assert_eq!(sample.units.len(), 1);
     }
 }

@@ -55,7 +55,7 @@ fn two(folder: &Path, name: &str, with: ArrayRef, seed: u64) {
 async fn what_breaks_the_data_is_named() {
     let celsius = numbers(9);
     let fahrenheit: Vec<f64> = celsius.iter().map(|degrees| degrees * 1.8 + 32.0).collect();
-    let third = |row: usize| row % 3 != 0;
+    let third = |row: usize| !row.is_multiple_of(3);
     let cases: Vec<(&str, &str, ArrayRef, &str)> = vec![
         (
             "all null",
@@ -203,7 +203,7 @@ async fn a_value_that_is_rare_and_low_and_a_column_that_is_hardly_ever_there_are
                 "flag",
                 Arc::new(Float64Array::from_iter_values(flags)) as ArrayRef,
             ),
-            ("code", Arc::new(StringArray::from_iter(codes)) as ArrayRef),
+            ("code", Arc::new(codes.collect::<StringArray>()) as ArrayRef),
         ])
         .expect("columns")
     };

@@ -1,5 +1,6 @@
 //! Two data sets against each other, as a person compares them.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -343,9 +344,9 @@ async fn csv_and_json_are_read_as_well() {
     let (mut csv, mut json) = ("x,c\n".to_owned(), String::new());
     for _ in 0..3000 {
         let (x, c) = (random.next(), if random.next() < 0.5 { "a" } else { "b" });
-        csv.push_str(&format!("{x},{c}\n"));
+        let _ = writeln!(csv, "{x},{c}");
         let (x, c) = (random.next(), if random.next() < 0.1 { "a" } else { "b" });
-        json.push_str(&format!("{{\"x\": {x}, \"c\": \"{c}\"}}\n"));
+        let _ = writeln!(json, "{{\"x\": {x}, \"c\": \"{c}\"}}");
     }
     std::fs::write(at("old.csv"), csv).expect("written");
     std::fs::write(at("new.jsonl"), json).expect("written");

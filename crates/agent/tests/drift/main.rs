@@ -3,6 +3,7 @@
 mod bad_input;
 mod bucket;
 mod by_hand;
+mod damaged;
 mod limits;
 mod performance;
 mod rows_kept;

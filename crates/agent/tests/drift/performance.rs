@@ -24,14 +24,10 @@ fn right(traffic: &mut Rows, seed: u64, of_ten: impl Fn(usize) -> f64) -> Vec<f6
 }
 
 fn write_labels(folder: &Path, labels: impl Iterator<Item = (String, String)>) {
-    let content: String = labels
-        .map(|(id, label)| format!("{id},{label}\n"))
-        .collect();
-    std::fs::write(
-        folder.join("labels.csv"),
-        format!("request_id,late\n{content}"),
-    )
-    .expect("written");
+    let head = std::iter::once("request_id,late".to_owned());
+    let lines = head.chain(labels.map(|(id, label)| format!("{id},{label}")));
+    let content = lines.collect::<Vec<String>>().join("\n");
+    std::fs::write(folder.join("labels.csv"), content).expect("written");
 }
 
 async fn judged(folder: &Path, more: &[&str]) -> Result<DriftReport, FailureReport> {

@@ -187,7 +187,8 @@ fn triton(folder: &Path) -> Option<Served> {
         std::fs::create_dir(made).expect("a folder");
     }
     let program = format!(
-        "import sys\nsys.path.insert(0, {packages:?})\n{}",
+        "import sys\nsys.path.insert(0, '{}')\n{}",
+        packages.display(),
         include_str!("triton_model.py")
     );
     let config = r#"backend: "python"

@@ -36,7 +36,7 @@ fn question(row: usize, seed: usize, every: usize) -> String {
         WORDS[(mixed >> 40) % WORDS.len()]
     };
     let mut words: Vec<&str> = (0..8).map(word).collect();
-    if row % every == 0 {
+    if row.is_multiple_of(every) {
         words[3] = "refund";
     }
     words.join(" ")

@@ -27,7 +27,7 @@ pub(super) fn dealt(key: u64, salt: u64) -> u64 {
 ///
 /// Source: Cohen & Kaplan (2007), "Summarizing data using bottom-k sketches": where keys are hashes, it is a random sample
 /// without replacement, and of two parts of the data the least keys of both are those of the whole. A key is of one row: of a
-/// request's id, or of a file's name and the row's number; of a row's content it would keep one of those that are the same,
+/// request's id, or of a file's name and the row's number; of a row's content alone it would keep one of those that are the same,
 /// and they would count for less than they are. A key that comes twice is one row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -100,6 +100,7 @@ pub fn results() -> Results {
         message: "1 of 4 columns have drifted".to_owned(),
         rows: [340, 180],
         columns,
+        not_compared: Vec::new(),
         performance: None,
     };
     let text = ColumnResult {
@@ -141,6 +142,7 @@ pub fn results() -> Results {
             text,
             column("origin"),
         ],
+        not_compared: Vec::new(),
         findings: vec![
             found(false, "origin: new levels 'LGA' in 1.0% of rows", None),
             found(

@@ -68,3 +68,39 @@ fn a_model_that_has_become_worse_is_found_in_nearly_every_window() {
     let (_, fallen) = windows(0.68, 200, None);
     assert!(fallen >= 190, "{fallen} of 200");
 }
+
+/// A monitor may look at windows of few rows; of as few labels an interval by normal approximation says too much.
+#[test]
+fn of_fewer_labels_than_an_interval_takes_there_is_no_fall_however_few_rows_are_asked_for() {
+    let line = [
+        "drift",
+        "--metric",
+        "accuracy",
+        "--metric-min",
+        "0.8",
+        "--min-samples",
+        "20",
+    ];
+    let arguments = Line::parse_from(line).arguments;
+    let asked = Asked {
+        metric: arguments.metric.expect("it was given"),
+        arguments: &arguments,
+        uri: "labels.csv",
+        label: "late",
+    };
+    let fallen = |rows: usize| {
+        let labels: Vec<f64> = (0..rows)
+            .map(|row| f64::from(u8::from(row % 2 == 0)))
+            .collect();
+        // One of four is right.
+        let is_right = |row: usize| row.is_multiple_of(4);
+        let answer = |(row, label): (usize, &f64)| if is_right(row) { *label } else { 1.0 - label };
+        let answers: Vec<f64> = labels.iter().enumerate().map(answer).collect();
+        let found = asked.performance(&Sample::new(&labels, &answers), None);
+        found.expect("labels that can be read").fallen
+    };
+    assert_eq!(
+        [20, 60, 99, 100, 400].map(fallen),
+        [false, false, false, true, true]
+    );
+}

@@ -26,7 +26,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use windlass_api::agent::{FailureReason, FailureReport};
 
-use super::{Asking, HELD_BYTES, Lane, ParquetFile, Reader, Reading, Sketch, Task, Told, opened};
+use super::{
+    Asking, HELD_BYTES, Lane, ParquetFile, Reader, Reading, Sketch, Task, Told, opened, removed,
+};
 use crate::address::Address;
 use crate::data::Reasons;
 use crate::drift::payloads;
@@ -35,7 +37,7 @@ use crate::profile::sketch::{Asked, Roles};
 use crate::report::{OrFail, failure};
 
 /// What both sides have to be of, so that one reads what the other wrote.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (2)");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (3)");
 
 /// Counts parts elsewhere.
 pub trait Engine: std::fmt::Debug + Send + Sync {
@@ -102,7 +104,7 @@ struct PartFile {
 enum Answer {
     Counted {
         sketches: Vec<Sketch>,
-        /// Files that were not there, and so have no rows.
+        /// Files that were not there: what was counted lacks their rows.
         gone: Vec<String>,
     },
     /// A failure, as JSON.
@@ -177,7 +179,7 @@ struct Opened {
     gone: Vec<String>,
 }
 
-/// Opens the files of a part. One that is gone since has no rows, as where it goes while it is read.
+/// Opens the files of a part, and says which are gone since.
 async fn open(
     address: &Address,
     reasons: Reasons,
@@ -291,15 +293,15 @@ impl Reading {
         Ok(sketches.boxed())
     }
 
-    /// What was not there for who counted has to be gone here too. Without its claim, or at another store, all data would have
-    /// no rows, and that would be taken for what they say.
+    /// What was not there for who counted is a failure: gone since it was found, or never there for them, who have not the claim
+    /// or are at another store. Either way rows would be missing, and that would be taken for what the data say.
     async fn check_gone(&self, gone: &[String]) -> Result<(), FailureReport> {
-        for location in gone {
+        if let Some(location) = gone.first() {
             let path = Path::parse(location).or_fail(FailureReason::Internal)?;
             if let Err(object_store::Error::NotFound { .. }) =
                 self.address.store().head(&path).await
             {
-                continue;
+                return Err(removed((&self.address, self.reasons), &path));
             }
             let name = path.filename().unwrap_or_default();
             let message = format!(

@@ -20,8 +20,9 @@ use super::bounded::dealt;
 use super::words::short;
 use super::{Effect, Scale};
 use crate::cells::Merge;
+use crate::float;
 use law::{Law, Side};
-use whole::fixed;
+use whole::{fixed, number};
 
 /// In how many groups sums are kept.
 pub const GROUPS: u64 = 64;
@@ -62,7 +63,7 @@ impl Embeddings {
     }
 
     /// Takes one more vector, of a unit by its hash; of the hash of anything that is the row's own, where rows are
-    /// independent (but not of its content). One of another length, or with a number that is not finite or not below
+    /// independent (but not of its content alone). One of another length, or with a number that is not finite or not below
     /// [`LARGEST`], is counted as unfit, and no more.
     pub fn add<N: Copy + Into<f64>>(&mut self, unit: u64, vector: &[N]) {
         let is_fit = |number: &N| {
@@ -116,6 +117,64 @@ impl Embeddings {
     /// How many were not.
     pub fn unfit(&self) -> u64 {
         self.unfit
+    }
+
+    /// In how many groups there are vectors: of at least as many units.
+    pub fn groups(&self) -> u64 {
+        self.groups.len() as u64
+    }
+
+    /// Whether all vectors are the same, as far as sums of parts of 2⁻⁴⁰ tell: to a deviation of 1e-6 where numbers are about 1.
+    /// No vectors are not.
+    pub fn is_constant(&self) -> bool {
+        let rows = float(self.rows());
+        let mut totals = vec![0; self.width];
+        for group in self.groups.values() {
+            whole::add(&mut totals, &group.sums);
+        }
+        let is_one = |(sum, square): (&i128, &i128)| {
+            let mean = number(*sum) / rows;
+            let variance = number(*square) / rows - mean * mean;
+            // What is cut off of each number and each square; and what a sum is rounded to.
+            variance <= (2.0 * mean.abs() + 1.0) * 1e-12 + mean * mean * 1e-14
+        };
+        rows > 0.0 && totals.iter().zip(&self.squares).all(is_one)
+    }
+
+    /// Whether all numbers of all vectors are 0, or next to it.
+    pub fn is_zero(&self) -> bool {
+        self.rows() > 0 && self.squares.iter().all(|sum| *sum == 0)
+    }
+
+    /// Says what of sums that were read is not as they are written: then none is larger than so many vectors make it, so that
+    /// they can be added up, and all are of one length.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn check(&self) -> Result<(), String> {
+        let is_of_width = |sums: &[i128]| sums.len() == self.width;
+        let mut groups = self.groups.values();
+        if !is_of_width(&self.squares) || !groups.all(|group| is_of_width(&group.sums)) {
+            return Err(format!("its sums are not of {} numbers each", self.width));
+        }
+        let is_none = |(at, group): (&u64, &Group)| *at >= GROUPS || group.rows == 0;
+        if self.groups.iter().any(is_none) {
+            return Err("its sums are of groups that there are none of".to_owned());
+        }
+        let mut rows = self.groups.values().map(|group| group.rows);
+        let rows = rows.try_fold(0_u64, u64::checked_add);
+        let most = |rows: u64, each: f64| i128::from(rows).checked_mul(fixed(each));
+        let squares = rows.and_then(|rows| most(rows, LARGEST * LARGEST));
+        let is_bounded = |group: &Group| {
+            let most = most(group.rows, LARGEST).unwrap_or(0).unsigned_abs();
+            group.sums.iter().all(|sum| sum.unsigned_abs() <= most)
+        };
+        let are_squares = |most: i128| self.squares.iter().all(|sum| (0..=most).contains(sum));
+        if squares.is_some_and(are_squares) && self.groups.values().all(is_bounded) {
+            Ok(())
+        } else {
+            Err("its sums are larger than so many vectors can make them".to_owned())
+        }
     }
 }
 

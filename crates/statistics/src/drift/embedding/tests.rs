@@ -314,3 +314,25 @@ fn the_dimension_that_moved_most_is_named_with_its_direction() {
         "{said}"
     );
 }
+
+#[test]
+fn vectors_that_are_all_the_same_are_told_from_those_that_differ_by_little() {
+    let of = |rows: &[[f64; 2]]| {
+        let mut all = Embeddings::new(2);
+        for (unit, row) in (0..).zip(rows) {
+            all.add(unit, row);
+        }
+        all
+    };
+    for (first, second) in [(0.0, 0.0), (0.1, -0.3), (1e-3, 7e5), (4e6, -4e6)] {
+        let same = of(&[[first, second]; 700]);
+        assert!(same.is_constant(), "{first} {second}");
+        assert_eq!(same.is_zero(), first == 0.0);
+        let mut rows = [[first, second]; 700];
+        rows[5][1] += second.abs().max(0.01) / 100.0;
+        assert!(!of(&rows).is_constant(), "{first} {second}");
+    }
+    let none = Embeddings::new(2);
+    assert!(!none.is_constant() && !none.is_zero());
+    assert_eq!((none.groups(), of(&[[1.0, 2.0]; 3]).groups()), (0, 3));
+}

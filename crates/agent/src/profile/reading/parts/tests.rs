@@ -316,7 +316,7 @@ async fn what_is_wrong_with_data_is_told_as_it_is_here() {
 
 /// It goes when half of the parts, the first columns of all rows, are counted.
 #[tokio::test]
-async fn a_file_that_goes_while_it_is_counted_elsewhere_counts_for_no_column() {
+async fn a_file_that_goes_while_it_is_counted_elsewhere_is_a_failure_with_its_name() {
     #[derive(Debug)]
     struct Losing(PathBuf);
     impl Engine for Losing {
@@ -345,8 +345,10 @@ async fn a_file_that_goes_while_it_is_counted_elsewhere_counts_for_no_column() {
     let losing = CountedBy::new(Arc::new(Losing(path.clone())));
     let there = counted_by(folder.path(), losing, &asking, 1).await;
     assert!(!path.exists());
-    let here = counted_by(folder.path(), CountedBy::default(), &asking, 1).await;
-    assert_same(&here.expect("counted"), &there.expect("counted"), &asking);
+    let problem = there.expect_err("columns of other rows");
+    assert_eq!(problem.reason, FailureReason::InputUnreadable);
+    let words = "1.parquet was removed";
+    assert!(problem.message.contains(words), "{}", problem.message);
 }
 
 /// An executor without the claim, or with the keys of another store: for it there is nothing at the address.
