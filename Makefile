@@ -92,7 +92,7 @@ test: test-images-and-programs ## Everything: unit, planners, real API server, e
 	@$(TESTCLUSTER) which traefik > /dev/null
 	@# Their tests say so and are skipped where they cannot be had.
 	-@scripts/install-servers.sh > /dev/null
-	cargo test --locked --workspace --no-fail-fast -- --test-threads=2
+	scripts/test.sh
 	python3 -m unittest discover demo/tests
 
 test-ballista: target ## What a Ballista cluster counts, an executor killed in mid-query (builds DataFusion again, some 30 minutes)
