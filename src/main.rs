@@ -28,6 +28,7 @@ use windlass_plan::presets::Presets;
 
 use crate::runtime::cloudevents::{Address, Listener};
 use crate::runtime::prometheus::Prometheus;
+use crate::runtime::shards::Shard;
 use crate::runtime::{Context, health::Health, lease, metrics::Metrics};
 
 /// How long Events that were taken may take to be published once nothing else is done.
@@ -86,6 +87,8 @@ struct Arguments {
     /// others, and nothing of nodes: what room they have is not known then.
     #[arg(long, env = "WINDLASS_WATCH_NAMESPACES", value_delimiter = ',')]
     watch_namespaces: Vec<String>,
+    #[command(flatten)]
+    shards: runtime::shards::Arguments,
     /// The namespace of the Lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     namespace: String,
@@ -115,6 +118,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    arguments.shards.check()?;
     let presets = match &arguments.presets {
         Some(path) => read_presets(path)?,
         None => Presets::default(),
@@ -149,6 +153,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 presets: presets.clone(),
                 served: apis,
                 namespaces: arguments.watch_namespaces.clone(),
+                shard: Shard::default(),
                 metrics: metrics.clone(),
             };
             let turn = turn(settings, &arguments, &health, &mut shutdown);
@@ -204,18 +209,26 @@ enum Ended {
 
 /// Fills the caches, waits for the Lease and works.
 async fn turn(
-    settings: runtime::Settings,
+    mut settings: runtime::Settings,
     arguments: &Arguments,
     health: &Health,
     shutdown: &mut (impl Future<Output = ()> + Unpin),
 ) -> anyhow::Result<Ended> {
     let (client, served) = (settings.client.clone(), settings.served.clone());
-    let mut changed = Box::pin(runtime::discovery::changed(&client, &served));
+    let (shard, namespaces) = Shard::new(&arguments.shards, &client);
+    settings.shard = shard.clone();
+    let mut changed = Box::pin(async {
+        tokio::select! {
+            () = runtime::discovery::changed(&client, &served) => {}
+            () = shard.changed() => {}
+        }
+    });
     let context = Context::new(settings).context("connecting to the cluster")?;
     let (context, watches, triggers) = context;
     // They end with this turn.
     let mut watching = tokio::task::JoinSet::new();
     watching.spawn(watches);
+    watching.spawn(namespaces);
     tokio::select! {
         filled = context.stores.wait_until_ready() => filled.context("filling the caches")?,
         () = &mut *shutdown => return Ok(Ended::ToldToStop),
@@ -225,12 +238,30 @@ async fn turn(
     tracing::info!("the caches are filled");
 
     let (namespace, identity) = (&arguments.namespace, &arguments.identity);
-    let lease = lease::acquire(client.clone(), namespace, identity, context.term.clone());
+    let name = arguments.shards.lease();
+    let lease = lease::acquire(
+        client.clone(),
+        (namespace, &name),
+        identity,
+        context.term.clone(),
+    );
     let mut leadership = tokio::select! {
         leadership = lease => leadership?,
         () = &mut *shutdown => return Ok(Ended::ToldToStop),
         () = &mut changed => return Ok(Ended::Changed),
     };
+    let before = &leadership.annotations.clone();
+    let handed_over = arguments.shards.handed_over(&client, namespace, before);
+    let early = tokio::select! {
+        () = handed_over => None,
+        () = leadership.lost() => anyhow::bail!("the lease was lost: another replica may lead now"),
+        () = &mut *shutdown => Some(Ended::ToldToStop),
+        () = &mut changed => Some(Ended::Changed),
+    };
+    if let Some(ended) = early {
+        leadership.release().await;
+        return Ok(ended);
+    }
     tracing::info!(identity, "leading");
     context.metrics.leading(true);
     let now = jiff::Timestamp::now();

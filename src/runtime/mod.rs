@@ -25,6 +25,7 @@ pub mod prometheus;
 pub mod readings;
 pub mod rooms;
 pub mod scrape;
+pub mod shards;
 mod shelf;
 pub mod stores;
 pub mod triggers;
@@ -50,6 +51,7 @@ use prometheus::Prometheus;
 use readings::Answers;
 use rooms::Rooms;
 use scrape::Scraper;
+use shards::Shard;
 use stores::Stores;
 use triggers::{Senders, Triggers};
 use utilization::Utilizations;
@@ -80,6 +82,8 @@ pub struct Settings {
     pub served: Served,
     /// The namespaces that are worked in; none stands for all.
     pub namespaces: Vec<String>,
+    /// Those of them that are this shard's.
+    pub shard: Shard,
     /// The metrics.
     pub metrics: Metrics,
 }
@@ -143,6 +147,7 @@ impl Context {
             &settings.client,
             &settings.served,
             &settings.namespaces,
+            &settings.shard,
             settings.metrics.clone(),
         );
         let reporter = Reporter {

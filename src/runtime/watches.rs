@@ -27,12 +27,14 @@ use super::kept::{Form, Ours};
 use super::metrics::Metrics;
 use super::named::Named;
 use super::namespaces::{Watch, merged};
+use super::shards::Shard;
 use super::stores::{Cache, OurCache, Stores};
 use super::triggers::{Senders, Triggers, channels};
 
 struct Starting {
     client: Client,
     namespaces: Vec<String>,
+    shard: Shard,
     metrics: Metrics,
     /// Whether TrainingJobs have been listed once.
     are_listed: watch::Sender<bool>,
@@ -66,7 +68,7 @@ impl<K> What<K> {
 type Run = Box<dyn FnOnce(Stores, Senders) -> BoxFuture<'static, ()> + Send>;
 type Touch<K> = fn(&Senders, &K, &Stores);
 
-/// Builds the stores and the watches that fill them: of these namespaces, or of all where none is named.
+/// Builds the stores and the watches that fill them: of these namespaces, or of all of a shard's where none is named.
 pub fn start(
     client: &Client,
     Served {
@@ -76,6 +78,7 @@ pub fn start(
         metrics_of_pods: _,
     }: &Served,
     namespaces: &[String],
+    shard: &Shard,
     metrics: Metrics,
 ) -> (
     Stores,
@@ -86,6 +89,7 @@ pub fn start(
     let mut starting = Starting {
         client: client.clone(),
         namespaces: namespaces.to_vec(),
+        shard: shard.clone(),
         metrics,
         are_listed: watch::Sender::new(false),
         running: Vec::new(),
@@ -201,8 +205,8 @@ impl Starting {
         let (cache, writer, to_let_go) = Cache::new();
         let watch = |api: Api<Guarded<K>>| {
             let (known, metrics) = (cache.clone(), self.metrics.clone());
-            watcher_of(api, config.clone())
-                .default_backoff()
+            self.shard
+                .of(watcher_of(api, config.clone()).default_backoff())
                 .filter_map(move |event| ready(readable(event, &known, &metrics)))
         };
         let client = || self.client.clone();
