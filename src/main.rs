@@ -24,9 +24,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
+use kube::client::ClientBuilder;
 use windlass_plan::presets::Presets;
 
+use crate::runtime::calm::{ANSWER, Calm, SparedLayer, Way};
 use crate::runtime::cloudevents::{Address, Listener};
+use crate::runtime::pauses::jittered;
 use crate::runtime::prometheus::Prometheus;
 use crate::runtime::shards::Shard;
 use crate::runtime::{Context, health::Health, lease, metrics::Metrics};
@@ -35,6 +38,8 @@ use crate::runtime::{Context, health::Health, lease, metrics::Metrics};
 const TELLING: Duration = Duration::from_secs(1);
 /// How long the cluster may take to say what it serves; the pod is started again after that.
 const DISCOVERY: Duration = Duration::from_secs(30);
+/// How soon it is asked again.
+const DISCOVERY_AGAIN: Duration = Duration::from_secs(2);
 
 /// The operator of Windlass.
 #[derive(Parser, Debug)]
@@ -127,7 +132,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     // A write that is retried for minutes could land after another replica has taken over.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
-    let client = kube::Client::try_from(config.clone()).context("connecting to the cluster")?;
+    let calm = Calm::default();
+    let client = reads(&config, &calm).context("connecting to the cluster")?;
 
     let prometheus = prometheus(&arguments)?;
     let address = listener(&arguments)?;
@@ -143,6 +149,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let settings = runtime::Settings {
                 client: client.clone(),
                 config: config.clone(),
+                calm: calm.clone(),
                 identity: arguments.identity.clone(),
                 agent_image: arguments.agent_image.clone(),
                 engines: arguments.ballista.engines(),
@@ -170,15 +177,30 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// What the cluster serves of what need not be there.
+/// The client for all that is read, and for the Lease.
+fn reads(config: &kube::Config, calm: &Calm) -> kube::Result<kube::Client> {
+    let layer = SparedLayer(calm.clone(), Way::Reads(ANSWER));
+    let client = ClientBuilder::try_from(config.clone())?;
+    Ok(client.with_layer(&layer).build())
+}
+
+/// What the cluster serves of what need not be there. It is asked again for a while: who starts while the API server does,
+/// and ended at its first error, would be kept from starting for longer and longer by the kubelet.
 async fn apis(client: &kube::Client) -> anyhow::Result<runtime::discovery::Served> {
-    let asked = runtime::discovery::served(client);
-    let served = tokio::time::timeout(DISCOVERY, asked)
-        .await
-        .context("asking the cluster what it serves: no answer")?
-        .context("asking the cluster what it serves")?;
-    tracing::info!(?served, "what the cluster serves");
-    Ok(served)
+    let begun = tokio::time::Instant::now();
+    loop {
+        match runtime::discovery::served(client).await {
+            Ok(served) => {
+                tracing::info!(?served, "what the cluster serves");
+                return Ok(served);
+            }
+            Err(error) if begun.elapsed() < DISCOVERY => {
+                tracing::warn!(%error, "the cluster does not say what it serves, and is asked again");
+            }
+            Err(error) => return Err(error).context("asking the cluster what it serves"),
+        }
+        tokio::time::sleep(jittered(DISCOVERY_AGAIN)).await;
+    }
 }
 
 fn prometheus(arguments: &Arguments) -> anyhow::Result<Option<Prometheus>> {

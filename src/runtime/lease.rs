@@ -366,8 +366,8 @@ impl Held {
                         {
                             return Renewal::Taken;
                         }
+                        // Not at once: where every write is a conflict, there would be no end of them.
                         self.version = lease.resource_version().unwrap_or_default();
-                        continue;
                     }
                 }
                 Ok(Err(error)) => {
