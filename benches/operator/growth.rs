@@ -13,7 +13,7 @@ use windlass_testcluster::{Options, Shape};
 use crate::answers::{all_answered, answers, p99};
 use crate::bare::{self, Bare};
 use crate::count::{between, until_statuses};
-use crate::player::ends_jobs;
+use crate::player::takes_over;
 use crate::shared::figures::{Figure, bytes, count, figure, goal};
 use crate::shared::objects::{AT_ONCE, All as _, create, has_ended, training_job};
 use crate::support::audit::{Mark, Write, mark, read, writes_of};
@@ -39,9 +39,10 @@ const FINISHED: f64 = 1.5e3;
 pub async fn measure(jobs: usize, finished: usize, figures: &mut Vec<Figure>) -> Result<()> {
     let bed = Bed::up(Options::new("bench-growth", Shape::Api).with_audit_log()).await?;
     bare::install(&bed)?;
-    bed.namespace(NAMESPACE)?;
     let client = bed.client().await?;
-    let _jobs_end = ends_jobs(&client);
+    let spaces = [jobs, finished].map(paced_in);
+    let spaces = [NAMESPACE, &spaces[0], &spaces[1]];
+    let _jobs_end = takes_over(&bed, &client, &spaces).await?;
     let mut operator = Operator::lead(&bed, USER)?;
     let empty = idle(&operator, figures).await?;
     let floor = floor(&bed, jobs.min(RACE)).await?;
@@ -164,8 +165,7 @@ async fn paced(
     size: usize,
     figures: &mut Vec<Figure>,
 ) -> Result<f64> {
-    let namespace = format!("paced-{size}");
-    bed.namespace(&namespace)?;
+    let namespace = paced_in(size);
     let api = Api::<TrainingJob>::namespaced(bed.client().await?, &namespace);
     let (start, statuses) = (mark(&bed.cluster), crate::count::statuses(operator));
     let mut pace = tokio::time::interval(Duration::from_secs(1) / PACE);
@@ -191,6 +191,11 @@ async fn paced(
     let what = format!("{name}: p99 of an answer, at {PACE} jobs a second");
     figures.push(goal(what, slowest, "s", "<= 0.1", slowest <= 0.1));
     Ok(slowest)
+}
+
+/// Where the TrainingJobs are that come one after the other beside so many others.
+fn paced_in(size: usize) -> String {
+    format!("paced-{size}")
 }
 
 /// TrainingJobs that ended long ago, with nothing left of them but themselves.

@@ -10,7 +10,7 @@ use windlass_testcluster::{Options, Shape};
 
 use crate::bare::{self, Bare};
 use crate::count::{between, until_statuses};
-use crate::player::ends_jobs;
+use crate::player::takes_over;
 use crate::shared::figures::{Figure, count, figure, goal};
 use crate::shared::objects::{create, training_job};
 use crate::support::Bed;
@@ -24,14 +24,11 @@ const USERS: [&str; 2] = ["bench-shard-rest", "bench-shard-a"];
 pub async fn measure(jobs: usize, figures: &mut Vec<Figure>) -> Result<()> {
     let bed = Bed::up(Options::new("bench-shards", Shape::Api).with_audit_log()).await?;
     bare::install(&bed)?;
-    for space in SPACES {
-        bed.namespace(space)?;
-    }
+    let client = bed.client().await?;
+    let _jobs_end = takes_over(&bed, &client, &SPACES).await?;
     let kubectl = bed.cluster.kubectl()?;
     kubectl.run(&["label", "namespace", SPACES[1], "windlass.dev/shard=a"])?;
     kubectl.apply(&more_rights())?;
-    let client = bed.client().await?;
-    let _jobs_end = ends_jobs(&client);
     figures.push(figure(
         "shards: jobs in each of two namespaces",
         count(jobs),

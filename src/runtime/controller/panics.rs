@@ -21,6 +21,7 @@ use crate::runtime::calm::Calm;
 use crate::runtime::discovery::Served;
 use crate::runtime::events::Events;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::shards::Shard;
 
 /// A kind whose plan panics for the object `bad`; its status is what is said of it.
 impl Ours for ConfigMap {}
@@ -129,6 +130,7 @@ fn context(asked: &Asked) -> Arc<Context> {
         presets: Presets::default(),
         served,
         namespaces: Vec::new(),
+        shard: Shard::default(),
         metrics: Metrics::new(),
     };
     let (context, _, _) = Context::new(settings).expect("a context");
