@@ -24,7 +24,7 @@ export WINDLASS_BINARY := $(OPERATOR)
 export WINDLASS_AGENT_BINARY := $(BIN)/windlass-agent
 export IMAGES ?= $(CACHE)/images
 
-.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check lint sbom reproducible test test-ballista test-ballista-node test-crashes test-permissions test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify ballista-image docs docs-nycflights
+.PHONY: help packages target build programs images test-images images-and-programs test-images-and-programs check lint sbom reproducible test test-ballista test-ballista-node test-crashes test-faults test-permissions test-rollouts demo demo-down generate bench-operator bench-proxy bench-rollouts bench-training bench-statistics bench-drift bench-monitors bench-verify ballista-image docs docs-nycflights
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -109,6 +109,11 @@ test-crashes: packages build programs ## The operator killed before and after ea
 	@# For the CRDs of the Gateway API, which lie beside it.
 	@$(TESTCLUSTER) which traefik > /dev/null
 	WINDLASS_CRASHES=all cargo test --locked --workspace --test crashes -- --nocapture
+
+test-faults: packages build programs ## An API server that is not well, news that is late or lost, two leaders, bad neighbours (some 15 minutes)
+	@# For the CRDs of the Gateway API, which lie beside it.
+	@$(TESTCLUSTER) which traefik > /dev/null
+	WINDLASS_FAULTS=all cargo test --locked --workspace --test faults -- --nocapture
 
 test-permissions: build programs ## The operator's role against the audit log of its tests: nothing denied, nothing never used
 	rm -rf target/audit

@@ -12,7 +12,9 @@ use serde_json::{Map, Value, json};
 use windlass_api::labels;
 
 /// Kinds that are compared as they are: our own, and what is made of them.
-const WHOLE: [(&str, &str, &str); 8] = [
+const WHOLE: [(&str, &str, &str); 10] = [
+    ("windlass.dev", "v1alpha1", "TrainingJob"),
+    ("windlass.dev", "v1alpha1", "DriftMonitor"),
     ("windlass.dev", "v1alpha1", "ModelDeployment"),
     ("windlass.dev", "v1alpha1", "ModelVersion"),
     ("apps", "v1", "Deployment"),
@@ -22,10 +24,14 @@ const WHOLE: [(&str, &str, &str); 8] = [
     ("batch", "v1", "Job"),
     ("", "v1", "Secret"),
 ];
+/// Of these the status is compared too.
+const OURS: [&str; 3] = ["TrainingJob", "ModelDeployment", "ModelVersion"];
 /// Kinds whose names Kubernetes makes up: they are counted.
 const COUNTED: [(&str, &str, &str); 2] = [("apps", "v1", "ReplicaSet"), ("", "v1", "Pod")];
 /// What is another in every run.
-const DROPPED: [&str; 10] = [
+const DROPPED: [&str; 12] = [
+    "controller-uid",
+    "batch.kubernetes.io/controller-uid",
     "uid",
     "resourceVersion",
     "generation",
@@ -78,7 +84,11 @@ fn whole(mut object: Value, kind: &str, namespace: &str) -> Value {
     let Some(fields) = object.as_object_mut() else {
         return object;
     };
-    if !["ModelDeployment", "ModelVersion"].contains(&kind) {
+    if kind == "DriftMonitor" {
+        // Which windows there are by now is a matter of when it is looked at.
+        let status = fields.remove("status").unwrap_or_default();
+        fields.insert("status.conditions".to_owned(), status["conditions"].clone());
+    } else if !OURS.contains(&kind) {
         // What Kubernetes and the Gateway say; of that, how many pods there are.
         let status = fields.remove("status").unwrap_or_default();
         for count in ["replicas", "readyReplicas"] {

@@ -100,6 +100,24 @@ impl Operator {
         Self::lead_in(bed, user, &place, &[])
     }
 
+    /// The same, without waiting until it leads.
+    pub fn start_by(bed: &Bed, user: &str, server: &str, namespace: &str) -> Result<Self> {
+        let place = Place {
+            kubeconfig: bed.kubeconfig_by(user, server)?,
+            namespace,
+        };
+        Self::start_in(bed, user, &place, &[])
+    }
+
+    /// The same, without waiting until its caches are filled.
+    pub fn spawn_by(bed: &Bed, user: &str, server: &str, namespace: &str) -> Result<Self> {
+        let place = Place {
+            kubeconfig: bed.kubeconfig_by(user, server)?,
+            namespace,
+        };
+        Self::spawn(bed, user, &place, &[])
+    }
+
     fn lead_in(
         bed: &Bed,
         user: &str,
