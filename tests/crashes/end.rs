@@ -11,10 +11,13 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Map, Value, json};
 use windlass_api::labels;
 
+use super::accounts;
+
 /// Kinds that are compared as they are: our own, and what is made of them.
-const WHOLE: [(&str, &str, &str); 10] = [
+const WHOLE: [(&str, &str, &str); 11] = [
     ("windlass.dev", "v1alpha1", "TrainingJob"),
     ("windlass.dev", "v1alpha1", "DriftMonitor"),
+    ("scheduling.k8s.io", "v1beta1", "PodGroup"),
     ("windlass.dev", "v1alpha1", "ModelDeployment"),
     ("windlass.dev", "v1alpha1", "ModelVersion"),
     ("apps", "v1", "Deployment"),
@@ -24,14 +27,10 @@ const WHOLE: [(&str, &str, &str); 10] = [
     ("batch", "v1", "Job"),
     ("", "v1", "Secret"),
 ];
-/// Of these the status is compared too.
-const OURS: [&str; 3] = ["TrainingJob", "ModelDeployment", "ModelVersion"];
 /// Kinds whose names Kubernetes makes up: they are counted.
 const COUNTED: [(&str, &str, &str); 2] = [("apps", "v1", "ReplicaSet"), ("", "v1", "Pod")];
 /// What is another in every run.
-const DROPPED: [&str; 12] = [
-    "controller-uid",
-    "batch.kubernetes.io/controller-uid",
+const DROPPED: [&str; 11] = [
     "uid",
     "resourceVersion",
     "generation",
@@ -41,26 +40,68 @@ const DROPPED: [&str; 12] = [
     "clusterIPs",
     "lastTransitionTime",
     "kubernetes.io/metadata.name",
+    // Where the scheduler put a worker.
+    "node",
     // What was counted when a decision fell.
     "seen",
 ];
+
+/// Texts that are others in every run.
+struct Hidden {
+    namespace: String,
+    uids: Vec<String>,
+}
+
+impl Hidden {
+    fn of(namespace: &str, found: &[(&str, Value)]) -> Self {
+        let uids = found
+            .iter()
+            .map(|(_, object)| text(&object["metadata"]["uid"]));
+        Self {
+            namespace: namespace.to_owned(),
+            uids: uids.map(str::to_owned).collect(),
+        }
+    }
+
+    fn hide(&self, said: &str) -> String {
+        let said = said.replace(&self.namespace, "(the namespace)");
+        self.uids.iter().fold(said, |said, uid| {
+            // Addresses have the beginning of one.
+            let begins = &uid[..uid.floor_char_boundary(8)];
+            said.replace(uid, "(a uid)").replace(begins, "(a uid)")
+        })
+    }
+}
+
+/// Whether something was made for a window of a monitor's.
+fn is_of_window(object: &Value) -> bool {
+    text(&object["metadata"]["labels"][labels::ROLE]) == "drift"
+}
 
 /// The objects of a namespace, by kind and name.
 pub type End = BTreeMap<String, Value>;
 
 /// All that is there now.
 pub async fn end(client: &Client, namespace: &str) -> Result<End> {
-    let mut all = End::new();
+    let mut found = Vec::new();
     for kind in WHOLE {
-        for object in list(client, namespace, kind).await? {
-            let name = format!("{} {}", kind.2, text(&object["metadata"]["name"]));
-            all.insert(name, whole(object, kind.2, namespace));
-        }
+        let objects = list(client, namespace, kind).await?.into_iter();
+        found.extend(objects.map(|object| (kind.2, object)));
+    }
+    accounts::settle(&mut found);
+    let hidden = Hidden::of(namespace, &found);
+    // What windows found is in the monitor's status: how many there are is told by the clock.
+    found.retain(|(_, object)| !is_of_window(object));
+    let mut all = End::new();
+    for (kind, object) in found {
+        let name = format!("{kind} {}", text(&object["metadata"]["name"]));
+        all.insert(name, whole(object, kind, &hidden));
     }
     for kind in COUNTED {
         let mut counts = BTreeMap::<String, i64>::new();
-        for object in list(client, namespace, kind).await? {
-            *counts.entry(told(&object)).or_default() += 1;
+        let objects = list(client, namespace, kind).await?;
+        for object in objects.iter().filter(|object| !is_of_window(object)) {
+            *counts.entry(told(object)).or_default() += 1;
         }
         all.insert(format!("{}s", kind.2), json!(counts));
     }
@@ -80,27 +121,36 @@ async fn list(
     Ok(items.collect::<Result<_, _>>()?)
 }
 
-fn whole(mut object: Value, kind: &str, namespace: &str) -> Value {
+fn whole(mut object: Value, kind: &str, hidden: &Hidden) -> Value {
     let Some(fields) = object.as_object_mut() else {
         return object;
     };
-    if kind == "DriftMonitor" {
-        // Which windows there are by now is a matter of when it is looked at.
-        let status = fields.remove("status").unwrap_or_default();
-        fields.insert("status.conditions".to_owned(), status["conditions"].clone());
-    } else if !OURS.contains(&kind) {
+    if ![
+        "ModelDeployment",
+        "ModelVersion",
+        "TrainingJob",
+        "DriftMonitor",
+    ]
+    .contains(&kind)
+    {
         // What Kubernetes and the Gateway say; of that, how many pods there are.
         let status = fields.remove("status").unwrap_or_default();
-        for count in ["replicas", "readyReplicas"] {
+        for count in ["replicas", "readyReplicas", "succeeded", "failed"] {
             fields.insert(format!("status.{count}"), status[count].clone());
         }
     }
-    scrubbed(object, namespace)
+    scrubbed(object, hidden)
 }
 
 /// A ReplicaSet or a pod, by what it is.
 fn told(object: &Value) -> String {
-    let version = &object["metadata"]["labels"][labels::VERSION];
+    let labelled = &object["metadata"]["labels"];
+    let job = &labelled["batch.kubernetes.io/job-name"];
+    let version = if job.is_null() {
+        &labelled[labels::VERSION]
+    } else {
+        job
+    };
     let (asked, phase) = (&object["spec"]["replicas"], &object["status"]["phase"]);
     let goes = if object["metadata"]["deletionTimestamp"].is_null() {
         ""
@@ -110,25 +160,25 @@ fn told(object: &Value) -> String {
     format!("of {} ({asked}, {phase}{goes})", text(version))
 }
 
-fn scrubbed(value: Value, namespace: &str) -> Value {
+fn scrubbed(value: Value, hidden: &Hidden) -> Value {
     match value {
         Value::Object(fields) => {
             let kept = fields
                 .into_iter()
                 .filter(|(key, _)| !DROPPED.contains(&key.as_str()));
-            let scrubbed = kept.map(|(key, value)| (key, scrubbed(value, namespace)));
+            let scrubbed = kept.map(|(key, value)| (key, scrubbed(value, hidden)));
             Value::Object(scrubbed.collect::<Map<_, _>>())
         }
         Value::Array(all) => {
             let all = all.into_iter();
-            Value::Array(all.map(|one| scrubbed(one, namespace)).collect())
+            Value::Array(all.map(|one| scrubbed(one, hidden)).collect())
         }
-        Value::String(text) => Value::String(scrubbed_text(&text, namespace)),
+        Value::String(text) => Value::String(scrubbed_text(&text, hidden)),
         other => other,
     }
 }
 
-fn scrubbed_text(text: &str, namespace: &str) -> String {
+fn scrubbed_text(text: &str, hidden: &Hidden) -> String {
     let is_digest = text.len() >= 32
         && text
             .trim_start_matches("sha256:")
@@ -140,7 +190,7 @@ fn scrubbed_text(text: &str, namespace: &str) -> String {
     if text.parse::<Timestamp>().is_ok() {
         return "(a time)".to_owned();
     }
-    let text = text.replace(namespace, "(the namespace)");
+    let text = hidden.hide(text);
     if !text.contains(' ') {
         return text;
     }
@@ -154,7 +204,8 @@ fn scrubbed_text(text: &str, namespace: &str) -> String {
         .replace("has become higher", "is higher")
 }
 
-fn text(value: &Value) -> &str {
+/// A text, or nothing.
+pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 

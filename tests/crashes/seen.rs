@@ -3,7 +3,7 @@
 //! A way is what one thing showed, one after the other: the steps of the status, the weights of the route, how many pods a
 //! Deployment was to have. It has each state once, so that two runs of other pace have the same ways.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -11,14 +11,18 @@ use std::time::Instant;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, DynamicObject};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::task::JoinSet;
-use windlass_api::{ModelDeployment, ModelDeploymentStatus, Strategy, labels};
+use windlass_api::{
+    AuditLine, Decision, DriftMonitor, ModelDeployment, ModelDeploymentStatus, ModelVersion,
+    Strategy, TrainingJob, labels,
+};
 
 use super::gateway;
 
@@ -38,6 +42,10 @@ pub struct Seen {
     begun: Option<(i32, Timestamp)>,
     /// Ready pods of each Deployment.
     ready: BTreeMap<String, i32>,
+    /// The uid of what is there, by kind and name.
+    uids: BTreeMap<String, String>,
+    /// The decisions on each version.
+    decisions: BTreeMap<String, Vec<Decision>>,
 }
 
 /// Everything that was seen, by namespace, for as long as this is held.
@@ -58,6 +66,14 @@ impl Watching {
         tasks.spawn(each(deployments, all.clone(), Seen::deployment));
         let services = Api::<Service>::all(client.clone());
         tasks.spawn(each(services, all.clone(), Seen::service));
+        let jobs = Api::<Job>::all(client.clone());
+        tasks.spawn(each(jobs, all.clone(), Seen::job));
+        let trainings = Api::<TrainingJob>::all(client.clone());
+        tasks.spawn(each(trainings, all.clone(), Seen::thing));
+        let versions = Api::<ModelVersion>::all(client.clone());
+        tasks.spawn(each(versions, all.clone(), Seen::version));
+        let monitors = Api::<DriftMonitor>::all(client.clone());
+        tasks.spawn(each(monitors, all.clone(), Seen::monitor));
         let routes = Api::<DynamicObject>::all_with(client.clone(), &gateway::routes());
         let of_all = all.clone();
         tasks.spawn(async move {
@@ -195,6 +211,80 @@ impl Seen {
         // Once there were as many as are asked for, there are never fewer.
         let state = if all < 2 { "too few" } else { "enough" };
         self.shows("ready pods", state.to_owned());
+    }
+
+    /// That something was made, has gone, or was made again.
+    fn thing<K: Resource<DynamicType = ()>>(&mut self, object: &K, is_there: bool) {
+        let name = format!("{} {}", K::kind(&()), object.name_any());
+        let uid = object.uid().unwrap_or_default();
+        if is_there {
+            match self.uids.insert(name.clone(), uid.clone()) {
+                None => self.shows(name, "made".to_owned()),
+                Some(before) if before != uid => self.shows(name, "made again".to_owned()),
+                Some(_) => {}
+            }
+        } else {
+            self.shows(name, "gone".to_owned());
+        }
+    }
+
+    /// Of the Jobs of windows, which are named after a time, only that there are two of one name is told.
+    fn job(&mut self, job: &Job, is_there: bool) {
+        let role = job.labels().get(labels::ROLE);
+        if role.is_none_or(|role| role != "drift") {
+            self.thing(job, is_there);
+        } else if is_there {
+            let uid = job.uid().unwrap_or_default();
+            let before = self.uids.insert(job.name_any(), uid.clone());
+            if before.is_some_and(|before| before != uid) {
+                self.shows("Jobs of windows", "made again".to_owned());
+            }
+        }
+    }
+
+    fn version(&mut self, version: &ModelVersion, is_there: bool) {
+        self.thing(version, is_there);
+        let status = version.status.iter();
+        let decisions = status.flat_map(|status| &status.decisions).cloned();
+        self.decisions
+            .insert(version.name_any(), decisions.collect());
+    }
+
+    fn monitor(&mut self, monitor: &DriftMonitor, is_there: bool) {
+        self.thing(monitor, is_there);
+        let status = monitor.status.as_ref();
+        if let Some(reference) = status.and_then(|status| status.reference.clone()) {
+            self.shows("reference", reference);
+        }
+    }
+
+    /// The actions on record of each version.
+    pub fn records(&self) -> BTreeMap<String, Vec<String>> {
+        let actions = |all: &Vec<Decision>| {
+            let actions = all.iter().map(|one| format!("{:?}", one.action));
+            actions.collect()
+        };
+        let all = self.decisions.iter();
+        all.map(|(version, decisions)| (version.clone(), actions(decisions)))
+            .collect()
+    }
+
+    /// The decisions of which there is no line in the audit log of operators that said this.
+    pub fn lost(&self, said: &str) -> Vec<String> {
+        let lines = said
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let told: BTreeSet<String> = lines
+            .filter_map(|line| serde_json::from_value::<AuditLine>(line.get("audit")?.clone()).ok())
+            .map(|line| line.decision.digest)
+            .collect();
+        let all = self.decisions.iter();
+        all.flat_map(|(version, decisions)| decisions.iter().map(move |one| (version, one)))
+            .filter(|(_, decision)| !told.contains(&decision.digest))
+            .map(|(version, decision)| {
+                format!("no operator said of {version}: {:?}", decision.action)
+            })
+            .collect()
     }
 
     fn service(&mut self, service: &Service, is_there: bool) {

@@ -15,6 +15,8 @@ mod figures;
 mod support;
 
 // What the tests of crashes have is used here too: the roll-out, who plays for its pods, and what is compared in the end.
+#[path = "../crashes/accounts.rs"]
+mod accounts;
 #[path = "../crashes/end.rs"]
 #[allow(dead_code, reason = "the tests of crashes use more of it")]
 mod end;

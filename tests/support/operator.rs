@@ -255,10 +255,15 @@ impl Operator {
     }
 
     /// Ends it as a crash would.
-    pub fn kill(mut self) -> Result<()> {
+    pub fn kill(self) -> Result<()> {
+        self.last_words().map(drop)
+    }
+
+    /// Ends it as a crash would, and returns all that it wrote to its log.
+    pub fn last_words(mut self) -> Result<String> {
         self.process.kill()?;
         self.process.wait()?;
-        Ok(())
+        Ok(self.said())
     }
 
     /// Sends it a signal.

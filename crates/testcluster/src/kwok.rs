@@ -16,6 +16,17 @@ use crate::programs::Program;
 use crate::record::Options;
 
 const STAGES: &str = include_str!("../assets/stages.yaml");
+/// What stands between two of them.
+const NEXT: &str = "---\n";
+/// The one that ends the pods of Jobs.
+const ENDS_JOBS: &str = "name: job-pod-succeeds\n";
+
+/// What it plays in a cluster.
+fn stages(options: &Options) -> String {
+    let is_played = |stage: &&str| !(options.jobs_stay && stage.contains(ENDS_JOBS));
+    let played: Vec<&str> = STAGES.split(NEXT).filter(is_played).collect();
+    played.join(NEXT)
+}
 
 /// kwok itself, for every node that says it is kwok's.
 pub fn component(
@@ -29,7 +40,7 @@ pub fn component(
         "10.0.0.0/8"
     };
     let stages = folder.join("stages.yaml");
-    paths::write(&stages, STAGES)?;
+    paths::write(&stages, self::stages(options))?;
     Ok(Component::new(
         "kwok",
         &programs[&Program::Kwok],
@@ -90,4 +101,20 @@ pub fn wait_until_ready(kubectl: &Kubectl, nodes: u32) -> Result<()> {
             Ok(ready.lines().filter(|line| *line == "True").count() >= wanted)
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Shape;
+
+    #[test]
+    fn pods_of_jobs_are_ended_unless_they_are_to_stay() {
+        let options = Options::new("dev", Shape::Kwok);
+        assert_eq!(stages(&options), STAGES);
+        let without = stages(&options.with_jobs_that_stay());
+        assert!(!without.contains(ENDS_JOBS));
+        let count = |text: &str| text.matches("kind: Stage\n").count();
+        assert_eq!(count(&without) + 1, count(STAGES));
+    }
 }

@@ -77,6 +77,9 @@ pub struct Options {
     /// endpoints then: the API server takes none of loopback.
     #[serde(default)]
     pub pods_on_loopback: bool,
+    /// Whether the pods of Jobs that kwok plays run until somebody else ends them.
+    #[serde(default)]
+    pub jobs_stay: bool,
     /// What it has besides.
     #[serde(default)]
     pub with: BTreeSet<Addition>,
@@ -97,6 +100,7 @@ impl Options {
             gpus: 8,
             fake_nodes: 10,
             pods_on_loopback: false,
+            jobs_stay: false,
             with: BTreeSet::new(),
             feature_gates: BTreeSet::new(),
         }
@@ -134,6 +138,13 @@ impl Options {
     #[must_use]
     pub fn with_pods_on_loopback(mut self) -> Self {
         self.pods_on_loopback = true;
+        self
+    }
+
+    /// The same, with pods of Jobs that kwok starts and does not end: a test writes how they ended, and what they left.
+    #[must_use]
+    pub fn with_jobs_that_stay(mut self) -> Self {
+        self.jobs_stay = true;
         self
     }
 
