@@ -105,7 +105,7 @@ test-rollouts: images-and-programs ## Fifty random roll-outs on a real node unde
 	@$(TESTCLUSTER) which traefik > /dev/null
 	WINDLASS_ROLLOUTS=50 cargo test --locked --workspace --test rollouts no_request_fails -- --nocapture
 
-test-crashes: packages build programs ## The operator killed before and after each of its writes in a roll-out (some 15 minutes)
+test-crashes: packages build programs ## The operator killed before and after each of its writes in the lives of all kinds (some 30 minutes)
 	@# For the CRDs of the Gateway API, which lie beside it.
 	@$(TESTCLUSTER) which traefik > /dev/null
 	WINDLASS_CRASHES=all cargo test --locked --workspace --test crashes -- --nocapture

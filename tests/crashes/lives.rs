@@ -12,6 +12,9 @@ use super::rollouts::{NAME, RollOut};
 use super::stage::{Outcome, Stage};
 use super::{deletions, drifts, trainings};
 
+/// How many times as many points of the shortest roll-out are tried, where not all are.
+const OF_SHORTEST: usize = 4;
+
 /// One life of objects, from when they are made until nothing more is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Life {
@@ -88,6 +91,22 @@ impl Life {
             | Self::Retention
             | Self::Drift => true,
             Self::Deletion => false,
+        }
+    }
+
+    /// Whether every decision is in what some operator said. A version that somebody deletes before its line is written,
+    /// while no operator runs, takes the record with it.
+    pub fn is_told(self) -> bool {
+        self != Self::Deletion
+    }
+
+    /// How many points of it are tried, where it is to be so many of each: one that waits for the clock takes longer than all
+    /// others.
+    pub fn some(self, some: usize) -> usize {
+        match self {
+            Self::RollOut(RollOut::Replicas) => some * OF_SHORTEST,
+            Self::RollOut(_) | Self::Training | Self::Registration | Self::Deletion => some,
+            Self::Retention | Self::Drift => some.div_ceil(2),
         }
     }
 
@@ -208,7 +227,7 @@ impl Life {
                 (
                     "records",
                     records_of("churn-2"),
-                    &["Created", "Validated", "Promoted"],
+                    &["Created", "Validated", "CanaryStarted", "Promoted"],
                 ),
                 (
                     "reference",

@@ -53,10 +53,8 @@ use support::between::{Point, When};
 
 /// How many points are tried beside each other.
 const AT_ONCE: usize = 8;
-/// How many points of a life that is not the shortest roll-out are tried, where not all are.
+/// How many points of a life are tried, where not all are; of some it is more, or less.
 const SOME: usize = 5;
-/// How many times as many of the shortest.
-const OF_SHORTEST: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_life_goes_on_from_where_the_operator_was_killed() -> Result<()> {
@@ -185,13 +183,8 @@ impl Choice {
         match self {
             Self::One(_, call) => both(call).to_vec(),
             Self::Some(some) => {
-                let some = if life == Life::all()[0] {
-                    some * OF_SHORTEST
-                } else {
-                    some
-                };
                 // One of each part of its course.
-                let parts = all.chunks(all.len().div_ceil(some.max(1)));
+                let parts = all.chunks(all.len().div_ceil(life.some(some).max(1)));
                 parts
                     .map(|part| part[random.random_range(0..part.len())])
                     .collect()
@@ -214,5 +207,5 @@ fn strays(life: Life, outcome: &Outcome) -> Vec<String> {
             .map(|(what, found, expected)| {
                 format!("{life:?}, {what}: {found:?}, and not {expected:?}")
             });
-    astray.chain(outcome.lost.clone()).collect()
+    astray.chain(outcome.lost.iter().cloned()).collect()
 }
