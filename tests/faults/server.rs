@@ -289,8 +289,7 @@ impl Stage {
         let bed = self.bed.clone();
         tokio::task::spawn_blocking(move || bed.cluster.kubectl()?.create(&made)).await??;
         self.apply(&objects::before(&namespace)).await?;
-        let between =
-            Between::start(self.client.clone(), &namespace, Call::is_write, None).await?;
+        let between = Between::start(self.client.clone(), &namespace, Call::is_write, None).await?;
         let mut operators = Operators {
             stage: self,
             between: &between,
@@ -305,11 +304,16 @@ impl Stage {
         operators.end()?;
         let outcome = outcome.with_context(|| {
             let said: Vec<&str> = operators.said.lines().rev().take(30).collect();
-            format!("{namespace}; the operator said at last:\n{}", said.join("\n"))
+            format!(
+                "{namespace}; the operator said at last:\n{}",
+                said.join("\n")
+            )
         })?;
         // Nothing waits for it to be gone.
         let namespaces = Api::<Namespace>::all(self.client.clone());
-        let _ = namespaces.delete(&namespace, &DeleteParams::default()).await;
+        let _ = namespaces
+            .delete(&namespace, &DeleteParams::default())
+            .await;
         println!("{}: {:.1?}", suffers.said(), outcome.took);
         Ok(outcome)
     }
@@ -389,7 +393,7 @@ impl Stage {
             let quiet = operators.between.quiet();
             if quiet >= STILL && over.elapsed() > STILL {
                 let end = end::end(&self.client, operators.namespace).await?;
-                return Ok((end, over.elapsed() - quiet));
+                return Ok((end, over.elapsed().saturating_sub(quiet)));
             }
             ensure!(over.elapsed() < PATIENCE, "it does not settle");
         }

@@ -31,9 +31,9 @@ fn times(hours: &[(i64, u64)], weeks: i64) -> Times {
 fn reference(weeks: i64, rows: u64) -> Side {
     let numbers: Vec<f64> = (0..168).map(f64::from).collect();
     let mut ranks = Ranks::new(1024);
-    numbers
-        .iter()
-        .for_each(|number| ranks.add(&vec![*number; 10]));
+    for number in &numbers {
+        ranks.add(&[*number; 10]);
+    }
     let edges: Vec<f64> = numbers[1..].to_vec();
     let part = |hour: usize| {
         let counts = (0..168).map(|at| if at == hour { rows - 1 } else { 0 });
