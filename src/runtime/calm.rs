@@ -273,7 +273,9 @@ mod tests {
 
     #[test]
     fn a_watch_is_told_from_a_list() {
-        assert!(asks_to_watch("labelSelector=a&watch=true&timeoutSeconds=290"));
+        assert!(asks_to_watch(
+            "labelSelector=a&watch=true&timeoutSeconds=290"
+        ));
         assert!(!asks_to_watch("labelSelector=watch%3Dtrue&limit=50"));
     }
 }

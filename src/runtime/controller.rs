@@ -310,7 +310,13 @@ async fn tell_of_panic<K: Planned>(
         }
         Err(panic) => {
             let said = words(&*panic);
-            tracing::error!(kind, namespace, name, said, "a fault of the operator cannot be told in the status, for another");
+            tracing::error!(
+                kind,
+                namespace,
+                name,
+                said,
+                "a fault of the operator cannot be told in the status, for another"
+            );
         }
     }
 }

@@ -132,7 +132,10 @@ pub fn refusal(code: u16) -> Answer {
         "message": "a fault of the test's", "reason": reason, "code": code,
     });
     let body = Full::new(Bytes::from(body.to_string()));
-    let mut answer = Response::new(body.map_err(|never: Infallible| match never {}).boxed_unsync());
+    let mut answer = Response::new(
+        body.map_err(|never: Infallible| match never {})
+            .boxed_unsync(),
+    );
     *answer.status_mut() = StatusCode::from_u16(code).expect("a code");
     let json = header::HeaderValue::from_static("application/json");
     answer.headers_mut().insert(header::CONTENT_TYPE, json);
@@ -214,22 +217,23 @@ fn changed(
     fault: Fault,
     percent: u32,
 ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send {
-    lines.then(move |line| async move {
-        let is_befallen = rand::rng().random_range(0..100) < percent;
-        let Ok(line) = line else {
-            return stream::iter(vec![line]);
-        };
-        let said = match fault {
-            _ if !is_befallen => vec![line],
-            Fault::Late => {
-                let late = rand::rng().random_range(0..LATE);
-                tokio::time::sleep(Duration::from_millis(late)).await;
-                vec![line]
-            }
-            Fault::Twice => vec![line.clone(), line],
-            _ => Vec::new(),
-        };
-        stream::iter(said.into_iter().map(Ok).collect::<Vec<_>>())
-    })
-    .flatten()
+    lines
+        .then(move |line| async move {
+            let is_befallen = rand::rng().random_range(0..100) < percent;
+            let Ok(line) = line else {
+                return stream::iter(vec![line]);
+            };
+            let said = match fault {
+                _ if !is_befallen => vec![line],
+                Fault::Late => {
+                    let late = rand::rng().random_range(0..LATE);
+                    tokio::time::sleep(Duration::from_millis(late)).await;
+                    vec![line]
+                }
+                Fault::Twice => vec![line.clone(), line],
+                _ => Vec::new(),
+            };
+            stream::iter(said.into_iter().map(Ok).collect::<Vec<_>>())
+        })
+        .flatten()
 }

@@ -33,9 +33,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::befall::{
-    Answer, Fate as Befalls, Fault, What, news, refusal, wait_as_if_slow, whole,
-};
+use super::befall::{Answer, Fate as Befalls, Fault, What, news, refusal, wait_as_if_slow, whole};
 
 /// One request of the operator's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -350,10 +348,7 @@ async fn pass(state: Arc<State>, request: Request<Incoming>) -> Result<Answer> {
             let said = body.collect().await?.to_bytes();
             let mut inner = state.inner();
             inner.lists.entry(asked).or_insert_with(|| said.clone());
-            Ok(whole(Response::from_parts(
-                head,
-                Body::from(said.to_vec()),
-            )))
+            Ok(whole(Response::from_parts(head, Body::from(said.to_vec()))))
         }
         _ => Ok(whole(answer)),
     }
@@ -363,7 +358,9 @@ fn what(method: &Method, uri: &Uri) -> What {
     if method != Method::GET {
         return What::Write;
     }
-    let is_watch = uri.query().is_some_and(|query| query.contains("watch=true"));
+    let is_watch = uri
+        .query()
+        .is_some_and(|query| query.contains("watch=true"));
     if is_watch { What::Watch } else { What::Read }
 }
 

@@ -16,11 +16,11 @@ use windlass_plan::presets::Presets;
 use windlass_plan::trainingjob::{Schedulers, gang};
 
 use super::*;
+use crate::runtime::Settings;
 use crate::runtime::calm::Calm;
 use crate::runtime::discovery::Served;
 use crate::runtime::events::Events;
 use crate::runtime::metrics::Metrics;
-use crate::runtime::Settings;
 
 /// A kind whose plan panics for the object `bad`; its status is what is said of it.
 impl Ours for ConfigMap {}
