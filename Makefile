@@ -110,7 +110,7 @@ test-crashes: packages build programs ## The operator killed before and after ea
 	@$(TESTCLUSTER) which traefik > /dev/null
 	WINDLASS_CRASHES=all cargo test --locked --workspace --test crashes -- --nocapture
 
-test-faults: packages build programs ## An API server that is not well, news that is late or lost, two leaders, bad neighbours (some 15 minutes)
+test-faults: packages build programs ## An API server that is not well, news that is late or lost, two leaders (some 8 minutes)
 	@# For the CRDs of the Gateway API, which lie beside it.
 	@$(TESTCLUSTER) which traefik > /dev/null
 	WINDLASS_FAULTS=all cargo test --locked --workspace --test faults -- --nocapture

@@ -4,9 +4,9 @@
 //!   operator ──> Between (faults: support/befall.rs) ──> API server <── kwok plays nodes and pods
 //! ```
 //!
-//! `server.rs`: an API server that is not well, or behind. `leaders.rs`: two replicas. `neighbours.rs`: objects that are
-//! absurd, or that others tampered with. `make test-faults` does all of it and writes `target/faults.json`; `make test` does
-//! a part of each. `WINDLASS_FAULTS` is `all` for that.
+//! `server.rs`: an API server that is not well, or behind. `leaders.rs`: two replicas. `make test-faults` does all of it and
+//! writes `target/faults.json`; `make test` does a part of each. `WINDLASS_FAULTS` is `all` for that; `WINDLASS_FAULT` is a
+//! part of the name of those that are tried alone, such as `Silence`.
 
 #[path = "../../benches/support/figures.rs"]
 #[allow(dead_code, reason = "benchmarks use more of it")]
@@ -33,7 +33,6 @@ mod rollouts;
 mod seen;
 
 mod leaders;
-mod neighbours;
 mod objects;
 mod server;
 

@@ -121,7 +121,7 @@ async fn try_all(all: &[Suffers], recovery: Option<Duration>) -> Result<()> {
     let client = turn.bed.client().await?;
     let watching = Watching::start(&client);
     let stage = Stage {
-        _proxies: proxies::answer(&client, &watching).await?,
+        _proxies: play_proxies(&client, &watching).await?,
         bed: turn.bed.clone(),
         client,
         watching,
@@ -154,6 +154,17 @@ async fn try_all(all: &[Suffers], recovery: Option<Duration>) -> Result<()> {
     let shown = show(figures);
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     shown
+}
+
+/// Plays the proxies of all pods; a moment later where the test before this one does so still.
+async fn play_proxies(client: &Client, watching: &Watching) -> Result<JoinSet<()>> {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        match proxies::answer(client, watching).await {
+            Err(_) if Instant::now() < end => tokio::time::sleep(Duration::from_millis(500)).await,
+            playing => return playing,
+        }
+    }
 }
 
 /// All, or where only a part is asked for, one half: the worst of each fault.
