@@ -12,6 +12,8 @@ mod properties;
 mod records;
 mod restarts;
 mod scaling;
+mod stand_in;
 mod strategies;
+mod unrecorded;
 mod world;
 mod writes;
