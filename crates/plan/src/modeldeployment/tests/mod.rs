@@ -6,6 +6,7 @@ mod judgement;
 mod labels;
 mod latencies;
 mod loading;
+mod model;
 mod pods;
 mod policies;
 mod properties;
