@@ -146,7 +146,7 @@ impl<'a> Reconcile<'a> {
             (Split::Any, _) => self.named_without_record(plan),
             (_, TrafficBy::Replicas) => None,
             (_, TrafficBy::Gateway | TrafficBy::Service) => {
-                split.stable().map(|one| one.name_any())
+                split.stable().map(ResourceExt::name_any)
             }
         };
         let mut services = vec![children::service(self.deployment, pinned.as_deref())];

@@ -96,7 +96,7 @@ fn judged(version: &mut Arc<ModelVersion>, found: &str) {
 
 impl Rolling {
     /// What is given beside this; before it has served, or while version 1 serves.
-    fn of(rollout: Value, serves: bool) -> Self {
+    fn of(rollout: &Value, serves: bool) -> Self {
         let mut world = World::new(json!({"replicas": 2, "observe": null, "rollout": rollout}));
         world.observed.gateway.is_served = true;
         // Who takes back what bakes may have fewer pods to go back to: how many there have to be is told in `wrong`.
@@ -119,7 +119,7 @@ impl Rolling {
 
     /// Version 1 serves, and version 2 is there, and was found good.
     fn trying(rollout: &Value) -> Self {
-        let mut rolling = Self::of(rollout.clone(), true);
+        let mut rolling = Self::of(rollout, true);
         let mut made = unjudged(2, Approval::Automatic);
         judged(&mut made, "Pass");
         rolling.world.add(made);
@@ -324,7 +324,7 @@ impl Rolling {
             let ready = child.status.as_ref().and_then(|one| one.ready_replicas);
             ready < child.spec.replicas
         };
-        if lags || children.iter().any(|child| is_less(child)) {
+        if lags || children.iter().any(is_less) {
             all.push(Event::PodsGetReady);
         }
         for number in [1, 2] {
@@ -604,7 +604,7 @@ fn whatever_becomes_of_a_deployment_is_in_the_docs_and_nothing_of_it_is_wrong() 
     };
     let bakes = |status: &ModelDeploymentStatus| status.bake.is_some();
     let found = model::explore(vec![
-        Rolling::of(unjudged, false),
+        Rolling::of(&unjudged, false),
         Rolling::trying(&by_replicas),
         Rolling::until(&by_replicas, begun(1)),
         Rolling::until(&by_replicas, bakes),

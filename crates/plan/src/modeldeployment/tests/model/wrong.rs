@@ -189,7 +189,7 @@ impl Rolling {
             let is_routed = self.world.observed.gateway.route.is_some();
             let weight = same.map_or(0, |same| i64::from(same.weight));
             let (was, has) = [before, self]
-                .map(|one| one.traffic())
+                .map(Rolling::traffic)
                 .map(|all| all.get(name).copied().unwrap_or(0))
                 .into();
             if is_routed && has > weight.max(was) && before.ready(&stable) > 0 && new.is_some() {
