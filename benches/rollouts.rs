@@ -135,6 +135,14 @@ async fn main() -> Result<()> {
         used.as_secs_f64() / took.as_secs_f64(),
         "1",
     ));
+    let mut took: Vec<Duration> = writes.iter().map(Write::took).collect();
+    took.sort_unstable();
+    let slowest = took.get(took.len() * 99 / 100).copied().unwrap_or_default();
+    figures.push(figure(
+        "p99 of one write, in the API server",
+        slowest.as_secs_f64(),
+        "s",
+    ));
     let slow = p99(&before, &durations(&operator)?)?;
     figures.push(goal(
         "p99 reconcile, at most",

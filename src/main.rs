@@ -24,16 +24,22 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
+use kube::client::ClientBuilder;
 use windlass_plan::presets::Presets;
 
+use crate::runtime::calm::{ANSWER, Calm, SparedLayer, Way};
 use crate::runtime::cloudevents::{Address, Listener};
+use crate::runtime::pauses::jittered;
 use crate::runtime::prometheus::Prometheus;
+use crate::runtime::shards::Shard;
 use crate::runtime::{Context, health::Health, lease, metrics::Metrics};
 
 /// How long Events that were taken may take to be published once nothing else is done.
 const TELLING: Duration = Duration::from_secs(1);
 /// How long the cluster may take to say what it serves; the pod is started again after that.
 const DISCOVERY: Duration = Duration::from_secs(30);
+/// How soon it is asked again.
+const DISCOVERY_AGAIN: Duration = Duration::from_secs(2);
 
 /// The operator of Windlass.
 #[derive(Parser, Debug)]
@@ -86,6 +92,8 @@ struct Arguments {
     /// others, and nothing of nodes: what room they have is not known then.
     #[arg(long, env = "WINDLASS_WATCH_NAMESPACES", value_delimiter = ',')]
     watch_namespaces: Vec<String>,
+    #[command(flatten)]
+    shards: runtime::shards::Arguments,
     /// The namespace of the Lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     namespace: String,
@@ -115,6 +123,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    arguments.shards.check()?;
     let presets = match &arguments.presets {
         Some(path) => read_presets(path)?,
         None => Presets::default(),
@@ -123,7 +132,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     // A write that is retried for minutes could land after another replica has taken over.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
-    let client = kube::Client::try_from(config.clone()).context("connecting to the cluster")?;
+    let calm = Calm::default();
+    let client = reads(&config, &calm).context("connecting to the cluster")?;
 
     let prometheus = prometheus(&arguments)?;
     let address = listener(&arguments)?;
@@ -139,6 +149,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let settings = runtime::Settings {
                 client: client.clone(),
                 config: config.clone(),
+                calm: calm.clone(),
                 identity: arguments.identity.clone(),
                 agent_image: arguments.agent_image.clone(),
                 engines: arguments.ballista.engines(),
@@ -149,6 +160,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 presets: presets.clone(),
                 served: apis,
                 namespaces: arguments.watch_namespaces.clone(),
+                shard: Shard::default(),
                 metrics: metrics.clone(),
             };
             let turn = turn(settings, &arguments, &health, &mut shutdown);
@@ -165,15 +177,30 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// What the cluster serves of what need not be there.
+/// The client for all that is read, and for the Lease.
+fn reads(config: &kube::Config, calm: &Calm) -> kube::Result<kube::Client> {
+    let layer = SparedLayer(calm.clone(), Way::Reads(ANSWER));
+    let client = ClientBuilder::try_from(config.clone())?;
+    Ok(client.with_layer(&layer).build())
+}
+
+/// What the cluster serves of what need not be there. It is asked again for a while: who starts while the API server does,
+/// and ended at its first error, would be kept from starting for longer and longer by the kubelet.
 async fn apis(client: &kube::Client) -> anyhow::Result<runtime::discovery::Served> {
-    let asked = runtime::discovery::served(client);
-    let served = tokio::time::timeout(DISCOVERY, asked)
-        .await
-        .context("asking the cluster what it serves: no answer")?
-        .context("asking the cluster what it serves")?;
-    tracing::info!(?served, "what the cluster serves");
-    Ok(served)
+    let begun = tokio::time::Instant::now();
+    loop {
+        match runtime::discovery::served(client).await {
+            Ok(served) => {
+                tracing::info!(?served, "what the cluster serves");
+                return Ok(served);
+            }
+            Err(error) if begun.elapsed() < DISCOVERY => {
+                tracing::warn!(%error, "the cluster does not say what it serves, and is asked again");
+            }
+            Err(error) => return Err(error).context("asking the cluster what it serves"),
+        }
+        tokio::time::sleep(jittered(DISCOVERY_AGAIN)).await;
+    }
 }
 
 fn prometheus(arguments: &Arguments) -> anyhow::Result<Option<Prometheus>> {
@@ -204,18 +231,26 @@ enum Ended {
 
 /// Fills the caches, waits for the Lease and works.
 async fn turn(
-    settings: runtime::Settings,
+    mut settings: runtime::Settings,
     arguments: &Arguments,
     health: &Health,
     shutdown: &mut (impl Future<Output = ()> + Unpin),
 ) -> anyhow::Result<Ended> {
     let (client, served) = (settings.client.clone(), settings.served.clone());
-    let mut changed = Box::pin(runtime::discovery::changed(&client, &served));
+    let (shard, namespaces) = Shard::new(&arguments.shards, &client);
+    settings.shard = shard.clone();
+    let mut changed = Box::pin(async {
+        tokio::select! {
+            () = runtime::discovery::changed(&client, &served) => {}
+            () = shard.changed() => {}
+        }
+    });
     let context = Context::new(settings).context("connecting to the cluster")?;
     let (context, watches, triggers) = context;
     // They end with this turn.
     let mut watching = tokio::task::JoinSet::new();
     watching.spawn(watches);
+    watching.spawn(namespaces);
     tokio::select! {
         filled = context.stores.wait_until_ready() => filled.context("filling the caches")?,
         () = &mut *shutdown => return Ok(Ended::ToldToStop),
@@ -225,12 +260,30 @@ async fn turn(
     tracing::info!("the caches are filled");
 
     let (namespace, identity) = (&arguments.namespace, &arguments.identity);
-    let lease = lease::acquire(client.clone(), namespace, identity, context.term.clone());
+    let name = arguments.shards.lease();
+    let lease = lease::acquire(
+        client.clone(),
+        (namespace, &name),
+        identity,
+        context.term.clone(),
+    );
     let mut leadership = tokio::select! {
         leadership = lease => leadership?,
         () = &mut *shutdown => return Ok(Ended::ToldToStop),
         () = &mut changed => return Ok(Ended::Changed),
     };
+    let before = &leadership.annotations.clone();
+    let handed_over = arguments.shards.handed_over(&client, namespace, before);
+    let early = tokio::select! {
+        () = handed_over => None,
+        () = leadership.lost() => anyhow::bail!("the lease was lost: another replica may lead now"),
+        () = &mut *shutdown => Some(Ended::ToldToStop),
+        () = &mut changed => Some(Ended::Changed),
+    };
+    if let Some(ended) = early {
+        leadership.release().await;
+        return Ok(ended);
+    }
     tracing::info!(identity, "leading");
     context.metrics.leading(true);
     let now = jiff::Timestamp::now();

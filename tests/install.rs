@@ -222,6 +222,66 @@ fn the_operator_is_as_safe_as_is_said() {
 }
 
 #[test]
+fn each_shard_has_an_operator_of_its_own() {
+    let helm = Helm::new();
+    let shipped = helm.render(&[]);
+    let objects = helm.render(&["--set", "shards={a,b}"]);
+    let count = |objects: &BTreeMap<Key, Value>, kind: &str| {
+        objects.keys().filter(|(of, ..)| of == kind).count()
+    };
+    for kind in [
+        "Deployment",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+        "Service",
+    ] {
+        let more = count(&objects, kind) - count(&shipped, kind);
+        assert_eq!(more, 2, "{kind}");
+    }
+    let mut selectors = std::collections::BTreeSet::new();
+    for (name, shard) in [
+        ("windlass", ""),
+        ("windlass-shard-a", "a"),
+        ("windlass-shard-b", "b"),
+    ] {
+        let deployment = &objects[&key("Deployment", name)]["spec"];
+        let told = deployment.to_string();
+        let of = |variable: &str, value: &str| {
+            told.contains(&format!(r#"{{"name":"{variable}","value":"{value}"}}"#))
+        };
+        assert!(of("WINDLASS_SHARDS", "a,b"), "{told}");
+        assert_eq!(
+            told.contains(r#""WINDLASS_SHARD""#),
+            !shard.is_empty(),
+            "{told}"
+        );
+        assert!(shard.is_empty() || of("WINDLASS_SHARD", shard), "{told}");
+        let selector = &deployment["selector"]["matchLabels"];
+        let labels = &deployment["template"]["metadata"]["labels"];
+        for (label, value) in selector.as_object().unwrap() {
+            assert_eq!(&labels[label], value);
+        }
+        selectors.insert(selector.to_string());
+        let budget = &objects[&key("PodDisruptionBudget", name)]["spec"]["selector"]["matchLabels"];
+        let policy = &objects[&key("NetworkPolicy", name)]["spec"]["podSelector"]["matchLabels"];
+        assert_eq!((budget, policy), (selector, selector));
+    }
+    assert_eq!(selectors.len(), 3, "{selectors:?}");
+    let leases = objects[&key("Role", "windlass")]["rules"].to_string();
+    assert!(
+        leases.contains(r#"["windlass","windlass-a","windlass-b"]"#),
+        "{leases}"
+    );
+    are_refused(
+        &helm,
+        &[
+            ("shards={A}", "shards"),
+            ("shards={a},watchNamespaces={growth}", "not both"),
+        ],
+    );
+}
+
+#[test]
 fn with_namespaces_named_there_are_roles_in_these_alone() {
     let helm = Helm::new();
     let objects = helm.render(&["--set", "watchNamespaces={growth,risk}"]);

@@ -23,6 +23,7 @@ use windlass_plan::{Child, Doomed, Note, Severity, Step, Unchanged, digest};
 pub use error::ApplyError;
 
 use super::Context;
+use super::controller::Planned;
 use super::kept::Form;
 use super::stores::{Cache, is_owned_by};
 
@@ -91,6 +92,18 @@ impl<K> Kind for K where
         + Sync
         + 'static
 {
+}
+
+impl<'a> Writer<'a> {
+    /// Writes for an object of a kind that is planned.
+    pub fn of<K: Planned>(object: &K, context: &'a Context) -> Self {
+        Self {
+            context,
+            manager: K::MANAGER,
+            namespace: object.namespace().unwrap_or_default(),
+            owner: object.uid().unwrap_or_default(),
+        }
+    }
 }
 
 impl Writer<'_> {
@@ -268,7 +281,7 @@ impl Writer<'_> {
         name: &str,
         request: Result<http::Request<Vec<u8>>, request::Error>,
     ) -> Result<Written, ApplyError> {
-        self.may_write()?;
+        self.may_write::<K>(verb, name)?;
         let kind = K::kind(&()).into_owned();
         self.context.metrics.written(&kind, verb);
         let (namespace, name) = (self.namespace.clone(), name.to_owned());
@@ -296,13 +309,22 @@ impl Writer<'_> {
         }
     }
 
-    /// A write is begun only where it ends within the Lease.
-    fn may_write(&self) -> Result<(), ApplyError> {
-        if self.context.term.holds() {
-            Ok(())
-        } else {
-            Err(ApplyError::Deposed)
+    /// A write is begun only where it ends within the Lease, and not while the API server asks to be left alone.
+    fn may_write<K: Kind>(&self, verb: &'static str, name: &str) -> Result<(), ApplyError> {
+        if !self.context.term.holds() {
+            return Err(ApplyError::Deposed);
         }
+        let after = self.context.calm.asked_for();
+        if after.is_zero() {
+            return Ok(());
+        }
+        Err(ApplyError::Spared {
+            verb,
+            kind: K::kind(&()).into_owned(),
+            namespace: self.namespace.clone(),
+            name: name.to_owned(),
+            after,
+        })
     }
 
     /// Makes a child so, where it is not.
@@ -356,7 +378,7 @@ impl Writer<'_> {
         let requests = self.requests::<K>();
         let request = requests.patch(name, &parameters, &Patch::Apply(wanted));
         let written = match self.write::<K>("apply", name, request).await {
-            Err(error) if !is_ours && error.is_conflict() => return Err(self.taken::<K>(name)),
+            Err(error) if !is_ours && error.is_of_fields() => return Err(self.taken::<K>(name)),
             outcome => outcome?,
         };
         self.caught_up(name, &written, cache).await
@@ -464,7 +486,7 @@ impl Writer<'_> {
         doomed: &Unchanged,
         how: &DeleteParams,
     ) -> Result<Deleted, ApplyError> {
-        self.may_write()?;
+        self.may_write::<K>("delete", &doomed.name)?;
         let kind = K::kind(&()).into_owned();
         self.context.metrics.written(&kind, "delete");
         let parameters = DeleteParams {

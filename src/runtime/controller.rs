@@ -1,5 +1,6 @@
 //! One controller a kind: look up, observe, plan, apply, look again.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
@@ -18,14 +19,15 @@ use windlass_plan::{Doomed, Note, Plan, Problem, Step};
 
 use super::apply::{ApplyError, Writer};
 use super::kept::{Form, Ours, Packed};
+use super::pauses::{Fault, Pauses, jittered};
 use super::stores::{OurCache, Stores};
 use super::triggers::Triggers;
 use super::{Context, progress, readings, rooms, scrape, utilization};
 
 /// Reconciles of one kind at once.
 const CONCURRENCY: u16 = 8;
-/// The first and the longest pause after an error.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
+/// How soon an object is looked at anew that changed while it was planned, the first time.
+const SOON: Duration = Duration::from_millis(500);
 
 /// How long until a step that holds up no other is tried again.
 const BESIDE: Duration = Duration::from_secs(30);
@@ -95,16 +97,17 @@ pub async fn run_all(context: Arc<Context>, triggers: Triggers) {
 type OfEach<K, T> = Mutex<HashMap<ObjectRef<Packed<K>>, T>>;
 
 /// The pauses after errors, for each object its own.
-struct Backoff<K: Ours>(OfEach<K, Duration>);
+struct Backoff<K: Ours>(OfEach<K, Pauses>);
 
 impl<K: Ours> Backoff<K> {
-    fn next(&self, object: &Packed<K>) -> Duration {
+    /// How long an object is left alone after it failed.
+    fn next(&self, object: &Packed<K>, fault: Fault) -> Duration {
+        let now = tokio::time::Instant::now();
         let mut map = self.0.lock().expect("no holder panics");
-        let pause = map
+        let pauses = map
             .entry(ObjectRef::from_obj(object))
-            .and_modify(|pause| *pause = (*pause * 2).min(BACKOFF.1))
-            .or_insert(BACKOFF.0);
-        *pause
+            .or_insert_with(|| Pauses::new(now));
+        jittered(pauses.after(fault, now))
     }
 
     fn holds(&self, object: &ObjectRef<Packed<K>>) -> bool {
@@ -147,6 +150,33 @@ struct Running<K: Ours> {
     context: Arc<Context>,
     backoff: Backoff<K>,
     refused: Refused<K>,
+}
+
+impl<K: Ours> Running<K> {
+    /// How long until an object is tried again that failed so.
+    fn pause(&self, object: &Packed<K>, error: &ReconcileError) -> Duration {
+        let context = &self.context;
+        let fault = match error {
+            ReconcileError::Apply(error) => error.fault(),
+            ReconcileError::Panic(_) => Fault::Other,
+        };
+        match error {
+            // Soon a watch brings what is there by now; that it changed is no failure after which to wait for longer. But
+            // where none brings it, and each write is refused, many objects are not to ask twice a second each.
+            ReconcileError::Apply(ApplyError::Outdated { .. }) => {
+                SOON.max(context.queue.turn(tokio::time::Instant::now()))
+            }
+            ReconcileError::Apply(ApplyError::Spared { after, .. }) => {
+                *after + jittered(SOON) + context.queue.turn(tokio::time::Instant::now())
+            }
+            _ if fault == Fault::Server => {
+                let turn = context.queue.turn(tokio::time::Instant::now());
+                let asked_for = context.calm.asked_for();
+                self.backoff.next(object, fault).max(turn).max(asked_for)
+            }
+            _ => self.backoff.next(object, fault),
+        }
+    }
 }
 
 async fn run<K: Planned>(
@@ -195,11 +225,7 @@ fn error_policy<K: Planned>(
     error: &ReconcileError,
     running: Arc<Running<K>>,
 ) -> Action {
-    let again = match error {
-        // Soon a watch brings what is there by now; that it changed is no failure after which to wait for longer.
-        ReconcileError::Apply(ApplyError::Outdated { .. }) => BACKOFF.0,
-        _ => running.backoff.next(&object),
-    };
+    let again = running.pause(&object, error);
     let kind = K::kind(&()).into_owned();
     match error {
         ReconcileError::Apply(error) if error.is_waiting() => {
@@ -220,16 +246,17 @@ async fn reconcile<K: Planned>(
     if running.backoff.holds(&ObjectRef::from_obj(&*object)) {
         K::tell_again(&object.object(), Timestamp::now());
     }
-    let outcome = AssertUnwindSafe(attempt(&object, &running))
+    let outcome = match AssertUnwindSafe(attempt(&object, &running))
         .catch_unwind()
         .await
-        .unwrap_or_else(|panic| {
-            let said = panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Err(ReconcileError::Panic(said.unwrap_or_default()))
-        });
+    {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            let error = ReconcileError::Panic(words(&*panic));
+            tell_of_panic(&object, &running, &error).await;
+            Err(error)
+        }
+    };
     let word = match &outcome {
         Ok(_) => {
             running.backoff.reset(&ObjectRef::from_obj(&*object));
@@ -244,6 +271,54 @@ async fn reconcile<K: Planned>(
         .metrics
         .reconciled(&K::kind(&()), word, started.elapsed());
     outcome
+}
+
+/// What a panic said.
+pub(super) fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("it said nothing").to_owned()
+}
+
+/// Says of an object, where its owner looks, that it came up with a fault of ours: as an Event, and as a condition. What
+/// makes that condition may be at fault too; then the Event is all there is.
+async fn tell_of_panic<K: Planned>(
+    packed: &Arc<Packed<K>>,
+    running: &Running<K>,
+    error: &ReconcileError,
+) {
+    let problem = Problem::new("OperatorFault", error.to_string());
+    let telling = async {
+        let object: Arc<K> = packed.object();
+        let writer = Writer::of::<K>(&object, &running.context);
+        writer.notes(
+            &*object,
+            &[Note::warning(&problem.reason, problem.message.clone())],
+        );
+        let observed = object.clone().observe(&running.context);
+        let mut refused = K::refused(&observed, &problem, Timestamp::now());
+        // It is said above, each time with the same words.
+        refused.notes.clear();
+        tell(&writer, &*object, &refused).await
+    };
+    let kind = K::kind(&()).into_owned();
+    let (namespace, name) = (packed.namespace(), packed.name_any());
+    match AssertUnwindSafe(telling).catch_unwind().await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(kind, namespace, name, %error, "a fault of the operator is not told in the status yet");
+        }
+        Err(panic) => {
+            let said = words(&*panic);
+            tracing::error!(
+                kind,
+                namespace,
+                name,
+                said,
+                "a fault of the operator cannot be told in the status, for another"
+            );
+        }
+    }
 }
 
 async fn attempt<K: Planned>(
@@ -263,12 +338,7 @@ async fn attempt<K: Planned>(
     if pause.is_some() {
         plan.steps.retain(|step| !step.is_beside());
     }
-    let writer = Writer {
-        context,
-        manager: K::MANAGER,
-        namespace: object.namespace().unwrap_or_default(),
-        owner: object.uid().unwrap_or_default(),
-    };
+    let writer = Writer::of::<K>(&object, context);
     let left = act(&writer, &object, &observed, &plan, now).await;
     match (&left, object.status()) {
         (Ok(_), _) => K::show(&observed, &plan.status, context),
@@ -357,3 +427,6 @@ fn is_deleted<S>(plan: &Plan<S>, name: &str) -> bool {
         | Step::Create(_) => false,
     })
 }
+
+#[cfg(test)]
+mod panics;

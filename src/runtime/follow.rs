@@ -1,16 +1,18 @@
 //! What a watch brings goes into the store; then it is told to those that it is news for, and what nobody will ask for
 //! again is forgotten.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::channel::mpsc::UnboundedReceiver;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 use windlass_api::{TrainingJob, labels};
 
+use super::controller::words;
 use super::index::same_others;
 use super::kept::{Fact, Form};
 use super::metrics::Metrics;
@@ -67,7 +69,15 @@ where
         loop {
             tokio::select! {
                 event = stream.next() => match event {
-                    Some(Ok(event)) => self.take(event).await,
+                    // What cannot be taken in is left alone: the others of its kind are not to go without for it.
+                    Some(Ok(event)) => {
+                        let taken = AssertUnwindSafe(self.take(event)).catch_unwind().await;
+                        if let Err(panic) = taken {
+                            self.metrics.unreadable(&kind);
+                            let said = words(&*panic);
+                            tracing::error!(kind, said, "a fault in the operator: what a watch brought is left alone; please report it");
+                        }
+                    }
                     Some(Err(error)) => {
                         self.metrics.watch_failed(&kind);
                         tracing::warn!(kind, %error, "a watch failed and is taken up again");

@@ -16,12 +16,13 @@ use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt as _};
 use kube::{Client, Config};
-use tower::{BoxError, Service, ServiceBuilder};
+use tower::{Service, ServiceBuilder};
 
+use super::calm::{Calm, SparedLayer, Way};
 use super::lease::Term;
 
 /// A client that sends something only while the term holds.
-pub fn client(config: Config, term: Term) -> kube::Result<Client> {
+pub fn client(config: Config, term: Term, calm: Calm) -> kube::Result<Client> {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_nodelay(true);
@@ -36,7 +37,7 @@ pub fn client(config: Config, term: Term) -> kube::Result<Client> {
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
+        .layer(SparedLayer(calm, Way::Writes))
         .service(client);
     Ok(Client::new(service, config.default_namespace))
 }
@@ -152,7 +153,7 @@ mod tests {
         let address = server.local_addr().expect("an address");
         let config = || Config::new(format!("http://{address}").parse().expect("an address"));
         let sent_by = async |term: Term| {
-            let client = client(config(), term).expect("a client");
+            let client = client(config(), term, Calm::default()).expect("a client");
             let maps = Api::<ConfigMap>::namespaced(client, "growth");
             let request = async {
                 let (parameters, map) = (PostParams::default(), ConfigMap::default());

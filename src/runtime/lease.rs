@@ -10,6 +10,7 @@
 //! Each replica measures by its own clock how long a Lease has not changed: clocks of two nodes need not agree.
 //! A holder that cannot renew gives up while the Lease still has longer to run than any write of its may take.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,8 +25,6 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-/// Name of the Lease.
-const NAME: &str = "windlass";
 /// The field manager of its writes.
 const MANAGER: &str = "windlass-lease";
 /// Seconds that a Lease holds without being renewed.
@@ -43,6 +42,8 @@ const REQUEST: Duration = Duration::from_secs(4);
 pub struct Leadership {
     /// Until when another led before it, by its own clock: when the Lease was renewed or given back last.
     pub before: Option<Timestamp>,
+    /// What the Lease said besides: its annotations when it was taken.
+    pub annotations: BTreeMap<String, String>,
     stop: oneshot::Sender<()>,
     holder: JoinHandle<Option<Held>>,
 }
@@ -67,6 +68,7 @@ impl Term {
 /// The Lease in our hands.
 struct Held {
     api: Api<Lease>,
+    name: String,
     identity: String,
     version: String,
     /// When the request was sent that renewed it last.
@@ -80,6 +82,18 @@ struct Seen {
     since: Instant,
 }
 
+impl Seen {
+    /// It is of this version now.
+    fn see(&mut self, version: Option<String>) {
+        if self.version != version {
+            *self = Self {
+                version,
+                since: Instant::now(),
+            };
+        }
+    }
+}
+
 /// A Lease that was just taken.
 struct Taken {
     version: String,
@@ -87,12 +101,13 @@ struct Taken {
     renewed: Instant,
     /// When it was renewed or given back before.
     before: Option<Timestamp>,
+    annotations: BTreeMap<String, String>,
 }
 
-/// Waits until this replica leads.
+/// Waits until this replica leads, by the Lease of this name.
 pub async fn acquire(
     client: Client,
-    namespace: &str,
+    (namespace, name): (&str, &str),
     identity: &str,
     term: Term,
 ) -> anyhow::Result<Leadership> {
@@ -101,30 +116,32 @@ pub async fn acquire(
         version: None,
         since: Instant::now(),
     };
-    let (held, before) = loop {
-        match timeout(REQUEST, look(&api, identity, &mut seen)).await {
+    let (held, before, annotations) = loop {
+        match timeout(REQUEST, look(&api, name, identity, &mut seen)).await {
             Ok(Ok(Some(taken))) => {
                 let Taken {
                     version,
                     renewed,
                     before,
+                    annotations,
                 } = taken;
                 let identity = identity.to_owned();
                 term.renewed_at(renewed);
                 let held = Held {
                     api,
+                    name: name.to_owned(),
                     identity,
                     version,
                     renewed,
                     term,
                 };
-                break (held, before);
+                break (held, before, annotations);
             }
             Ok(Ok(None)) => {}
             // The namespace or the right is missing: nothing that waiting mends.
             Ok(Err(kube::Error::Api(status))) if status.is_forbidden() || status.is_not_found() => {
                 return Err(kube::Error::Api(status))
-                    .with_context(|| format!("taking the Lease {namespace}/{NAME}"));
+                    .with_context(|| format!("taking the Lease {namespace}/{name}"));
             }
             Ok(Err(error)) => tracing::warn!(%error, "the Lease cannot be taken now"),
             Err(_) => tracing::warn!("the API server does not answer"),
@@ -134,6 +151,7 @@ pub async fn acquire(
     let (stop, stopped) = oneshot::channel();
     Ok(Leadership {
         before,
+        annotations,
         stop,
         holder: tokio::spawn(hold(held, stopped)),
     })
@@ -161,13 +179,14 @@ impl Leadership {
 /// Looks at the Lease, and takes it where it may be taken.
 async fn look(
     api: &Api<Lease>,
+    name: &str,
     identity: &str,
     seen: &mut Seen,
 ) -> Result<Option<Taken>, kube::Error> {
     let now = Instant::now();
     let time = MicroTime(Timestamp::now());
     let mut before = None;
-    let taken = match api.get_opt(NAME).await? {
+    let taken = match api.get_opt(name).await? {
         None => {
             let spec = LeaseSpec {
                 holder_identity: Some(identity.to_owned()),
@@ -179,7 +198,7 @@ async fn look(
             };
             let lease = Lease {
                 metadata: ObjectMeta {
-                    name: Some(NAME.to_owned()),
+                    name: Some(name.to_owned()),
                     ..ObjectMeta::default()
                 },
                 spec: Some(spec),
@@ -194,14 +213,9 @@ async fn look(
             .await
         }
         Some(lease) => {
-            if seen.version != lease.resource_version() {
-                *seen = Seen {
-                    version: lease.resource_version(),
-                    since: now,
-                };
-            }
+            seen.see(lease.resource_version());
             let spec = lease.spec.unwrap_or_default();
-            if !is_free(&spec, identity, now - seen.since) {
+            if !is_free(&spec, identity, seen.since.elapsed()) {
                 return Ok(None);
             }
             before = spec.renew_time.as_ref().map(|time| time.0);
@@ -212,11 +226,12 @@ async fn look(
                     "leaseTransitions": spec.lease_transitions.unwrap_or(0) + 1,
                 },
             });
-            patch(api, body).await
+            patch(api, name, body).await
         }
     };
     match taken {
         Ok(lease) => Ok(Some(Taken {
+            annotations: lease.annotations().clone(),
             version: lease.resource_version().unwrap_or_default(),
             renewed: now,
             before,
@@ -227,6 +242,62 @@ async fn look(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Waits until nobody leads by the Lease of this name.
+pub async fn free(client: &Client, namespace: &str, name: &str) {
+    let api = Api::<Lease>::namespaced(client.clone(), namespace);
+    let mut seen = Seen {
+        version: None,
+        since: Instant::now(),
+    };
+    loop {
+        match timeout(REQUEST, api.get_opt(name)).await {
+            Ok(Ok(None)) => return,
+            Ok(Ok(Some(lease))) => {
+                seen.see(lease.resource_version());
+                let unchanged = seen.since.elapsed();
+                if is_free(&lease.spec.unwrap_or_default(), "", unchanged) {
+                    return;
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(%error, name, "a Lease cannot be read now"),
+            Err(_) => tracing::warn!("the API server does not answer"),
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// The annotations of a Lease; none where it is not there.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn annotations(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> kube::Result<BTreeMap<String, String>> {
+    let api = Api::<Lease>::namespaced(client.clone(), namespace);
+    let lease = api.get_metadata_opt(name).await?;
+    Ok(lease
+        .map(|lease| lease.annotations().clone())
+        .unwrap_or_default())
+}
+
+/// Writes an annotation of a Lease.
+///
+/// # Errors
+/// When the API server does not take it.
+pub async fn annotate(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    (key, value): (&str, &str),
+) -> kube::Result<()> {
+    let api = Api::<Lease>::namespaced(client.clone(), namespace);
+    let body = json!({"metadata": {"annotations": {key: value}}});
+    patch(&api, name, body).await?;
+    Ok(())
 }
 
 /// Whether a Lease may be taken that has not changed for a while.
@@ -286,7 +357,7 @@ impl Held {
                 }
                 // Somebody wrote to it, or our own request of before was late: what counts is who holds it.
                 Ok(Err(kube::Error::Api(status))) if status.is_conflict() => {
-                    if let Ok(Ok(lease)) = timeout(REQUEST, self.api.get(NAME)).await {
+                    if let Ok(Ok(lease)) = timeout(REQUEST, self.api.get(&self.name)).await {
                         if lease
                             .spec
                             .as_ref()
@@ -295,8 +366,8 @@ impl Held {
                         {
                             return Renewal::Taken;
                         }
+                        // Not at once: where every write is a conflict, there would be no end of them.
                         self.version = lease.resource_version().unwrap_or_default();
-                        continue;
                     }
                 }
                 Ok(Err(error)) => {
@@ -312,13 +383,17 @@ impl Held {
 
     async fn patch(&self, mut body: serde_json::Value) -> Result<Lease, kube::Error> {
         body["metadata"]["resourceVersion"] = self.version.as_str().into();
-        patch(&self.api, body).await
+        patch(&self.api, &self.name, body).await
     }
 }
 
-async fn patch(api: &Api<Lease>, body: serde_json::Value) -> Result<Lease, kube::Error> {
+async fn patch(
+    api: &Api<Lease>,
+    name: &str,
+    body: serde_json::Value,
+) -> Result<Lease, kube::Error> {
     api.patch(
-        NAME,
+        name,
         &PatchParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()

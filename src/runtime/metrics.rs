@@ -178,7 +178,7 @@ impl Metrics {
     pub fn new() -> Self {
         let reconciles = Family::<Reconciled, Counter<u64, AtomicU64>>::default();
         let durations = Family::<Kind, Histogram>::new_with_constructor(|| {
-            Histogram::new([0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 2.0, 10.0])
+            Histogram::new([0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.0, 10.0])
         });
         let (writes, watch_failures, unreadable, leading) = (
             Family::default(),

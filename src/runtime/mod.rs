@@ -3,6 +3,7 @@
 //! Absent on purpose: any decision (`crates/plan`), and anything that knows one kind from another beyond its type.
 
 pub mod apply;
+pub mod calm;
 pub mod cloudevents;
 pub mod controller;
 pub mod discovery;
@@ -20,11 +21,13 @@ pub mod monitors;
 mod named;
 mod namespaces;
 mod outside;
+pub mod pauses;
 pub mod progress;
 pub mod prometheus;
 pub mod readings;
 pub mod rooms;
 pub mod scrape;
+pub mod shards;
 mod shelf;
 pub mod stores;
 pub mod triggers;
@@ -40,16 +43,19 @@ use windlass_plan::presets::Presets;
 use windlass_plan::trainingjob::{InputCache, Schedulers};
 
 use crate::ballista::Engines;
+use calm::Calm;
 use cloudevents::Listener;
 use discovery::Served;
 use events::Events;
 use lease::Term;
 use metrics::Metrics;
+use pauses::Queue;
 use progress::Said;
 use prometheus::Prometheus;
 use readings::Answers;
 use rooms::Rooms;
 use scrape::Scraper;
+use shards::Shard;
 use stores::Stores;
 use triggers::{Senders, Triggers};
 use utilization::Utilizations;
@@ -60,6 +66,8 @@ pub struct Settings {
     pub client: Client,
     /// How it is reached.
     pub config: Config,
+    /// What it asks for.
+    pub calm: Calm,
     /// Name of this replica.
     pub identity: String,
     /// The agent's image.
@@ -80,6 +88,8 @@ pub struct Settings {
     pub served: Served,
     /// The namespaces that are worked in; none stands for all.
     pub namespaces: Vec<String>,
+    /// Those of them that are this shard's.
+    pub shard: Shard,
     /// The metrics.
     pub metrics: Metrics,
 }
@@ -88,6 +98,10 @@ pub struct Settings {
 pub struct Context {
     /// The cluster, for writes only: see [`gate`].
     pub client: Client,
+    /// What the API server asks for.
+    pub calm: Calm,
+    /// Who is tried again after its faults, one after the other.
+    pub queue: Queue,
     /// All that is read.
     pub stores: Stores,
     /// Events.
@@ -138,12 +152,14 @@ impl Context {
         settings: Settings,
     ) -> kube::Result<(Arc<Self>, impl Future<Output = ()> + Send + use<>, Triggers)> {
         let term = Term::default();
-        let client = gate::client(settings.config, term.clone())?;
+        let client = gate::client(settings.config, term.clone(), settings.calm.clone())?;
         let (stores, watches, senders, triggers) = watches::start(
             &settings.client,
             &settings.served,
             &settings.namespaces,
+            &settings.shard,
             settings.metrics.clone(),
+            &settings.calm,
         );
         let reporter = Reporter {
             controller: "windlass".to_owned(),
@@ -152,6 +168,8 @@ impl Context {
         let context = Arc::new(Self {
             events: Events::new(client.clone(), reporter),
             client,
+            calm: settings.calm,
+            queue: Queue::default(),
             stores,
             agent_image: settings.agent_image,
             engines: settings.engines,

@@ -1,10 +1,11 @@
 //! One watch a kind: what it brings goes into the store first, and is then told to those that it is news for.
 
+use std::fmt::Debug;
 use std::future::ready;
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ServiceAccount};
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::api::Api;
@@ -12,6 +13,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watcher_of};
 use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use windlass_api::labels;
 use windlass_plan::gpus::claims::{self, DeviceClaims};
@@ -20,6 +22,7 @@ use windlass_plan::trainingjob::KueueWorkload;
 use windlass_plan::{jobs, pods};
 
 use super::apply::Kind;
+use super::calm::Calm;
 use super::discovery::Served;
 use super::follow::{Differs, Follower, HasEnded, differs};
 use super::guarded::Guarded;
@@ -27,18 +30,24 @@ use super::kept::{Form, Ours};
 use super::metrics::Metrics;
 use super::named::Named;
 use super::namespaces::{Watch, merged};
+use super::pauses::OfWatch;
+use super::shards::Shard;
 use super::stores::{Cache, OurCache, Stores};
 use super::triggers::{Senders, Triggers, channels};
 
 struct Starting {
     client: Client,
     namespaces: Vec<String>,
+    shard: Shard,
     metrics: Metrics,
+    calm: Calm,
     /// Whether TrainingJobs have been listed once.
     are_listed: watch::Sender<bool>,
     running: Vec<Run>,
 }
 
+/// What the API server answers where it no longer has a state that is asked for.
+const GONE: u16 = 410;
 /// Objects of a page of a list.
 const PAGE: u32 = 50;
 
@@ -66,7 +75,7 @@ impl<K> What<K> {
 type Run = Box<dyn FnOnce(Stores, Senders) -> BoxFuture<'static, ()> + Send>;
 type Touch<K> = fn(&Senders, &K, &Stores);
 
-/// Builds the stores and the watches that fill them: of these namespaces, or of all where none is named.
+/// Builds the stores and the watches that fill them: of these namespaces, or of all of a shard's where none is named.
 pub fn start(
     client: &Client,
     Served {
@@ -76,7 +85,9 @@ pub fn start(
         metrics_of_pods: _,
     }: &Served,
     namespaces: &[String],
+    shard: &Shard,
     metrics: Metrics,
+    calm: &Calm,
 ) -> (
     Stores,
     impl Future<Output = ()> + Send + use<>,
@@ -86,7 +97,9 @@ pub fn start(
     let mut starting = Starting {
         client: client.clone(),
         namespaces: namespaces.to_vec(),
+        shard: shard.clone(),
         metrics,
+        calm: calm.clone(),
         are_listed: watch::Sender::new(false),
         running: Vec::new(),
     };
@@ -201,8 +214,8 @@ impl Starting {
         let (cache, writer, to_let_go) = Cache::new();
         let watch = |api: Api<Guarded<K>>| {
             let (known, metrics) = (cache.clone(), self.metrics.clone());
-            watcher_of(api, config.clone())
-                .default_backoff()
+            self.shard
+                .of(watched(api, config.clone()).backoff(OfWatch::new(self.calm.clone())))
                 .filter_map(move |event| ready(readable(event, &known, &metrics)))
         };
         let client = || self.client.clone();
@@ -241,6 +254,26 @@ impl Starting {
 /// piece, of which the text and all objects would be in memory at once, and of that much would stay with the process.
 fn config() -> watcher::Config {
     watcher::Config::default().page_size(PAGE)
+}
+
+/// A watch that begins anew where the API server no longer has the state that it goes on from. kube's own does so where an
+/// event says it; where the answer to its request does, it asks for the same state for ever.
+fn watched<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let begin = move || watcher_of(api.clone(), config.clone()).boxed();
+    stream::unfold((begin(), begin), |(mut watch, begin)| async {
+        let event = watch.next().await?;
+        if matches!(&event, Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == GONE)
+        {
+            watch = begin();
+        }
+        Some((event, (watch, begin)))
+    })
 }
 
 /// Takes objects that cannot be read out of a watch, and says so. One that could be read before, and goes, goes.

@@ -24,6 +24,7 @@ mod queries;
 mod retention;
 mod schedulers;
 mod seeing;
+mod shards;
 mod steps;
 mod waiting;
 mod writing;

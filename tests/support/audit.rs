@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use windlass_testcluster::Cluster;
 
@@ -25,9 +27,18 @@ pub struct Write {
     pub code: u16,
     /// When it came in, RFC 3339 in UTC with microseconds: text compares as time does.
     pub at: String,
+    /// When its answer was ready.
+    pub answered: String,
 }
 
 impl Write {
+    /// How long the API server took for it.
+    pub fn took(&self) -> Duration {
+        let time = |text: &str| text.parse::<Timestamp>().unwrap_or_default();
+        let took = time(&self.answered).duration_since(time(&self.at));
+        took.try_into().unwrap_or_default()
+    }
+
     /// Whether it counts: Leases and Events are apart.
     pub fn counts(&self) -> bool {
         self.resource != "leases" && self.resource != "events"
@@ -176,6 +187,7 @@ fn parse(line: &str) -> Option<Write> {
         name: object.name,
         code: line.response_status.unwrap_or_default().code,
         at: line.request_received_timestamp,
+        answered: line.stage_timestamp,
     })
 }
 
@@ -188,6 +200,7 @@ struct Line {
     object_ref: Option<Object>,
     response_status: Option<Answer>,
     request_received_timestamp: String,
+    stage_timestamp: String,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
 }

@@ -11,8 +11,11 @@
 //! It also keeps an operator to one namespace: where it asks for the objects of all of them, it gets those of one. So
 //! several can be at work beside each other, each with its own Lease.
 //!
-//! Deliberately absent: any change of what is said, and faults other than the operator's end.
+//! And it lets faults befall requests and news for a while ([`super::befall`]). For that it counts all requests, and keeps
+//! what lists said first: an operator that is started later can be told that again, as by an API server that is behind.
 
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -20,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, Uri, header};
 use hyper_util::rt::TokioIo;
@@ -29,6 +32,8 @@ use kube::client::Body;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use super::befall::{Answer, Fate as Befalls, Fault, What, news, refusal, wait_as_if_slow, whole};
 
 /// One request of the operator's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,9 +94,19 @@ struct State {
     counts: fn(&Call) -> bool,
     inner: Mutex<Inner>,
     reached: watch::Sender<Option<Call>>,
+    /// Changes when all watches are cut.
+    cut: watch::Sender<u64>,
 }
 
 struct Inner {
+    /// What befalls requests, and how many of a hundred.
+    befall: Option<(Fault, u32)>,
+    /// All requests.
+    requests: usize,
+    /// What each list said first.
+    lists: HashMap<String, Bytes>,
+    /// Whether lists say that again.
+    is_behind: bool,
     calls: Vec<Call>,
     point: Option<Point>,
     is_shut: bool,
@@ -121,7 +136,12 @@ impl Between {
             client,
             namespace: namespace.to_owned(),
             counts,
+            cut: watch::Sender::new(0),
             inner: Mutex::new(Inner {
+                befall: None,
+                requests: 0,
+                lists: HashMap::new(),
+                is_behind: false,
                 calls: Vec::new(),
                 point,
                 is_shut: false,
@@ -153,6 +173,23 @@ impl Between {
     /// Lets everything pass from now on.
     pub fn open(&self) {
         self.state.inner().is_shut = false;
+    }
+
+    /// Lets a fault befall so many of a hundred requests from now on, or none; and cuts all watches, so that each is asked for
+    /// anew.
+    pub fn befall(&self, fault: Option<(Fault, u32)>) {
+        self.state.inner().befall = fault;
+        self.state.cut.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// From now on lists say what they said first, or what is so.
+    pub fn fall_behind(&self, is_behind: bool) {
+        self.state.inner().is_behind = is_behind;
+    }
+
+    /// How many requests there were so far, those that do not count too.
+    pub fn requests(&self) -> usize {
+        self.state.inner().requests
     }
 
     /// The requests so far that count.
@@ -194,6 +231,23 @@ impl State {
         }
     }
 
+    /// What befalls a request, and how many of a hundred are befallen.
+    fn befalls(&self, what: What) -> (Befalls, u32) {
+        let mut inner = self.inner();
+        inner.requests += 1;
+        let befall = inner.befall;
+        befall.map_or((Befalls::Passes, 0), |(fault, percent)| {
+            (fault.befalls(what, percent), percent)
+        })
+    }
+
+    /// What a list said first, where it says that again.
+    fn said_first(&self, asked: &str) -> Option<Bytes> {
+        let inner = self.inner();
+        let said = inner.lists.get(asked).cloned();
+        said.filter(|_| inner.is_behind)
+    }
+
     /// Holds everything from now on, and says at which request.
     fn shut(&self, call: Call) {
         self.inner().is_shut = true;
@@ -225,7 +279,7 @@ async fn converse(stream: TcpStream, state: Arc<State>) {
 }
 
 /// Passes a request on, and its answer back, unless the operator dies here: then it hears nothing more.
-async fn pass(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Body>> {
+async fn pass(state: Arc<State>, request: Request<Incoming>) -> Result<Answer> {
     let (mut head, body) = request.into_parts();
     // A request counts once all of it is here.
     let body = body.collect().await?.to_bytes();
@@ -242,25 +296,72 @@ async fn pass(state: Arc<State>, request: Request<Incoming>) -> Result<Response<
         }
         Fate::Passes | Fate::DiesAfter => {}
     }
+    let what = what(&head.method, &head.uri);
+    let (befalls, percent) = state.befalls(what);
+    match befalls {
+        Befalls::Answered(code) => return Ok(refusal(code)),
+        Befalls::Silent => return std::future::pending().await,
+        _ => {}
+    }
+    let asked = head.uri.to_string();
+    if let Some(said) = state.said_first(&asked) {
+        let said = http_body_util::Full::new(said).map_err(|never: Infallible| match never {});
+        let mut answer = Response::new(said.boxed_unsync());
+        let json = header::HeaderValue::from_static("application/json");
+        answer.headers_mut().insert(header::CONTENT_TYPE, json);
+        return Ok(answer);
+    }
     head.uri = kept_to(&head.uri, &state.namespace)?;
     for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING] {
         head.headers.remove(name);
     }
     let request = Request::from_parts(head, Body::from(body));
     // The operator may give up waiting: what it has sent is passed on all the same, and it dies where it is to.
+    let sending = state.clone();
     let sent = tokio::spawn(async move {
-        let answer = state.client.send(request).await;
+        if befalls == Befalls::Later {
+            wait_as_if_slow().await;
+        }
+        let answer = sending.client.send(request).await;
         if matches!(fate, Fate::DiesAfter) {
-            state.shut(call);
+            sending.shut(call);
             return std::future::pending().await;
         }
         answer
     });
     let mut answer = sent.await??;
+    match befalls {
+        Befalls::AnsweredAfter(code) => return Ok(refusal(code)),
+        Befalls::SilentAfter => return std::future::pending().await,
+        _ => {}
+    }
     for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
         answer.headers_mut().remove(name);
     }
-    Ok(answer)
+    match what {
+        What::Watch if answer.status().is_success() => {
+            let cut = state.cut.subscribe();
+            Ok(news(answer, befalls, percent, cut))
+        }
+        What::Read if asked.contains("limit=") && answer.status().is_success() => {
+            let (head, body) = answer.into_parts();
+            let said = body.collect().await?.to_bytes();
+            let mut inner = state.inner();
+            inner.lists.entry(asked).or_insert_with(|| said.clone());
+            Ok(whole(Response::from_parts(head, Body::from(said.to_vec()))))
+        }
+        _ => Ok(whole(answer)),
+    }
+}
+
+fn what(method: &Method, uri: &Uri) -> What {
+    if method != Method::GET {
+        return What::Write;
+    }
+    let is_watch = uri
+        .query()
+        .is_some_and(|query| query.contains("watch=true"));
+    if is_watch { What::Watch } else { What::Read }
 }
 
 /// The same address for the objects of one namespace, where it is for those of all. Nodes are in none.

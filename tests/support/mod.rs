@@ -7,6 +7,7 @@
 )]
 
 pub mod audit;
+pub mod befall;
 pub mod between;
 pub mod operator;
 pub mod prometheus;

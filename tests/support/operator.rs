@@ -30,6 +30,14 @@ impl Place<'_> {
             namespace: NAMESPACE,
         })
     }
+
+    /// Of one who has no more rights than were given to it.
+    fn of_user(bed: &Bed, user: &str) -> Result<Self> {
+        Ok(Self {
+            kubeconfig: bed.kubeconfig_of_user(user)?,
+            namespace: NAMESPACE,
+        })
+    }
 }
 
 /// A running operator. It is killed when this is dropped.
@@ -74,11 +82,12 @@ impl Operator {
 
     /// The same, as a user who has no more rights than were given to it.
     pub fn lead_as(bed: &Bed, user: &str, variables: &[(&str, &str)]) -> Result<Self> {
-        let place = Place {
-            kubeconfig: bed.kubeconfig_of_user(user)?,
-            namespace: NAMESPACE,
-        };
-        Self::lead_in(bed, user, &place, variables)
+        Self::lead_in(bed, user, &Place::of_user(bed, user)?, variables)
+    }
+
+    /// The same, and does not wait until it leads.
+    pub fn start_as(bed: &Bed, user: &str, variables: &[(&str, &str)]) -> Result<Self> {
+        Self::start_in(bed, user, &Place::of_user(bed, user)?, variables)
     }
 
     /// The same, by way of an address that is not the API server's own ([`super::between`]), with its Lease in this
@@ -89,6 +98,24 @@ impl Operator {
             namespace,
         };
         Self::lead_in(bed, user, &place, &[])
+    }
+
+    /// The same, without waiting until it leads.
+    pub fn start_by(bed: &Bed, user: &str, server: &str, namespace: &str) -> Result<Self> {
+        let place = Place {
+            kubeconfig: bed.kubeconfig_by(user, server)?,
+            namespace,
+        };
+        Self::start_in(bed, user, &place, &[])
+    }
+
+    /// The same, without waiting until its caches are filled.
+    pub fn spawn_by(bed: &Bed, user: &str, server: &str, namespace: &str) -> Result<Self> {
+        let place = Place {
+            kubeconfig: bed.kubeconfig_by(user, server)?,
+            namespace,
+        };
+        Self::spawn(bed, user, &place, &[])
     }
 
     fn lead_in(

@@ -18,6 +18,38 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
+{{/* The operators: one without a shard, and one for each shard, each {top: $, shard: NAME}. */}}
+{{- define "windlass.operators" -}}
+{{- if and .Values.shards .Values.watchNamespaces -}}
+{{- fail "shards and watchNamespaces: an operator has its namespaces by their label, or by name, not both" -}}
+{{- end -}}
+{{- range concat (list "") (.Values.shards | default list) }}
+- {{ . | quote }}
+{{- end -}}
+{{- end -}}
+
+{{/* The name of an operator's objects: {top: $, shard: NAME}. */}}
+{{- define "windlass.operatorName" -}}
+{{- if .shard -}}
+{{- printf "%s-shard-%s" (include "windlass.name" .top | trunc 28 | trimSuffix "-") .shard -}}
+{{- else -}}
+{{- include "windlass.name" .top -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What never changes of an operator's pods, for selectors: {top: $, shard: NAME}. */}}
+{{- define "windlass.operatorSelector" -}}
+app.kubernetes.io/name: windlass
+app.kubernetes.io/instance: {{ .top.Release.Name }}
+app.kubernetes.io/component: {{ if .shard }}{{ printf "operator-%s" .shard }}{{ else }}operator{{ end }}
+{{- end -}}
+
+{{- define "windlass.operatorLabels" -}}
+{{ include "windlass.operatorSelector" . }}
+app.kubernetes.io/part-of: windlass
+app.kubernetes.io/version: {{ .top.Chart.AppVersion | quote }}
+{{- end -}}
+
 {{- define "windlass.labels" -}}
 {{ include "windlass.selector" . }}
 app.kubernetes.io/part-of: windlass

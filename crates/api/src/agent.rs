@@ -649,6 +649,29 @@ pub enum Encoding {
     },
     /// As it is, a null as the empty text: what a model of the OpenAI protocol is asked.
     Text,
+    /// A list of numbers of one length, such as an embedding: as so many columns of the tensor, a null as NaN in each.
+    Vector {
+        /// How many numbers it has.
+        length: std::num::NonZeroU16,
+    },
+}
+
+impl Encoding {
+    /// How many columns of the tensor it takes.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Number | Self::Category { .. } | Self::Text => 1,
+            Self::Vector { length } => usize::from(length.get()),
+        }
+    }
+}
+
+impl Signature {
+    /// How many columns the tensor has.
+    pub fn width(&self) -> usize {
+        let inputs = self.inputs.iter();
+        inputs.map(|input| input.encoding.width()).sum()
+    }
 }
 
 /// The profile of a data set: what drift is measured against.
@@ -668,7 +691,35 @@ pub struct Profile {
     /// What the scores of a model of two classes meant on these rows, whose labels are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scores: Option<Scores>,
+    /// Rows by their time, where a column with it was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<Times>,
 }
+
+/// Rows by their time. All times are in UTC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Times {
+    /// The column with the time.
+    pub column: String,
+    /// The time of the first row, in microseconds since 1970.
+    pub first: i64,
+    /// The time of the last row, in microseconds since 1970.
+    pub last: i64,
+    /// Hours of the week that have rows: 0 is Monday from 00:00 to 01:00.
+    pub hours: Vec<TimePart>,
+    /// Months that have rows: 0 is January.
+    pub months: Vec<TimePart>,
+    /// How many hours each of the stretches has.
+    pub stretch_hours: i64,
+    /// Stretches of time that have rows: 0 begins with 1970.
+    pub stretches: Vec<TimePart>,
+}
+
+/// Rows of an hour of the week, a month or a stretch: which, how many, and the first weeks or years that it came in (of a
+/// stretch, none).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimePart(pub i64, pub u64, pub Vec<i64>);
 
 /// Rows by the score that a model of two classes gave them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -694,6 +745,9 @@ pub struct SegmentProfile {
     pub rows: u64,
     /// The columns.
     pub columns: Vec<ColumnProfile>,
+    /// Rows by their time, where a column with it was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<Times>,
 }
 
 /// The profile of one column.
@@ -713,7 +767,40 @@ pub struct ColumnProfile {
     /// What the rows are worth, where they are not independent; of texts and vectors, for the share without a value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worth: Option<Worth>,
+    /// The values in each of the parts of [`Times`]: of hours, then of months, then of stretches. Of numbers, and of names
+    /// where these are few.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_time: Option<ColumnTimes>,
 }
+
+/// A column's values by time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum ColumnTimes {
+    /// Of a number.
+    Number {
+        /// Inner edges of bins, finer than those that it is compared in.
+        edges: Vec<f64>,
+        /// What is in each part.
+        parts: Vec<NumberPart>,
+    },
+    /// Of a category.
+    Category {
+        /// The categories.
+        levels: Vec<String>,
+        /// What is in each part.
+        parts: Vec<CategoryPart>,
+    },
+}
+
+/// Numbers in a part of the time: rows without a value, the mean and the standard deviation of the others, and how many lie in
+/// each bin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NumberPart(pub u64, pub f64, pub f64, pub Vec<u64>);
+
+/// Names in a part of the time: rows without one, and those of each category.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CategoryPart(pub u64, pub Vec<u64>);
 
 /// By how much variances are larger than those of as many independent rows: design effects, at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

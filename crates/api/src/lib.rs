@@ -96,6 +96,8 @@ pub mod labels {
     pub const ROLE: &str = "windlass.dev/role";
     /// On a ModelVersion, by a person: it is on legal hold, for this reason; retention leaves it alone.
     pub const LEGAL_HOLD: &str = "windlass.dev/legal-hold";
+    /// On a namespace, by an administrator: the shard of the operator that works in it.
+    pub const SHARD: &str = "windlass.dev/shard";
     /// Who made an object; always `windlass`.
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     /// The standard name label.

@@ -290,7 +290,7 @@ pub struct Dataset {
     /// Name of the column with the true answer.
     #[schemars(length(min = 1, max = 128))]
     pub label: String,
-    /// Name of the column with the time at which a row became known. Where the job has a window, only rows inside it are judged.
+    /// Name of the column with the time at which a row became known. Where the job has a window, only rows inside it are judged. Where the rows span some weeks, a DriftMonitor compares a window with those of its own hours of the week.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub time_column: Option<String>,

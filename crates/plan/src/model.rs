@@ -253,7 +253,9 @@ impl<M: Model> Search<M> {
                 rows.entry(row).or_default().insert(*what);
             }
         }
-        for first in self.nodes.iter().filter(|node| node.from.is_none()) {
+        // One that was made before has its beginning elsewhere.
+        let is_new = |node: &&Node<M>| node.from.is_none() && node.said == NEW;
+        for first in self.nodes.iter().filter(is_new) {
             let row = (first.said.clone(), first.after.clone());
             rows.entry(row).or_default().insert("it is made");
         }

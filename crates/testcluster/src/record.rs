@@ -58,6 +58,10 @@ impl Addition {
 }
 
 /// What to bring up.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch by itself, and may be on with any other"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     /// Lower-case letters, digits and dashes, at most 30; two clusters have two names.

@@ -303,6 +303,7 @@ impl Binned {
             other_type: 0,
             distribution,
             worth: None,
+            by_time: None,
         }
     }
 }

@@ -1,8 +1,10 @@
-//! The values of a column as numbers, texts and times.
+//! The values of a column as numbers, lists of numbers, texts and times.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
+
+use crate::profile::sampled::Lists;
 
 /// The values as numbers: true is 1, texts are parsed, null and an empty text are absent.
 ///
@@ -63,6 +65,77 @@ pub fn texts(values: &ArrayRef) -> Result<Vec<Option<String>>, String> {
         .collect())
 }
 
+/// The values as lists of so many numbers: a text is one as JSON has it, null and an empty text are absent. There are so many
+/// rows before these.
+///
+/// # Errors
+/// A sentence with the first row that holds no such list, or a number in it that is none.
+pub fn vectors_after(
+    values: &ArrayRef,
+    length: usize,
+    first: usize,
+) -> Result<Vec<Option<Vec<f64>>>, String> {
+    let fitting = |row: usize, vector: Vec<f64>| {
+        let row = first + row;
+        if vector.len() != length {
+            let found = vector.len();
+            return Err(format!(
+                "row {row} holds a list of {found} numbers, and the model's signature says {length}"
+            ));
+        }
+        if vector.iter().all(|number| number.is_finite()) {
+            return Ok(vector);
+        }
+        Err(format!(
+            "row {row} holds a list with what is no finite number"
+        ))
+    };
+    if let DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View = values.data_type() {
+        let read = |(row, text): (usize, Option<String>)| match text.as_deref().map(str::trim) {
+            None | Some("") => Ok(None),
+            Some(text) => {
+                let vector: Vec<f64> = serde_json::from_str(text).map_err(|_| {
+                    let row = first + row;
+                    format!(
+                        "row {row} holds '{text}', which is no list of numbers such as [0.5, -1]"
+                    )
+                })?;
+                fitting(row, vector).map(Some)
+            }
+        };
+        return texts(values)?.into_iter().enumerate().map(read).collect();
+    }
+    if matches!(values.data_type(), DataType::Null) {
+        return Ok(vec![None; values.len()]);
+    }
+    let floats = |of: &arrow::datatypes::FieldRef| {
+        let is_number = of.data_type().is_numeric();
+        let of = of.as_ref().clone().with_data_type(DataType::Float64);
+        is_number.then(|| std::sync::Arc::new(of))
+    };
+    let wanted = match values.data_type() {
+        DataType::List(of) => floats(of).map(DataType::List),
+        DataType::LargeList(of) => floats(of).map(DataType::LargeList),
+        DataType::FixedSizeList(of, size) => {
+            floats(of).map(|of| DataType::FixedSizeList(of, *size))
+        }
+        _ => None,
+    };
+    let none = || {
+        format!(
+            "its type is {}, which is no list of numbers",
+            values.data_type()
+        )
+    };
+    let values = cast(values, &wanted.ok_or_else(none)?).map_err(|problem| problem.to_string())?;
+    let lists = Lists::of(&values)?.ok_or_else(|| "it holds no lists".to_owned())?;
+    let read = |row| match lists.get(row) {
+        Some(vector) => fitting(row, vector.to_vec()).map(Some),
+        None => Ok(None),
+    };
+    (0..lists.rows()).map(read).collect()
+}
+
 /// The values as times, in microseconds since 1970 in UTC; a time without a zone is taken as UTC, null is absent.
 ///
 /// # Errors
@@ -104,7 +177,8 @@ pub(crate) fn parsed(values: &ArrayRef, safe: bool) -> Result<ArrayRef, String> 
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{BooleanArray, Int64Array, StringArray};
+    use arrow::array::{BooleanArray, FixedSizeListArray, Int64Array, ListArray, StringArray};
+    use arrow::datatypes::Int64Type;
 
     use super::*;
 
@@ -128,6 +202,47 @@ mod tests {
             numbers(&bad),
             Err("row 1 holds 'late', which is no number".to_owned())
         );
+    }
+
+    #[test]
+    fn lists_of_numbers_of_all_kinds_are_vectors_and_others_are_named() {
+        let rows = [
+            Some(vec![Some(1), Some(2)]),
+            None,
+            Some(vec![Some(3), Some(-4)]),
+        ];
+        let whole: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(
+            rows.clone(),
+        ));
+        let fixed: ArrayRef = Arc::new(FixedSizeListArray::from_iter_primitive::<Int64Type, _, _>(
+            rows, 2,
+        ));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![
+            Some("[1, 2]"),
+            Some(" "),
+            Some("[3,-4.0]"),
+        ]));
+        let expected = vec![Some(vec![1.0, 2.0]), None, Some(vec![3.0, -4.0])];
+        for values in [&whole, &fixed, &texts] {
+            assert_eq!(vectors_after(values, 2, 0), Ok(expected.clone()));
+            let problem = vectors_after(values, 3, 10).expect_err("another length");
+            assert!(
+                problem.starts_with("row 10 holds a list of 2 numbers"),
+                "{problem}"
+            );
+        }
+        let gap = [Some(vec![Some(1), None])];
+        let gap: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(gap));
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["1, 2"]));
+        let number: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        for (values, why) in [
+            (gap, "row 0 holds a list with what is no finite number"),
+            (text, "row 0 holds '1, 2', which is no list of numbers"),
+            (number, "its type is Int64, which is no list of numbers"),
+        ] {
+            let problem = vectors_after(&values, 2, 0).expect_err(why);
+            assert!(problem.contains(why), "{problem}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Features of a data set, raw and as a model's tensor has them.
 
+use std::num::NonZeroU16;
+
 use windlass_api::agent::{Encoding, FailureReport, Feature, Signature};
 
 use super::Dataset;
@@ -11,6 +13,13 @@ pub enum Values {
     Number(Vec<Option<f64>>),
     /// Of a category.
     Category(Vec<Option<String>>),
+    /// Of a list of numbers.
+    Vector {
+        /// How many each has.
+        length: NonZeroU16,
+        /// The lists, of finite numbers.
+        values: Vec<Option<Vec<f64>>>,
+    },
 }
 
 /// A feature with its raw values.
@@ -26,7 +35,8 @@ impl RawFeature {
     /// Reads a feature from a data set.
     ///
     /// # Errors
-    /// Where the column is not there, or holds what is no number although the feature is one.
+    /// Where the column is not there, or holds what is no number, or no list of numbers of the length, although the feature is
+    /// one.
     pub fn read(data: &Dataset, feature: &Feature) -> Result<Self, FailureReport> {
         let name = &feature.name;
         let values = match feature.encoding {
@@ -40,6 +50,10 @@ impl RawFeature {
                 Values::Number(numbers)
             }
             Encoding::Category { .. } | Encoding::Text => Values::Category(data.texts(name)?),
+            Encoding::Vector { length } => Values::Vector {
+                length,
+                values: data.vectors(name, usize::from(length.get()))?,
+            },
         };
         Ok(Self {
             name: feature.name.clone(),
@@ -62,12 +76,20 @@ pub struct Tensor {
 impl Tensor {
     /// Encodes raw features, which are in the order of the signature.
     pub fn encode(signature: &Signature, features: &[RawFeature]) -> Self {
+        let inputs = signature.inputs.iter();
+        let widths: Vec<usize> = inputs.map(|input| input.encoding.width()).collect();
         let columns: Vec<Vec<f64>> = signature
             .inputs
             .iter()
             .zip(features)
             .map(
                 |(input, feature)| match (&input.encoding, &feature.values) {
+                    (_, Values::Vector { length, values }) => {
+                        let none = vec![f64::NAN; usize::from(length.get())];
+                        let rows = values.iter();
+                        let rows = rows.map(|row| row.as_ref().unwrap_or(&none));
+                        rows.flatten().copied().collect()
+                    }
                     (_, Values::Number(numbers)) => numbers
                         .iter()
                         .map(|value| value.unwrap_or(f64::NAN))
@@ -80,16 +102,24 @@ impl Tensor {
                             .collect()
                     }
                     // A category that was read for another signature: no number is in it.
-                    (Encoding::Number | Encoding::Text, Values::Category(texts)) => {
-                        vec![f64::NAN; texts.len()]
+                    (
+                        Encoding::Number | Encoding::Text | Encoding::Vector { .. },
+                        Values::Category(texts),
+                    ) => {
+                        vec![f64::NAN; texts.len() * input.encoding.width()]
                     }
                 },
             )
             .collect();
-        let width = columns.len();
-        let rows = columns.first().map_or(0, Vec::len);
+        let width = widths.iter().sum();
+        let both = || columns.iter().zip(&widths);
+        let rows = both()
+            .next()
+            .map_or(0, |(column, width)| column.len() / width);
         let data = (0..rows)
-            .flat_map(|row| columns.iter().map(move |column| column[row]))
+            .flat_map(|row| both().map(move |(column, width)| &column[row * width..][..*width]))
+            .flatten()
+            .copied()
             .collect();
         Self {
             name: signature.tensor.clone(),
@@ -154,5 +184,33 @@ mod tests {
         assert_eq!(&tensor.data[..2], [1.5, 1.0]);
         assert!(tensor.data[2].is_nan());
         assert_eq!(&tensor.data[3..], [-1.0, 3.0, -1.0]);
+    }
+
+    #[test]
+    fn a_vector_is_as_many_columns_as_it_has_numbers() {
+        let signature = r#"{"inputs": [{"name": "x", "type": "Number"}, {"name": "v", "type": "Vector", "length": 2}]}"#;
+        let signature: Signature = serde_json::from_str(signature).expect("a signature");
+        let Encoding::Vector { length } = signature.inputs[1].encoding else {
+            panic!("it is a vector")
+        };
+        let features = [
+            RawFeature {
+                name: "x".to_owned(),
+                values: Values::Number(vec![Some(1.0), Some(2.0)]),
+            },
+            RawFeature {
+                name: "v".to_owned(),
+                values: Values::Vector {
+                    length,
+                    values: vec![Some(vec![0.5, -0.5]), None],
+                },
+            },
+        ];
+        let tensor = Tensor::encode(&signature, &features);
+        assert_eq!((tensor.width, tensor.rows(), signature.width()), (3, 2, 3));
+        assert_eq!(&tensor.data[..4], [1.0, 0.5, -0.5, 2.0]);
+        assert!(tensor.data[4].is_nan() && tensor.data[5].is_nan());
+        let none = r#"{"inputs": [{"name": "v", "type": "Vector", "length": 0}]}"#;
+        assert!(serde_json::from_str::<Signature>(none).is_err());
     }
 }

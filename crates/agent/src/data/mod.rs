@@ -159,6 +159,19 @@ impl Dataset {
         column::texts(self.column(name)?).map_err(|problem| self.about(name, &problem))
     }
 
+    /// A column's values as lists of so many numbers, see [`column::vectors_after`].
+    ///
+    /// # Errors
+    /// That the column is not there, or the first row that holds no such list.
+    pub fn vectors(
+        &self,
+        name: &str,
+        length: usize,
+    ) -> Result<Vec<Option<Vec<f64>>>, FailureReport> {
+        let vectors = column::vectors_after(self.column(name)?, length, self.first);
+        vectors.map_err(|problem| self.about(name, &problem))
+    }
+
     /// A failure about a column's values.
     pub fn about(&self, name: &str, problem: &str) -> FailureReport {
         self.unreadable(&format!("column '{name}': {problem}"))

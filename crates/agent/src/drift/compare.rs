@@ -1,5 +1,7 @@
 //! Columns of a window against those of a reference: how far each is, and which have drifted.
 
+use std::collections::BTreeSet;
+
 use windlass_statistics::drift::bounded::Bounded;
 use windlass_statistics::drift::classifier::{self, MIN_UNITS, Told};
 use windlass_statistics::drift::column::{Category, Measured, kept, of_category, of_number};
@@ -7,7 +9,10 @@ use windlass_statistics::drift::decide::{Asked, Rule, judge};
 use windlass_statistics::drift::embedding::{self, Embeddings};
 use windlass_statistics::drift::method::Method;
 use windlass_statistics::drift::{Effect, text, words};
+use windlass_statistics::mean::Mean;
+use windlass_statistics::psi::Categories;
 
+use super::own::{OwnWindows, Spreads};
 use super::results::{Cell, ColumnResult, Kind};
 use super::sides::{Held, Side, SideColumn, pooled};
 use crate::profile::PREDICTION;
@@ -54,11 +59,11 @@ pub struct LeftOut {
     pub why: String,
 }
 
-/// Compares all columns that both have, each by its limit. One that is a number in one and a category in the other is left
-/// out: that is a finding.
+/// Compares all columns that both have, each by its limit, and where windows of the reference are known, as these lie from each
+/// other. One that is a number in one and a category in the other is left out: that is a finding.
 pub fn compare(
-    reference: &Side,
-    window: &Side,
+    [reference, window]: [&Side; 2],
+    own: Option<&OwnWindows<'_>>,
     limit: impl Fn(&str, Kind) -> Limit,
     rule: Rule,
 ) -> Found {
@@ -69,8 +74,14 @@ pub fn compare(
             continue;
         };
         if old.held.kind() == new.held.kind() {
-            match one(old, new, limit(&old.name, old.held.kind())) {
-                Ok(one) => compared.push(one),
+            let limit = limit(&old.name, old.held.kind());
+            match one(old, new, limit) {
+                Ok(mut one) => {
+                    let spreads = own
+                        .map_or_else(Spreads::default, |own| own.spreads(&old.name, limit.method));
+                    one.measured = spreads.widened(one.measured);
+                    compared.push(one);
+                }
                 Err(why) => left_out.push(LeftOut {
                     column: old.name.clone(),
                     why,
@@ -126,60 +137,26 @@ fn one(old: &SideColumn, new: &SideColumn, limit: Limit) -> Result<Compared, Str
         cells,
         design_effects,
     };
-    match (&old.held, &new.held) {
-        (
-            Held::Number { edges, ranks, mean },
-            Held::Number {
-                ranks: new_ranks,
-                mean: new_mean,
-                ..
-            },
-        ) => {
-            // A request that failed has no answer: the roll-out's business, not drift.
-            let nulls = |side: &SideColumn| {
-                if side.name == PREDICTION {
-                    0
-                } else {
-                    side.nulls
-                }
+    let of_tables = measured(old, new, limit.method);
+    match (&old.held, &new.held, of_tables) {
+        (Held::Number { edges, mean, .. }, Held::Number { mean: new_mean, .. }, Some(measured)) => {
+            let said = |mean: &Mean, side| words::Numbers {
+                values: *mean,
+                nulls: nulls(side),
             };
-            let measured = of_number(
-                &old.number(ranks, mean, nulls(old)),
-                &new.number(new_ranks, new_mean, nulls(new)),
-                edges,
-                limit.method,
-            );
-            let said = |mean, nulls| words::Numbers {
-                values: mean,
-                nulls,
-            };
-            let moved = words::of_number(&said(*mean, nulls(old)), &said(*new_mean, nulls(new)));
+            let moved = words::of_number(&said(mean, old), &said(new_mean, new));
             let cells = bins(edges, &measured);
             Ok(with(Kind::Number, measured, moved, cells))
         }
-        (Held::Category(levels), Held::Category(new_levels)) => {
-            let mut new_levels = pooled(levels, new_levels);
-            let mut levels = levels.clone();
-            if old.name == PREDICTION {
-                (levels.nulls, new_levels.nulls) = (0, 0);
-            }
-            let levels = &levels;
-            let old = Category {
-                levels,
-                worth: old.design_effect(),
-            };
-            let new = Category {
-                levels: &new_levels,
-                worth: new.design_effect(),
-            };
-            let kept = kept(&old, &new);
-            let measured = of_category(&old, &new, &kept, limit.method);
-            let moved = words::of_category(levels, &new_levels);
+        (Held::Category(levels), Held::Category(new_levels), Some(measured)) => {
+            let [levels, new_levels] = levels_of([old, new], [levels, new_levels]);
+            let moved = words::of_category(&levels, &new_levels);
+            let kept = kept_of([old, new], [&levels, &new_levels]);
             let names: Vec<&str> = kept.into_iter().collect();
             let cells = of_levels(&names, &measured);
             Ok(with(Kind::Category, measured, moved, cells))
         }
-        (Held::Text(sample), Held::Text(new_sample)) => {
+        (Held::Text(sample), Held::Text(new_sample), _) => {
             let of = of_texts(sample, new_sample)?;
             Ok(of.column(&old.name, Kind::Text, limit))
         }
@@ -189,11 +166,76 @@ fn one(old: &SideColumn, new: &SideColumn, limit: Limit) -> Result<Compared, Str
                 sums: new_sums,
                 sample: new_sample,
             },
+            _,
         ) => {
             let of = of_vectors([sums, new_sums], [sample, new_sample], limit.method)?;
             Ok(of.column(&old.name, Kind::Embedding, limit))
         }
         _ => Err("it does not hold what it held".to_owned()),
+    }
+}
+
+/// Rows without a value, as they are compared. A request that failed has no answer: the roll-out's business, not drift.
+fn nulls(side: &SideColumn) -> u64 {
+    if side.name == PREDICTION {
+        0
+    } else {
+        side.nulls
+    }
+}
+
+/// Levels of the reference, and of the window under its names.
+fn levels_of(sides: [&SideColumn; 2], [old, new]: [&Categories; 2]) -> [Categories; 2] {
+    let mut levels = [old.clone(), pooled(old, new)];
+    for (levels, side) in levels.iter_mut().zip(sides) {
+        if side.name == PREDICTION {
+            levels.nulls = 0;
+        }
+    }
+    levels
+}
+
+fn categories<'a>(
+    [old, new]: [&SideColumn; 2],
+    [levels, new_levels]: [&'a Categories; 2],
+) -> [Category<'a>; 2] {
+    [(old, levels), (new, new_levels)].map(|(side, levels)| Category {
+        levels,
+        worth: side.design_effect(),
+    })
+}
+
+fn kept_of<'a>(sides: [&SideColumn; 2], levels: [&'a Categories; 2]) -> BTreeSet<&'a str> {
+    let [old, new] = categories(sides, levels);
+    kept(&old, &new)
+}
+
+/// How far numbers or names are from those of a reference; absent of other columns.
+pub fn measured(old: &SideColumn, new: &SideColumn, method: Method) -> Option<Measured> {
+    match (&old.held, &new.held) {
+        (
+            Held::Number { edges, ranks, mean },
+            Held::Number {
+                ranks: new_ranks,
+                mean: new_mean,
+                ..
+            },
+        ) => Some(of_number(
+            &old.number(ranks, mean, nulls(old)),
+            &new.number(new_ranks, new_mean, nulls(new)),
+            edges,
+            method,
+        )),
+        (Held::Category(levels), Held::Category(new_levels)) => {
+            let levels = levels_of([old, new], [levels, new_levels]);
+            let levels = [&levels[0], &levels[1]];
+            let kept = kept_of([old, new], levels);
+            let [old, new] = categories([old, new], levels);
+            Some(of_category(&old, &new, &kept, method))
+        }
+        (Held::Number { .. } | Held::Category(_) | Held::Text(_) | Held::Embedding { .. }, _) => {
+            None
+        }
     }
 }
 

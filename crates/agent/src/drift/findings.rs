@@ -8,6 +8,7 @@ use windlass_statistics::drift::words;
 use windlass_statistics::proportion::Proportion;
 
 use super::results::{Found, Results};
+use super::seasons::Season;
 use super::sides::{Side, count};
 
 /// The chance of a wrong finding, over all columns and all that is looked for.
@@ -123,8 +124,15 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// Looks at columns: those that the window's files do not have are `absent`.
-    pub fn look(&mut self, reference: &Side, window: &Side, there: &[String]) {
+    /// Looks at columns: those that the window's files do not have are `absent`. Of what is usual, the reference's rows of the
+    /// window's season tell, where it has them.
+    pub fn look(
+        &mut self,
+        reference: &Side,
+        season: Option<&Season>,
+        window: &Side,
+        there: &[String],
+    ) {
         for old in &reference.columns {
             if !there.contains(&old.name) {
                 let alike = there
@@ -139,7 +147,9 @@ impl<'a> Findings<'a> {
                 };
                 self.say(true, words);
             } else if let Some(new) = window.column(&old.name) {
-                self.look_at(reference.rows, window.rows, old, new);
+                let usual = season.and_then(|season| season.column(&old.name));
+                let usual = usual.unwrap_or((old, reference.rows));
+                self.look_at([reference.rows, window.rows], old, usual, new);
             }
         }
         self.duplicates(window);

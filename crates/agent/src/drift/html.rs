@@ -173,7 +173,10 @@ fn compared(results: &Results) -> String {
     });
     let settings = &results.settings;
     let fact = |name: &str, value: String| vec![name.to_owned(), value];
-    let mut rows = vec![
+    let with = results.compared_with.iter();
+    let with = with.map(|with| fact("The window is", written(&saying::compared_with(with))));
+    let mut rows = with.collect::<Vec<_>>();
+    rows.extend([
         fact(
             "A column drifts",
             format!(
@@ -196,7 +199,7 @@ fn compared(results: &Results) -> String {
                 count(settings.min_samples)
             ),
         ),
-    ];
+    ]);
     if let Some(unit) = &settings.unit {
         let unit = format!(
             "only from one <bdi>{}</bdi> to another: rows of the same one count as related",

@@ -7,6 +7,9 @@
 //!   labels ──joined on request_id──> metric with interval ────────────────────────────────┘      └─> DriftReport, HTML, table
 //! ```
 //!
+//! A window is compared with the reference's rows of its own season ([`seasons`]), where these are known and enough, and as far
+//! as the reference's own windows lie from each other ([`own`]).
+//!
 //! No data, too few data and broken data are verdicts of their own, never "no drift".
 //!
 //! Absent on purpose: what follows from a verdict (the operator's), and persistence over windows.
@@ -18,10 +21,13 @@ mod findings;
 pub mod history;
 pub mod html;
 mod kinds;
+mod own;
+mod parts;
 pub(crate) mod payloads;
 mod performance;
 pub mod results;
 mod saying;
+mod seasons;
 mod sides;
 pub mod table;
 mod verdict;
@@ -36,7 +42,9 @@ use windlass_api::agent::{FailureReason, FailureReport, Profile, Report};
 pub use self::arguments::Arguments;
 use self::compare::{LeftOut, compare};
 use self::findings::Findings;
-use self::results::{FORMAT, Judged, Results, Segment, Settings};
+use self::own::OwnWindows;
+use self::results::{ComparedWith, FORMAT, Judged, Results, Segment, Settings};
+use self::seasons::{Season, Span};
 use self::sides::Side;
 use crate::address::Address;
 use crate::arguments::DataFormat;
@@ -80,6 +88,7 @@ pub async fn run(arguments: Arguments) -> Result<Report, FailureReport> {
         time: Some(TIME.to_owned()),
         unit: arguments.unit.clone(),
         id: Some(REQUEST_ID.to_owned()),
+        is_by_time: false,
     };
     let asking = Asking {
         within: Some((window.start, window.end)),
@@ -155,6 +164,7 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
         time: arguments.time.clone(),
         unit: arguments.unit.clone(),
         id: arguments.id.clone(),
+        is_by_time: false,
     };
     let named = |uri: &str| Judged {
         name: uri.to_owned(),
@@ -174,16 +184,19 @@ pub async fn by_hand(arguments: &Arguments) -> Result<Results, FailureReport> {
     } else {
         let reading = opened(arguments, reference).await?;
         check_roles(&reading, &roles, reference)?;
+        let roles = Roles {
+            is_by_time: true,
+            ..roles.clone()
+        };
         let kinds = kinds::of(arguments, window.as_ref(), reading.schema());
         let asked = profile::asked(&reading, &arguments.columns, &kinds, &roles).await?;
-        profile::made(&reading, asked, roles.clone(), arguments.segments.clone()).await?
+        profile::made(&reading, asked, roles, arguments.segments.clone()).await?
     };
     let of_reference = named(reference);
     if let Some(window) = window {
         let there = window.columns.iter().map(|column| column.name.clone());
         let segments = window.segments.iter();
-        let segments =
-            segments.map(|of| (of.segment.clone(), Side::of_columns(of.rows, &of.columns)));
+        let segments = segments.map(|of| (of.segment.clone(), Side::of_segment(of)));
         let window = Window {
             judged: named(current),
             there: there.collect(),
@@ -234,7 +247,7 @@ fn check_roles(reading: &Reading, roles: &Roles, uri: &str) -> Result<(), Failur
         .find(|name| reading.schema().field_with_name(name).is_err());
     match missing {
         Some(name) => Err(no_column(reading.schema(), name, uri, REASONS)),
-        None => Ok(()),
+        None => profile::check_time(reading, roles),
     }
 }
 
@@ -273,7 +286,7 @@ async fn judge(
     let counted = counted?;
     let mut sides = counted
         .iter()
-        .map(|sketch| Side::of_sketch(&reference, &asking.columns, sketch));
+        .map(|sketch| Side::of_sketch(&reference, &asking, sketch));
     let whole = sides.next().unwrap_or_default();
     let segments = asking.segments.iter().cloned().zip(sides).collect();
     let fields = reading.schema().fields().iter();
@@ -328,17 +341,16 @@ fn together(
     }
     let rule = arguments.rule();
     let end = of.judged.end.map(jiff::Timestamp::as_microsecond);
+    let span = Span::of(&of.judged, window);
     let mut findings = Findings::new(&arguments.quality, reference.columns.len());
     let is_enough = window.rows >= arguments.least_rows();
-    if is_enough {
-        findings.look(&reference, window, &of.there);
+    let (found, with) = if is_enough {
+        let season = Season::of(&reference, window, span);
+        findings.look(&reference, season.as_ref(), window, &of.there);
         findings.age(window, end.unwrap_or_default());
-    }
-    let limit = |column: &str, kind| arguments.limit(column, kind);
-    let found = if is_enough {
-        compare(&reference, window, limit, rule)
+        against(arguments, &reference, window, season.as_ref(), span)
     } else {
-        compare::Found::default()
+        Default::default()
     };
     for LeftOut { column, why } in &found.left_out {
         findings.say(false, format!("column '{column}' is not compared: {why}"));
@@ -349,7 +361,7 @@ fn together(
     for (segment, side) in of.segments {
         let known = profile.segments.iter().find(|of| of.segment == segment);
         let old = known.map(|of| {
-            let mut old = Side::of_columns(of.rows, &of.columns);
+            let mut old = Side::of_segment(of);
             let is_compared = |name: &str| reference.column(name).is_some();
             old.columns.retain(|column| is_compared(&column.name));
             if is_worth_unknown {
@@ -357,9 +369,12 @@ fn together(
             }
             old
         });
-        let found = match &old {
-            Some(old) if side.rows >= arguments.least_rows() => compare(old, &side, limit, rule),
-            Some(_) | None => compare::Found::default(),
+        let (found, with) = match &old {
+            Some(old) if side.rows >= arguments.least_rows() => {
+                let season = Season::of(old, &side, span);
+                against(arguments, old, &side, season.as_ref(), span)
+            }
+            Some(_) | None => Default::default(),
         };
         let (verdict, message) = verdict::of_segment(arguments, old.as_ref(), &side, &found);
         of_segments.push(Segment {
@@ -369,6 +384,7 @@ fn together(
             rows: [old.map_or(0, |old| old.rows), side.rows],
             columns: found.columns,
             not_compared: names(found.left_out),
+            compared_with: with,
             performance: None,
         });
     }
@@ -395,6 +411,7 @@ fn together(
         },
         columns: found.columns,
         not_compared: names(found.left_out),
+        compared_with: with,
         findings: findings.all(),
         performance: None,
         expected,
@@ -402,6 +419,27 @@ fn together(
     };
     verdict::settle(arguments, &mut results);
     results
+}
+
+/// Compares a window with what of a reference is of its season, as far as the reference's own windows lie from each other; and
+/// which rows these are.
+fn against(
+    arguments: &Arguments,
+    reference: &Side,
+    window: &Side,
+    season: Option<&Season>,
+    span: Option<Span>,
+) -> (compare::Found, Option<ComparedWith>) {
+    let own = OwnWindows::of(reference, season, span, arguments.least_rows());
+    let limit = |column: &str, kind| arguments.limit(column, kind);
+    let with = season.map_or(reference, |season| season.side(reference));
+    let found = compare([with, window], own.as_ref(), limit, arguments.rule());
+    let compared_with = season.map(|season| ComparedWith {
+        rows: with.rows,
+        words: season.words.clone(),
+        own_windows: own.as_ref().map_or(0, OwnWindows::count),
+    });
+    (found, compared_with)
 }
 
 fn names(left_out: Vec<LeftOut>) -> Vec<String> {

@@ -36,6 +36,9 @@ pub struct Results {
     /// Names of those that both sides have and that could not be compared; a finding says of each why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_compared: Vec<String>,
+    /// Which rows of the reference these are of, where it is known when the window's rows were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared_with: Option<ComparedWith>,
     /// What is wrong with the data, or worth telling of them; what breaks them first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Found>,
@@ -200,9 +203,26 @@ pub struct Segment {
     /// Names of those that could not be compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_compared: Vec<String>,
+    /// Which rows of the reference these are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared_with: Option<ComparedWith>,
     /// The metric on its labelled rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub performance: Option<Performance>,
+}
+
+/// Which rows of a reference a window is compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ComparedWith {
+    /// How many.
+    pub rows: u64,
+    /// Which and why, as a sentence: those of the same hours of the week, or of the same months, or all.
+    pub words: String,
+    /// How many windows of the reference, as long as the one that is judged, tell how far windows lie from each other without
+    /// drift; 0 where that is told by rows alone.
+    #[serde(default)]
+    pub own_windows: u64,
 }
 
 impl Results {

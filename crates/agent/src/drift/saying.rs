@@ -5,7 +5,7 @@ use windlass_api::agent::{Performance, WindowVerdict};
 use windlass_statistics::drift::method::Method;
 use windlass_statistics::drift::words;
 
-use super::results::{Cell, ColumnResult, Judged, Kind, Results};
+use super::results::{Cell, ColumnResult, ComparedWith, Judged, Kind, Results};
 use crate::page::number::count;
 
 /// What the cell is called that has the rows without a value; no level is, where it is the last.
@@ -179,6 +179,18 @@ pub fn rows(judged: &Judged) -> String {
         format!("{rows}, worth {} independent ones", count(whole(worth)))
     } else {
         rows
+    }
+}
+
+/// Which rows of the reference a window is compared with.
+pub fn compared_with(with: &ComparedWith) -> String {
+    let words = &with.words;
+    match with.own_windows {
+        0 => words.clone(),
+        many => format!(
+            "{words}; {} windows of it, as long as this one, tell how far windows lie from each other without drift",
+            count(many)
+        ),
     }
 }
 

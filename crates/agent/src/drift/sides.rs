@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use windlass_api::agent::{ColumnProfile, Distribution, Profile, Scores};
+use windlass_api::agent::{
+    ColumnProfile, ColumnTimes, Distribution, Profile, Scores, SegmentProfile, Times,
+};
 use windlass_statistics::drift::bounded::Bounded;
 use windlass_statistics::drift::column::{Category, Number, Worth, kept};
 use windlass_statistics::drift::embedding::Embeddings;
@@ -12,6 +14,7 @@ use windlass_statistics::psi::Categories;
 use windlass_statistics::ranks::Ranks;
 
 use crate::profile::column::{Column, Kind};
+use crate::profile::reading::Asking;
 use crate::profile::sketch::{Asked, Sketch};
 use crate::profile::units::UnitSample;
 use crate::profile::{PREDICTION, document};
@@ -27,6 +30,8 @@ pub struct Side {
     pub newest: Option<i64>,
     /// Of rows whose ids were looked at, those that are there once more.
     pub duplicates: Option<(u64, u64)>,
+    /// Its rows by their time, where that is known.
+    pub times: Option<Times>,
 }
 
 /// What was counted of a column.
@@ -45,6 +50,8 @@ pub struct SideColumn {
     pub share_effect: f64,
     /// Its values.
     pub held: Held,
+    /// Its values by time, of a reference.
+    pub by_time: Option<ColumnTimes>,
 }
 
 /// Values of a column.
@@ -87,20 +94,26 @@ impl Held {
 impl Side {
     /// Of a profile.
     pub fn of_profile(profile: &Profile) -> Self {
-        Self::of_columns(profile.rows, &profile.columns)
+        Self::of_columns(profile.rows, &profile.columns, profile.times.as_ref())
     }
 
-    /// Of the columns of a profile, or of a segment in it.
-    pub fn of_columns(rows: u64, columns: &[ColumnProfile]) -> Self {
+    /// Of a segment in a profile.
+    pub fn of_segment(segment: &SegmentProfile) -> Self {
+        Self::of_columns(segment.rows, &segment.columns, segment.times.as_ref())
+    }
+
+    fn of_columns(rows: u64, columns: &[ColumnProfile], times: Option<&Times>) -> Self {
         Self {
             rows,
             columns: columns.iter().map(SideColumn::of_profile).collect(),
+            times: times.cloned(),
             ..Self::default()
         }
     }
 
     /// Of what was counted for these columns, beside a reference.
-    pub fn of_sketch(reference: &Self, asked: &[Asked], sketch: &Sketch) -> Self {
+    pub fn of_sketch(reference: &Self, asking: &Asking, sketch: &Sketch) -> Self {
+        let asked = &asking.columns;
         let numbered = asked.iter().zip(&sketch.columns).enumerate();
         let columns = numbered.filter_map(|(place, (asked, column))| {
             let reference = reference.column(&asked.name)?;
@@ -115,6 +128,7 @@ impl Side {
                 .ids
                 .as_ref()
                 .map(crate::profile::sketch::Ids::duplicates),
+            times: document::of_times(&asking.roles, sketch),
         }
     }
 
@@ -214,6 +228,7 @@ impl SideColumn {
             },
             share_effect: effects.shares.of_shares,
             held,
+            by_time: profile.by_time.clone(),
         }
     }
 
@@ -246,6 +261,7 @@ impl SideColumn {
             worth: Worth::INDEPENDENT,
             share_effect: 1.0,
             held,
+            by_time: None,
         };
         if let Some(units) = units {
             all.worth = worth(units, place, reference, &all);

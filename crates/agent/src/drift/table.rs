@@ -57,6 +57,9 @@ pub fn table(results: &Results, width: usize, colour: bool) -> String {
     screen.verdict(results);
     screen.item("window   ", &side(&results.window));
     screen.item("reference", &side(&results.reference));
+    if let Some(with) = &results.compared_with {
+        screen.item("         ", &safe(&saying::compared_with(with)));
+    }
     screen.columns(&results.columns);
     screen.findings(results);
     screen.performance(results);

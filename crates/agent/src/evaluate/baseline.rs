@@ -28,13 +28,13 @@ pub struct Baseline<'a> {
 }
 
 impl<'a> Baseline<'a> {
-    /// Of a model's rows, and of those that meet one of these predicates.
-    pub fn new(signature: &'a Signature, segments: &[String]) -> Self {
+    /// Of a model's rows, and of those that meet one of these predicates; by the time in this column, where one has it.
+    pub fn new(signature: &'a Signature, segments: &[String], time: Option<&str>) -> Self {
         let profiles = || {
             let inputs = signature.inputs.iter();
             let inputs = inputs.map(|input| asked(&input.name, kind(&input.encoding)));
             let all = inputs.chain([asked(PREDICTION, Kind::Number)]);
-            Profiles::new(all.collect(), segments.len())
+            Profiles::new(all.collect(), segments.len(), time)
         };
         Self {
             signature,
@@ -47,11 +47,12 @@ impl<'a> Baseline<'a> {
         }
     }
 
-    /// Takes the features of rows, which are in the order of the signature, the answers, the labels, and which rows are of
-    /// which segment: those of predicates are the first.
+    /// Takes the features of rows, which are in the order of the signature, their times, where a column has them, the answers,
+    /// the labels, and which rows are of which segment: those of predicates are the first.
     pub fn add(
         &mut self,
         mut features: Vec<RawFeature>,
+        times: &[Option<i64>],
         answers: &Answers,
         labels: &[f64],
         members: &Members,
@@ -69,7 +70,8 @@ impl<'a> Baseline<'a> {
                         text.get_or_insert_default();
                     }
                 }
-                (_, Values::Number(_)) | (Encoding::Number, Values::Category(_)) => {}
+                (_, Values::Number(_) | Values::Vector { .. })
+                | (Encoding::Number | Encoding::Vector { .. }, Values::Category(_)) => {}
             }
         }
         features.push(RawFeature {
@@ -78,13 +80,15 @@ impl<'a> Baseline<'a> {
         });
         let first = self.profiles.rows() as u64;
         let places: Vec<u64> = (first..).take(answers.rows()).collect();
-        self.profiles.add(&places, &features);
+        self.profiles.add(&places, times, &features);
         for (segment, rows) in members.all() {
             if let Some((_, profiles)) = self.segments.get_mut(segment) {
                 let part: Vec<RawFeature> =
                     features.iter().map(|feature| only(feature, rows)).collect();
                 let places: Vec<u64> = rows.iter().map(|row| first + u64::from(*row)).collect();
-                profiles.add(&places, &part);
+                let times = rows.iter().filter_map(|row| times.get(*row as usize));
+                let times: Vec<Option<i64>> = times.copied().collect();
+                profiles.add(&places, &times, &part);
             }
         }
         self.score(answers, labels);
@@ -115,6 +119,7 @@ impl<'a> Baseline<'a> {
                 segment,
                 rows: profile.rows,
                 columns: profile.columns,
+                times: profile.times,
             }
         });
         Profile {
@@ -164,6 +169,10 @@ fn only(feature: &RawFeature, rows: &[u32]) -> RawFeature {
     let values = match &feature.values {
         Values::Number(values) => Values::Number(rows.map(|row| values[row]).collect()),
         Values::Category(values) => Values::Category(rows.map(|row| values[row].clone()).collect()),
+        Values::Vector { length, values } => Values::Vector {
+            length: *length,
+            values: rows.map(|row| values[row].clone()).collect(),
+        },
     };
     RawFeature {
         name: feature.name.clone(),
@@ -184,6 +193,7 @@ fn kind(encoding: &Encoding) -> Kind {
         Encoding::Number => Kind::Number,
         Encoding::Category { .. } => Kind::Category,
         Encoding::Text => Kind::Text,
+        Encoding::Vector { length } => Kind::Embedding(usize::from(length.get())),
     }
 }
 
@@ -206,12 +216,13 @@ mod tests {
     #[test]
     fn scores_are_told_with_a_bin_that_begins_at_the_threshold() {
         let signature = Signature::default();
-        let mut baseline = Baseline::new(&signature, &[]);
+        let mut baseline = Baseline::new(&signature, &[], None);
         let scores: Vec<f64> = (0..1000).map(|row| f64::from(row) / 1000.0).collect();
         let labels: Vec<f64> = (0..1000)
             .map(|row| f64::from(u8::from(row % 4 == 0)))
             .collect();
-        baseline.add(Vec::new(), &answers(scores), &labels, &Members::default());
+        let none = Members::default();
+        baseline.add(Vec::new(), &[], &answers(scores), &labels, &none);
         let scores = baseline.profile().scores.expect("two classes");
         assert_eq!(scores.rows.iter().sum::<u64>(), 1000);
         assert_eq!(scores.positives.iter().sum::<u64>(), 250);
@@ -230,17 +241,15 @@ mod tests {
     fn of_values_that_are_no_classes_there_are_no_scores() {
         let signature = Signature::default();
         for (answer, label) in [(1.5, 1.0), (0.5, 2.0)] {
-            let mut baseline = Baseline::new(&signature, &[]);
-            baseline.add(Vec::new(), &answers(vec![0.1]), &[1.0], &Members::default());
-            baseline.add(
-                Vec::new(),
-                &answers(vec![answer]),
-                &[label],
-                &Members::default(),
-            );
+            let mut baseline = Baseline::new(&signature, &[], None);
+            let none = Members::default();
+            for (answer, label) in [(0.1, 1.0), (answer, label)] {
+                let answers = answers(vec![answer]);
+                baseline.add(Vec::new(), &[], &answers, &[label], &none);
+            }
             assert_eq!(baseline.profile().scores, None);
         }
-        let none = Baseline::new(&signature, &[]);
+        let none = Baseline::new(&signature, &[], None);
         assert_eq!(none.profile().scores, None);
     }
 }

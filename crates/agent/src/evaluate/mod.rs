@@ -86,7 +86,7 @@ pub struct Arguments {
     /// The column with the label.
     #[arg(long, value_name = "COLUMN")]
     pub label: String,
-    /// The column with a row's time, for the window.
+    /// The column with a row's time: for the window, and so that the baseline tells what there is of each season.
     #[arg(long, value_name = "COLUMN")]
     pub time_column: Option<String>,
     /// Rows before it are left out.
@@ -225,7 +225,8 @@ async fn look(
     let mut first = First::new(arguments, segments.most(), groups);
     let mut spool = Spool::new();
     let mut slices = sliced(arguments, scan);
-    let mut baseline = Baseline::new(candidate.signature, &arguments.segments);
+    let time = arguments.time_column.as_deref();
+    let mut baseline = Baseline::new(candidate.signature, &arguments.segments, time);
     let mut batches = scan.batches();
     while let Some(batch) = batches.try_next().await? {
         let batch = within_window(batch, arguments)?.after(reader.rows());
@@ -239,7 +240,11 @@ async fn look(
         let answers = asked.iter().map(|model| model.answers(&batch));
         let mut answers = try_join_all(answers).await?.into_iter();
         let (features, answered) = answers.next().unwrap_or_default();
-        baseline.add(features, &answered, &known.labels, &members);
+        let times = match time {
+            Some(name) => times(&batch, name)?,
+            None => Vec::new(),
+        };
+        baseline.add(features, &times, &answered, &known.labels, &members);
         let rows = Rows {
             known,
             candidate: answered,
@@ -396,12 +401,23 @@ fn validate(arguments: &Arguments) -> Result<(), FailureReport> {
     Ok(())
 }
 
+/// The times of rows, in microseconds since 1970.
+fn times(data: &Dataset, name: &str) -> Result<Vec<Option<i64>>, FailureReport> {
+    let times = column::times(data.column(name)?);
+    times.map_err(|problem| data.about(name, &problem))
+}
+
+/// The rows in the window; without one, all of them, also those without a time.
 fn within_window(mut data: Dataset, arguments: &Arguments) -> Result<Dataset, FailureReport> {
-    let Some(name) = &arguments.time_column else {
+    let bounds = (arguments.window_start, arguments.window_end);
+    let Some(name) = arguments
+        .time_column
+        .as_ref()
+        .filter(|_| bounds != (None, None))
+    else {
         return Ok(data);
     };
-    let times = column::times(data.column(name)?);
-    let times = times.map_err(|problem| data.about(name, &problem))?;
+    let times = times(&data, name)?;
     let start = arguments
         .window_start
         .map_or(i64::MIN, Timestamp::as_microsecond);

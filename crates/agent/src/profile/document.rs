@@ -1,6 +1,7 @@
 //! What was counted as a profile, and a profile as what was counted: what is computed of either is the same.
 
 mod check;
+pub mod times;
 
 use std::collections::BTreeMap;
 
@@ -36,16 +37,23 @@ pub fn profile(asked: &[Asked], roles: &Roles, segments: &[String], counted: &[S
     Profile {
         rows: whole.map_or(0, |sketch| sketch.rows),
         columns: whole.map_or_else(Vec::new, |sketch| columns(asked, sketch)),
+        times: whole.and_then(|sketch| of_times(roles, sketch)),
         unit: roles.unit.clone(),
         segments: segments
             .map(|(segment, sketch)| SegmentProfile {
                 segment: segment.clone(),
                 rows: sketch.rows,
                 columns: columns(asked, sketch),
+                times: of_times(roles, sketch),
             })
             .collect(),
         scores: None,
     }
+}
+
+/// Rows by their time, where columns are counted by it.
+pub fn of_times(roles: &Roles, sketch: &Sketch) -> Option<windlass_api::agent::Times> {
+    times::times(roles.time.as_deref()?, sketch.by_time.as_ref()?)
 }
 
 fn columns(asked: &[Asked], sketch: &Sketch) -> Vec<ColumnProfile> {
@@ -55,6 +63,8 @@ fn columns(asked: &[Asked], sketch: &Sketch) -> Vec<ColumnProfile> {
             let mut profile = of_column(&asked.name, column);
             let units = sketch.units.as_ref();
             profile.worth = units.map(|units| written(worth(units, place, &profile.distribution)));
+            let by_time = sketch.by_time.as_ref();
+            profile.by_time = by_time.and_then(|of| times::of_column(of, place, column));
             profile
         })
         .collect()
@@ -76,6 +86,7 @@ pub fn of_column(name: &str, column: &Column) -> ColumnProfile {
         other_type: column.other_type(),
         distribution,
         worth: None,
+        by_time: None,
     }
 }
 

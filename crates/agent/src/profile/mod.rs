@@ -12,14 +12,16 @@ pub mod reading;
 pub mod room;
 pub mod sampled;
 pub mod sketch;
+pub mod times;
 pub mod units;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, StringArray};
+use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array, StringArray};
 use arrow::compute::concat;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Float64Type};
 use bytes::Bytes;
 use tracing::info;
 use windlass_api::agent::{
@@ -33,6 +35,7 @@ use self::reading::{Asking, Reading, Told};
 use self::room::Room;
 use self::sampled::{Which, key};
 use self::sketch::{Asked, Roles};
+use self::times::ByTime;
 use crate::address::Address;
 use crate::arguments::{DataFormat, EngineArguments, Pair};
 use crate::data::encode::{RawFeature, Values};
@@ -88,6 +91,10 @@ pub struct Arguments {
     /// The column whose rows of one value are not independent, such as `user_id`.
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
     pub unit: Option<String>,
+    /// The column with the time of a row: the profile then also has what there is of each hour of the week and of each month, and of
+    /// stretches of the time, so that a window can be compared with its own season.
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
+    pub time: Option<String>,
     /// A predicate in SQL whose rows have a profile of their own too.
     #[arg(long = "segment", value_name = "PREDICATE", allow_hyphen_values = true)]
     pub segments: Vec<String>,
@@ -145,9 +152,12 @@ async fn written(arguments: &Arguments) -> Result<(Tree, Profile), FailureReport
     };
     let roles = Roles {
         unit: arguments.unit.clone(),
-        ..Roles::default()
+        time: arguments.time.clone(),
+        id: None,
+        is_by_time: true,
     };
     let reading = Reading::open(&address, format, REASONS, |_| true).await?;
+    check_time(&reading, &roles)?;
     let reading = reading.counted_by(arguments.engine.counted_by.clone());
     let columns = match &arguments.signature {
         Some(path) => of_signature(&signature(path).await?, &arguments.columns),
@@ -157,6 +167,26 @@ async fn written(arguments: &Arguments) -> Result<(Tree, Profile), FailureReport
     let profile = made(&reading, asked, roles, arguments.segments.clone()).await?;
     let tree = write_json(&output, &profile).await?;
     Ok((tree, profile))
+}
+
+/// That the column with the time is there, and has times.
+///
+/// # Errors
+/// [`FailureReason::ColumnNotFound`]; [`FailureReason::InvalidArguments`] for one of another type.
+pub(crate) fn check_time(reading: &Reading, roles: &Roles) -> Result<(), FailureReport> {
+    let Some(name) = &roles.time else {
+        return Ok(());
+    };
+    let (schema, uri) = (reading.schema(), reading.address().uri());
+    let field = schema.field_with_name(name);
+    let field = field.map_err(|_| crate::data::scan::no_column(schema, name, uri, REASONS))?;
+    let none = arrow::array::new_empty_array(field.data_type());
+    crate::data::column::times(&none)
+        .map(|_| ())
+        .map_err(|why| {
+            let message = format!("the data at {uri}: --time {name}: {why}");
+            failure(FailureReason::InvalidArguments, message)
+        })
 }
 
 /// The profile of a data set.
@@ -388,16 +418,20 @@ pub struct Profiles {
     rows: usize,
     room: Room,
     columns: Vec<(Asked, Option<Column>)>,
+    /// By the time in this column, where one has it.
+    times: Option<(String, ByTime)>,
 }
 
 impl Profiles {
     /// Of these features, where so many segments are counted beside all rows. Whether one is of numbers or of names, its
-    /// values tell; that it is of texts is said.
-    pub fn new(asked: Vec<Asked>, segments: usize) -> Self {
+    /// values tell; that it is of texts or vectors is said. So is the column that has the time of a row.
+    pub fn new(asked: Vec<Asked>, segments: usize, time: Option<&str>) -> Self {
+        let room = Room::of(&asked, segments);
         Self {
             rows: 0,
-            room: Room::of(&asked, segments),
+            room,
             columns: asked.into_iter().map(|asked| (asked, None)).collect(),
+            times: time.map(|time| (time.to_owned(), ByTime::new(room.time_cells))),
         }
     }
 
@@ -407,8 +441,8 @@ impl Profiles {
     }
 
     /// Takes rows, each of the features in its place, and the place of each row among all rows of the data set: which texts
-    /// are kept hangs on it alone.
-    pub fn add(&mut self, places: &[u64], features: &[RawFeature]) {
+    /// are kept hangs on it alone. Their times, in microseconds since 1970, are there where a column has them.
+    pub fn add(&mut self, places: &[u64], times: &[Option<i64>], features: &[RawFeature]) {
         self.rows += places.len();
         let is_sampled = self.columns.iter().any(|(of, _)| of.kind.is_sampled());
         let places = places.iter().filter(|_| is_sampled);
@@ -417,8 +451,10 @@ impl Profiles {
             keys: &keys,
             units: &keys,
         };
+        let mut by_time = Vec::new();
         for ((asked, column), feature) in self.columns.iter_mut().zip(features) {
             let (kind, values): (Kind, ArrayRef) = match &feature.values {
+                Values::Vector { length, values } => (asked.kind, vectors(*length, values)),
                 Values::Number(values) => {
                     (Kind::Number, Arc::new(Float64Array::from(values.clone())))
                 }
@@ -435,22 +471,45 @@ impl Profiles {
             let column = column.get_or_insert_with(|| Column::new(kind, self.room));
             column
                 .add(&values, which)
+                .expect("numbers, texts and vectors can be counted");
+            by_time.push((column.kind(), values));
+        }
+        if let Some((_, counted)) = &mut self.times {
+            let columns = by_time.iter().map(|(kind, values)| (*kind, Some(values)));
+            counted
+                .add(times, &columns.collect::<Vec<_>>())
                 .expect("numbers and texts can be counted");
         }
     }
 
     /// What was counted.
     pub fn profile(self) -> Profile {
-        let columns = self.columns.into_iter().map(|(asked, column)| {
+        let by_time = self.times.as_ref().map(|(_, by_time)| by_time);
+        let columns = self.columns.into_iter().enumerate();
+        let columns = columns.map(|(place, (asked, column))| {
             let column = column.unwrap_or_else(|| Column::new(asked.kind, self.room));
-            document::of_column(&asked.name, &column)
+            let mut profile = document::of_column(&asked.name, &column);
+            profile.by_time = by_time.and_then(|of| document::times::of_column(of, place, &column));
+            profile
         });
+        let columns = columns.collect();
+        let times = self.times.as_ref();
         Profile {
             rows: self.rows as u64,
-            columns: columns.collect(),
+            columns,
+            times: times.and_then(|(name, by_time)| document::times::times(name, by_time)),
             ..Profile::default()
         }
     }
+}
+
+/// Vectors as a column.
+fn vectors(length: NonZeroU16, values: &[Option<Vec<f64>>]) -> ArrayRef {
+    let rows = values
+        .iter()
+        .map(|row| Some(row.as_ref()?.iter().copied().map(Some)));
+    let length = i32::from(length.get());
+    Arc::new(FixedSizeListArray::from_iter_primitive::<Float64Type, _, _>(rows, length))
 }
 
 /// The distribution of a number.

@@ -439,8 +439,7 @@ impl Reading {
                 None => all = Some(slice),
                 Some(all) => {
                     for (whole, slice) in all.iter_mut().zip(slice) {
-                        whole.columns.extend(slice.columns);
-                        whole.append_units(slice.units);
+                        whole.append(slice);
                     }
                 }
             }
@@ -666,9 +665,15 @@ fn slices(files: &[ParquetFile], asking: &Asking, slice_bytes: i64) -> Vec<Arc<V
         .unwrap_or(1)
         .min(columns.len().max(1));
     let each = columns.len().div_ceil(parts);
+    let segments = asking.segments.len();
+    let time_cells = if asking.roles.time.is_some() && asking.roles.is_by_time {
+        Room::of(columns, segments).time_cells
+    } else {
+        0
+    };
     let (mut slices, mut rest) = (Vec::new(), columns.as_slice());
     while !rest.is_empty() {
-        let many = room::at_once(rest, asking.segments.len()).min(each);
+        let many = room::at_once(rest, segments, time_cells).min(each);
         let (slice, others) = rest.split_at(many);
         slices.push(Arc::new(slice.to_vec()));
         rest = others;

@@ -7,10 +7,11 @@
 use windlass_statistics::drift::bounded::ROWS;
 use windlass_statistics::drift::classifier::MIN_UNITS;
 use windlass_statistics::drift::embedding::GROUPS;
-use windlass_statistics::frequent::MOST as MOST_NAMES;
+use windlass_statistics::frequent::MOST as MOST_LEVELS;
 
 use super::column::Kind;
 use super::sketch::Asked;
+use super::times::{MOST_NAMES, MOST_STRETCHES};
 
 /// In how many parts rows are counted, whatever works at it.
 pub const LANES: usize = 8;
@@ -28,6 +29,17 @@ const TEXT_BYTES: usize = 4096;
 const COUNTED_BYTES: usize = 512 << 20;
 /// Bytes of a level's name, at most.
 pub const NAME_BYTES: usize = 256;
+/// Bytes of what is counted of columns by time, in all parts of it together, once rows were merged.
+const TIME_BYTES: usize = 256 << 20;
+/// The hours of a week, the months of a year, and stretches.
+const TIME_PARTS: usize = 168 + 12 + MOST_STRETCHES;
+/// Cells of a number in a part of the time. With more it is hardly better known, with fewer not well enough.
+const TIME_CELLS: usize = 64;
+const LEAST_TIME_CELLS: usize = 16;
+/// Bytes of a cell.
+const CELL_BYTES: usize = 40;
+/// Bytes of numbers that are in no cell yet.
+const PENDING_BYTES: usize = 4 << 10;
 /// Bytes of a name's place and count.
 const COUNT_BYTES: usize = 48;
 
@@ -40,6 +52,8 @@ pub struct Room {
     segment_unit_rows: usize,
     /// Bytes of the rows of a column.
     sample_bytes: usize,
+    /// Cells of a number in a part of the time; with none, columns are not counted by it.
+    pub time_cells: usize,
 }
 
 impl Room {
@@ -61,6 +75,7 @@ impl Room {
             unit_rows: (of_whole / LANES / many).min(UNIT_ROWS),
             segment_unit_rows: (of_segment / many).min(UNIT_ROWS),
             sample_bytes: SAMPLE_BYTES / parts / sampled,
+            time_cells: time_cells(many * (segments + 1)),
         }
     }
 
@@ -97,12 +112,28 @@ impl Room {
     }
 }
 
+/// Of so many columns, those of segments by themselves.
+fn time_cells(columns: usize) -> usize {
+    let cells = (TIME_BYTES / TIME_PARTS / CELL_BYTES / columns).min(TIME_CELLS);
+    if cells < LEAST_TIME_CELLS { 0 } else { cells }
+}
+
+/// Bytes of what is counted of a column by time in one part, at most and about.
+fn bytes_by_time(kind: Kind, cells: usize) -> usize {
+    let of_a_part = match kind {
+        Kind::Number => cells * CELL_BYTES + PENDING_BYTES,
+        Kind::Category => MOST_NAMES * (NAME_BYTES + CELL_BYTES),
+        Kind::Text | Kind::Embedding(_) => 0,
+    };
+    TIME_PARTS * of_a_part
+}
+
 /// Bytes of what is counted of a column in one part, at most and about, but for rows that are kept of it.
 fn bytes(kind: Kind) -> usize {
     match kind {
         // A thousand cells of five numbers each.
         Kind::Number => 48 << 10,
-        Kind::Category => MOST_NAMES * (NAME_BYTES + COUNT_BYTES),
+        Kind::Category => MOST_LEVELS * (NAME_BYTES + COUNT_BYTES),
         Kind::Text => 1 << 10,
         // Sums of 16 bytes by groups of units, and those of squares.
         Kind::Embedding(width) => {
@@ -115,12 +146,15 @@ fn bytes(kind: Kind) -> usize {
 }
 
 /// How many of these columns, from the first on, are counted at once, where so many segments are beside all rows: what is done
-/// with is merged before more are begun. One at least.
-pub fn at_once(columns: &[Asked], segments: usize) -> usize {
+/// with is merged before more are begun. One at least. By time, they are counted in so many cells, or not with none.
+pub fn at_once(columns: &[Asked], segments: usize, time_cells: usize) -> usize {
     let room = COUNTED_BYTES / LANES / (segments + 1);
     let mut taken = 0_usize;
     let fits = |asked: &&Asked| {
         taken = taken.saturating_add(bytes(asked.kind));
+        if time_cells > 0 {
+            taken = taken.saturating_add(bytes_by_time(asked.kind, time_cells));
+        }
         taken <= room
     };
     columns.iter().take_while(fits).count().max(1)
@@ -173,7 +207,7 @@ mod tests {
     #[test]
     fn as_many_columns_are_counted_at_once_as_there_is_room_for_what_they_may_hold() {
         let at_once =
-            |kind: Kind, segments: usize| super::at_once(&asked(&vec![kind; 2000]), segments);
+            |kind: Kind, segments: usize| super::at_once(&asked(&vec![kind; 2000]), segments, 0);
         assert_eq!(
             (at_once(Kind::Number, 0), at_once(Kind::Number, 20)),
             (1365, 65)
@@ -187,8 +221,8 @@ mod tests {
         let of_vectors = [8, 1000, 100_000].map(|width| at_once(Kind::Embedding(width), 0));
         assert_eq!(of_vectors, [2000, 64, 1]);
         let mixed = [Kind::Number, Kind::Embedding(100_000), Kind::Number];
-        assert_eq!(super::at_once(&asked(&mixed), 0), 1);
-        assert_eq!(super::at_once(&[], 0), 1);
+        assert_eq!(super::at_once(&asked(&mixed), 0, 0), 1);
+        assert_eq!(super::at_once(&[], 0, 0), 1);
         for segments in [0, 3, 20, 1000] {
             for kind in [
                 Kind::Number,
@@ -201,6 +235,23 @@ mod tests {
                 assert!(counted <= COUNTED_BYTES.max(of_one), "{kind:?} {segments}");
             }
         }
+    }
+
+    #[test]
+    fn by_time_fewer_columns_are_counted_at_once_and_of_too_many_none_are() {
+        let cells = |columns: usize, segments: usize| {
+            Room::of(&asked(&vec![Kind::Number; columns]), segments).time_cells
+        };
+        assert_eq!([cells(50, 0), cells(500, 0), cells(50, 9)], [64, 35, 35]);
+        assert_eq!([cells(2000, 0), cells(100, 20)], [0, 0]);
+        for kind in [Kind::Number, Kind::Category] {
+            let columns = asked(&vec![kind; 2000]);
+            let many = super::at_once(&columns, 0, 64);
+            let counted = many * (bytes(kind) + bytes_by_time(kind, 64)) * LANES;
+            assert!(many < 40 && counted <= COUNTED_BYTES, "{kind:?}: {many}");
+        }
+        let texts = asked(&vec![Kind::Text; 2000]);
+        assert_eq!(super::at_once(&texts, 0, 64), super::at_once(&texts, 0, 0));
     }
 
     /// A thousand columns and twenty segments: half of the room is that of all rows, on which the verdict is.

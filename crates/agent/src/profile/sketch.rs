@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::column::{Column, Kind};
 use super::room::Room;
 use super::sampled::{Which, key};
+use super::times::ByTime;
 use super::units::{Kept, UnitSample, hash};
 use crate::data::column;
 
@@ -36,6 +37,8 @@ pub struct Roles {
     pub unit: Option<String>,
     /// The one that no two rows should have the same value in.
     pub id: Option<String>,
+    /// Whether columns are counted by the time too, as a reference's are; else rows alone are.
+    pub is_by_time: bool,
 }
 
 impl Roles {
@@ -59,6 +62,8 @@ pub struct Sketch {
     pub newest: Option<i64>,
     /// Ids, where a column has them.
     pub ids: Option<Ids>,
+    /// Rows by their time, where a column has it.
+    pub by_time: Option<ByTime>,
 }
 
 impl Sketch {
@@ -80,6 +85,10 @@ impl Sketch {
                 .map(|_| UnitSample::new(asked.len(), room.unit_rows)),
             newest: None,
             ids: roles.id.as_ref().map(|_| Ids::default()),
+            by_time: roles.time.as_ref().map(|_| {
+                let cells = if roles.is_by_time { room.time_cells } else { 0 };
+                ByTime::new(cells)
+            }),
         }
     }
 
@@ -97,14 +106,21 @@ impl Sketch {
             if let (Some(mine), Some(theirs)) = (&mut self.ids, &other.ids) {
                 mine.merge(theirs);
             }
+            if let (Some(mine), Some(theirs)) = (&mut self.by_time, &other.by_time) {
+                mine.merge(theirs);
+            }
         }
     }
 }
 
 impl Sketch {
-    /// Takes the units of other columns of the same rows.
-    pub(super) fn append_units(&mut self, other: Option<UnitSample>) {
-        if let (Some(mine), Some(theirs)) = (&mut self.units, other) {
+    /// Takes what was counted of other columns of the same rows.
+    pub(super) fn append(&mut self, other: Self) {
+        self.columns.extend(other.columns);
+        if let (Some(mine), Some(theirs)) = (&mut self.units, other.units) {
+            mine.append(theirs);
+        }
+        if let (Some(mine), Some(theirs)) = (&mut self.by_time, other.by_time) {
             mine.append(theirs);
         }
     }
@@ -198,7 +214,13 @@ impl Counter {
         }
         if let Some(place) = self.time {
             let times = column::times(batch.column(place))?;
-            sketch.newest = sketch.newest.max(times.into_iter().flatten().max());
+            sketch.newest = sketch.newest.max(times.iter().flatten().copied().max());
+            if let Some(by_time) = &mut sketch.by_time {
+                let columns = self.places.iter().zip(&self.kinds);
+                let columns =
+                    columns.map(|(place, kind)| (*kind, place.map(|place| batch.column(place))));
+                by_time.add(&times, &columns.collect::<Vec<_>>())?;
+            }
         }
         Ok(())
     }
@@ -283,6 +305,7 @@ mod tests {
             time: Some("at".to_owned()),
             unit: Some("user".to_owned()),
             id: Some("id".to_owned()),
+            is_by_time: true,
         };
         (
             vec![
@@ -337,6 +360,11 @@ mod tests {
             // Ids 17, 18 and 19 are all 17.
             let ids = sketch.ids.as_ref().expect("asked for");
             assert_eq!(ids.duplicates(), (2, 20));
+            let by_time = sketch.by_time.as_ref().expect("asked for");
+            assert_eq!(
+                (by_time.span(), by_time.hours()[0].rows),
+                (Some((0, 19)), 20)
+            );
         }
     }
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{
-    ArrayRef, Float64Builder, Int64Builder, RecordBatch, StringArray, StringBuilder,
-    TimestampMicrosecondArray,
+    Array as _, ArrayRef, Float64Builder, Int64Builder, ListBuilder, RecordBatch, StringArray,
+    StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::error::ArrowError;
 use jiff::Timestamp;
-use windlass_api::agent::Signature;
+use windlass_api::agent::{Encoding, Signature};
 
 use super::arguments::Protocol;
 use super::payload::{Cell, Chat, Payload, categories, classes};
@@ -96,6 +96,11 @@ enum Values {
         categories: Vec<String>,
         values: StringBuilder,
     },
+    /// Of so many numbers each.
+    Vector {
+        length: usize,
+        values: ListBuilder<Float64Builder>,
+    },
 }
 
 impl Values {
@@ -117,6 +122,18 @@ impl Values {
     fn texts() -> Self {
         Self::categories(&[])
     }
+
+    fn of(encoding: &Encoding) -> Self {
+        match encoding {
+            Encoding::Vector { length } => Self::Vector {
+                length: usize::from(length.get()),
+                values: ListBuilder::new(Float64Builder::new()),
+            },
+            Encoding::Number | Encoding::Category { .. } | Encoding::Text => {
+                categories(encoding).map_or_else(Self::numbers, Self::categories)
+            }
+        }
+    }
 }
 
 impl Column {
@@ -136,6 +153,32 @@ impl Column {
             Values::Category { categories, values } => {
                 values.append_option(cell.category(categories));
             }
+            Values::Vector { values, .. } => values.append_null(),
+        }
+    }
+
+    /// How many cells of a row it has.
+    fn width(&self) -> usize {
+        match &self.values {
+            Values::Number(_) | Values::Integer(_) | Values::Category { .. } => 1,
+            Values::Vector { length, .. } => *length,
+        }
+    }
+
+    /// Those of a row: a list of which none is a number is not there.
+    fn push_all(&mut self, cells: &[Cell]) {
+        let Values::Vector { values, .. } = &mut self.values else {
+            for cell in cells {
+                self.push(cell);
+            }
+            return;
+        };
+        let is_there = cells.iter().any(|cell| cell.number().is_some());
+        if is_there && !self.is_redacted {
+            let numbers = cells.iter().map(Cell::number);
+            values.append_value(numbers);
+        } else {
+            values.append_null();
         }
     }
 
@@ -160,16 +203,12 @@ impl Rows {
     /// No rows yet, of the columns of a payload: named by the signature, else by itself, else `f0`, `f1`, ….
     pub fn new(identity: &Identity, signature: Option<&Signature>, payload: &Payload) -> Self {
         let column = |name: &str, values| Column::new(identity, name, values);
-        let is_signed = signature.is_some_and(|signature| signature.inputs.len() == payload.width);
+        let is_signed = signature.is_some_and(|signature| signature.width() == payload.width);
         let features: Vec<Column> = match (signature, &payload.names) {
             (Some(signature), _) if is_signed => signature
                 .inputs
                 .iter()
-                .map(|feature| {
-                    let values = categories(&feature.encoding)
-                        .map_or_else(Values::numbers, Values::categories);
-                    column(&feature.name, values)
-                })
+                .map(|feature| column(&feature.name, Values::of(&feature.encoding)))
                 .collect(),
             (_, Some(names)) => names
                 .iter()
@@ -267,7 +306,8 @@ impl Rows {
 
     /// Whether a payload has these columns.
     pub fn fit(&self, payload: &Payload) -> bool {
-        self.features.len() == payload.width && self.names == payload.names
+        let width: usize = self.features.iter().map(Column::width).sum();
+        width == payload.width && self.names == payload.names
     }
 
     /// How many rows.
@@ -293,10 +333,13 @@ impl Rows {
                 format!("{id}#{index}")
             });
             self.timestamps.push(facts.received.as_microsecond());
-            let row = &payload.cells[index * payload.width..][..payload.width];
-            for (column, cell) in self.features.iter_mut().zip(row) {
-                column.push(cell);
-                self.bytes += 8 + cell.text().map_or(0, str::len);
+            let mut row = &payload.cells[index * payload.width..][..payload.width];
+            for column in &mut self.features {
+                let (cells, rest) = row.split_at(column.width().min(row.len()));
+                column.push_all(cells);
+                let texts = cells.iter().filter_map(Cell::text);
+                self.bytes += 8 * cells.len() + texts.map(str::len).sum::<usize>();
+                row = rest;
             }
             if let Some(column) = &mut self.prediction {
                 let cell = payload.predictions.get(index).unwrap_or(&Cell::Null);
@@ -368,6 +411,10 @@ impl Rows {
                 Values::Number(mut values) => (DataType::Float64, Arc::new(values.finish())),
                 Values::Integer(mut values) => (DataType::Int64, Arc::new(values.finish())),
                 Values::Category { mut values, .. } => (DataType::Utf8, Arc::new(values.finish())),
+                Values::Vector { mut values, .. } => {
+                    let lists = values.finish();
+                    (lists.data_type().clone(), Arc::new(lists))
+                }
             };
             fields.push(Field::new(name, kind, true));
             columns.push(column);
@@ -516,6 +563,44 @@ mod tests {
             if signature.is_some() {
                 assert_eq!(batch["question"].is_valid(0), messages, "{redacted}");
             }
+        }
+    }
+
+    #[test]
+    fn a_vector_is_one_column_of_lists() {
+        let signature = r#"{"inputs": [{"name": "v", "type": "Vector", "length": 2}, {"name": "x", "type": "Number"}]}"#;
+        let signature: Signature = serde_json::from_str(signature).expect("a signature");
+        let cells = [Some(1.0), None, Some(3.0), None, None, Some(6.0)];
+        let cells = cells.map(|cell| cell.map_or(Cell::Null, Cell::Number));
+        let payload = Payload {
+            count: 2,
+            width: 3,
+            cells: cells.to_vec(),
+            predictions: vec![Cell::Number(0.5); 2],
+            ..Payload::default()
+        };
+        for redacted in [&[][..], &["v"]] {
+            let identity = identity(Protocol::V1, redacted);
+            let mut rows = Rows::new(&identity, Some(&signature), &payload);
+            assert!(rows.fit(&payload) && !rows.withholds());
+            rows.push(&payload, &facts());
+            let batch = rows.into_batch().expect("a batch");
+            assert_eq!(names(&batch)[..2], ["v", "x"]);
+            let lists = batch["v"].as_list::<i32>();
+            assert_eq!(
+                (lists.is_valid(0), lists.is_valid(1)),
+                (redacted.is_empty(), false)
+            );
+            if redacted.is_empty() {
+                let first = lists.value(0);
+                let first = first.as_primitive::<Float64Type>();
+                assert_eq!(
+                    (first.len(), first.value(0), first.is_null(1)),
+                    (2, 1.0, true)
+                );
+            }
+            let numbers = batch["x"].as_primitive::<Float64Type>();
+            assert_eq!(numbers.values().to_vec(), [3.0, 6.0]);
         }
     }
 

@@ -7,6 +7,7 @@ mod damaged;
 mod limits;
 mod performance;
 mod rows_kept;
+mod seasons;
 
 use std::path::Path;
 use std::sync::Arc;

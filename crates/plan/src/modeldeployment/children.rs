@@ -42,24 +42,22 @@ pub fn selector(deployment: &ModelDeployment) -> Vec<(&'static str, String)> {
 }
 
 /// The Service: one address, whichever versions serve behind it; all of them, or the one that is named.
-pub fn service(deployment: &ModelDeployment, only: Option<&ModelVersion>) -> Service {
+pub fn service(deployment: &ModelDeployment, only: Option<&str>) -> Service {
     named_service(deployment, deployment.name_any(), only, None)
 }
 
 /// The Service of one version: what a route names.
 pub fn version_service(deployment: &ModelDeployment, version: &ModelVersion) -> Service {
     let name = deployment_name(deployment, version);
-    named_service(deployment, name, Some(version), Some(version))
+    let version = version.name_any();
+    named_service(deployment, name, Some(&version), Some(&version))
 }
 
 /// The Service by which the version that is tried is reached, apart from all traffic.
 pub fn preview_service(deployment: &ModelDeployment, version: &ModelVersion) -> Service {
-    named_service(
-        deployment,
-        preview_name(deployment),
-        Some(version),
-        Some(version),
-    )
+    let name = preview_name(deployment);
+    let version = version.name_any();
+    named_service(deployment, name, Some(&version), Some(&version))
 }
 
 fn preview_name(deployment: &ModelDeployment) -> String {
@@ -69,18 +67,17 @@ fn preview_name(deployment: &ModelDeployment) -> String {
 fn named_service(
     deployment: &ModelDeployment,
     name: String,
-    selected: Option<&ModelVersion>,
-    labelled: Option<&ModelVersion>,
+    selected: Option<&str>,
+    labelled: Option<&str>,
 ) -> Service {
     let of = deployment.name_any();
-    let version = labelled.map(ResourceExt::name_any);
     let mut more = vec![
         (labels::DEPLOYMENT, of.as_str()),
         (labels::MODEL, deployment.spec.model.as_str()),
     ];
-    more.extend(version.as_deref().map(|version| (labels::VERSION, version)));
+    more.extend(labelled.map(|version| (labels::VERSION, version)));
     let mut selector = selector(deployment);
-    selector.extend(selected.map(|version| (labels::VERSION, version.name_any())));
+    selector.extend(selected.map(|version| (labels::VERSION, version.to_owned())));
     Service {
         metadata: pods::child_meta(deployment, name, "serving", &more),
         spec: Some(ServiceSpec {

@@ -17,8 +17,10 @@ mod quarantine;
 mod replicas;
 mod rollout;
 mod scaling;
+mod stand_in;
 mod target;
 mod traffic;
+mod unrecorded;
 mod words;
 
 use std::collections::BTreeSet;
@@ -201,9 +203,7 @@ impl<'a> Reconcile<'a> {
             }
             (Err(problem), None) => {
                 // Of what serves without a record, the Service can still be kept; its pods are left as they are.
-                if self.before.stable.is_some() {
-                    self.direct(Split::Any, plan);
-                }
+                self.serve_on_without_record(plan);
                 return Err(self.without_record(problem));
             }
         };
@@ -215,6 +215,7 @@ impl<'a> Reconcile<'a> {
         }
         let made = self.made(target, &mut plan.status)?;
         if stable.is_none() && self.is_tried_beside_what_serves(target) {
+            self.try_no_further(target, plan);
             let problem = format!("{} is tried beside it", target.name_any());
             return Err(self.without_record(Problem::new("VersionTried", problem)));
         }
@@ -245,16 +246,6 @@ impl<'a> Reconcile<'a> {
         Ok(None)
     }
 
-    /// Whether a version is a canary beside one that serves, whose record is gone for now: nobody may say of it by that that it
-    /// is good.
-    fn is_tried_beside_what_serves(&self, target: &ModelVersion) -> bool {
-        let canary = self.before.canary.as_ref();
-        let is_tried = canary.is_some_and(|canary| canary.version == target.name_any());
-        let stable = self.before.stable.as_ref();
-        let serving = stable.and_then(|stable| self.child_of(&stable.version));
-        is_tried && replicas::answering(serving) > 0
-    }
-
     /// All traffic goes to one version; that of the one before is kept while this one bakes.
     fn serve(
         &self,
@@ -265,7 +256,8 @@ impl<'a> Reconcile<'a> {
         let Watched::Serves(baked) = self.watch(stable, plan) else {
             return Ok(());
         };
-        let split = Split::All(stable);
+        let stand_in = self.stands_in(stable);
+        let split = Split::All(stand_in.unwrap_or(stable));
         self.apply(stable, self.replicas(), made, plan);
         // The traffic is elsewhere before pods go.
         self.direct(split, plan);
@@ -274,6 +266,7 @@ impl<'a> Reconcile<'a> {
             self.keep_warm(made, plan);
             kept.push(child);
         }
+        kept.extend(stand_in.map(|version| children::deployment_name(self.deployment, version)));
         // What was taken back in favour of this one goes once this one answers; where there is one place alone, before.
         let answers = replicas::answering(self.child(stable)) > 0;
         if answers || self.routing().is_none() || self.replicas() <= 1 {
@@ -300,20 +293,6 @@ impl<'a> Reconcile<'a> {
         let resolved = plan.status.resolved.as_ref();
         let of_old = resolved.and_then(|resolved| self.made_from(resolved, old).ok());
         self.apply(old, wanted, of_old.as_ref().unwrap_or(made), plan);
-    }
-
-    /// What is wrong when the version that is asked for cannot serve and the record of the one that does was deleted.
-    fn without_record(&self, problem: Problem) -> Problem {
-        let Some(stable) = &self.before.stable else {
-            return problem;
-        };
-        Problem::new(
-            "ServingRecordDeleted",
-            format!(
-                "the ModelVersion {0}, which serves, was deleted, or was registered anew and its files are not digested yet: its pods serve on as they are, and are neither scaled nor made again. Apply the record again, or name another version in spec.version ({1})",
-                stable.version, problem.message
-            ),
-        )
     }
 
     /// The claim that payloads are logged to has to be there.
@@ -373,7 +352,7 @@ impl<'a> Reconcile<'a> {
             .observed
             .children
             .iter()
-            .filter(|child| replicas::answering(Some(child)) > 0)
+            .filter(|child| replicas::answering(Some(child)) > 0 && !self.is_condemned(child))
             .map(|child| child.name_any());
         let kept = others
             .chain([children::deployment_name(self.deployment, target)])

@@ -170,10 +170,13 @@ fn arguments(
     add("dataset", validation.dataset.uri.0.clone());
     add("format", validation.dataset.format.as_str().to_owned());
     add("label", validation.dataset.label.clone());
-    if let (Some(column), Some(window)) = (&validation.dataset.time_column, &version.spec.window) {
+    if let Some(column) = &validation.dataset.time_column {
+        // Also without a window: the baseline tells what there is of each season.
         add("time-column", column.clone());
-        add("window-start", window.start.to_string());
-        add("window-end", window.end.to_string());
+        if let Some(window) = &version.spec.window {
+            add("window-start", window.start.to_string());
+            add("window-end", window.end.to_string());
+        }
     }
     for (name, column) in [
         ("weight", &validation.dataset.weight),

@@ -78,17 +78,24 @@ impl Alike {
 }
 
 impl Findings<'_> {
-    /// Looks at a column that both have: so many rows of the reference, and of the window.
-    pub(super) fn look_at(&mut self, old_rows: u64, rows: u64, old: &SideColumn, new: &SideColumn) {
+    /// Looks at a column that both have: so many rows of the reference, and of the window. What is usual, in so many rows, tells
+    /// how many have no value, and which are always there; what is new, or beyond the range, is so for all of the reference.
+    pub(super) fn look_at(
+        &mut self,
+        [old_rows, rows]: [u64; 2],
+        old: &SideColumn,
+        (usual, usual_rows): (&SideColumn, u64),
+        new: &SideColumn,
+    ) {
         let check = Check {
             column: Some(&old.name),
             design_effects: [old, new].map(|side| side.share_effect),
             level: self.level,
         };
-        let nulls = share(old.nulls, old_rows);
+        let nulls = share(usual.nulls, usual_rows);
         // What mostly has no value may have even less.
         let is_mostly_empty = nulls.value().is_some_and(|share| share > MOSTLY);
-        if rows > 0 && new.nulls == rows && old.nulls < old_rows {
+        if rows > 0 && new.nulls == rows && usual.nulls < usual_rows {
             // Told only where it is no chance.
             if check.constant(nulls, rows).is_some() {
                 let words = format!("column '{}' has no value in any row", old.name);
@@ -128,11 +135,26 @@ impl Findings<'_> {
                     ranks: of_window, ..
                 },
             ) => {
-                self.numbers(check, [old, new], [ranks, of_window], [old_rows, rows]);
+                let usual = (usual, usual_rows);
+                self.numbers(
+                    check,
+                    [old, new],
+                    usual,
+                    [ranks, of_window],
+                    [old_rows, rows],
+                );
             }
             (Held::Category(levels), Held::Category(of_window)) => {
-                let nulls = [old.nulls, new.nulls];
-                self.names(check, [old_rows, rows], [levels, of_window], nulls);
+                let most = match &usual.held {
+                    Held::Category(usual) => usual,
+                    Held::Number { .. } | Held::Text(_) | Held::Embedding { .. } => levels,
+                };
+                self.names(
+                    check,
+                    [usual_rows, rows],
+                    [levels, most, of_window],
+                    new.nulls,
+                );
             }
             (Held::Text(texts), Held::Text(of_window)) => self.texts(check, texts, of_window),
             (
@@ -159,6 +181,7 @@ impl Findings<'_> {
         &mut self,
         check: Check<'_>,
         [old, new]: [&SideColumn; 2],
+        (usual, usual_rows): (&SideColumn, u64),
         [ranks, of_window]: [&Ranks; 2],
         [old_rows, rows]: [u64; 2],
     ) {
@@ -167,22 +190,28 @@ impl Findings<'_> {
                 .most_frequent()
                 .is_some_and(|(_, most)| most == ranks.rows())
         };
-        let most = ranks
-            .most_frequent()
-            .map_or(1, |(_, rows)| rows)
-            .max(old.nulls);
+        let most = match &usual.held {
+            Held::Number { ranks, .. } => ranks.most_frequent(),
+            Held::Category(_) | Held::Text(_) | Held::Embedding { .. } => None,
+        };
+        let most = most.map_or(1, |(_, rows)| rows).max(usual.nulls);
         if is_one(of_window) && new.nulls == 0 {
             let has_few = ranks.is_exact() && ranks.cells().count() <= FEW;
-            self.constant(check.constant(share(most, old_rows), rows), has_few);
+            self.constant(check.constant(share(most, usual_rows), rows), has_few);
         }
         self.ranges(check, old_rows, ranks, of_window);
-        let steps = steps(ranks, of_window);
         let effects = [old, new].map(|side| side.worth.shares.of_cumulated);
-        let conversion = steps.thinned(effects).conversion();
-        let found = conversion.and_then(|of| {
+        let converted = |ranks: &Ranks| {
+            let of = steps(ranks, of_window).thinned(effects).conversion()?;
             let found = of.finding(&old.name, CONVERTED, check.level)?;
             Some((of, found))
-        });
+        };
+        // What is larger at this season each time is in no other unit.
+        let is_unusual = |_: &_| match &usual.held {
+            Held::Number { ranks, .. } => converted(ranks).is_some(),
+            Held::Category(_) | Held::Text(_) | Held::Embedding { .. } => true,
+        };
+        let found = converted(ranks).filter(is_unusual);
         if let Some((of, found)) = found {
             // Amounts that grew twofold, or a temperature about zero, may look like a unit; and delays do on a bad day.
             let size = of.scale.abs();
@@ -196,21 +225,22 @@ impl Findings<'_> {
     fn names(
         &mut self,
         check: Check<'_>,
-        [old_rows, rows]: [u64; 2],
-        [levels, of_window]: [&Categories; 2],
-        [old_nulls, nulls]: [u64; 2],
+        [usual_rows, rows]: [u64; 2],
+        [levels, usual, of_window]: [&Categories; 3],
+        nulls: u64,
     ) {
         let window = pooled(levels, of_window);
-        let most = levels.levels.values().copied().max().unwrap_or(0);
+        let most = usual.levels.values().copied().max().unwrap_or(0);
         let seen = of_window.levels.iter().filter(|(_, rows)| **rows > 0);
         let mut seen = seen.map(|(name, _)| name.as_str());
         if seen.next().is_some_and(|only| only != OTHER) && seen.next().is_none() && nulls == 0 {
             let has_few = levels.levels.len() <= FEW;
-            let found = check.constant(share(most.max(old_nulls), old_rows), rows);
+            let most = share(most.max(usual.nulls), usual_rows);
+            let found = check.constant(most, rows);
             self.constant(found, has_few);
         }
         if !levels.levels.contains_key(OTHER) {
-            self.levels(check, levels, &window);
+            self.levels(check, levels, usual, &window);
         }
     }
 
@@ -311,14 +341,23 @@ impl Findings<'_> {
         }
     }
 
-    fn levels(&mut self, check: Check<'_>, reference: &Categories, window: &Categories) {
+    fn levels(
+        &mut self,
+        check: Check<'_>,
+        reference: &Categories,
+        usual: &Categories,
+        window: &Categories,
+    ) {
         let mode = self.quality.new_categories;
-        let [old, new] = [reference, window].map(Categories::rows);
-        let worth = [
-            count(old) / check.design_effects[0],
-            count(new) / check.design_effects[1],
-        ];
-        let moved = levels::moved(reference, window, worth, check.level);
+        let moved = |reference: &Categories| {
+            let rows = [reference, window].map(Categories::rows);
+            let worth = [
+                count(rows[0]) / check.design_effects[0],
+                count(rows[1]) / check.design_effects[1],
+            ];
+            (levels::moved(reference, window, worth, check.level), rows)
+        };
+        let ((moved, [old, new]), (gone, of_usual)) = (moved(reference), moved(usual));
         let of_new = moved.new.iter().map(|(name, _)| window.levels[name]);
         let rows = Proportion {
             successes: of_new.sum(),
@@ -336,6 +375,6 @@ impl Findings<'_> {
         };
         let found = check.share_of(Problem::NewLevels(names), [seen_once, rows], allowed);
         self.push(found, mode);
-        self.push(check.lost_levels(&moved, [old, new]), mode);
+        self.push(check.lost_levels(&gone, of_usual), mode);
     }
 }

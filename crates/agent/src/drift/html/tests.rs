@@ -101,6 +101,7 @@ pub fn results() -> Results {
         rows: [340, 180],
         columns,
         not_compared: Vec::new(),
+        compared_with: None,
         performance: None,
     };
     let text = ColumnResult {
@@ -143,6 +144,7 @@ pub fn results() -> Results {
             column("origin"),
         ],
         not_compared: Vec::new(),
+        compared_with: None,
         findings: vec![
             found(false, "origin: new levels 'LGA' in 1.0% of rows", None),
             found(

@@ -156,6 +156,7 @@ fn rows_whose_worth_is_not_known_are_told_from_rows_that_are_alike() {
     let arguments = arguments(&["--min-samples", "50", "--unit", "user"]);
     let side = |worth: f64| {
         let mut column = SideColumn {
+            by_time: None,
             name: "x".to_owned(),
             nulls: 0,
             other_type: 0,

@@ -1,11 +1,13 @@
 //! Whether a profile that is read is one that could have been written: a file may have been cut, changed by hand or by a
 //! disk, or be of another program. What is not as it is written here would be taken for what data say, or end the program.
 
+mod times;
+
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use windlass_api::agent::{
-    ColumnProfile, Distribution, NumberCell, Profile, Scores, SegmentProfile, TextRow, Worth,
+    ColumnProfile, Distribution, NumberCell, Profile, Scores, SegmentProfile, TextRow, Times, Worth,
 };
 
 use super::vectors;
@@ -22,12 +24,13 @@ type Checked = Result<(), String>;
 /// # Errors
 /// Where it is, and what is wrong with it.
 pub fn check(profile: &Profile) -> Checked {
-    part(profile.rows, &profile.columns)?;
+    part(profile.rows, &profile.columns, profile.times.as_ref())?;
     let mut names = BTreeSet::new();
     for SegmentProfile {
         segment,
         rows,
         columns,
+        times,
     } in &profile.segments
     {
         let of = |problem: String| format!("segment \"{segment}\": {problem}");
@@ -36,7 +39,7 @@ pub fn check(profile: &Profile) -> Checked {
         ensure(is_part, || {
             of(format!("it has {rows} rows of {}", profile.rows))
         })?;
-        part(*rows, columns).map_err(of)?;
+        part(*rows, columns, times.as_ref()).map_err(of)?;
     }
     profile.scores.as_ref().map_or(Ok(()), |scores| {
         of_scores(scores).map_err(|problem| format!("scores: {problem}"))
@@ -48,7 +51,7 @@ fn ensure(is_so: bool, problem: impl FnOnce() -> String) -> Checked {
 }
 
 /// The columns of all rows, or of those of a segment.
-fn part(rows: u64, columns: &[ColumnProfile]) -> Checked {
+fn part(rows: u64, columns: &[ColumnProfile], times: Option<&Times>) -> Checked {
     ensure(rows < MOST_ROWS, || {
         format!("{rows} rows are more than can be counted")
     })?;
@@ -59,6 +62,12 @@ fn part(rows: u64, columns: &[ColumnProfile]) -> Checked {
             of("it is there twice".to_owned())
         })?;
         of_column(rows, column).map_err(of)?;
+        if let Some(by_time) = &column.by_time {
+            times::of_column(times, &column.distribution, by_time).map_err(of)?;
+        }
+    }
+    if let Some(times) = times {
+        times::of_times(rows, times).map_err(|problem| format!("times: {problem}"))?;
     }
     Ok(())
 }

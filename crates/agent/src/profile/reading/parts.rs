@@ -37,7 +37,7 @@ use crate::profile::sketch::{Asked, Roles};
 use crate::report::{OrFail, failure};
 
 /// What both sides have to be of, so that one reads what the other wrote.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (3)");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (4)");
 
 /// Counts parts elsewhere.
 pub trait Engine: std::fmt::Debug + Send + Sync {

@@ -129,7 +129,7 @@ pub fn parse(
             });
         }
     }
-    .filter(|payload| signature.is_none_or(|signature| signature.inputs.len() == payload.width))
+    .filter(|payload| signature.is_none_or(|signature| signature.width() == payload.width))
 }
 
 /// The classes of a model.
@@ -252,7 +252,7 @@ pub fn guessed_rows(beginning: &[u8]) -> u64 {
 /// Whether a column holds categories, and which.
 pub fn categories(encoding: &Encoding) -> Option<&[String]> {
     match encoding {
-        Encoding::Number => None,
+        Encoding::Number | Encoding::Vector { .. } => None,
         Encoding::Category { categories } => Some(categories),
         Encoding::Text => Some(&[]),
     }

@@ -37,7 +37,11 @@ pub fn parse(bodies: Bodies<'_>, signature: Option<&Signature>) -> Option<Payloa
         match (instance, &names) {
             (Instance::Values(Cells(values)), None) => cells.extend(values),
             (Instance::Named(values), Some(names)) => {
-                cells.extend(names.iter().map(|name| cell(values.get(name))));
+                for (place, name) in names.iter().enumerate() {
+                    let feature = signature.and_then(|signature| signature.inputs.get(place));
+                    let width = feature.map_or(1, |feature| feature.encoding.width());
+                    extend(&mut cells, values.get(name), width);
+                }
             }
             (Instance::Values(_), Some(_)) | (Instance::Named(_), None) => return None,
         }
@@ -83,6 +87,17 @@ fn names(first: &Instance, signature: Option<&Signature>) -> Option<Vec<String>>
             names.sort();
             Some(names)
         }
+    }
+}
+
+/// One value, or a list of so many; nulls where it has not as many.
+fn extend(cells: &mut Vec<Cell>, value: Option<&Value>, width: usize) {
+    match value {
+        _ if width == 1 => cells.push(cell(value)),
+        Some(Value::Array(values)) if values.len() == width => {
+            cells.extend(values.iter().map(|value| cell(Some(value))));
+        }
+        _ => cells.extend(std::iter::repeat_n(Cell::Null, width)),
     }
 }
 
@@ -136,6 +151,22 @@ mod tests {
         let request = r#"{"instances": [{"a": 1, "b": [2], "c": 3}, {"a": 4}]}"#;
         let payload = of(request, None, Some(&signature)).expect("a payload");
         assert_eq!(payload.cells, [Number(2.0), Number(1.0), Null, Number(4.0)]);
+        let vectors = r#"{"inputs": [{"name": "b", "type": "Vector", "length": 2}, {"name": "a", "type": "Number"}]}"#;
+        let vectors: Signature = serde_json::from_str(vectors).expect("a signature");
+        let lists = r#"{"instances": [{"a": 1, "b": [2, 3]}, {"a": 4, "b": [5]}]}"#;
+        let payload = of(lists, None, Some(&vectors)).expect("a payload");
+        let expected = [
+            Number(2.0),
+            Number(3.0),
+            Number(1.0),
+            Null,
+            Null,
+            Number(4.0),
+        ];
+        assert_eq!(
+            (payload.width, payload.cells.as_slice()),
+            (3, expected.as_slice())
+        );
         let payload = of(request, None, None).expect("a payload");
         assert_eq!(payload.names.expect("names"), ["a", "b", "c"]);
     }

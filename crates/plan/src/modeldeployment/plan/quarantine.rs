@@ -42,7 +42,7 @@ impl Reconcile<'_> {
     /// dies in between would find it half gone, and make it anew.
     pub(super) fn roll_back(
         &self,
-        stable: &ModelVersion,
+        stable: &str,
         target: &ModelVersion,
         canary: CanaryStatus,
         why: &str,
@@ -56,10 +56,7 @@ impl Reconcile<'_> {
         plan.status.canary = None;
         plan.notes.push(Note::warning(
             "RolledBack",
-            format!(
-                "{name} was rolled back, {} serves on: {why}",
-                stable.name_any()
-            ),
+            format!("{name} was rolled back, {stable} serves on: {why}"),
         ));
     }
 

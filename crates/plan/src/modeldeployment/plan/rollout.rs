@@ -135,7 +135,7 @@ impl Reconcile<'_> {
                 return Ok(());
             }
             Next::RollBack(why) => {
-                self.roll_back(stable, target, canary, &why, plan);
+                self.roll_back(&stable.name_any(), target, canary, &why, plan);
                 return Ok(());
             }
             Next::HoldUp(why) => self.hold_up(&mut canary, why),

@@ -15,7 +15,7 @@ use windlass_api::{
     ModelDeploymentStatus, ModelVersion, Routing, Strategy, TrafficBy, TrafficStatus, labels,
 };
 
-use super::Reconcile;
+use super::{Reconcile, replicas};
 use crate::modeldeployment::children;
 use crate::modeldeployment::gateway::{self, Backend, Division, HttpRoute, Taken};
 use crate::{Child, Doomed, Plan, Problem, Step};
@@ -142,11 +142,14 @@ impl<'a> Reconcile<'a> {
     /// Plans that traffic is divided so.
     pub(super) fn direct(&self, split: Split<'_>, plan: &mut Plan<ModelDeploymentStatus>) {
         let by = self.by(split);
-        let pinned = match by {
-            TrafficBy::Replicas => None,
-            TrafficBy::Gateway | TrafficBy::Service => split.stable(),
+        let pinned = match (split, by) {
+            (Split::Any, _) => self.named_without_record(plan),
+            (_, TrafficBy::Replicas) => None,
+            (_, TrafficBy::Gateway | TrafficBy::Service) => {
+                split.stable().map(|one| one.name_any())
+            }
         };
-        let mut services = vec![children::service(self.deployment, pinned)];
+        let mut services = vec![children::service(self.deployment, pinned.as_deref())];
         if self.has_services() {
             let named = split.stable().into_iter().chain(split.canary());
             services
@@ -164,7 +167,11 @@ impl<'a> Reconcile<'a> {
                 .into_iter()
                 .map(|service| Step::Apply(Child::Service(Box::new(service)))),
         );
-        if let Some(route) = self.route(split) {
+        let route = match split {
+            Split::Any => self.route_without_record(plan),
+            Split::All(_) | Split::Between { .. } => self.route(split),
+        };
+        if let Some(route) = route {
             plan.steps
                 .push(Step::Apply(Child::HttpRoute(Box::new(route))));
         }
@@ -261,6 +268,25 @@ impl<'a> Reconcile<'a> {
             &division,
             children::PORT,
         ))
+    }
+
+    /// The route goes on as it is where nothing is known of what serves but that it answers; what failed beside it gets nothing.
+    fn route_without_record(&self, plan: &Plan<ModelDeploymentStatus>) -> Option<HttpRoute> {
+        let serves = self.serves_without_record();
+        let may = replicas::answering(serves) > 0
+            && self.is_beside_what_failed(plan)
+            && self.routing_problem.is_none();
+        let service = serves.filter(|_| may)?.name_any();
+        let division = Division {
+            backends: vec![Backend {
+                service,
+                weight: 100,
+            }],
+            canary: None,
+        };
+        let routing = self.routing()?;
+        let port = children::PORT;
+        Some(gateway::route(self.deployment, routing, &division, port))
     }
 
     /// What stands against traffic by a Gateway, before anything is done.

@@ -126,9 +126,20 @@ impl World {
         let mut kept = self.observed.clone();
         as_kept(&mut kept.pods, []);
         as_kept(&mut kept.label_pods, &mut kept.label_jobs);
-        let now = sides(&kept.deployment);
-        kept.evidence = now.map(|sides| sides.evidence.after(self.known.as_ref()));
+        kept.evidence = self.evidence();
         plan(&kept, at(self.now))
+    }
+
+    /// How the sides compare, as the operator knows it.
+    pub fn evidence(&self) -> Option<Evidence> {
+        let now = sides(&self.observed.deployment)?;
+        Some(now.evidence.after(self.known.as_ref()))
+    }
+
+    /// The operator is started again, and knows what is written.
+    pub fn restarts(&mut self) {
+        self.killed_after = None;
+        self.known = None;
     }
 
     pub fn status(&self) -> ModelDeploymentStatus {
@@ -266,8 +277,7 @@ impl World {
     fn is_killed(&mut self) -> bool {
         let is_now = self.killed_after == Some(self.writes);
         if is_now {
-            self.killed_after = None;
-            self.known = None;
+            self.restarts();
         }
         is_now
     }

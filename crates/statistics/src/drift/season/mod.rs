@@ -54,6 +54,11 @@ impl Cycle {
         }
     }
 
+    /// The season that a time is in, from 0.
+    pub fn season(self, time: i64, offset: i32) -> u16 {
+        self.place(time, offset).0
+    }
+
     /// The season that a time is in, from 0, and which week or year it is of.
     fn place(self, time: i64, offset: i32) -> (u16, i64) {
         let local = Local::of(time, offset);
@@ -87,6 +92,19 @@ impl Cycle {
             Self::MonthOfYear => "months",
         }
     }
+}
+
+/// What was counted of a season.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted<T> {
+    /// Which, from 0.
+    pub season: u16,
+    /// Its rows.
+    pub rows: u64,
+    /// The weeks or years that it came in: the first few.
+    pub occasions: BTreeSet<i64>,
+    /// What its rows add up to.
+    pub what: T,
 }
 
 /// What rows add up to, by season.
@@ -127,6 +145,46 @@ impl<T: Merge + Clone> Seasons<T> {
         }
     }
 
+    /// Of parts that were counted before.
+    pub fn of_parts(cycle: Cycle, parts: impl IntoIterator<Item = Counted<T>>) -> Self {
+        let mut all = Self::new(cycle);
+        for Counted {
+            season,
+            rows,
+            occasions,
+            what,
+        } in parts
+        {
+            let part = Part {
+                rows,
+                occasions,
+                what,
+            };
+            all.put(season, part);
+        }
+        all
+    }
+
+    /// What was counted of each season that has rows, in their order.
+    pub fn parts(&self) -> impl Iterator<Item = Counted<&T>> {
+        self.parts.iter().map(|(season, part)| Counted {
+            season: *season,
+            rows: part.rows,
+            occasions: part.occasions.clone(),
+            what: &part.what,
+        })
+    }
+
+    /// Takes what was counted of other columns of the same rows: of each season, what both have.
+    pub fn zip(&mut self, other: Self, mut with: impl FnMut(&mut T, T)) {
+        for (season, part) in other.parts {
+            match self.parts.get_mut(&season) {
+                Some(mine) => with(&mut mine.what, part.what),
+                None => drop(self.parts.insert(season, part)),
+            }
+        }
+    }
+
     /// Takes one more row: what it adds, at a time in seconds since 1970 in UTC, where local time was so many seconds ahead.
     pub fn add(&mut self, time: i64, offset: i32, what: T) {
         let (season, occasion) = self.cycle.place(time, offset);
@@ -140,13 +198,24 @@ impl<T: Merge + Clone> Seasons<T> {
 
     /// What a row of a time adds to, made where there is none yet: for tables that take rows one by one.
     pub fn at(&mut self, time: i64, offset: i32, new: impl FnOnce() -> T) -> &mut T {
+        self.at_hour(time, offset, 1, new)
+    }
+
+    /// The same of so many rows, all within one hour.
+    pub fn at_hour(
+        &mut self,
+        time: i64,
+        offset: i32,
+        rows: u64,
+        new: impl FnOnce() -> T,
+    ) -> &mut T {
         let (season, occasion) = self.cycle.place(time, offset);
         let part = self.parts.entry(season).or_insert_with(|| Part {
             rows: 0,
             occasions: BTreeSet::new(),
             what: new(),
         });
-        part.rows += 1;
+        part.rows += rows;
         part.occasions.insert(occasion);
         while part.occasions.len() > REMEMBERED {
             part.occasions.pop_last();
@@ -265,6 +334,15 @@ pub struct Shares {
 }
 
 impl Shares {
+    /// Of seasons and their rows.
+    pub fn of(rows: impl IntoIterator<Item = (u16, u64)>) -> Self {
+        let mut shares = Self::default();
+        for (season, rows) in rows {
+            *shares.rows.entry(season).or_insert(0) += rows;
+        }
+        shares
+    }
+
     /// Takes one more row.
     pub fn add(&mut self, cycle: Cycle, time: i64, offset: i32) {
         *self.rows.entry(cycle.place(time, offset).0).or_insert(0) += 1;

@@ -172,6 +172,26 @@ fn parts_add_up_to_the_whole_in_any_order() {
         .map(row)
         .for_each(|(time, one)| single.add(time, 0, one));
     assert_eq!(single, parts);
+    // Hour by hour, and of what was counted before.
+    let mut by_hour = Seasons::new(Cycle::HourOfWeek);
+    for (time, _) in (0..5000).map(row) {
+        *by_hour.at_hour(time + 10, 0, 3, || 0) += 3;
+    }
+    assert_eq!((by_hour.rows(), by_hour.whole()), (15_000, Some(15_000)));
+    let counted = parts.parts().map(|part| Counted {
+        season: part.season,
+        rows: part.rows,
+        occasions: part.occasions,
+        what: *part.what,
+    });
+    let again = Seasons::of_parts(Cycle::HourOfWeek, counted);
+    assert_eq!(again, parts);
+    let rows = parts.parts().map(|part| (part.season, part.rows));
+    assert_eq!(Shares::of(rows), parts.shares());
+    // Beside other columns of the same rows.
+    let mut both = parts.clone();
+    both.zip(again, |mine, theirs| *mine += 10 * theirs);
+    assert_eq!((both.rows(), both.whole()), (5000, Some(55_000)));
     let text = serde_json::to_string(&parts).expect("JSON");
     assert_eq!(
         serde_json::from_str::<Seasons<u64>>(&text).expect("JSON"),

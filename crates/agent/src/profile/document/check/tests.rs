@@ -1,3 +1,5 @@
+use windlass_api::agent::{ColumnTimes, NumberPart, TimePart};
+
 use super::*;
 
 fn number() -> ColumnProfile {
@@ -23,6 +25,7 @@ fn number() -> ColumnProfile {
             cumulated: 2.0,
             mean: 1.0,
         }),
+        by_time: Some(by_time()),
     }
 }
 
@@ -35,6 +38,7 @@ fn profile() -> Profile {
             segment: "x > 1".to_owned(),
             rows: 10,
             columns: vec![number()],
+            times: Some(times()),
         }],
         scores: Some(Scores {
             edges: vec![0.5],
@@ -42,10 +46,43 @@ fn profile() -> Profile {
             positives: vec![1, 6],
             threshold: 1,
         }),
+        times: Some(times()),
+    }
+}
+
+/// An hour, a month and two stretches.
+fn times() -> Times {
+    Times {
+        column: "at".to_owned(),
+        first: 0,
+        last: 5_000_000_000,
+        hours: vec![TimePart(72, 10, vec![0])],
+        months: vec![TimePart(0, 10, vec![1970])],
+        stretch_hours: 1,
+        stretches: vec![TimePart(0, 6, vec![]), TimePart(1, 4, vec![])],
+    }
+}
+
+fn by_time() -> ColumnTimes {
+    let part = |counts: [u64; 2]| NumberPart(0, 1.5, 0.5, counts.to_vec());
+    ColumnTimes::Number {
+        edges: vec![1.5],
+        parts: vec![part([5, 4]), part([5, 4]), part([3, 2]), part([2, 2])],
     }
 }
 
 type Change = fn(&mut Profile);
+
+fn of_times(profile: &mut Profile) -> &mut Times {
+    profile.times.as_mut().expect("they are there")
+}
+
+fn of_part(profile: &mut Profile) -> &mut NumberPart {
+    match &mut profile.columns[0].by_time {
+        Some(ColumnTimes::Number { parts, .. }) => &mut parts[0],
+        other => unreachable!("it is a number: {other:?}"),
+    }
+}
 
 fn of_number(profile: &mut Profile) -> (&mut Vec<f64>, &mut Vec<u64>, &mut Vec<NumberCell>) {
     match &mut profile.columns[0].distribution {
@@ -62,7 +99,7 @@ fn of_number(profile: &mut Profile) -> (&mut Vec<f64>, &mut Vec<u64>, &mut Vec<N
 #[test]
 fn what_is_not_as_it_is_written_is_named_with_its_place() {
     assert_eq!(check(&profile()), Ok(()));
-    let cases: [(Change, &str); 20] = [
+    let cases: [(Change, &str); 31] = [
         (|of| of.rows = u64::MAX, "rows are more than can be counted"),
         (|of| of.rows = 9, "column 'x': 10 values of 9 rows"),
         (
@@ -112,6 +149,45 @@ fn what_is_not_as_it_is_written_is_named_with_its_place() {
         (
             |of| of.scores.as_mut().expect("they are there").threshold = 3,
             "scores: a threshold at bin 3 of 2",
+        ),
+        (
+            |of| of_times(of).hours[0].0 = 168,
+            "times: hours: there is none of number Some(168)",
+        ),
+        (
+            |of| of_times(of).months[0].1 = 11,
+            "times: months: 11 rows of 10",
+        ),
+        (
+            |of| of_times(of).stretches[1].0 = 0,
+            "stretches do not ascend",
+        ),
+        (|of| of_times(of).stretch_hours = 0, "stretches of 0 hours"),
+        (|of| of_times(of).first = i64::MAX, "it begins at"),
+        (
+            |of| of.times = None,
+            "column 'x': values by time, and no times",
+        ),
+        (
+            |of| drop(of_times(of).stretches.pop()),
+            "values in 4 parts of the time, of which there are 3",
+        ),
+        (
+            |of| of_part(of).0 = 9,
+            "a part of the time: 18 values of 10",
+        ),
+        (
+            |of| of_part(of).2 = -1.0,
+            "a standard deviation of -1 by time",
+        ),
+        (|of| of_part(of).3.push(0), "1 edges of 3 bins"),
+        (
+            |of| {
+                let levels = vec!["a".to_owned()];
+                let parts = vec![];
+                of.columns[0].by_time = Some(ColumnTimes::Category { levels, parts });
+            },
+            "its values by time are of another type",
         ),
     ];
     for (change, why) in cases {

@@ -22,6 +22,9 @@ use crate::profile::column::Kind;
 use crate::profile::reading::Told;
 use crate::profile::{REASONS, document};
 
+/// In microseconds.
+const HOUR: i64 = 3_600_000_000;
+
 /// Counts the last part first, each as if on a machine of its own.
 #[derive(Debug)]
 struct Elsewhere;
@@ -126,7 +129,7 @@ impl Data {
         let users: Vec<String> = (0..self.rows).map(|_| format!("u{}", below(90))).collect();
         let ids: Vec<String> = (0..self.rows).map(|_| format!("{}", below(900))).collect();
         #[allow(clippy::cast_possible_wrap)] // small
-        let times: Vec<i64> = (0..self.rows).map(|_| below(1000) as i64).collect();
+        let times: Vec<i64> = (0..self.rows).map(|_| below(1000) as i64 * HOUR).collect();
         let flags: Vec<bool> = (0..self.rows).map(|_| below(2) == 0).collect();
         let texts: Vec<Option<String>> = (0..self.rows)
             .map(|_| Some(format!("a hat of {} crowns", below(9999))).filter(|_| below(9) > 0))
@@ -162,7 +165,7 @@ fn asking(has_starts: bool) -> Arc<Asking> {
     } else {
         Vec::new()
     };
-    let time = |microsecond| Timestamp::from_microsecond(microsecond).expect("a time");
+    let time = |hour: i64| Timestamp::from_microsecond(hour * HOUR).expect("a time");
     Arc::new(Asking {
         columns: vec![
             column("x", Kind::Number, starts),
@@ -176,6 +179,7 @@ fn asking(has_starts: bool) -> Arc<Asking> {
             time: Some("at".to_owned()),
             unit: Some("user".to_owned()),
             id: Some("id".to_owned()),
+            is_by_time: true,
         },
         within: Some((time(100), time(950))),
         segments: vec!["flag".to_owned(), "x > 0.5".to_owned()],
@@ -215,8 +219,9 @@ fn shown(sketches: &[Sketch]) -> String {
             units,
             newest,
             ids: _,
+            by_time,
         } = sketch;
-        format!("{rows} {newest:?}\n{columns:?}\n{units:?}\n")
+        format!("{rows} {newest:?}\n{columns:?}\n{units:?}\n{by_time:?}\n")
     });
     shown.collect::<Vec<String>>().concat()
 }

@@ -90,6 +90,20 @@ impl Reconcile<'_> {
         analysis::judge(&rollout.analysis, &seen, least)
     }
 
+    /// What comes of a canary that does harm, or that a person takes back; nothing where neither is so, or it is held already.
+    pub(in crate::modeldeployment::plan) fn does_harm(
+        &self,
+        canary: &CanaryStatus,
+    ) -> Option<Next<'static>> {
+        if let Some(why) = self.aborted(canary) {
+            return Some(Next::RollBack(why));
+        }
+        match self.judge(canary) {
+            Finding::Harm(why) if canary.failure.is_none() => Some(self.fails(why)),
+            Finding::Harm(_) | Finding::Good(_) | Finding::Wait(_) => None,
+        }
+    }
+
     /// What comes next, told from how far the canary is, whether its pods are ready and how it does.
     pub(super) fn next(
         &self,
