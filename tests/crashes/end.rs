@@ -202,6 +202,8 @@ fn scrubbed_text(text: &str, hidden: &Hidden) -> String {
         .collect();
     text.replace(" in this step", "")
         .replace("has become higher", "is higher")
+        // Whoever comes later may find the old pods gone already, and waits for the new ones.
+        .replace("the pods of churn- are gone", " pods are ready")
 }
 
 /// A text, or nothing.

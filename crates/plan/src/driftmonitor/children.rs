@@ -290,6 +290,11 @@ pub fn drifted_version(cause: &str) -> Option<&str> {
     words.next()
 }
 
+/// What was found in the newest window, of what [`training_job`] says of why.
+pub fn found_in_newest(cause: &str) -> &str {
+    cause.split_once(": ").map_or(cause, |(_, found)| found)
+}
+
 /// The TrainingJob that drift asks for. Its record carries why: the windows, what was found, and the digest of the results.
 pub fn training_job(asking: &Asking<'_>) -> TrainingJob {
     let Asking {

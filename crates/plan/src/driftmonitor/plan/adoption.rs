@@ -115,7 +115,8 @@ impl Reconcile<'_> {
                 training_job: job.name_any(),
                 time,
                 version: drifted.or(serving).unwrap_or_default(),
-                message: said(CAUSE).unwrap_or_default(),
+                // As who asked for it would have written it down.
+                message: children::found_in_newest(&said(CAUSE).unwrap_or_default()).to_owned(),
             });
         }
     }

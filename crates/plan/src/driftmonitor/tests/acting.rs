@@ -239,6 +239,22 @@ fn a_training_that_was_made_just_before_a_crash_is_written_down_and_not_made_aga
     );
 }
 
+#[test]
+fn why_a_training_was_asked_for_reads_the_same_after_a_crash() {
+    let message = |world: &World| world.status().last_trigger.map(|last| last.message);
+    let mut undisturbed = World::new(json!({}));
+    undisturbed.windows(&["Drifted", "Drifted"]);
+    let expected = message(&undisturbed);
+    assert!(expected.is_some());
+    let mut world = World::new(json!({}));
+    world.window("Drifted");
+    world.now += 60;
+    world.settle().judged(0, &report("Drifted"));
+    world.reconcile(0, 1);
+    world.settle();
+    assert_eq!(message(&world), expected);
+}
+
 /// Two plan on the same state; what the API server lets both do is one training.
 #[test]
 fn monitors_that_see_one_drift_at_the_same_moment_make_one_training() {
