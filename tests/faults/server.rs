@@ -404,7 +404,7 @@ impl Stage {
             let quiet = operators.between.quiet();
             if quiet >= STILL && over.elapsed() > STILL {
                 let end = end::end(&self.client, operators.namespace).await?;
-                return Ok((end, over.elapsed() - quiet));
+                return Ok((end, over.elapsed().saturating_sub(quiet)));
             }
             ensure!(over.elapsed() < PATIENCE, "it does not settle");
         }
