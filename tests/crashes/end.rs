@@ -29,7 +29,9 @@ const OURS: [&str; 3] = ["TrainingJob", "ModelDeployment", "ModelVersion"];
 /// Kinds whose names Kubernetes makes up: they are counted.
 const COUNTED: [(&str, &str, &str); 2] = [("apps", "v1", "ReplicaSet"), ("", "v1", "Pod")];
 /// What is another in every run.
-const DROPPED: [&str; 12] = [
+const DROPPED: [&str; 13] = [
+    // When all workers of an attempt ran: an operator that was away while they did has not seen it.
+    "running",
     "controller-uid",
     "batch.kubernetes.io/controller-uid",
     "uid",
