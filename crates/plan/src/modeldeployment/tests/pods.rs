@@ -1,12 +1,14 @@
 //! What the pods are made from: what the proxy is told, its probes, and the preset.
 
 use k8s_openapi::api::core::v1::{Container, Probe};
+use k8s_openapi::api::policy::v1::PodDisruptionBudgetSpec;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 use windlass_api::condition::{READY, STALLED};
 
 use super::world::World;
 use crate::fixtures::{assert_restricted, object, version};
-use crate::pods;
+use crate::{Child, Step, pods};
 
 /// The agent's container and the model server's.
 fn containers(world: &World) -> (Container, Container) {
@@ -200,4 +202,99 @@ fn a_preset_is_chosen_by_the_format_and_written_down() {
             && said.contains("\"vllm\" does over: OpenAI"),
         "{said}"
     );
+}
+
+/// The PodDisruptionBudget that so many replicas have.
+fn budget(replicas: i32) -> Option<PodDisruptionBudgetSpec> {
+    let mut world = World::new(json!({"replicas": replicas}));
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.extend(world.plan().steps);
+        world.reconcile();
+    }
+    all.into_iter().find_map(|step| match step {
+        Step::Apply(Child::PodDisruptionBudget(budget)) => budget.spec,
+        _ => None,
+    })
+}
+
+#[test]
+fn a_drain_takes_a_part_of_the_pods_and_never_the_only_one_of_many() {
+    let two = budget(2).expect("a budget");
+    assert_eq!(
+        two.max_unavailable,
+        Some(IntOrString::String("25%".to_owned()))
+    );
+    assert_eq!(two.min_available, None);
+    let selected = two.selector.and_then(|selector| selector.match_labels);
+    let selected = selected.expect("a selector");
+    let mut world = World::new(json!({"replicas": 2}));
+    world.settle();
+    let template = &world.observed.children[0].spec.template;
+    let labels = template
+        .metadata
+        .as_ref()
+        .and_then(|meta| meta.labels.clone());
+    let labels = labels.expect("labels");
+    for (label, value) in &selected {
+        assert_eq!(labels.get(label), Some(value), "{label}");
+    }
+    assert!(
+        !selected.contains_key(windlass_api::labels::VERSION),
+        "canary and stable version are of one budget: {selected:?}"
+    );
+    assert!(budget(1).is_none(), "a single pod may be taken");
+}
+
+#[test]
+fn pods_of_a_version_go_to_different_zones_and_nodes_unless_the_template_says_otherwise() {
+    let spread = |more: Value| {
+        let mut world = World::new(more);
+        world.settle();
+        let template = world.observed.children[0].spec.template.clone();
+        let labels = template.metadata.and_then(|meta| meta.labels);
+        let spec = template.spec.expect("pods");
+        (
+            spec.topology_spread_constraints.unwrap_or_default(),
+            labels.expect("labels"),
+        )
+    };
+    let (constraints, labels) = spread(json!({"replicas": 3}));
+    let keys: Vec<_> = constraints
+        .iter()
+        .map(|one| one.topology_key.as_str())
+        .collect();
+    assert_eq!(
+        keys,
+        ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    );
+    for constraint in &constraints {
+        // One node, or one zone, is no reason to wait.
+        assert_eq!(
+            (constraint.max_skew, constraint.when_unsatisfiable.as_str()),
+            (1, "ScheduleAnyway")
+        );
+        let selected = constraint
+            .label_selector
+            .clone()
+            .and_then(|one| one.match_labels);
+        let selected = selected.expect("a selector");
+        assert!(
+            selected.contains_key(windlass_api::labels::VERSION),
+            "each version by itself"
+        );
+        assert!(
+            selected
+                .iter()
+                .all(|(label, value)| labels.get(label) == Some(value))
+        );
+    }
+    let own = json!([{"maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}]);
+    let (constraints, _) =
+        spread(json!({"replicas": 3, "template": {"spec": {"topologySpreadConstraints": own}}}));
+    let keys: Vec<_> = constraints
+        .iter()
+        .map(|one| one.topology_key.as_str())
+        .collect();
+    assert_eq!(keys, ["rack"]);
 }
