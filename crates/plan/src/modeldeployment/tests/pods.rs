@@ -290,8 +290,11 @@ fn pods_of_a_version_go_to_different_zones_and_nodes_unless_the_template_says_ot
         );
     }
     let own = json!([{"maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}]);
-    let (constraints, _) =
-        spread(json!({"replicas": 3, "template": {"spec": {"topologySpreadConstraints": own}}}));
+    let (constraints, _) = spread(
+        json!({"replicas": 3, "runtime": null, "template": {"spec": {
+            "containers": [{"name": "any", "image": "server:1"}], "topologySpreadConstraints": own,
+        }}}),
+    );
     let keys: Vec<_> = constraints
         .iter()
         .map(|one| one.topology_key.as_str())
