@@ -241,6 +241,7 @@ impl Shard {
             let shard = shard.clone();
             async move {
                 let of = match &event {
+                    _ if shard.0.is_none() => None,
                     Ok(Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) => {
                         object.namespace()
                     }
